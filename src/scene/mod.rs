@@ -1,0 +1,1 @@
+//! Scenes: rasters, georeference, grid.
