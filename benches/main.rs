@@ -1,1 +1,54 @@
-fn main(){}
+//! Kernel benchmarks: `cargo bench --bench kernels [-- NAME ...]`. Prints one line a case: median of several runs.
+
+mod activation;
+mod bias;
+mod center;
+mod common;
+mod concat;
+mod conv;
+mod elementwise;
+mod infonce;
+mod l2norm;
+mod matmul;
+mod norm;
+mod optim;
+mod pool;
+mod reduce;
+mod sampler;
+mod softmax_xent;
+mod topk;
+mod triplet;
+mod upsample;
+
+/// Name and function of every family.
+const ALL: &[(&str, fn(&echogrid::gpu::Engine))] = &[
+    ("activation", activation::run),
+    ("bias", bias::run),
+    ("center", center::run),
+    ("concat", concat::run),
+    ("conv", conv::run),
+    ("elementwise", elementwise::run),
+    ("infonce", infonce::run),
+    ("l2norm", l2norm::run),
+    ("matmul", matmul::run),
+    ("norm", norm::run),
+    ("optim", optim::run),
+    ("pool", pool::run),
+    ("reduce", reduce::run),
+    ("sampler", sampler::run),
+    ("softmax_xent", softmax_xent::run),
+    ("topk", topk::run),
+    ("triplet", triplet::run),
+    ("upsample", upsample::run),
+];
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let engine = common::engine();
+    println!("adapter: {}", engine.adapter());
+    for (name, run) in ALL {
+        if wanted.is_empty() || wanted.iter().any(|w| w == name) {
+            run(&engine);
+        }
+    }
+}

@@ -1,1 +1,21 @@
-fn main(){}
+//! The kernel suite: every kernel against its twin, on whatever adapter there is (`ECHOGRID_ADAPTER` names one).
+
+mod activation;
+mod bias;
+mod center;
+mod common;
+mod concat;
+mod conv;
+mod elementwise;
+mod infonce;
+mod l2norm;
+mod matmul;
+mod norm;
+mod optim;
+mod pool;
+mod reduce;
+mod sampler;
+mod softmax_xent;
+mod topk;
+mod triplet;
+mod upsample;

@@ -1,1 +1,2 @@
+//! The echogrid command.
 fn main() {}

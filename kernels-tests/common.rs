@@ -1,0 +1,87 @@
+//! What the kernel tests share: engines, random data, comparisons.
+#![allow(dead_code)]
+
+use echogrid::gpu::{AdapterChoice, Engine, Plan, PlanBuilder, Result, Tensor};
+use std::sync::{LazyLock, Mutex, MutexGuard};
+
+static ENGINE: LazyLock<Engine> =
+    LazyLock::new(|| pollster::block_on(Engine::new(&AdapterChoice::from_option(None))).expect("a GPU adapter (see `make test`)"));
+static BASELINE: LazyLock<Engine> =
+    LazyLock::new(|| pollster::block_on(Engine::new_baseline(&AdapterChoice::from_option(None))).expect("a GPU adapter (see `make test`)"));
+static LOCK: Mutex<()> = Mutex::new(());
+
+/// One device for all tests; the lock keeps software adapters from thrashing.
+pub fn engine() -> (&'static Engine, MutexGuard<'static, ()>) {
+    (&ENGINE, LOCK.lock().unwrap_or_else(|e| e.into_inner()))
+}
+
+/// Both tiers: all the adapter offers, and `Limits::default()` with no feature.
+pub fn engines() -> ([&'static Engine; 2], MutexGuard<'static, ()>) {
+    ([&ENGINE, &BASELINE], LOCK.lock().unwrap_or_else(|e| e.into_inner()))
+}
+
+/// Deterministic numbers in [-1, 1): splitmix64 of the seed and the index.
+pub fn random(n: usize, seed: u64) -> Vec<f32> {
+    (0..n as u64)
+        .map(|i| {
+            let mut z = (seed << 32).wrapping_add(i).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+pub fn f64s(v: &[f32]) -> Vec<f64> {
+    v.iter().map(|x| f64::from(*x)).collect()
+}
+
+/// Uploads an f32 tensor.
+pub fn up(e: &Engine, shape: &[usize], data: &[f32]) -> Tensor {
+    e.upload_f32("test", shape, data).unwrap()
+}
+
+/// An output tensor filled with a sentinel, so that an element left unwritten shows.
+pub fn out(e: &Engine, shape: &[usize]) -> Tensor {
+    up(e, shape, &vec![-777.0; shape.iter().product()])
+}
+
+/// Builds a plan, runs it twice and returns what `y` holds; the two runs must give the same bits.
+pub fn run_twice(e: &Engine, y: &Tensor, build: impl Fn(&mut PlanBuilder<'_>) -> Result<()>) -> Vec<f32> {
+    let plan = plan(e, build);
+    plan.submit(e).unwrap();
+    let first: Vec<f32> = e.read(y).unwrap();
+    plan.submit(e).unwrap();
+    let second: Vec<f32> = e.read(y).unwrap();
+    let same = first.iter().zip(&second).all(|(a, b)| a.to_bits() == b.to_bits());
+    assert!(same, "two runs differ");
+    first
+}
+
+pub fn plan(e: &Engine, build: impl Fn(&mut PlanBuilder<'_>) -> Result<()>) -> Plan {
+    let mut b = PlanBuilder::new(e);
+    build(&mut b).unwrap();
+    b.finish()
+}
+
+/// |got - want| <= abs + rel * |want|, elementwise; the worst offender is named.
+#[track_caller]
+pub fn close(got: &[f32], want: &[f64], abs: f64, rel: f64) {
+    assert_eq!(got.len(), want.len(), "lengths");
+    let worst = got
+        .iter()
+        .zip(want)
+        .enumerate()
+        .map(|(i, (g, w))| ((f64::from(*g) - w).abs() - abs - rel * w.abs(), i))
+        .fold((f64::NEG_INFINITY, 0), |a, b| if b.0 > a.0 || b.0.is_nan() { b } else { a });
+    let i = worst.1;
+    assert!(worst.0 <= 0.0, "element {i}: got {}, want {}, bound {abs:e} + {rel:e} * |want|", got[i], want[i]);
+}
+
+/// <a, b> in f64.
+pub fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+}
+
+/// Unit round-off of f32.
+pub const EPS: f64 = 5.96e-8;

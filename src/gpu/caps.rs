@@ -1,0 +1,95 @@
+//! What a device can do, and what to ask an adapter for.
+
+use serde::Serialize;
+
+/// Features and limits to request from an adapter so that every variant it can carry is available.
+#[derive(Debug, Clone)]
+pub struct Requirements {
+    /// Features to request; a subset of the adapter's.
+    pub features: wgpu::Features,
+    /// Limits to request; at most the adapter's.
+    pub limits: wgpu::Limits,
+}
+
+impl Requirements {
+    /// Everything useful that `adapter` offers. A device opened with less still works: kernels fall back.
+    pub fn best(adapter: &wgpu::Adapter) -> Self {
+        let wanted = wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
+        let have = adapter.limits();
+        let base = wgpu::Limits::default();
+        let limits = wgpu::Limits {
+            max_storage_buffer_binding_size: have.max_storage_buffer_binding_size,
+            max_buffer_size: have.max_buffer_size,
+            max_compute_workgroup_storage_size: have.max_compute_workgroup_storage_size,
+            max_compute_invocations_per_workgroup: have.max_compute_invocations_per_workgroup,
+            max_compute_workgroup_size_x: have.max_compute_workgroup_size_x,
+            max_texture_array_layers: have.max_texture_array_layers,
+            ..base
+        };
+        Self { features: adapter.features() & wanted, limits }
+    }
+
+    /// The baseline tier: no feature, `Limits::default()`.
+    pub fn baseline() -> Self {
+        Self { features: wgpu::Features::empty(), limits: wgpu::Limits::default() }
+    }
+}
+
+/// Capabilities of an open device, after switches in `ECHOGRID_DISABLE` (a comma list of `f16`, `subgroup`, `timestamp`).
+#[derive(Debug, Clone, Serialize)]
+pub struct Caps {
+    /// Subgroup operations may be used.
+    pub subgroup: bool,
+    /// Smallest subgroup size the adapter declares (0 where unknown).
+    pub subgroup_min: u32,
+    /// Largest subgroup size the adapter declares (0 where unknown).
+    pub subgroup_max: u32,
+    /// 16-bit floats in shaders.
+    pub f16: bool,
+    /// Timestamp queries around compute passes.
+    pub timestamp: bool,
+    /// The adapter computes on the CPU: kernels choose variants that load little.
+    pub software: bool,
+    /// Largest storage binding, bytes.
+    pub max_binding: u64,
+    /// Largest buffer, bytes.
+    pub max_buffer: u64,
+    /// Most workgroups in one dimension.
+    pub max_groups: u32,
+    /// Workgroup memory, bytes.
+    pub max_workgroup_bytes: u32,
+    /// Most invocations in a workgroup.
+    pub max_invocations: u32,
+    /// Most storage buffers in one dispatch.
+    pub max_storage_buffers: u32,
+    /// Most layers in a 2-D texture array.
+    pub max_texture_layers: u32,
+}
+
+impl Caps {
+    pub(crate) fn new(device: &wgpu::Device) -> Self {
+        let (features, limits, info) = (device.features(), device.limits(), device.adapter_info());
+        let off = std::env::var("ECHOGRID_DISABLE").unwrap_or_default();
+        let on = |name: &str, f: wgpu::Features| features.contains(f) && !off.split(',').any(|s| s.trim() == name);
+        Self {
+            subgroup: on("subgroup", wgpu::Features::SUBGROUP),
+            subgroup_min: info.subgroup_min_size,
+            subgroup_max: info.subgroup_max_size,
+            f16: on("f16", wgpu::Features::SHADER_F16),
+            timestamp: on("timestamp", wgpu::Features::TIMESTAMP_QUERY),
+            software: info.device_type == wgpu::DeviceType::Cpu,
+            max_binding: limits.max_storage_buffer_binding_size as u64,
+            max_buffer: limits.max_buffer_size,
+            max_groups: limits.max_compute_workgroups_per_dimension,
+            max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
+            max_invocations: limits.max_compute_invocations_per_workgroup,
+            max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
+            max_texture_layers: limits.max_texture_array_layers,
+        }
+    }
+
+    /// Whether every subgroup on this device has exactly `size` lanes.
+    pub fn subgroup_is(&self, size: u32) -> bool {
+        self.subgroup && self.subgroup_min == size && self.subgroup_max == size
+    }
+}

@@ -1,0 +1,1 @@
+//! Twin of `shaders/l2norm.wgsl`.

@@ -1,0 +1,1 @@
+//! Twin of `shaders/upsample.wgsl`.
