@@ -1,0 +1,470 @@
+//! What covers the ground at a point: its colour, its height, its backscatter.
+
+use super::layout::{Block, District, Kind, Layout, block, woodland};
+use super::noise::{fbm, hash2, lerp, mix, noise, pick, smooth};
+
+type Rgb = [f32; 3];
+
+/// The ground at a point.
+#[derive(Clone, Copy)]
+pub(super) struct Sample {
+    rgb: Rgb,
+    /// Height above the terrain, metres.
+    height: f32,
+    sigma: f32,
+    bounce: f32,
+}
+
+/// Samples of one pixel.
+#[derive(Default)]
+pub(super) struct Tally {
+    rgb: Rgb,
+    height: f32,
+    sigma: f32,
+    bounce: f32,
+    count: f32,
+}
+
+impl Tally {
+    pub fn add(&mut self, s: &Sample) {
+        for c in 0..3 {
+            self.rgb[c] += s.rgb[c];
+        }
+        self.height += s.height;
+        self.sigma += s.sigma;
+        self.bounce += s.bounce * s.height;
+        self.count += 1.0;
+    }
+
+    pub fn colour(&self) -> [u8; 3] {
+        self.rgb.map(|v| (v / self.count + 0.5).clamp(0.0, 255.0) as u8)
+    }
+
+    pub fn height(&self) -> f32 {
+        self.height / self.count
+    }
+
+    pub fn sigma(&self) -> f32 {
+        self.sigma / self.count
+    }
+
+    pub fn bounce(&self) -> f32 {
+        self.bounce / self.height.max(1e-3)
+    }
+}
+
+const ASPHALT: Rgb = [104.0, 103.0, 103.0];
+const PAVED: Rgb = [142.0, 136.0, 128.0];
+const GRASS: Rgb = [82.0, 104.0, 56.0];
+const LAWN: Rgb = [96.0, 128.0, 62.0];
+const TREES: Rgb = [40.0, 62.0, 32.0];
+const CROPS: [Rgb; 10] = [
+    [70.0, 106.0, 42.0],
+    [100.0, 142.0, 56.0],
+    [178.0, 156.0, 106.0],
+    [124.0, 94.0, 68.0],
+    [164.0, 136.0, 102.0],
+    [88.0, 70.0, 56.0],
+    [92.0, 114.0, 60.0],
+    [122.0, 120.0, 74.0],
+    [196.0, 178.0, 66.0],
+    [148.0, 146.0, 88.0],
+];
+
+fn flat(rgb: Rgb, sigma: f32) -> Sample {
+    Sample { rgb, height: 0.0, sigma, bounce: 0.0 }
+}
+
+fn tint(rgb: Rgb, gain: f32) -> Rgb {
+    rgb.map(|v| v * gain)
+}
+
+fn blend(a: Rgb, b: Rgb, t: f32) -> Rgb {
+    [lerp(a[0], b[0], t), lerp(a[1], b[1], t), lerp(a[2], b[2], t)]
+}
+
+/// A tiled or flat roof of a town house.
+fn town_roof(hash: u32, tiled: f32) -> Rgb {
+    let base = if pick(hash, 90) < tiled {
+        blend([158.0, 94.0, 72.0], [126.0, 84.0, 70.0], pick(hash, 91))
+    } else {
+        blend([112.0, 110.0, 110.0], [176.0, 172.0, 166.0], pick(hash, 91))
+    };
+    tint(base, 0.86 + 0.28 * pick(hash, 92))
+}
+
+/// The position within a lot of `sx` by `sy` metres: its hash, and the offset from its centre.
+fn lot(b: &Block, sx: f32, sy: f32, stream: u32) -> (u32, f32, f32) {
+    let (iu, iv) = ((b.p / sx).floor(), (b.q / sy).floor());
+    let hash = hash2(iu as i32, iv as i32, b.hash ^ stream);
+    (hash, b.p - (iu + 0.5) * sx, b.q - (iv + 0.5) * sy)
+}
+
+/// What is the same for all samples of a pixel.
+pub(super) struct Sampler<'a> {
+    plan: &'a Layout,
+    /// Displacement that bends the streets.
+    warp: (f32, f32),
+    pub terrain: f32,
+    wood: f32,
+    /// Textures of about 20, 45 and 200 m.
+    fine: f32,
+    middle: f32,
+    broad: f32,
+}
+
+impl<'a> Sampler<'a> {
+    pub fn new(plan: &'a Layout, x: f32, y: f32) -> Self {
+        let seed = plan.seed;
+        let warp = |k: u32| {
+            130.0 * fbm(x / 1300.0, y / 1300.0, 2, seed ^ k) + 22.0 * noise(x / 260.0, y / 260.0, seed ^ (k + 1))
+        };
+        let (dx, dy) = (x - plan.centre.0, y - plan.centre.1);
+        let out = (dx * dx + dy * dy).sqrt() / plan.radius;
+        let (_, shore) = plan.coast.locate(x, y);
+        let (_, river) = plan.river.locate(x, y);
+        let dry = smooth(0.0, 1500.0, -shore) * smooth(plan.river_half, plan.river_half + 900.0, river.abs());
+        let hills = fbm(x / 3600.0, y / 3600.0, 5, seed ^ 81) + 0.28;
+        let gentle = noise(x / 1500.0, y / 1500.0, seed ^ 82) + 1.0;
+        let terrain = dry * (7.0 * gentle + 150.0 * smooth(0.35, 1.15, out) * hills.max(0.0));
+        Self {
+            plan,
+            warp: (warp(101), warp(103)),
+            terrain,
+            wood: woodland(plan, x, y),
+            fine: noise(x / 17.0, y / 17.0, seed ^ 83),
+            middle: noise(x / 45.0, y / 45.0, seed ^ 84),
+            broad: noise(x / 210.0, y / 210.0, seed ^ 85),
+        }
+    }
+
+    /// The cover of a point of the pixel.
+    pub fn sample(&self, x: f32, y: f32) -> Sample {
+        let plan = self.plan;
+        let (_, shore) = plan.coast.locate(x, y);
+        let (along, river) = plan.river.locate(x, y);
+        let (_, stream) = plan.stream.locate(x, y);
+        if shore > -420.0
+            && let Some(found) = self.harbour(x, y, shore)
+        {
+            return found;
+        }
+        for road in &plan.highways {
+            let (_, d) = road.locate(x, y);
+            let d = d.abs();
+            if d < 24.0 {
+                return match d {
+                    d if d < 2.0 => flat(GRASS, 0.05),
+                    d if d < 14.5 => flat(tint([128.0, 126.0, 124.0], 1.0 + 0.03 * self.fine), 0.014),
+                    _ => flat(tint(GRASS, 1.0 + 0.1 * self.middle), 0.06),
+                };
+            }
+        }
+        let (rx, ry) = (x - plan.centre.0, y - plan.centre.1);
+        let r = (rx * rx + ry * ry).sqrt();
+        let ring = 0.52 * plan.radius;
+        if (r - ring).abs() < 0.2 * ring {
+            let bulge = 0.16 * noise(1.6 * rx / r, 1.6 * ry / r, plan.seed ^ 86);
+            if (r - ring * (1.0 + bulge)).abs() < 13.0 {
+                return flat([118.0, 117.0, 116.0], 0.015);
+            }
+        }
+        let (_, rail) = plan.rail.locate(x, y);
+        if rail.abs() < 9.0 {
+            return Sample { rgb: [112.0, 102.0, 94.0], height: 0.6, sigma: 0.13, bounce: 0.0 };
+        }
+        // Districts live on gently warped coordinates, so that arterials and country roads bend.
+        let (wx, wy) = (x + self.warp.0, y + self.warp.1);
+        let (d, edge, border, urban) = plan.locate(wx, wy);
+        let bank = river.abs() - plan.river_half * (1.0 + 0.25 * noise(along / 700.0, 3.0, plan.seed ^ 87));
+        if bank < 0.0 {
+            let bridge = urban && border & 3 != 0 && edge < 10.0;
+            return if bridge { flat(PAVED, 0.10) } else { self.water(x, y, bank, true) };
+        }
+        if stream.abs() < 9.0 + 4.0 * self.broad && d.density < 0.5 {
+            return self.water(x, y, -5.0, true);
+        }
+        for lake in &plan.lakes {
+            let (lx, ly) = ((x - lake.x) / lake.flat, (y - lake.y) * lake.flat);
+            let far = (lx * lx + ly * ly).sqrt();
+            if far < 1.4 * lake.radius {
+                let inlet = 0.32 * fbm(x / 330.0, y / 330.0, 2, lake.hash) * lake.radius;
+                let inside = lake.radius + inlet - far;
+                if inside > 0.0 {
+                    return self.water(x, y, -inside, false);
+                }
+                if inside > -22.0 {
+                    return flat(blend(GRASS, TREES, 0.5 + 0.4 * self.fine), 0.08);
+                }
+            }
+        }
+        let road = if urban { 11.5 } else { 4.2 };
+        if edge < road && (urban || border & 3 != 0) {
+            let surface = if urban { ASPHALT } else { [150.0, 142.0, 126.0] };
+            return flat(tint(surface, 1.0 + 0.05 * self.fine), 0.018);
+        }
+        if urban && edge < road + 5.0 && border & 4 == 0 {
+            return self.trees(0.7, 7.0);
+        }
+        if bank < 26.0 && d.kind != Kind::Industry {
+            return self.trees(0.6, 8.0);
+        }
+        let (bx, by) = (x + d.bend * self.warp.0, y + d.bend * self.warp.1);
+        let b = block(d, bx, by);
+        match d.kind {
+            Kind::Fields => self.countryside(d, &b, 1.0),
+            Kind::Park => self.park(&b),
+            Kind::Village => {
+                let far = ((wx - d.x) * (wx - d.x) + (wy - d.y) * (wy - d.y)).sqrt();
+                let limit = 300.0 + 130.0 * self.broad;
+                if far < limit { self.town(d, &b) } else { self.countryside(d, &b, 0.0) }
+            }
+            _ => self.town(d, &b),
+        }
+    }
+
+    fn water(&self, x: f32, y: f32, depth: f32, flowing: bool) -> Sample {
+        let deep = smooth(0.0, 120.0, -depth);
+        let near = if flowing { [62.0, 78.0, 74.0] } else { [48.0, 72.0, 74.0] };
+        let rgb = blend(near, [22.0, 42.0, 62.0], deep);
+        let swell = noise(x / 900.0, y / 500.0, self.plan.seed ^ 88);
+        flat(tint(rgb, 1.0 + 0.04 * self.broad), 0.0045 * (1.0 + 0.5 * swell))
+    }
+
+    /// Sea, piers, quays and ships.
+    fn harbour(&self, x: f32, y: f32, shore: f32) -> Option<Sample> {
+        let plan = self.plan;
+        let (t, _) = plan.coast.locate(x, y);
+        let (rx, ry) = (x - plan.centre.0, y - plan.centre.1);
+        let busy = t.abs() < (0.16 * plan.size).min(2200.0) && rx * rx + ry * ry < 2.2 * plan.radius * plan.radius;
+        let pier = (t / 340.0).floor();
+        let hash = hash2(pier as i32, 5, plan.seed ^ 89);
+        let across = t - (pier + 0.5) * 340.0;
+        let (half, length) = (45.0 + 55.0 * pick(hash, 1), 180.0 + 420.0 * pick(hash, 2));
+        if busy && shore > -90.0 && shore < length && (across.abs() < half || shore < 0.0) {
+            let b = Block { hash, edge: 30.0, p: across + 400.0, q: shore + 200.0 };
+            return Some(self.yard(&b, 0.8));
+        }
+        if shore < 0.0 {
+            return (shore > -18.0).then(|| flat([186.0, 172.0, 140.0], 0.03));
+        }
+        // Ships lie alongside the piers and at anchor.
+        let cell = 520.0;
+        let (iu, iv) = ((t / cell).floor(), (shore / cell).floor());
+        let ship = hash2(iu as i32, iv as i32, plan.seed ^ 90);
+        if pick(ship, 1) < 0.22 && shore > 120.0 {
+            let (su, sv) = ((iu + 0.25 + 0.5 * pick(ship, 2)) * cell, (iv + 0.25 + 0.5 * pick(ship, 3)) * cell);
+            let (u, v) = (t - su, shore - sv);
+            let (u, v) = if ship & 1 == 0 { (u, v) } else { (0.8 * u + 0.6 * v, 0.8 * v - 0.6 * u) };
+            let long = 45.0 + 75.0 * pick(ship, 4);
+            if u.abs() < long && v.abs() < 0.17 * long {
+                let rgb = blend([150.0, 60.0, 50.0], [200.0, 200.0, 196.0], pick(ship, 5));
+                return Some(Sample { rgb, height: 14.0, sigma: 0.7, bounce: 1.2 });
+            }
+        }
+        Some(self.water(x, y, -0.35 * shore, false))
+    }
+
+    fn trees(&self, cover: f32, height: f32) -> Sample {
+        let shade = 1.0 + 0.16 * self.fine + 0.10 * self.middle;
+        let wooded = smooth(-0.2, 0.5, self.fine + 0.6 * self.middle + 2.2 * (cover - 0.5));
+        let sigma = lerp(0.055, 0.14 + 0.03 * self.fine, wooded);
+        let rgb = blend(GRASS, TREES, wooded);
+        Sample { rgb: tint(rgb, shade), height: height * wooded * (0.8 + 0.3 * self.fine), sigma, bounce: 0.02 }
+    }
+
+    fn park(&self, b: &Block) -> Sample {
+        if b.edge < 3.5 {
+            return flat([158.0, 146.0, 120.0], 0.03);
+        }
+        match pick(b.hash, 1) {
+            v if v < 0.45 => self.trees(0.35 + 0.5 * pick(b.hash, 2), 13.0),
+            v if v < 0.85 => {
+                let open = self.trees(0.1, 9.0);
+                let rgb = blend(open.rgb, LAWN, 0.6);
+                Sample { rgb, ..open }
+            }
+            // A sports ground.
+            _ => {
+                let (h, lx, ly) = lot(b, 96.0, 130.0, 31);
+                let pitch = lx.abs() < 36.0 && ly.abs() < 53.0 && b.edge > 18.0;
+                if pitch && h & 1 == 0 { flat([112.0, 150.0, 70.0], 0.035) } else { self.trees(0.2, 6.0) }
+            }
+        }
+    }
+
+    fn countryside(&self, d: &District, b: &Block, woods: f32) -> Sample {
+        let h = b.hash;
+        let copse = woods > 0.0 && pick(h, 9) < 0.07;
+        let ragged = self.wood + 0.35 * self.middle * self.wood * (1.0 - self.wood) * 4.0;
+        if copse || woods * ragged > 0.5 {
+            let conifers = smooth(-0.15, 0.15, self.broad + pick(d.hash, 60) - 0.5);
+            let base = blend([54.0, 78.0, 36.0], [32.0, 52.0, 34.0], conifers);
+            let shade = 1.0 + 0.15 * self.fine + 0.10 * self.middle;
+            let height = 15.0 + 3.5 * self.fine + 2.0 * self.middle;
+            let sigma = (0.15 + 0.035 * self.middle + 0.02 * self.fine) * lerp(1.1, 0.9, conifers);
+            return Sample { rgb: tint(base, shade), height, sigma, bounce: 0.02 };
+        }
+        if b.edge < 2.6 && h & 7 != 0 {
+            return flat([140.0, 132.0, 104.0], 0.04);
+        }
+        // A farmstead in the corner of a parcel now and then.
+        let (_, lx, ly) = lot(b, 34.0, 26.0, 41);
+        if pick(h, 8) < 0.06 && b.p < 110.0 && b.q < 90.0 && b.edge > 12.0 {
+            let barn = lx.abs() < 12.0 && ly.abs() < 8.0;
+            return if barn {
+                Sample { rgb: town_roof(h, 0.5), height: 7.0, sigma: 0.2, bounce: 0.7 }
+            } else {
+                self.trees(0.4, 7.0)
+            };
+        }
+        let crop = CROPS[(pick(h, 1) * pick(h, 2).max(0.35) * 9.99) as usize];
+        let other = CROPS[(pick(h, 3) * 9.99) as usize];
+        let stripes = if (b.q / 22.0).floor() as i32 & 1 == 0 { 1.0 } else { -1.0 };
+        let rgb = tint(blend(crop, other, 0.35 * pick(h, 4)), 0.92 + 0.16 * pick(h, 5));
+        let rgb = tint(rgb, 1.0 + 0.025 * stripes * pick(h, 6) + 0.05 * self.broad + 0.03 * self.middle);
+        // Roughness and moisture, which the colour does not tell.
+        let v = pick(h, 7);
+        let wet = fbm(b.p / 160.0, b.q / 160.0, 2, h ^ 5);
+        let sigma = (0.022 + 0.12 * v * v) * (1.0 + 0.22 * wet) * (1.0 + 0.25 * self.plan_moisture());
+        Sample { rgb, height: 0.0, sigma, bounce: 0.0 }
+    }
+
+    fn plan_moisture(&self) -> f32 {
+        self.broad
+    }
+
+    /// Halls, yards and tanks.
+    fn yard(&self, b: &Block, busy: f32) -> Sample {
+        let wide = 80.0 + 90.0 * pick(b.hash, 51);
+        let deep = 60.0 + 60.0 * pick(b.hash, 52);
+        let (h, lx, ly) = lot(b, wide, deep, 53);
+        let fill = 0.30 + 0.14 * pick(h, 1);
+        let hall = lx.abs() < fill * wide && ly.abs() < fill * deep;
+        let use_ = pick(h, 2);
+        if use_ < 0.10 {
+            // Storage tanks.
+            let (_, tx, ty) = lot(b, 46.0, 46.0, 54);
+            if tx * tx + ty * ty < 17.0 * 17.0 {
+                return Sample { rgb: [214.0, 214.0, 208.0], height: 14.0, sigma: 0.35, bounce: 1.6 };
+            }
+        } else if use_ < 0.10 + busy && hall {
+            let v = pick(h, 3);
+            let rgb = match v {
+                v if v < 0.34 => [222.0, 222.0, 218.0],
+                v if v < 0.62 => [168.0, 170.0, 172.0],
+                v if v < 0.74 => [104.0, 128.0, 158.0],
+                v if v < 0.84 => [150.0, 92.0, 78.0],
+                _ => [110.0, 110.0, 112.0],
+            };
+            let metal = pick(h, 4) < 0.5;
+            let sigma = if metal { 0.25 + 0.9 * pick(h, 5) } else { 0.08 };
+            let height = 8.0 + 9.0 * pick(h, 6);
+            return Sample { rgb: tint(rgb, 0.94 + 0.12 * pick(h, 7)), height, sigma, bounce: 0.8 };
+        }
+        let ground = blend(PAVED, [150.0, 136.0, 112.0], pick(b.hash, 55));
+        let ground = if pick(h, 8) < 0.25 { GRASS } else { ground };
+        flat(tint(ground, 1.0 + 0.06 * self.fine), 0.035 + 0.04 * pick(h, 9))
+    }
+
+    fn town(&self, d: &District, b: &Block) -> Sample {
+        let h = b.hash;
+        let (street, setback) = match d.kind {
+            Kind::OldTown => (4.0, 0.0),
+            Kind::Core => (8.5, 2.0),
+            Kind::Perimeter => (6.5, 1.0),
+            Kind::Slabs => (6.5, 6.0),
+            Kind::Industry => (7.5, 8.0),
+            _ => (4.2, 5.0),
+        };
+        if b.edge < street {
+            return flat(tint(ASPHALT, 1.0 + 0.06 * self.fine), 0.02);
+        }
+        let inner = b.edge - street - setback;
+        let built = inner > 0.0;
+        // Walls that face the sensor send back more.
+        let facing = if d.organic { 0.25 + 0.6 * pick(h, 20) } else { 0.30 + 1.5 * d.align };
+        let building = |rgb: Rgb, height: f32, sigma: f32| Sample { rgb, height, sigma, bounce: facing };
+        let green = pick(h, 21);
+        let square = green < 0.05 && d.kind != Kind::Industry;
+        if square {
+            return if h & 1 == 0 { self.trees(0.55, 10.0) } else { flat(tint(PAVED, 1.12), 0.04) };
+        }
+        let garden = || self.trees(0.30 + 0.25 * green, 6.0);
+        let paved = || flat(tint(PAVED, 0.92 + 0.06 * self.fine), 0.05);
+        match d.kind {
+            Kind::OldTown | Kind::Perimeter => {
+                let (seg, _, _) = lot(b, 26.0, 24.0, 22);
+                let tall = if d.kind == Kind::OldTown { 9.0 } else { 14.0 } + 10.0 * d.density;
+                let height = tall * (0.75 + 0.5 * pick(seg, 1));
+                let tiled = if d.kind == Kind::OldTown { 0.9 } else { 0.2 + 0.6 * pick(d.hash, 61) };
+                let full = pick(h, 23) < 0.22;
+                // A church or a hall stands out.
+                let high = if pick(seg, 2) < 0.012 { 28.0 } else { 0.0 };
+                if built && (full || inner < 15.0) {
+                    building(town_roof(seg, tiled), height + high, 0.16 + 0.12 * pick(seg, 3))
+                } else if built && inner < 27.0 {
+                    garden()
+                } else if built && pick(seg, 4) < 0.4 {
+                    building(town_roof(seg, 0.4), 0.5 * height, 0.15)
+                } else if built {
+                    paved()
+                } else {
+                    flat(tint(PAVED, 1.03), 0.05)
+                }
+            }
+            Kind::Core => {
+                let (tower, lx, ly) = lot(b, 58.0, 52.0, 24);
+                let slim = 13.0 + 10.0 * pick(tower, 1);
+                let is_tower = pick(tower, 2) < 0.42 && lx.abs() < slim && ly.abs() < slim && inner > 2.0;
+                if is_tower {
+                    let v = pick(tower, 3);
+                    let height = 32.0 + 105.0 * v * v * d.density;
+                    let rgb = blend([92.0, 100.0, 112.0], [206.0, 204.0, 200.0], pick(tower, 4));
+                    building(rgb, height, 0.30)
+                } else if built && pick(tower, 5) < 0.72 {
+                    let height = 14.0 + 16.0 * pick(tower, 6);
+                    building(tint(town_roof(tower, 0.06), 1.08), height, 0.18 + 0.15 * pick(tower, 7))
+                } else {
+                    paved()
+                }
+            }
+            Kind::Slabs => {
+                let deep = 44.0 + 18.0 * pick(h, 25);
+                let (slab, lx, ly) = if h & 2 == 0 { lot(b, 96.0, deep, 26) } else { lot(b, deep, 96.0, 26) };
+                let (lx, ly) = if h & 2 == 0 { (lx, ly) } else { (ly, lx) };
+                if built && lx.abs() < 28.0 + 14.0 * pick(slab, 1) && ly.abs() < 7.0 && pick(slab, 2) < 0.86 {
+                    let rgb = blend([150.0, 146.0, 140.0], [204.0, 200.0, 192.0], pick(h, 27));
+                    let storeys = if pick(slab, 3) < 0.25 { 34.0 } else { 17.0 };
+                    building(rgb, storeys + 5.0 * pick(h, 28), 0.2)
+                } else if pick(slab, 4) < 0.22 {
+                    paved()
+                } else {
+                    garden()
+                }
+            }
+            Kind::Industry => {
+                if built {
+                    let yard = self.yard(b, 0.74);
+                    Sample { bounce: yard.bounce * (0.35 + 0.9 * facing), ..yard }
+                } else {
+                    flat(tint(GRASS, 1.1), 0.05)
+                }
+            }
+            _ => {
+                // Houses line the streets; gardens lie behind.
+                let (house, lx, ly) = lot(b, 23.0 + 8.0 * pick(d.hash, 62), 27.0, 29);
+                let tiled = 0.3 + 0.6 * pick(d.hash, 63);
+                let (hw, hd) = (5.0 + 3.0 * pick(house, 1), 5.0 + 3.0 * pick(house, 2));
+                if built && inner < 34.0 && lx.abs() < hw && ly.abs() < hd && pick(house, 3) < 0.92 {
+                    building(town_roof(house, tiled), 6.5 + 3.5 * pick(house, 4), 0.17)
+                } else {
+                    let yard = garden();
+                    let mut rgb = blend(yard.rgb, PAVED, 0.22 * pick(house, 5));
+                    rgb = tint(rgb, 0.95 + 0.12 * pick(mix(d.hash), 64));
+                    Sample { rgb, height: 0.6 * yard.height, ..yard }
+                }
+            }
+        }
+    }
+}
