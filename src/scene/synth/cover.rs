@@ -59,16 +59,16 @@ const GRASS: Rgb = [82.0, 104.0, 56.0];
 const LAWN: Rgb = [96.0, 128.0, 62.0];
 const TREES: Rgb = [40.0, 62.0, 32.0];
 const CROPS: [Rgb; 10] = [
-    [70.0, 106.0, 42.0],
-    [100.0, 142.0, 56.0],
-    [178.0, 156.0, 106.0],
-    [124.0, 94.0, 68.0],
-    [164.0, 136.0, 102.0],
-    [88.0, 70.0, 56.0],
-    [92.0, 114.0, 60.0],
-    [122.0, 120.0, 74.0],
-    [196.0, 178.0, 66.0],
-    [148.0, 146.0, 88.0],
+    [74.0, 100.0, 52.0],
+    [104.0, 130.0, 66.0],
+    [172.0, 156.0, 116.0],
+    [122.0, 100.0, 78.0],
+    [156.0, 136.0, 108.0],
+    [90.0, 76.0, 64.0],
+    [94.0, 112.0, 68.0],
+    [122.0, 118.0, 80.0],
+    [180.0, 168.0, 84.0],
+    [144.0, 142.0, 98.0],
 ];
 
 fn flat(rgb: Rgb, sigma: f32) -> Sample {
@@ -107,6 +107,9 @@ pub(super) struct Sampler<'a> {
     warp: (f32, f32),
     pub terrain: f32,
     wood: f32,
+    /// Roads and rails that may touch the pixel, and its district if no border does.
+    near: [bool; 4],
+    inside: Option<&'a District>,
     /// Textures of about 20, 45 and 200 m.
     fine: f32,
     middle: f32,
@@ -114,10 +117,10 @@ pub(super) struct Sampler<'a> {
 }
 
 impl<'a> Sampler<'a> {
-    pub fn new(plan: &'a Layout, x: f32, y: f32) -> Self {
+    pub fn new(plan: &'a Layout, x: f32, y: f32, pixel: f32) -> Self {
         let seed = plan.seed;
         let warp = |k: u32| {
-            130.0 * fbm(x / 1300.0, y / 1300.0, 2, seed ^ k) + 22.0 * noise(x / 260.0, y / 260.0, seed ^ (k + 1))
+            210.0 * fbm(x / 1500.0, y / 1500.0, 2, seed ^ k) + 24.0 * noise(x / 290.0, y / 290.0, seed ^ (k + 1))
         };
         let (dx, dy) = (x - plan.centre.0, y - plan.centre.1);
         let out = (dx * dx + dy * dy).sqrt() / plan.radius;
@@ -126,10 +129,19 @@ impl<'a> Sampler<'a> {
         let dry = smooth(0.0, 1500.0, -shore) * smooth(plan.river_half, plan.river_half + 900.0, river.abs());
         let hills = fbm(x / 3600.0, y / 3600.0, 5, seed ^ 81) + 0.28;
         let gentle = noise(x / 1500.0, y / 1500.0, seed ^ 82) + 1.0;
-        let terrain = dry * (7.0 * gentle + 150.0 * smooth(0.35, 1.15, out) * hills.max(0.0));
+        let terrain = dry * (7.0 * gentle + 230.0 * smooth(0.4, 1.2, out) * hills.max(0.0));
+        let warp = (warp(101), warp(103));
+        let reach = 30.0 + 2.0 * pixel;
+        let mut near = [false; 4];
+        for (near, curve) in near.iter_mut().zip(plan.highways.iter().chain([&plan.rail])) {
+            *near = curve.locate(x, y).1.abs() < reach;
+        }
+        let (district, edge, ..) = plan.locate(x + warp.0, y + warp.1);
         Self {
             plan,
-            warp: (warp(101), warp(103)),
+            warp,
+            near,
+            inside: (edge > reach).then_some(district),
             terrain,
             wood: woodland(plan, x, y),
             fine: noise(x / 17.0, y / 17.0, seed ^ 83),
@@ -143,19 +155,18 @@ impl<'a> Sampler<'a> {
         let plan = self.plan;
         let (_, shore) = plan.coast.locate(x, y);
         let (along, river) = plan.river.locate(x, y);
-        let (_, stream) = plan.stream.locate(x, y);
-        if shore > -420.0
+                if shore > -420.0
             && let Some(found) = self.harbour(x, y, shore)
         {
             return found;
         }
-        for road in &plan.highways {
+        for (road, _) in plan.highways.iter().zip(self.near).filter(|(_, near)| *near) {
             let (_, d) = road.locate(x, y);
             let d = d.abs();
             if d < 24.0 {
                 return match d {
                     d if d < 2.0 => flat(GRASS, 0.05),
-                    d if d < 14.5 => flat(tint([128.0, 126.0, 124.0], 1.0 + 0.03 * self.fine), 0.014),
+                    d if d < 14.5 => flat(tint([146.0, 143.0, 139.0], 1.0 + 0.03 * self.fine), 0.012),
                     _ => flat(tint(GRASS, 1.0 + 0.1 * self.middle), 0.06),
                 };
             }
@@ -166,29 +177,31 @@ impl<'a> Sampler<'a> {
         if (r - ring).abs() < 0.2 * ring {
             let bulge = 0.16 * noise(1.6 * rx / r, 1.6 * ry / r, plan.seed ^ 86);
             if (r - ring * (1.0 + bulge)).abs() < 13.0 {
-                return flat([118.0, 117.0, 116.0], 0.015);
+                return flat([138.0, 136.0, 133.0], 0.013);
             }
         }
-        let (_, rail) = plan.rail.locate(x, y);
-        if rail.abs() < 9.0 {
+        if self.near[3] && plan.rail.locate(x, y).1.abs() < 9.0 {
             return Sample { rgb: [112.0, 102.0, 94.0], height: 0.6, sigma: 0.13, bounce: 0.0 };
         }
         // Districts live on gently warped coordinates, so that arterials and country roads bend.
         let (wx, wy) = (x + self.warp.0, y + self.warp.1);
-        let (d, edge, border, urban) = plan.locate(wx, wy);
+        let (d, edge, border, urban) = match self.inside {
+            Some(d) => (d, f32::INFINITY, 0, false),
+            None => plan.locate(wx, wy),
+        };
         let bank = river.abs() - plan.river_half * (1.0 + 0.25 * noise(along / 700.0, 3.0, plan.seed ^ 87));
         if bank < 0.0 {
             let bridge = urban && border & 3 != 0 && edge < 10.0;
             return if bridge { flat(PAVED, 0.10) } else { self.water(x, y, bank, true) };
         }
-        if stream.abs() < 9.0 + 4.0 * self.broad && d.density < 0.5 {
+        if d.density < 0.5 && plan.stream.locate(x, y).1.abs() < 9.0 + 4.0 * self.broad {
             return self.water(x, y, -5.0, true);
         }
         for lake in &plan.lakes {
             let (lx, ly) = ((x - lake.x) / lake.flat, (y - lake.y) * lake.flat);
             let far = (lx * lx + ly * ly).sqrt();
-            if far < 1.4 * lake.radius {
-                let inlet = 0.32 * fbm(x / 330.0, y / 330.0, 2, lake.hash) * lake.radius;
+            if far < 1.6 * lake.radius {
+                let inlet = 0.62 * fbm(x / (1.3 * lake.radius), y / (1.3 * lake.radius), 3, lake.hash) * lake.radius;
                 let inside = lake.radius + inlet - far;
                 if inside > 0.0 {
                     return self.water(x, y, -inside, false);
@@ -216,7 +229,7 @@ impl<'a> Sampler<'a> {
             Kind::Park => self.park(&b),
             Kind::Village => {
                 let far = ((wx - d.x) * (wx - d.x) + (wy - d.y) * (wy - d.y)).sqrt();
-                let limit = 300.0 + 130.0 * self.broad;
+                let limit = 320.0 + 130.0 * self.broad + 150.0 * self.hamlet(wx, wy);
                 if far < limit { self.town(d, &b) } else { self.countryside(d, &b, 0.0) }
             }
             _ => self.town(d, &b),
@@ -228,7 +241,7 @@ impl<'a> Sampler<'a> {
         let near = if flowing { [62.0, 78.0, 74.0] } else { [48.0, 72.0, 74.0] };
         let rgb = blend(near, [22.0, 42.0, 62.0], deep);
         let swell = noise(x / 900.0, y / 500.0, self.plan.seed ^ 88);
-        flat(tint(rgb, 1.0 + 0.04 * self.broad), 0.0045 * (1.0 + 0.5 * swell))
+        flat(tint(rgb, 1.0 + 0.04 * self.broad), 0.0055 * (1.0 + 0.6 * swell))
     }
 
     /// Sea, piers, quays and ships.
@@ -252,11 +265,11 @@ impl<'a> Sampler<'a> {
         let cell = 520.0;
         let (iu, iv) = ((t / cell).floor(), (shore / cell).floor());
         let ship = hash2(iu as i32, iv as i32, plan.seed ^ 90);
-        if pick(ship, 1) < 0.22 && shore > 120.0 {
+        if pick(ship, 1) < 0.12 && shore > 120.0 {
             let (su, sv) = ((iu + 0.25 + 0.5 * pick(ship, 2)) * cell, (iv + 0.25 + 0.5 * pick(ship, 3)) * cell);
             let (u, v) = (t - su, shore - sv);
             let (u, v) = if ship & 1 == 0 { (u, v) } else { (0.8 * u + 0.6 * v, 0.8 * v - 0.6 * u) };
-            let long = 45.0 + 75.0 * pick(ship, 4);
+            let long = 32.0 + 70.0 * pick(ship, 4);
             if u.abs() < long && v.abs() < 0.17 * long {
                 let rgb = blend([150.0, 60.0, 50.0], [200.0, 200.0, 196.0], pick(ship, 5));
                 return Some(Sample { rgb, height: 14.0, sigma: 0.7, bounce: 1.2 });
@@ -278,8 +291,11 @@ impl<'a> Sampler<'a> {
             return flat([158.0, 146.0, 120.0], 0.03);
         }
         match pick(b.hash, 1) {
-            v if v < 0.45 => self.trees(0.35 + 0.5 * pick(b.hash, 2), 13.0),
-            v if v < 0.85 => {
+            v if v < 0.88 => {
+                let open_share = smooth(-0.15, 0.2, self.broad + 0.3 * self.middle + v - 0.5);
+                if open_share < 0.5 {
+                    return self.trees(0.75, 13.0);
+                }
                 let open = self.trees(0.1, 9.0);
                 let rgb = blend(open.rgb, LAWN, 0.6);
                 Sample { rgb, ..open }
@@ -318,7 +334,9 @@ impl<'a> Sampler<'a> {
                 self.trees(0.4, 7.0)
             };
         }
-        let crop = CROPS[(pick(h, 1) * pick(h, 2).max(0.35) * 9.99) as usize];
+        // Farms of a district prefer a crop.
+        let usual = pick(h, 10) < 0.35;
+        let crop = CROPS[(if usual { pick(d.hash, 65) } else { pick(h, 1) * pick(h, 2).max(0.4) } * 9.99) as usize];
         let other = CROPS[(pick(h, 3) * 9.99) as usize];
         let stripes = if (b.q / 22.0).floor() as i32 & 1 == 0 { 1.0 } else { -1.0 };
         let rgb = tint(blend(crop, other, 0.35 * pick(h, 4)), 0.92 + 0.16 * pick(h, 5));
@@ -326,12 +344,12 @@ impl<'a> Sampler<'a> {
         // Roughness and moisture, which the colour does not tell.
         let v = pick(h, 7);
         let wet = fbm(b.p / 160.0, b.q / 160.0, 2, h ^ 5);
-        let sigma = (0.022 + 0.12 * v * v) * (1.0 + 0.22 * wet) * (1.0 + 0.25 * self.plan_moisture());
+        let sigma = (0.022 + 0.12 * v * v) * (1.0 + 0.22 * wet) * (1.0 + 0.25 * self.broad);
         Sample { rgb, height: 0.0, sigma, bounce: 0.0 }
     }
 
-    fn plan_moisture(&self) -> f32 {
-        self.broad
+    fn hamlet(&self, x: f32, y: f32) -> f32 {
+        noise(x / 190.0, y / 190.0, self.plan.seed ^ 91)
     }
 
     /// Halls, yards and tanks.
@@ -351,8 +369,8 @@ impl<'a> Sampler<'a> {
         } else if use_ < 0.10 + busy && hall {
             let v = pick(h, 3);
             let rgb = match v {
-                v if v < 0.34 => [222.0, 222.0, 218.0],
-                v if v < 0.62 => [168.0, 170.0, 172.0],
+                v if v < 0.20 => [222.0, 222.0, 218.0],
+                v if v < 0.55 => [168.0, 170.0, 172.0],
                 v if v < 0.74 => [104.0, 128.0, 158.0],
                 v if v < 0.84 => [150.0, 92.0, 78.0],
                 _ => [110.0, 110.0, 112.0],
@@ -369,7 +387,23 @@ impl<'a> Sampler<'a> {
 
     fn town(&self, d: &District, b: &Block) -> Sample {
         let h = b.hash;
-        let (street, setback) = match d.kind {
+        // Some blocks are put to another use than their district's.
+        let draw = pick(h, 30);
+        let kind = match d.kind {
+            Kind::Suburb | Kind::Village if draw < 0.05 => Kind::Slabs,
+            Kind::Suburb if draw < 0.10 => Kind::Perimeter,
+            Kind::Suburb if draw < 0.14 => Kind::Park,
+            Kind::Slabs if draw < 0.14 => Kind::Suburb,
+            Kind::Slabs | Kind::Perimeter | Kind::Core if (0.14..0.20).contains(&draw) => Kind::Park,
+            Kind::Slabs if draw < 0.32 => Kind::Industry,
+            Kind::Perimeter if draw < 0.34 => Kind::Slabs,
+            Kind::Perimeter if draw < 0.39 => Kind::Industry,
+            Kind::Core if draw < 0.36 => Kind::Perimeter,
+            Kind::Industry if draw < 0.09 => Kind::Slabs,
+            Kind::Industry if draw < 0.17 => Kind::Fields,
+            kind => kind,
+        };
+        let (street, setback) = match kind {
             Kind::OldTown => (4.0, 0.0),
             Kind::Core => (8.5, 2.0),
             Kind::Perimeter => (6.5, 1.0),
@@ -383,16 +417,18 @@ impl<'a> Sampler<'a> {
         let inner = b.edge - street - setback;
         let built = inner > 0.0;
         // Walls that face the sensor send back more.
-        let facing = if d.organic { 0.25 + 0.6 * pick(h, 20) } else { 0.30 + 1.5 * d.align };
+        let facing = if d.organic { 0.25 + 0.6 * pick(h, 20) } else { 0.28 + 1.15 * d.align };
         let building = |rgb: Rgb, height: f32, sigma: f32| Sample { rgb, height, sigma, bounce: facing };
         let green = pick(h, 21);
-        let square = green < 0.05 && d.kind != Kind::Industry;
+        let square = green < 0.03 && kind != Kind::Industry;
         if square {
             return if h & 1 == 0 { self.trees(0.55, 10.0) } else { flat(tint(PAVED, 1.12), 0.04) };
         }
         let garden = || self.trees(0.30 + 0.25 * green, 6.0);
         let paved = || flat(tint(PAVED, 0.92 + 0.06 * self.fine), 0.05);
-        match d.kind {
+        match kind {
+            Kind::Park => self.park(b),
+            Kind::Fields => self.countryside(d, b, 1.0),
             Kind::OldTown | Kind::Perimeter => {
                 let (seg, _, _) = lot(b, 26.0, 24.0, 22);
                 let tall = if d.kind == Kind::OldTown { 9.0 } else { 14.0 } + 10.0 * d.density;
@@ -459,8 +495,9 @@ impl<'a> Sampler<'a> {
                 if built && inner < 34.0 && lx.abs() < hw && ly.abs() < hd && pick(house, 3) < 0.92 {
                     building(town_roof(house, tiled), 6.5 + 3.5 * pick(house, 4), 0.17)
                 } else {
-                    let yard = garden();
-                    let mut rgb = blend(yard.rgb, PAVED, 0.22 * pick(house, 5));
+                    let yard = self.trees(0.16 + 0.5 * pick(d.hash, 66), 6.0);
+                    let mut rgb = blend(yard.rgb, LAWN, 0.35);
+                    rgb = blend(rgb, PAVED, 0.18 * pick(house, 5));
                     rgb = tint(rgb, 0.95 + 0.12 * pick(mix(d.hash), 64));
                     Sample { rgb, height: 0.6 * yard.height, ..yard }
                 }

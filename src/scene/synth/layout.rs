@@ -140,7 +140,7 @@ impl Layout {
                 Curve::new(at.0, at.1, turn + 0.07 + k as f32 / 6.0, size, &road_bends, seed ^ (30 + k))
             })
             .collect();
-        let rail_bends = [(0.05 * size, 0.25 * size), (0.01 * size, 0.12 * size)];
+        let rail_bends = [(0.09 * size, 0.22 * size), (0.02 * size, 0.10 * size)];
         let rail = Curve::new(centre.0, centre.1 - 0.12 * radius, turn + 0.36, size, &rail_bends, seed ^ 41);
         // The sea lies on the far side of a line across a corner.
         let (nx, ny) = (if draw(8) < 0.5 { 1.0 } else { -1.0 }, if draw(9) < 0.5 { 1.0 } else { -1.0 });
@@ -182,8 +182,8 @@ impl Layout {
 
     fn district(&self, ix: i32, iy: i32) -> District {
         let hash = hash2(ix, iy, self.seed ^ 0xd157);
-        let x = (ix as f32 + 0.5 + 0.72 * (pick(hash, 1) - 0.5)) * PITCH;
-        let y = (iy as f32 + 0.5 + 0.72 * (pick(hash, 2) - 0.5)) * PITCH;
+        let x = (ix as f32 + 0.5 + 0.85 * (pick(hash, 1) - 0.5)) * PITCH;
+        let y = (iy as f32 + 0.5 + 0.85 * (pick(hash, 2) - 0.5)) * PITCH;
         let (dx, dy) = (x - self.centre.0, y - self.centre.1);
         let r = (dx * dx + dy * dy).sqrt();
         let mut density = 1.0 - r / self.radius + 0.20 * fbm(x / 3300.0, y / 3300.0, 2, self.seed ^ 61);
@@ -206,7 +206,7 @@ impl Layout {
         } else if density > 0.46 {
             match draw {
                 d if d < 0.10 => Kind::Park,
-                d if d < 0.22 => Kind::Industry,
+                d if d < 0.19 => Kind::Industry,
                 d if d < 0.55 => Kind::Perimeter,
                 d if d < 0.78 => Kind::Slabs,
                 _ => Kind::Suburb,
@@ -214,8 +214,8 @@ impl Layout {
         } else if density > 0.17 {
             match draw {
                 d if d < 0.10 => Kind::Park,
-                d if d < 0.29 => Kind::Industry,
-                d if d < 0.44 => Kind::Slabs,
+                d if d < 0.24 => Kind::Industry,
+                d if d < 0.40 => Kind::Slabs,
                 d if d < 0.88 => Kind::Suburb,
                 _ => Kind::Fields,
             }
@@ -237,9 +237,9 @@ impl Layout {
         let a = pick(hash, 6);
         let b = pick(hash, 7);
         let organic_share = match kind {
-            Kind::OldTown => 1.0,
+            Kind::OldTown | Kind::Park => 1.0,
             Kind::Village => 0.7,
-            Kind::Suburb | Kind::Park => 0.35,
+            Kind::Suburb => 0.35,
             Kind::Fields => 0.25,
             Kind::Perimeter => 0.15,
             _ => 0.0,
@@ -252,7 +252,7 @@ impl Layout {
             Kind::Suburb => (130.0 + 140.0 * a, 62.0 + 25.0 * b),
             Kind::Village => (110.0 + 40.0 * a, 80.0 + 20.0 * b),
             Kind::Industry => (250.0 + 190.0 * a, 180.0 + 120.0 * b),
-            Kind::Park => (260.0 + 120.0 * a, 240.0),
+            Kind::Park => (210.0 + 160.0 * a, 240.0),
             Kind::Fields => (190.0 + 330.0 * a * a, 110.0 + 230.0 * b * b),
         };
         District {

@@ -87,7 +87,7 @@ pub fn generate(config: &SynthConfig) -> SynthScene {
     rows.into_par_iter().enumerate().for_each(|(y, (albedo, terrain, object, sigma, bounce))| {
         for x in 0..n {
             let (gx, gy) = ((x as f32 + 0.5) * pixel, (y as f32 + 0.5) * pixel);
-            let sampler = Sampler::new(&layout, gx, gy);
+            let sampler = Sampler::new(&layout, gx, gy, pixel);
             let mut tally = Tally::default();
             for k in 0..4 {
                 let at = |bit: usize| (bit as f32 - 0.5) * 0.5 * pixel;

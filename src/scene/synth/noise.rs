@@ -16,8 +16,8 @@ pub(super) fn mix(mut h: u32) -> u32 {
 /// Random bits of a lattice point in a stream.
 #[inline]
 pub(super) fn hash2(x: i32, y: i32, stream: u32) -> u32 {
-    let a = mix((y as u32).wrapping_mul(0xd816_3841) ^ stream);
-    mix((x as u32).wrapping_mul(0x8da6_b343) ^ a)
+    let (x, y) = ((x as u32).wrapping_mul(0x8da6_b343), (y as u32).wrapping_mul(0xd816_3841));
+    mix(x.wrapping_add(y).wrapping_add(stream.wrapping_mul(0x9e37_79b1)))
 }
 
 /// Uniform in `0.0..1.0` from the high bits.
@@ -97,10 +97,17 @@ pub(super) fn ln(v: f32) -> f32 {
 #[inline]
 pub(super) fn gamma_speckle(x: i32, y: i32, looks: u32, stream: u32) -> f32 {
     let mut sum = 0.0;
-    for k in 0..looks {
-        // (h + 1/2) / 2^24 is never 0.
-        let u = unit(hash2(x, y, stream.wrapping_add(k * 0x3779))) + 0.5 / 16_777_216.0;
-        sum -= ln(u);
+    let mut left = looks;
+    while left > 0 {
+        // The logarithm of a product of four; (h + 1/2) / 2^24 is never 0, and the product stays a normal number.
+        let group = left.min(4);
+        let mut product = 1.0;
+        for k in 0..group {
+            let draw = hash2(x, y, stream.wrapping_add((left - k) * 0x3779));
+            product *= unit(draw) + 0.5 / 16_777_216.0;
+        }
+        sum -= ln(product);
+        left -= group;
     }
     sum / looks as f32
 }

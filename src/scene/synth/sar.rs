@@ -4,7 +4,7 @@ use super::noise::gamma_speckle;
 use rayon::prelude::*;
 
 /// Reflectivity that reaches 255 in the 8-bit amplitude image.
-const SATURATION: f32 = 1.25;
+const SATURATION: f32 = 1.5;
 /// Noise floor of the receiver, in reflectivity.
 const NOISE_FLOOR: f32 = 0.0022;
 
@@ -85,7 +85,7 @@ pub(super) fn range_line(s: &Surface, row: usize, cot: f32, line: &mut [f32]) {
                 deposit(line, x - foot * lean, x - h * lean, wall);
                 let open = seen / (h - before);
                 let corner = x - before * lean;
-                deposit(line, corner - 0.5, corner + 0.5, open * faces * 0.85 * bounce[i]);
+                deposit(line, corner - 0.5, corner + 0.5, open * faces * 0.75 * bounce[i]);
             }
         }
         let near = left + h + x * sink;
