@@ -1,18 +1,19 @@
 //! What covers the ground at a point: its colour, its height, its backscatter.
 
-use super::layout::{Block, District, Kind, Layout, block, woodland};
-use super::noise::{fbm, hash2, lerp, mix, noise, pick, smooth};
+use super::layout::{Block, Border, District, Kind, Layout, block, woodland};
+use super::noise::{fbm, hash2, lerp, noise, pick, smooth};
+use super::town::{lot, town_roof};
 
-type Rgb = [f32; 3];
+pub(super) type Rgb = [f32; 3];
 
 /// The ground at a point.
 #[derive(Clone, Copy)]
 pub(super) struct Sample {
-    rgb: Rgb,
+    pub rgb: Rgb,
     /// Height above the terrain, metres.
-    height: f32,
-    sigma: f32,
-    bounce: f32,
+    pub height: f32,
+    pub sigma: f32,
+    pub bounce: f32,
 }
 
 /// Samples of one pixel.
@@ -53,10 +54,10 @@ impl Tally {
     }
 }
 
-const ASPHALT: Rgb = [104.0, 103.0, 103.0];
-const PAVED: Rgb = [142.0, 136.0, 128.0];
-const GRASS: Rgb = [82.0, 104.0, 56.0];
-const LAWN: Rgb = [96.0, 128.0, 62.0];
+pub(super) const ASPHALT: Rgb = [104.0, 103.0, 103.0];
+pub(super) const PAVED: Rgb = [142.0, 136.0, 128.0];
+pub(super) const GRASS: Rgb = [82.0, 104.0, 56.0];
+pub(super) const LAWN: Rgb = [92.0, 118.0, 64.0];
 const TREES: Rgb = [40.0, 62.0, 32.0];
 const CROPS: [Rgb; 10] = [
     [74.0, 100.0, 52.0],
@@ -71,33 +72,16 @@ const CROPS: [Rgb; 10] = [
     [144.0, 142.0, 98.0],
 ];
 
-fn flat(rgb: Rgb, sigma: f32) -> Sample {
+pub(super) fn flat(rgb: Rgb, sigma: f32) -> Sample {
     Sample { rgb, height: 0.0, sigma, bounce: 0.0 }
 }
 
-fn tint(rgb: Rgb, gain: f32) -> Rgb {
+pub(super) fn tint(rgb: Rgb, gain: f32) -> Rgb {
     rgb.map(|v| v * gain)
 }
 
-fn blend(a: Rgb, b: Rgb, t: f32) -> Rgb {
+pub(super) fn blend(a: Rgb, b: Rgb, t: f32) -> Rgb {
     [lerp(a[0], b[0], t), lerp(a[1], b[1], t), lerp(a[2], b[2], t)]
-}
-
-/// A tiled or flat roof of a town house.
-fn town_roof(hash: u32, tiled: f32) -> Rgb {
-    let base = if pick(hash, 90) < tiled {
-        blend([158.0, 94.0, 72.0], [126.0, 84.0, 70.0], pick(hash, 91))
-    } else {
-        blend([112.0, 110.0, 110.0], [176.0, 172.0, 166.0], pick(hash, 91))
-    };
-    tint(base, 0.86 + 0.28 * pick(hash, 92))
-}
-
-/// The position within a lot of `sx` by `sy` metres: its hash, and the offset from its centre.
-fn lot(b: &Block, sx: f32, sy: f32, stream: u32) -> (u32, f32, f32) {
-    let (iu, iv) = ((b.p / sx).floor(), (b.q / sy).floor());
-    let hash = hash2(iu as i32, iv as i32, b.hash ^ stream);
-    (hash, b.p - (iu + 0.5) * sx, b.q - (iv + 0.5) * sy)
 }
 
 /// What is the same for all samples of a pixel.
@@ -107,11 +91,12 @@ pub(super) struct Sampler<'a> {
     warp: (f32, f32),
     pub terrain: f32,
     wood: f32,
+    at: (f32, f32),
     /// Roads and rails that may touch the pixel, and its district if no border does.
     near: [bool; 4],
     inside: Option<&'a District>,
     /// Textures of about 20, 45 and 200 m.
-    fine: f32,
+    pub(super) fine: f32,
     middle: f32,
     broad: f32,
 }
@@ -119,9 +104,7 @@ pub(super) struct Sampler<'a> {
 impl<'a> Sampler<'a> {
     pub fn new(plan: &'a Layout, x: f32, y: f32, pixel: f32) -> Self {
         let seed = plan.seed;
-        let warp = |k: u32| {
-            210.0 * fbm(x / 1500.0, y / 1500.0, 2, seed ^ k) + 24.0 * noise(x / 290.0, y / 290.0, seed ^ (k + 1))
-        };
+        let warp = |k: u32| 210.0 * fbm(x / 1500.0, y / 1500.0, 2, seed ^ k) + 24.0 * noise(x / 290.0, y / 290.0, seed ^ (k + 1));
         let (dx, dy) = (x - plan.centre.0, y - plan.centre.1);
         let out = (dx * dx + dy * dy).sqrt() / plan.radius;
         let (_, shore) = plan.coast.locate(x, y);
@@ -129,19 +112,22 @@ impl<'a> Sampler<'a> {
         let dry = smooth(0.0, 1500.0, -shore) * smooth(plan.river_half, plan.river_half + 900.0, river.abs());
         let hills = fbm(x / 3600.0, y / 3600.0, 5, seed ^ 81) + 0.28;
         let gentle = noise(x / 1500.0, y / 1500.0, seed ^ 82) + 1.0;
-        let terrain = dry * (7.0 * gentle + 230.0 * smooth(0.4, 1.2, out) * hills.max(0.0));
+        let upland = smooth(0.4, 1.2, out) * hills.max(0.0);
+        let spurs = if upland > 0.0 { fbm(x / 1150.0, y / 1150.0, 3, seed ^ 93) + 0.6 } else { 0.0 };
+        let terrain = dry * (7.0 * gentle + upland * (190.0 + 210.0 * spurs));
         let warp = (warp(101), warp(103));
         let reach = 30.0 + 2.0 * pixel;
         let mut near = [false; 4];
         for (near, curve) in near.iter_mut().zip(plan.highways.iter().chain([&plan.rail])) {
             *near = curve.locate(x, y).1.abs() < reach;
         }
-        let (district, edge, ..) = plan.locate(x + warp.0, y + warp.1);
+        let (district, border) = plan.locate(x + warp.0, y + warp.1);
         Self {
             plan,
             warp,
+            at: (x, y),
             near,
-            inside: (edge > reach).then_some(district),
+            inside: (border.distance > reach).then_some(district),
             terrain,
             wood: woodland(plan, x, y),
             fine: noise(x / 17.0, y / 17.0, seed ^ 83),
@@ -155,7 +141,7 @@ impl<'a> Sampler<'a> {
         let plan = self.plan;
         let (_, shore) = plan.coast.locate(x, y);
         let (along, river) = plan.river.locate(x, y);
-                if shore > -420.0
+        if shore > -420.0
             && let Some(found) = self.harbour(x, y, shore)
         {
             return found;
@@ -185,13 +171,14 @@ impl<'a> Sampler<'a> {
         }
         // Districts live on gently warped coordinates, so that arterials and country roads bend.
         let (wx, wy) = (x + self.warp.0, y + self.warp.1);
-        let (d, edge, border, urban) = match self.inside {
-            Some(d) => (d, f32::INFINITY, 0, false),
+        let (d, border) = match self.inside {
+            Some(d) => (d, Border::NONE),
             None => plan.locate(wx, wy),
         };
+        let (edge, urban) = (border.distance, border.urban);
         let bank = river.abs() - plan.river_half * (1.0 + 0.25 * noise(along / 700.0, 3.0, plan.seed ^ 87));
         if bank < 0.0 {
-            let bridge = urban && border & 3 != 0 && edge < 10.0;
+            let bridge = border.urban && border.bridges && border.hash & 3 != 0 && edge < 11.0;
             return if bridge { flat(PAVED, 0.10) } else { self.water(x, y, bank, true) };
         }
         if d.density < 0.5 && plan.stream.locate(x, y).1.abs() < 9.0 + 4.0 * self.broad {
@@ -212,11 +199,11 @@ impl<'a> Sampler<'a> {
             }
         }
         let road = if urban { 11.5 } else { 4.2 };
-        if edge < road && (urban || border & 3 != 0) {
+        if edge < road && (urban || border.hash & 3 != 0) {
             let surface = if urban { ASPHALT } else { [150.0, 142.0, 126.0] };
             return flat(tint(surface, 1.0 + 0.05 * self.fine), 0.018);
         }
-        if urban && edge < road + 5.0 && border & 4 == 0 {
+        if urban && edge < road + 5.0 && border.hash & 4 == 0 {
             return self.trees(0.7, 7.0);
         }
         if bank < 26.0 && d.kind != Kind::Industry {
@@ -278,7 +265,7 @@ impl<'a> Sampler<'a> {
         Some(self.water(x, y, -0.35 * shore, false))
     }
 
-    fn trees(&self, cover: f32, height: f32) -> Sample {
+    pub(super) fn trees(&self, cover: f32, height: f32) -> Sample {
         let shade = 1.0 + 0.16 * self.fine + 0.10 * self.middle;
         let wooded = smooth(-0.2, 0.5, self.fine + 0.6 * self.middle + 2.2 * (cover - 0.5));
         let sigma = lerp(0.055, 0.14 + 0.03 * self.fine, wooded);
@@ -286,7 +273,7 @@ impl<'a> Sampler<'a> {
         Sample { rgb: tint(rgb, shade), height: height * wooded * (0.8 + 0.3 * self.fine), sigma, bounce: 0.02 }
     }
 
-    fn park(&self, b: &Block) -> Sample {
+    pub(super) fn park(&self, b: &Block) -> Sample {
         if b.edge < 3.5 {
             return flat([158.0, 146.0, 120.0], 0.03);
         }
@@ -304,21 +291,22 @@ impl<'a> Sampler<'a> {
             _ => {
                 let (h, lx, ly) = lot(b, 96.0, 130.0, 31);
                 let pitch = lx.abs() < 36.0 && ly.abs() < 53.0 && b.edge > 18.0;
-                if pitch && h & 1 == 0 { flat([112.0, 150.0, 70.0], 0.035) } else { self.trees(0.2, 6.0) }
+                if pitch && h & 1 == 0 { flat([102.0, 136.0, 72.0], 0.035) } else { self.trees(0.2, 6.0) }
             }
         }
     }
 
-    fn countryside(&self, d: &District, b: &Block, woods: f32) -> Sample {
+    pub(super) fn countryside(&self, d: &District, b: &Block, woods: f32) -> Sample {
         let h = b.hash;
         let copse = woods > 0.0 && pick(h, 9) < 0.07;
         let ragged = self.wood + 0.35 * self.middle * self.wood * (1.0 - self.wood) * 4.0;
         if copse || woods * ragged > 0.5 {
-            let conifers = smooth(-0.15, 0.15, self.broad + pick(d.hash, 60) - 0.5);
+            let stand = fbm(self.at.0 / 620.0, self.at.1 / 620.0, 3, self.plan.seed ^ 92) + 0.12 * (pick(b.hash, 60) - 0.5);
+            let conifers = smooth(-0.06, 0.06, stand);
             let base = blend([54.0, 78.0, 36.0], [32.0, 52.0, 34.0], conifers);
             let shade = 1.0 + 0.15 * self.fine + 0.10 * self.middle;
             let height = 15.0 + 3.5 * self.fine + 2.0 * self.middle;
-            let sigma = (0.15 + 0.035 * self.middle + 0.02 * self.fine) * lerp(1.1, 0.9, conifers);
+            let sigma = (0.15 + 0.035 * self.middle + 0.02 * self.fine) * lerp(1.12, 0.88, conifers) * (1.0 + 0.08 * self.broad);
             return Sample { rgb: tint(base, shade), height, sigma, bounce: 0.02 };
         }
         if b.edge < 2.6 && h & 7 != 0 {
@@ -328,11 +316,7 @@ impl<'a> Sampler<'a> {
         let (_, lx, ly) = lot(b, 34.0, 26.0, 41);
         if pick(h, 8) < 0.06 && b.p < 110.0 && b.q < 90.0 && b.edge > 12.0 {
             let barn = lx.abs() < 12.0 && ly.abs() < 8.0;
-            return if barn {
-                Sample { rgb: town_roof(h, 0.5), height: 7.0, sigma: 0.2, bounce: 0.7 }
-            } else {
-                self.trees(0.4, 7.0)
-            };
+            return if barn { Sample { rgb: town_roof(h, 0.5), height: 7.0, sigma: 0.2, bounce: 0.7 } } else { self.trees(0.4, 7.0) };
         }
         // Farms of a district prefer a crop.
         let usual = pick(h, 10) < 0.35;
@@ -350,158 +334,5 @@ impl<'a> Sampler<'a> {
 
     fn hamlet(&self, x: f32, y: f32) -> f32 {
         noise(x / 190.0, y / 190.0, self.plan.seed ^ 91)
-    }
-
-    /// Halls, yards and tanks.
-    fn yard(&self, b: &Block, busy: f32) -> Sample {
-        let wide = 80.0 + 90.0 * pick(b.hash, 51);
-        let deep = 60.0 + 60.0 * pick(b.hash, 52);
-        let (h, lx, ly) = lot(b, wide, deep, 53);
-        let fill = 0.30 + 0.14 * pick(h, 1);
-        let hall = lx.abs() < fill * wide && ly.abs() < fill * deep;
-        let use_ = pick(h, 2);
-        if use_ < 0.10 {
-            // Storage tanks.
-            let (_, tx, ty) = lot(b, 46.0, 46.0, 54);
-            if tx * tx + ty * ty < 17.0 * 17.0 {
-                return Sample { rgb: [214.0, 214.0, 208.0], height: 14.0, sigma: 0.35, bounce: 1.6 };
-            }
-        } else if use_ < 0.10 + busy && hall {
-            let v = pick(h, 3);
-            let rgb = match v {
-                v if v < 0.20 => [222.0, 222.0, 218.0],
-                v if v < 0.55 => [168.0, 170.0, 172.0],
-                v if v < 0.74 => [104.0, 128.0, 158.0],
-                v if v < 0.84 => [150.0, 92.0, 78.0],
-                _ => [110.0, 110.0, 112.0],
-            };
-            let metal = pick(h, 4) < 0.5;
-            let sigma = if metal { 0.25 + 0.9 * pick(h, 5) } else { 0.08 };
-            let height = 8.0 + 9.0 * pick(h, 6);
-            return Sample { rgb: tint(rgb, 0.94 + 0.12 * pick(h, 7)), height, sigma, bounce: 0.8 };
-        }
-        let ground = blend(PAVED, [150.0, 136.0, 112.0], pick(b.hash, 55));
-        let ground = if pick(h, 8) < 0.25 { GRASS } else { ground };
-        flat(tint(ground, 1.0 + 0.06 * self.fine), 0.035 + 0.04 * pick(h, 9))
-    }
-
-    fn town(&self, d: &District, b: &Block) -> Sample {
-        let h = b.hash;
-        // Some blocks are put to another use than their district's.
-        let draw = pick(h, 30);
-        let kind = match d.kind {
-            Kind::Suburb | Kind::Village if draw < 0.05 => Kind::Slabs,
-            Kind::Suburb if draw < 0.10 => Kind::Perimeter,
-            Kind::Suburb if draw < 0.14 => Kind::Park,
-            Kind::Slabs if draw < 0.14 => Kind::Suburb,
-            Kind::Slabs | Kind::Perimeter | Kind::Core if (0.14..0.20).contains(&draw) => Kind::Park,
-            Kind::Slabs if draw < 0.32 => Kind::Industry,
-            Kind::Perimeter if draw < 0.34 => Kind::Slabs,
-            Kind::Perimeter if draw < 0.39 => Kind::Industry,
-            Kind::Core if draw < 0.36 => Kind::Perimeter,
-            Kind::Industry if draw < 0.09 => Kind::Slabs,
-            Kind::Industry if draw < 0.17 => Kind::Fields,
-            kind => kind,
-        };
-        let (street, setback) = match kind {
-            Kind::OldTown => (4.0, 0.0),
-            Kind::Core => (8.5, 2.0),
-            Kind::Perimeter => (6.5, 1.0),
-            Kind::Slabs => (6.5, 6.0),
-            Kind::Industry => (7.5, 8.0),
-            _ => (4.2, 5.0),
-        };
-        if b.edge < street {
-            return flat(tint(ASPHALT, 1.0 + 0.06 * self.fine), 0.02);
-        }
-        let inner = b.edge - street - setback;
-        let built = inner > 0.0;
-        // Walls that face the sensor send back more.
-        let facing = if d.organic { 0.25 + 0.6 * pick(h, 20) } else { 0.28 + 1.15 * d.align };
-        let building = |rgb: Rgb, height: f32, sigma: f32| Sample { rgb, height, sigma, bounce: facing };
-        let green = pick(h, 21);
-        let square = green < 0.03 && kind != Kind::Industry;
-        if square {
-            return if h & 1 == 0 { self.trees(0.55, 10.0) } else { flat(tint(PAVED, 1.12), 0.04) };
-        }
-        let garden = || self.trees(0.30 + 0.25 * green, 6.0);
-        let paved = || flat(tint(PAVED, 0.92 + 0.06 * self.fine), 0.05);
-        match kind {
-            Kind::Park => self.park(b),
-            Kind::Fields => self.countryside(d, b, 1.0),
-            Kind::OldTown | Kind::Perimeter => {
-                let (seg, _, _) = lot(b, 26.0, 24.0, 22);
-                let tall = if d.kind == Kind::OldTown { 9.0 } else { 14.0 } + 10.0 * d.density;
-                let height = tall * (0.75 + 0.5 * pick(seg, 1));
-                let tiled = if d.kind == Kind::OldTown { 0.9 } else { 0.2 + 0.6 * pick(d.hash, 61) };
-                let full = pick(h, 23) < 0.22;
-                // A church or a hall stands out.
-                let high = if pick(seg, 2) < 0.012 { 28.0 } else { 0.0 };
-                if built && (full || inner < 15.0) {
-                    building(town_roof(seg, tiled), height + high, 0.16 + 0.12 * pick(seg, 3))
-                } else if built && inner < 27.0 {
-                    garden()
-                } else if built && pick(seg, 4) < 0.4 {
-                    building(town_roof(seg, 0.4), 0.5 * height, 0.15)
-                } else if built {
-                    paved()
-                } else {
-                    flat(tint(PAVED, 1.03), 0.05)
-                }
-            }
-            Kind::Core => {
-                let (tower, lx, ly) = lot(b, 58.0, 52.0, 24);
-                let slim = 13.0 + 10.0 * pick(tower, 1);
-                let is_tower = pick(tower, 2) < 0.42 && lx.abs() < slim && ly.abs() < slim && inner > 2.0;
-                if is_tower {
-                    let v = pick(tower, 3);
-                    let height = 32.0 + 105.0 * v * v * d.density;
-                    let rgb = blend([92.0, 100.0, 112.0], [206.0, 204.0, 200.0], pick(tower, 4));
-                    building(rgb, height, 0.30)
-                } else if built && pick(tower, 5) < 0.72 {
-                    let height = 14.0 + 16.0 * pick(tower, 6);
-                    building(tint(town_roof(tower, 0.06), 1.08), height, 0.18 + 0.15 * pick(tower, 7))
-                } else {
-                    paved()
-                }
-            }
-            Kind::Slabs => {
-                let deep = 44.0 + 18.0 * pick(h, 25);
-                let (slab, lx, ly) = if h & 2 == 0 { lot(b, 96.0, deep, 26) } else { lot(b, deep, 96.0, 26) };
-                let (lx, ly) = if h & 2 == 0 { (lx, ly) } else { (ly, lx) };
-                if built && lx.abs() < 28.0 + 14.0 * pick(slab, 1) && ly.abs() < 7.0 && pick(slab, 2) < 0.86 {
-                    let rgb = blend([150.0, 146.0, 140.0], [204.0, 200.0, 192.0], pick(h, 27));
-                    let storeys = if pick(slab, 3) < 0.25 { 34.0 } else { 17.0 };
-                    building(rgb, storeys + 5.0 * pick(h, 28), 0.2)
-                } else if pick(slab, 4) < 0.22 {
-                    paved()
-                } else {
-                    garden()
-                }
-            }
-            Kind::Industry => {
-                if built {
-                    let yard = self.yard(b, 0.74);
-                    Sample { bounce: yard.bounce * (0.35 + 0.9 * facing), ..yard }
-                } else {
-                    flat(tint(GRASS, 1.1), 0.05)
-                }
-            }
-            _ => {
-                // Houses line the streets; gardens lie behind.
-                let (house, lx, ly) = lot(b, 23.0 + 8.0 * pick(d.hash, 62), 27.0, 29);
-                let tiled = 0.3 + 0.6 * pick(d.hash, 63);
-                let (hw, hd) = (5.0 + 3.0 * pick(house, 1), 5.0 + 3.0 * pick(house, 2));
-                if built && inner < 34.0 && lx.abs() < hw && ly.abs() < hd && pick(house, 3) < 0.92 {
-                    building(town_roof(house, tiled), 6.5 + 3.5 * pick(house, 4), 0.17)
-                } else {
-                    let yard = self.trees(0.16 + 0.5 * pick(d.hash, 66), 6.0);
-                    let mut rgb = blend(yard.rgb, LAWN, 0.35);
-                    rgb = blend(rgb, PAVED, 0.18 * pick(house, 5));
-                    rgb = tint(rgb, 0.95 + 0.12 * pick(mix(d.hash), 64));
-                    Sample { rgb, height: 0.6 * yard.height, ..yard }
-                }
-            }
-        }
     }
 }

@@ -41,6 +41,22 @@ pub(super) struct District {
     pub density: f32,
 }
 
+/// The border between two districts, where a road runs.
+#[derive(Clone, Copy)]
+pub(super) struct Border {
+    pub distance: f32,
+    pub hash: u32,
+    /// Both sides are built.
+    pub urban: bool,
+    /// It runs across the river, not along it.
+    pub bridges: bool,
+}
+
+impl Border {
+    /// No border near.
+    pub const NONE: Self = Self { distance: f32::INFINITY, hash: 0, urban: false, bridges: false };
+}
+
 /// A block of buildings or a parcel of land.
 pub(super) struct Block {
     pub hash: u32,
@@ -67,9 +83,7 @@ impl Curve {
         let reach = 1.5 * size + 200.0;
         let count = (2.0 * reach / CURVE_STEP) as usize + 2;
         let shape = |u: f32| -> f32 {
-            let bend = |(k, &(amplitude, length)): (usize, &(f32, f32))| {
-                amplitude * noise(u / length, 0.5 + k as f32 * 7.0, stream)
-            };
+            let bend = |(k, &(amplitude, length)): (usize, &(f32, f32))| amplitude * noise(u / length, 0.5 + k as f32 * 7.0, stream);
             bends.iter().enumerate().map(bend).sum()
         };
         let table = (0..count).map(|i| shape(i as f32 * CURVE_STEP - reach)).collect();
@@ -270,9 +284,9 @@ impl Layout {
         }
     }
 
-    /// The district of a point and the distance to its border, with the border's hash and whether both sides are built.
+    /// The district of a point and the nearest border.
     #[inline]
-    pub fn locate(&self, x: f32, y: f32) -> (&District, f32, u32, bool) {
+    pub fn locate(&self, x: f32, y: f32) -> (&District, Border) {
         let n = self.across;
         let ix = ((x / PITCH).floor() as i32 + 3).clamp(1, n - 2);
         let iy = ((y / PITCH).floor() as i32 + 3).clamp(1, n - 2);
@@ -298,7 +312,15 @@ impl Layout {
             }
         }
         let urban = |d: &District| d.kind != Kind::Fields;
-        (mine, edge, mix(mine.hash.wrapping_add(other.hash)), urban(mine) && urban(other))
+        let (dx, dy) = (other.x - mine.x, other.y - mine.y);
+        let across = (dx * self.river.cos + dy * self.river.sin).abs();
+        let border = Border {
+            distance: edge,
+            hash: mix(mine.hash.wrapping_add(other.hash)),
+            urban: urban(mine) && urban(other),
+            bridges: across > 0.75 * (dx * dx + dy * dy).sqrt(),
+        };
+        (mine, border)
     }
 }
 

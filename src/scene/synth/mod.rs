@@ -14,6 +14,7 @@ mod optical;
 mod sar;
 #[cfg(test)]
 mod tests;
+mod town;
 
 use cover::{Sampler, Tally};
 use layout::Layout;
@@ -34,7 +35,7 @@ pub struct SynthConfig {
     pub seed: u64,
     /// Width and height in pixels.
     pub size: u32,
-    /// Side of a pixel in metres. (Mercator's scale is ignored: a projected metre counts as one on the ground.)
+    /// Side of a pixel in metres, taken into 0.5..=1000. (Mercator's scale is ignored: a projected metre counts as one on the ground.)
     pub pixel_m: f64,
     /// Incidence angle of the radar from the vertical, degrees. It looks along +x: the sensor is at the left.
     pub incidence_deg: f64,
@@ -75,7 +76,8 @@ impl SynthScene {
 /// Generates a scene. A size of 0 gives an empty one.
 pub fn generate(config: &SynthConfig) -> SynthScene {
     let n = config.size as usize;
-    let pixel = config.pixel_m.clamp(0.5, 1000.0) as f32;
+    let pixel_m = config.pixel_m.clamp(0.5, 1000.0);
+    let pixel = pixel_m as f32;
     let layout = Layout::new(config.seed, n as f32 * pixel);
     let mut albedo = vec![[0u8; 3]; n * n];
     let mut terrain = vec![0f32; n * n];
@@ -101,20 +103,13 @@ pub fn generate(config: &SynthConfig) -> SynthScene {
         }
     });
     if n == 0 {
-        return SynthScene { width: 0, height: 0, pixel_m: config.pixel_m, optical: vec![], sar: vec![], height_m: vec![] };
+        return SynthScene { width: 0, height: 0, pixel_m, optical: vec![], sar: vec![], height_m: vec![] };
     }
     let optical = optical::render(n, pixel, &albedo, &terrain, &object, layout.seed ^ 0x0b);
     drop(albedo);
-    let surface = sar::Surface {
-        width: n,
-        pixel_m: pixel,
-        terrain: &terrain,
-        object: &object,
-        sigma: &sigma,
-        bounce: &bounce,
-    };
+    let surface = sar::Surface { width: n, pixel_m: pixel, terrain: &terrain, object: &object, sigma: &sigma, bounce: &bounce };
     let power = sar::reflectivity(&surface, sar::cotangent(config.incidence_deg));
     let sar = sar::detect(&power, n, config.looks.max(1), layout.seed ^ 0x5a);
     let height_m = terrain.iter().zip(&object).map(|(t, o)| t + o).collect();
-    SynthScene { width: config.size, height: config.size, pixel_m: config.pixel_m, optical, sar, height_m }
+    SynthScene { width: config.size, height: config.size, pixel_m, optical, sar, height_m }
 }

@@ -7,14 +7,7 @@ use rayon::prelude::*;
 const SUN: (f32, f32, f32) = (0.5, 0.866_025_4, 1.11);
 
 /// Renders 8-bit RGB, height-width-channel; no value is 0.
-pub(super) fn render(
-    width: usize,
-    pixel_m: f32,
-    albedo: &[[u8; 3]],
-    terrain: &[f32],
-    object: &[f32],
-    stream: u32,
-) -> Vec<u8> {
+pub(super) fn render(width: usize, pixel_m: f32, albedo: &[[u8; 3]], terrain: &[f32], object: &[f32], stream: u32) -> Vec<u8> {
     let height = albedo.len() / width;
     let tallest = object.par_iter().copied().reduce(|| 0.0, f32::max);
     let steps = ((tallest / (SUN.2 * pixel_m)) as usize + 1).min(40);

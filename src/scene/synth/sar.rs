@@ -4,7 +4,7 @@ use super::noise::gamma_speckle;
 use rayon::prelude::*;
 
 /// Reflectivity that reaches 255 in the 8-bit amplitude image.
-const SATURATION: f32 = 1.5;
+const SATURATION: f32 = 1.25;
 /// Noise floor of the receiver, in reflectivity.
 const NOISE_FLOOR: f32 = 0.0022;
 
@@ -68,13 +68,16 @@ pub(super) fn range_line(s: &Surface, row: usize, cot: f32, line: &mut [f32]) {
     let sink = cot * s.pixel_m; // metres a ray sinks over a pixel
     line.fill(0.0);
     let mut horizon = f32::NEG_INFINITY;
-    for i in 0..w {
+    // The ground goes on past the far edge as it is there, so that what leans over the edge leaves no gap.
+    let beyond = (object[w - 1] * lean) as usize + 2;
+    for column in 0..w + beyond {
+        let i = column.min(w - 1);
         let t = terrain[i];
         let left = 0.5 * (terrain[i.saturating_sub(1)] + t);
         let right = 0.5 * (t + terrain[(i + 1).min(w - 1)]);
         let h = object[i];
-        let before = if i > 0 { object[i - 1] } else { h };
-        let x = i as f32;
+        let before = if column > 0 { object[(column - 1).min(w - 1)] } else { h };
+        let x = column as f32;
         if h > before + 0.25 {
             // The wall facing the sensor, from the lit part of its foot to its top.
             let foot = before.max(horizon - x * sink - left);
