@@ -1,1 +1,3 @@
 //! Scenes: rasters, georeference, grid.
+
+pub mod synth;
