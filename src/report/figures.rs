@@ -12,7 +12,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::{Error, distance_text, write_atomically};
-use crate::eval::metrics::{CurvePoint, QueryResult};
+use crate::eval::metrics::{CurvePoint, QueryResult, RECALL_AT};
 
 /// Width and height of a figure in pixels.
 const SIZE: (u32, u32) = (720, 420);
@@ -59,12 +59,26 @@ pub fn recall_curve(curves: &[(&str, &[CurvePoint])]) -> Result<String, Error> {
     if last == 0 {
         return Err(nothing());
     }
+    let first = |c: &[CurvePoint]| {
+        c.iter()
+            .find(|p| p.k == 1)
+            .map_or_else(String::new, |p| format!(", R@1 {}", percent(&p.recall)))
+    };
+    let legend: Vec<String> = match curves {
+        [_] => Vec::new(),
+        _ => curves
+            .iter()
+            .map(|(name, c)| format!("{name}{}", first(c)))
+            .collect(),
+    };
+    let legend: Vec<&str> = legend.iter().map(String::as_str).collect();
+    let mut labels: Vec<(u32, f64)> = Vec::new();
     draw(|root| {
         let body = heading(
             root,
             "Recall at k",
             "share of queries with a right cell among the first k",
-            &names(curves),
+            &legend,
         )?;
         let mut chart = ChartBuilder::on(&body)
             .margin(4)
@@ -88,8 +102,16 @@ pub fn recall_curve(curves: &[(&str, &[CurvePoint])]) -> Result<String, Error> {
             chart
                 .draw_series(LineSeries::new(line, color.stroke_width(2)))
                 .map_err(fail)?;
-            for p in curve.iter().filter(|p| [1, 5, 10, 20].contains(&p.k)) {
+            for p in curve.iter().filter(|p| RECALL_AT.contains(&p.k)) {
                 let (x, y) = at(p, p.recall);
+                // A label too near an earlier one is left out; with several curves the first point's is in the legend.
+                let near = |q: &(u32, f64)| q.0 == p.k && (q.1 - y).abs() < 0.07;
+                let text = if labels.iter().any(near) || (p.k == 1 && curves.len() > 1) {
+                    String::new()
+                } else {
+                    labels.push((p.k, y));
+                    percent(&y)
+                };
                 // Beside the first point and beneath the rising line, above the others; the last stays inside.
                 let (place, offset) = match p.k {
                     1 if y > 0.08 => (Pos::new(HPos::Left, VPos::Top), (7, 5)),
@@ -100,7 +122,7 @@ pub fn recall_curve(curves: &[(&str, &[CurvePoint])]) -> Result<String, Error> {
                 let style = font(13).color(&INK).pos(place);
                 let label = EmptyElement::at((x, y))
                     + Circle::new((0, 0), 4, color.filled())
-                    + Text::new(percent(&y), offset, style);
+                    + Text::new(text, offset, style);
                 chart.draw_series([label]).map_err(fail)?;
             }
         }
@@ -363,8 +385,12 @@ fn font(size: u32) -> TextStyle<'static> {
     ("sans-serif", (f64::from(size) * 1.24).round()).into_text_style(&SIZE)
 }
 
+/// Names for the legend; none for a single curve.
 fn names<'a, T>(curves: &[(&'a str, T)]) -> Vec<&'a str> {
-    curves.iter().map(|(name, _)| *name).collect()
+    match curves {
+        [_] => Vec::new(),
+        _ => curves.iter().map(|(name, _)| *name).collect(),
+    }
 }
 
 fn percent(share: &f64) -> String {

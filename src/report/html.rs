@@ -29,7 +29,7 @@ const THUMB_SIDE: u32 = 200;
 const MAP_SIDE: u32 = 1600;
 /// Fixes drawn on the map; of more, an even choice is drawn.
 const MAP_FIXES: usize = 4000;
-/// Rough bytes of one row of the list of fixes without pictures.
+/// Bytes kept free for each row of the list of fixes without pictures.
 const LINE_BYTES: usize = 320;
 
 /// What goes into a page. Parts that are `None` or empty are left out.
@@ -96,8 +96,15 @@ impl<'a> Page<'a> {
             room -= article.0.len();
             pictured.push(article);
         }
-        let listed = (fixes.len() - pictured.len()).min(room / LINE_BYTES);
-        let listed = &fixes[pictured.len()..pictured.len() + listed];
+        let mut listed = Vec::new();
+        for fix in &fixes[pictured.len()..] {
+            let line = line(fix);
+            if line.0.len() > room {
+                break;
+            }
+            room -= line.0.len();
+            listed.push(line);
+        }
 
         let known = fixes.iter().any(|f| f.right().is_some());
         let page = html! {
@@ -121,7 +128,7 @@ impl<'a> Page<'a> {
                             @if known { (filter(fixes)) }
                             div.list {
                                 @for article in &pictured { (article) }
-                                @if !listed.is_empty() { (plain_list(listed)) }
+                                @if !listed.is_empty() { (plain_list(&listed)) }
                             }
                         }
                         footer { "echogrid " (meta.version) @if !meta.adapter.is_empty() { " on " (meta.adapter) } }
@@ -397,7 +404,7 @@ fn cell(fix: &Fix, candidate: &Candidate) -> Result<Markup, Error> {
 fn frame(address: Option<&str>, what: &str) -> Markup {
     html! {
         div.frame {
-            @if let Some(address) = address { img src=(address) alt=(what) loading="lazy"; }
+            @if let Some(address) = address { img src=(address) alt=(what) decoding="async"; }
             @else { span { "no picture" } }
         }
     }
@@ -420,22 +427,33 @@ fn verdict(fix: &Fix) -> Markup {
     }
 }
 
-fn plain_list(fixes: &[Fix]) -> Markup {
+fn plain_list(lines: &[Markup]) -> Markup {
     html! {
         table.plain {
-            thead { tr { th scope="col" { "Query" } th scope="col" { "Position" } th.num scope="col" { "Score" } th.num scope="col" { "Margin" } th.num scope="col" { "Error" } th scope="col" {} } }
-            tbody {
-                @for fix in fixes {
-                    tr.q.(class(fix.right())) {
-                        th scope="row" { (fix.query_id) }
-                        td { (place(fix.lonlat[0], fix.lonlat[1])) }
-                        td.num { (format!("{:.3}", fix.score)) }
-                        td.num { (format!("{:.3}", fix.margin)) }
-                        td.num { @if let Some(e) = fix.error_m() { (distance_text(e)) } }
-                        td { (mark(fix.right())) }
-                    }
+            thead {
+                tr {
+                    th scope="col" { "Query" }
+                    th scope="col" { "Position" }
+                    th.num scope="col" { "Score" }
+                    th.num scope="col" { "Margin" }
+                    th.num scope="col" { "Error" }
+                    th scope="col" aria-label="Right or wrong" {}
                 }
             }
+            tbody { @for line in lines { (line) } }
+        }
+    }
+}
+
+fn line(fix: &Fix) -> Markup {
+    html! {
+        tr.q.(class(fix.right())) {
+            th scope="row" { (fix.query_id) }
+            td { (place(fix.lonlat[0], fix.lonlat[1])) }
+            td.num { (format!("{:.3}", fix.score)) }
+            td.num { (format!("{:.3}", fix.margin)) }
+            td.num { @if let Some(e) = fix.error_m() { (distance_text(e)) } }
+            td { (mark(fix.right())) }
         }
     }
 }
@@ -945,6 +963,8 @@ mod tests {
         let mut page = Page::new(&meta, &fixes);
         (page.summary, page.overview, page.figures) = (Some(&report), Some(&overview), &figures);
         page.write(&dir.join("report.html")).unwrap();
+        (page.figures, page.summary, page.limit_bytes) = (&[], None, 800_000);
+        page.write(&dir.join("short.html")).unwrap();
         super::super::geojson::write(&dir.join("fixes.geojson"), &fixes).unwrap();
         super::super::csv::write_fixes(&dir.join("fixes.csv"), &fixes).unwrap();
     }
