@@ -624,8 +624,8 @@ article.q:target{outline:2px solid var(--accent)}
 .plain{border-collapse:separate;border-spacing:0;font-size:13.5px}
 tr.q.right td:last-child{color:var(--right)}tr.q.wrong td:last-child{color:var(--wrong)}
 footer{margin-top:32px;font-size:13px}
-@media (max-width:760px){.result{grid-template-columns:minmax(0,1fr)}.strip{grid-template-columns:repeat(3,minmax(0,1fr))}.where{margin-left:0}h1{font-size:23px}.figures-table .wide{display:none}}
-@media print{:root{--paper:#fff;--page:#fff;--ink:#000;--soft:#444;--line:#ccc;--right:#1a8a3f;--wrong:#d1242f}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}main{max-width:none;padding:0}.filter+label{display:none}article.q,.map,.figures figure,.result,tr{break-inside:avoid}h2{break-after:avoid}.map svg{max-height:none}}
+@media screen and (max-width:760px){.result{grid-template-columns:minmax(0,1fr)}.strip{grid-template-columns:repeat(3,minmax(0,1fr))}.where{margin-left:0}h1{font-size:23px}.figures-table .wide{display:none}}
+@media print{:root{--paper:#fff;--page:#fff;--ink:#000;--soft:#444;--line:#ccc;--right:#1a8a3f;--wrong:#d1242f}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}body{font-size:12px}main{max-width:none;padding:0}h1{font-size:22px}.figures{grid-template-columns:1fr 1fr}.strip{gap:8px}.cell figcaption,.where{font-size:10.5px}.filter+label{display:none}article.q,.map,.figures figure,tr{break-inside:avoid}h2{break-after:avoid}.map svg{max-height:60vh}}
 "##;
 
 #[cfg(test)]
