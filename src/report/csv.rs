@@ -1,0 +1,198 @@
+//! Fixes as CSV: one row a fix, or one row a candidate.
+//!
+//! A field that is not known is left empty. Positions have 7 decimals (about 1 cm), scores 6, distances 3.
+
+use std::path::Path;
+
+use super::{Error, Fix, wrap_lon, write_atomically};
+
+/// Columns of [`fixes`].
+const FIX_COLUMNS: [&str; 19] = [
+    "query",
+    "sar_px_x",
+    "sar_px_y",
+    "lon",
+    "lat",
+    "map_x",
+    "map_y",
+    "map_px_x",
+    "map_px_y",
+    "score",
+    "margin",
+    "cell",
+    "cell_lon",
+    "cell_lat",
+    "truth_lon",
+    "truth_lat",
+    "distance_m",
+    "right",
+    "right_rank",
+];
+
+/// Columns of [`candidates`].
+const CANDIDATE_COLUMNS: [&str; 10] = [
+    "query",
+    "rank",
+    "cell",
+    "score",
+    "lon",
+    "lat",
+    "map_x",
+    "map_y",
+    "distance_m",
+    "right",
+];
+
+/// The fixes as CSV text, one row a fix, with its first candidate's cell.
+///
+/// # Errors
+/// [`Error::Encode`] when the encoder fails.
+pub fn fixes(fixes: &[Fix]) -> Result<String, Error> {
+    let rows = fixes.iter().map(|f| {
+        let first = f.candidates.first();
+        vec![
+            f.query_id.clone(),
+            pixel(f.sar_px[0]),
+            pixel(f.sar_px[1]),
+            degrees(wrap_lon(f.lonlat[0])),
+            degrees(f.lonlat[1]),
+            degrees(f.center_map[0]),
+            degrees(f.center_map[1]),
+            pixel(f.map_px[0]),
+            pixel(f.map_px[1]),
+            score(f.score),
+            score(f.margin),
+            text(first.map(|c| c.cell_id)),
+            maybe(first.map(|c| wrap_lon(c.lonlat[0])), degrees),
+            maybe(first.map(|c| c.lonlat[1]), degrees),
+            maybe(f.truth_lonlat.map(|t| wrap_lon(t[0])), degrees),
+            maybe(f.truth_lonlat.map(|t| t[1]), degrees),
+            maybe(f.error_m(), pixel),
+            text(f.right()),
+            text(f.right_rank()),
+        ]
+    });
+    table(&FIX_COLUMNS, rows)
+}
+
+/// The candidates of all fixes as CSV text, one row a candidate.
+///
+/// # Errors
+/// [`Error::Encode`] when the encoder fails.
+pub fn candidates(fixes: &[Fix]) -> Result<String, Error> {
+    let rows = fixes.iter().flat_map(|f| {
+        f.candidates.iter().map(|c| {
+            vec![
+                f.query_id.clone(),
+                c.rank.to_string(),
+                c.cell_id.to_string(),
+                score(c.score),
+                degrees(wrap_lon(c.lonlat[0])),
+                degrees(c.lonlat[1]),
+                degrees(c.center_map[0]),
+                degrees(c.center_map[1]),
+                maybe(c.distance_m, pixel),
+                text(c.right),
+            ]
+        })
+    });
+    table(&CANDIDATE_COLUMNS, rows)
+}
+
+/// Writes [`fixes`] to a file.
+///
+/// # Errors
+/// Those of [`fixes`], and [`Error::Write`].
+pub fn write_fixes(path: &Path, rows: &[Fix]) -> Result<(), Error> {
+    write_atomically(path, fixes(rows)?.as_bytes())
+}
+
+/// Writes [`candidates`] to a file.
+///
+/// # Errors
+/// Those of [`candidates`], and [`Error::Write`].
+pub fn write_candidates(path: &Path, rows: &[Fix]) -> Result<(), Error> {
+    write_atomically(path, candidates(rows)?.as_bytes())
+}
+
+fn degrees(value: f64) -> String {
+    format!("{value:.7}")
+}
+
+fn pixel(value: f64) -> String {
+    format!("{value:.3}")
+}
+
+fn score(value: f32) -> String {
+    format!("{value:.6}")
+}
+
+fn text(value: Option<impl ToString>) -> String {
+    value.map(|v| v.to_string()).unwrap_or_default()
+}
+
+fn maybe(value: Option<f64>, show: fn(f64) -> String) -> String {
+    value.map(show).unwrap_or_default()
+}
+
+fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<String, Error> {
+    let fail = |problem: String| Error::Encode {
+        format: "CSV",
+        problem,
+    };
+    let mut writer = ::csv::Writer::from_writer(Vec::new());
+    writer.write_record(head).map_err(|e| fail(e.to_string()))?;
+    for row in rows {
+        writer.write_record(&row).map_err(|e| fail(e.to_string()))?;
+    }
+    let bytes = writer.into_inner().map_err(|e| fail(e.to_string()))?;
+    String::from_utf8(bytes).map_err(|e| fail(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::fix;
+    use super::*;
+
+    #[test]
+    fn one_row_a_fix_reads_back() {
+        let text = fixes(&[fix("a,\"b\"\nc", -118.25, 34.05, 2), fix("d", 1.0, 2.0, 0)]).unwrap();
+        let mut reader = ::csv::Reader::from_reader(text.as_bytes());
+        assert_eq!(
+            reader.headers().unwrap().iter().collect::<Vec<_>>(),
+            FIX_COLUMNS
+        );
+        let rows: Vec<::csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+        assert_eq!(rows.len(), 2);
+        let at = |row: usize, name: &str| {
+            rows[row][FIX_COLUMNS.iter().position(|c| *c == name).unwrap()].to_string()
+        };
+        assert_eq!(at(0, "query"), "a,\"b\"\nc");
+        assert_eq!(
+            (at(0, "lon"), at(0, "lat")),
+            ("-118.2500000".to_string(), "34.0500000".to_string())
+        );
+        assert_eq!(
+            (at(0, "cell"), at(0, "right"), at(0, "right_rank")),
+            ("10".into(), "false".into(), "2".into())
+        );
+        assert_eq!(at(0, "distance_m"), "12.500");
+        assert_eq!(
+            (at(1, "distance_m"), at(1, "right")),
+            (String::new(), String::new())
+        );
+    }
+
+    #[test]
+    fn long_form_has_one_row_a_candidate() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("candidates.csv");
+        write_candidates(&path, &[fix("a", 1.0, 2.0, 1), fix("b", 3.0, 4.0, 0)]).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 1 + 6);
+        assert_eq!(
+            text.lines().nth(2),
+            Some("a,2,20,0.700000,1.0200000,2.0000000,500000.0200000,4000000.0000000,25.000,false")
+        );
+    }
+}

@@ -1,0 +1,426 @@
+//! Fixes as GeoJSON (RFC 7946).
+//!
+//! Longitude and latitude in WGS84 with 7 decimals (about 1 cm), no `crs` member, footprints as closed rings
+//! anticlockwise, a `bbox` for each feature and for the collection. A footprint across the antimeridian is cut in two
+//! (section 3.1.9) and its box has its west edge east of its east edge (section 5.2).
+
+use std::path::Path;
+
+use ::geojson::feature::Id;
+use ::geojson::{Bbox, Feature, FeatureCollection, Geometry, JsonObject, JsonValue};
+use serde_json::json;
+
+use super::{Candidate, Error, Fix, wrap_lon, write_atomically};
+
+type Ring = Vec<[f64; 2]>;
+
+/// The fixes as a feature collection: one feature a fix, its footprint as geometry (its position where the footprint
+/// has fewer than three corners or holds a pole), its figures and candidates as properties.
+///
+/// # Errors
+/// [`Error::Position`] when a coordinate is not finite or a latitude lies beyond a pole.
+pub fn collection(fixes: &[Fix]) -> Result<FeatureCollection, Error> {
+    let mut features = Vec::with_capacity(fixes.len());
+    let mut spans = Vec::new();
+    let mut lats = Vec::new();
+    for fix in fixes {
+        let (feature, rings) = feature(fix)?;
+        for ring in &rings {
+            let (lon, lat) = extent(ring);
+            spans.push(lon);
+            lats.extend(lat);
+        }
+        features.push(feature);
+    }
+    Ok(FeatureCollection {
+        bbox: bbox(&spans, &lats),
+        features,
+        foreign_members: None,
+    })
+}
+
+/// Writes the fixes to a GeoJSON file.
+///
+/// # Errors
+/// Those of [`collection`], and [`Error::Write`].
+pub fn write(path: &Path, fixes: &[Fix]) -> Result<(), Error> {
+    let collection = collection(fixes)?;
+    let mut text = serde_json::to_vec(&collection).map_err(|e| Error::Encode {
+        format: "GeoJSON",
+        problem: e.to_string(),
+    })?;
+    text.push(b'\n');
+    write_atomically(path, &text)
+}
+
+fn feature(fix: &Fix) -> Result<(Feature, Vec<Ring>), Error> {
+    check(fix)?;
+    let rings = footprint(&fix.footprint_lonlat);
+    let polygon = |ring: &Ring| vec![ring.clone()];
+    let (geometry, rings) = match rings.as_slice() {
+        [] => {
+            let at = position(fix.lonlat);
+            (Geometry::new_point(at), vec![vec![at]])
+        }
+        [ring] => (Geometry::new_polygon(polygon(ring)), rings),
+        _ => (
+            Geometry::new_multi_polygon(rings.iter().map(polygon)),
+            rings,
+        ),
+    };
+    let (spans, lats): (Vec<_>, Vec<_>) = rings.iter().map(extent).unzip();
+    let feature = Feature {
+        bbox: bbox(&spans, &lats.concat()),
+        geometry: Some(geometry),
+        id: Some(Id::String(fix.query_id.clone())),
+        properties: Some(properties(fix)),
+        foreign_members: None,
+    };
+    Ok((feature, rings))
+}
+
+fn check(fix: &Fix) -> Result<(), Error> {
+    let places = fix
+        .footprint_lonlat
+        .iter()
+        .chain([&fix.lonlat])
+        .chain(&fix.truth_lonlat);
+    for p in places.chain(fix.candidates.iter().map(|c| &c.lonlat)) {
+        let [lon, lat] = *p;
+        if !lon.is_finite() || !lat.is_finite() || lat.abs() > 90.0 {
+            let problem = format!("longitude {lon}, latitude {lat}");
+            return Err(Error::Position {
+                query: fix.query_id.clone(),
+                problem,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn properties(fix: &Fix) -> JsonObject {
+    let mut object = JsonObject::new();
+    let mut put = |name: &str, value: JsonValue| {
+        object.insert(name.to_string(), value);
+    };
+    let [lon, lat] = position(fix.lonlat);
+    put("query", json!(fix.query_id));
+    put("score", json!(round(f64::from(fix.score), 6)));
+    put("margin", json!(round(f64::from(fix.margin), 6)));
+    put("lon", json!(lon));
+    put("lat", json!(lat));
+    put("map_x", json!(round(fix.center_map[0], 7)));
+    put("map_y", json!(round(fix.center_map[1], 7)));
+    put("map_px", json!(fix.map_px.map(|v| round(v, 3))));
+    put("sar_px", json!(fix.sar_px.map(|v| round(v, 3))));
+    if let Some(truth) = fix.truth_lonlat {
+        let [lon, lat] = position(truth);
+        put("truth_lon", json!(lon));
+        put("truth_lat", json!(lat));
+    }
+    if let Some(distance) = fix.error_m() {
+        put("distance_m", json!(round(distance, 3)));
+    }
+    if let Some(right) = fix.right() {
+        put("right", json!(right));
+    }
+    put("candidates", fix.candidates.iter().map(candidate).collect());
+    object
+}
+
+fn candidate(c: &Candidate) -> JsonValue {
+    let [lon, lat] = position(c.lonlat);
+    let mut value = json!({
+        "rank": c.rank,
+        "cell": c.cell_id,
+        "score": round(f64::from(c.score), 6),
+        "lon": lon,
+        "lat": lat,
+    });
+    if let Some(distance) = c.distance_m {
+        value["distance_m"] = json!(round(distance, 3));
+    }
+    if let Some(right) = c.right {
+        value["right"] = json!(right);
+    }
+    value
+}
+
+fn round(value: f64, decimals: i32) -> f64 {
+    let scale = 10f64.powi(decimals);
+    // Adding zero turns -0 into 0.
+    (value * scale).round() / scale + 0.0
+}
+
+fn position([lon, lat]: [f64; 2]) -> [f64; 2] {
+    [round(wrap_lon(lon), 7), round(lat, 7)]
+}
+
+/// Closed anticlockwise rings for a ring of corners: one, or two when it crosses the antimeridian; none when it
+/// has no area or goes round a pole.
+fn footprint(corners: &[[f64; 2]]) -> Vec<Ring> {
+    let Some(&first) = corners.first() else {
+        return Vec::new();
+    };
+    // Longitudes made continuous, so that each edge takes the short way round.
+    let mut ring: Ring = vec![[wrap_lon(first[0]), first[1]]];
+    for &[lon, lat] in &corners[1..] {
+        let last = ring[ring.len() - 1][0];
+        ring.push([last + short_way(lon - last), lat]);
+    }
+    let last = ring[ring.len() - 1][0];
+    let closed_at = last + short_way(first[0] - last);
+    let goes_round_a_pole = (closed_at - ring[0][0]).abs() > 1.0;
+    if ring.len() > 1 && ring[0] == ring[ring.len() - 1] {
+        ring.pop();
+    }
+    if ring.len() < 3 || goes_round_a_pole || area(&ring) == 0.0 {
+        return Vec::new();
+    }
+    if area(&ring) < 0.0 {
+        ring.reverse();
+    }
+    let west = ring.iter().map(|p| p[0]).fold(f64::INFINITY, f64::min);
+    let east = ring.iter().map(|p| p[0]).fold(f64::NEG_INFINITY, f64::max);
+    let parts = if east > 180.0 {
+        vec![
+            clip(&ring, 180.0, false),
+            shift(clip(&ring, 180.0, true), -360.0),
+        ]
+    } else if west < -180.0 {
+        vec![
+            shift(clip(&ring, -180.0, false), 360.0),
+            clip(&ring, -180.0, true),
+        ]
+    } else {
+        vec![ring]
+    };
+    parts.into_iter().filter_map(close).collect()
+}
+
+/// The difference of two longitudes the short way round, in -180..=180.
+fn short_way(difference: f64) -> f64 {
+    difference - 360.0 * (difference / 360.0).round()
+}
+
+fn shift(ring: Ring, by: f64) -> Ring {
+    ring.into_iter().map(|[lon, lat]| [lon + by, lat]).collect()
+}
+
+/// The part of a ring east or west of a meridian (Sutherland and Hodgman 1974).
+fn clip(ring: &Ring, meridian: f64, keep_east: bool) -> Ring {
+    let inside = |p: &[f64; 2]| {
+        if keep_east {
+            p[0] >= meridian
+        } else {
+            p[0] <= meridian
+        }
+    };
+    let mut out = Ring::with_capacity(ring.len() + 2);
+    for (i, b) in ring.iter().enumerate() {
+        let a = &ring[(i + ring.len() - 1) % ring.len()];
+        if inside(a) != inside(b) {
+            let t = (meridian - a[0]) / (b[0] - a[0]);
+            out.push([meridian, a[1] + t * (b[1] - a[1])]);
+        }
+        if inside(b) {
+            out.push(*b);
+        }
+    }
+    out
+}
+
+/// Rounds and closes a ring; `None` when rounding leaves it no area.
+fn close(ring: Ring) -> Option<Ring> {
+    let mut ring: Ring = ring
+        .into_iter()
+        .map(|[lon, lat]| [round(lon, 7), round(lat, 7)])
+        .collect();
+    ring.dedup();
+    if ring.len() > 1 && ring[0] == ring[ring.len() - 1] {
+        ring.pop();
+    }
+    if ring.len() < 3 || area(&ring) <= 0.0 {
+        return None;
+    }
+    ring.push(ring[0]);
+    Some(ring)
+}
+
+/// Signed area in square degrees, positive when anticlockwise (shoelace, about the first corner).
+fn area(ring: &[[f64; 2]]) -> f64 {
+    let [x0, y0] = ring[0];
+    let twice: f64 = ring
+        .windows(2)
+        .map(|w| (w[0][0] - x0) * (w[1][1] - y0) - (w[1][0] - x0) * (w[0][1] - y0))
+        .sum();
+    twice / 2.0
+}
+
+/// West and east, south and north of a ring.
+fn extent(ring: &Ring) -> ([f64; 2], [f64; 2]) {
+    let range = |axis: usize| {
+        ring.iter()
+            .fold([f64::INFINITY, f64::NEG_INFINITY], |[lo, hi], p| {
+                [lo.min(p[axis]), hi.max(p[axis])]
+            })
+    };
+    (range(0), range(1))
+}
+
+/// West, south, east, north. The box spans everything but the widest empty gap between longitudes, so west is greater
+/// than east when it crosses the antimeridian.
+fn bbox(spans: &[[f64; 2]], lats: &[f64]) -> Option<Bbox> {
+    let mut spans = spans.to_vec();
+    spans.sort_by(|a, b| a[0].total_cmp(&b[0]));
+    let (first, rest) = spans.split_first()?;
+    let (mut west, mut reach) = (first[0], first[1]);
+    let mut east = None;
+    let mut widest = 0.0;
+    for &[lo, hi] in rest {
+        if lo - reach > widest {
+            widest = lo - reach;
+            (west, east) = (lo, Some(reach));
+        }
+        reach = reach.max(hi);
+    }
+    // The gap across the antimeridian itself; kept on a tie, for the plainer box.
+    if first[0] + 360.0 - reach >= widest {
+        (west, east) = (first[0], Some(reach));
+    }
+    let east = east.unwrap_or(reach);
+    let south = lats.iter().copied().fold(f64::INFINITY, f64::min);
+    let north = lats.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    Some(vec![west, south, east, north])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::fix;
+    use super::*;
+    use ::geojson::{GeoJson, GeometryValue};
+
+    /// All rings of a feature; checks that they are closed, anticlockwise and on the globe.
+    fn rings(feature: &Feature) -> Vec<Ring> {
+        let as_ring =
+            |line: &Vec<::geojson::Position>| line.iter().map(|p| [p[0], p[1]]).collect::<Ring>();
+        let rings: Vec<Ring> = match &feature.geometry.as_ref().unwrap().value {
+            GeometryValue::Polygon { coordinates } => coordinates.iter().map(as_ring).collect(),
+            GeometryValue::MultiPolygon { coordinates } => {
+                coordinates.iter().flatten().map(as_ring).collect()
+            }
+            other => panic!("{other:?} is no polygon"),
+        };
+        for ring in &rings {
+            assert!(
+                ring.len() >= 4 && ring[0] == ring[ring.len() - 1],
+                "not closed: {ring:?}"
+            );
+            assert!(
+                area(&ring[..ring.len() - 1]) > 0.0,
+                "not anticlockwise: {ring:?}"
+            );
+            assert!(
+                ring.iter()
+                    .all(|p| p[0].abs() <= 180.0 && p[1].abs() <= 90.0),
+                "{ring:?}"
+            );
+        }
+        rings
+    }
+
+    fn parse(fixes: &[Fix]) -> FeatureCollection {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fixes.geojson");
+        write(&path, fixes).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("\"crs\""));
+        FeatureCollection::try_from(text.parse::<GeoJson>().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn reads_back_with_rings_anticlockwise_and_closed() {
+        let clockwise = fix("a", -118.25, 34.05, 1);
+        let mut anticlockwise = fix("b", -118.0, 34.0, 0);
+        anticlockwise.footprint_lonlat.reverse();
+        let read = parse(&[clockwise, anticlockwise]);
+        assert_eq!(read.features.len(), 2);
+        for feature in &read.features {
+            assert_eq!(rings(feature).len(), 1);
+        }
+        assert_eq!(read.bbox, Some(vec![-118.255, 33.995, -117.995, 34.055]));
+        let first = &read.features[0];
+        assert_eq!(first.id, Some(Id::String("a".to_string())));
+        let expect = json!({"rank": 2, "cell": 20, "score": 0.7, "lon": -118.23, "lat": 34.05, "distance_m": 25.0, "right": false});
+        assert_eq!(first.property("candidates").unwrap()[1], expect);
+        assert_eq!(first.property("distance_m"), Some(&json!(12.5)));
+        assert_eq!(first.property("score"), Some(&json!(0.8)));
+        assert!(!read.features[1].contains_property("distance_m"));
+    }
+
+    #[test]
+    fn positions_have_seven_decimals() {
+        let read = parse(&[fix("a", 12.345_678_912_345, 0.0, 0)]);
+        assert_eq!(read.features[0].property("lon"), Some(&json!(12.345_678_9)));
+        assert_eq!(read.features[0].property("lat"), Some(&json!(0.0)));
+    }
+
+    #[test]
+    fn a_footprint_over_the_antimeridian_is_cut_in_two() {
+        for lon in [179.999, -179.999] {
+            let read = parse(&[fix("a", lon, 10.0, 0)]);
+            let parts = rings(&read.features[0]);
+            assert_eq!(parts.len(), 2, "{parts:?}");
+            assert!(
+                parts[0].iter().all(|p| p[0] > 0.0) && parts[1].iter().all(|p| p[0] < 0.0),
+                "{parts:?}"
+            );
+            let whole: f64 = parts.iter().map(|r| area(&r[..r.len() - 1])).sum();
+            assert!((whole - 1e-4).abs() < 1e-9, "{whole}");
+            let bbox = read.features[0].bbox.clone().unwrap();
+            assert!(bbox[0] > 179.0 && bbox[2] < -179.0, "{bbox:?}");
+            assert_eq!(read.bbox, Some(bbox));
+        }
+        // The same when the corners are given as wrapped longitudes.
+        let mut f = fix("a", 179.999, 10.0, 0);
+        for p in &mut f.footprint_lonlat {
+            p[0] = wrap_lon(p[0]);
+        }
+        assert_eq!(rings(&parse(&[f]).features[0]).len(), 2);
+    }
+
+    #[test]
+    fn boxes_take_the_short_way_round() {
+        let fiji = parse(&[fix("a", 178.0, -17.0, 0), fix("b", -179.0, -17.0, 0)]);
+        let b = fiji.bbox.unwrap();
+        assert!(b[0] > 177.0 && b[2] < -178.0, "{b:?}");
+        let edge = parse(&[fix("a", 179.995, 0.0, 0)]);
+        assert_eq!(rings(&edge.features[0]).len(), 1);
+        assert!(parse(&[]).bbox.is_none());
+    }
+
+    #[test]
+    fn no_footprint_or_one_round_a_pole_becomes_a_point() {
+        let mut f = fix("a", 5.0, 10.0, 0);
+        f.footprint_lonlat.clear();
+        let mut pole = fix("b", 0.0, 89.99, 0);
+        pole.footprint_lonlat = vec![[0.0, 89.9], [90.0, 89.9], [180.0, 89.9], [-90.0, 89.9]];
+        for feature in parse(&[f, pole]).features {
+            assert!(matches!(
+                feature.geometry.unwrap().value,
+                GeometryValue::Point { .. }
+            ));
+        }
+    }
+
+    #[test]
+    fn impossible_positions_are_refused() {
+        let mut f = fix("q7", 5.0, 10.0, 0);
+        f.lonlat[1] = f64::NAN;
+        let text = collection(&[f]).unwrap_err().to_string();
+        assert!(text.contains("q7") && text.contains("NaN"), "{text}");
+        let mut f = fix("q8", 5.0, 10.0, 0);
+        f.footprint_lonlat[2][1] = 91.0;
+        assert!(collection(&[f]).is_err());
+    }
+}
