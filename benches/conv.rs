@@ -1,3 +1,31 @@
+use crate::common::{tensor, time};
 use echogrid::gpu::Engine;
+use echogrid::kernels::conv::{Conv, backward_input, backward_weights, forward};
 
-pub fn run(_e: &Engine) {}
+pub fn run(e: &Engine) {
+    for (n, size, ci, co, k, stride) in [
+        (8, 32, 64, 64, 3, 1),
+        (32, 64, 4, 32, 3, 1),
+        (32, 64, 4, 32, 7, 2),
+        (32, 32, 32, 32, 3, 1),
+        (32, 32, 32, 64, 3, 2),
+        (32, 16, 64, 64, 3, 1),
+        (32, 8, 128, 128, 3, 1),
+        (32, 16, 64, 16, 1, 1),
+    ] {
+        let conv = Conv::square(k, stride, 1);
+        let xs = [n, size, size, ci];
+        let ys = conv.output(&xs, co).unwrap();
+        let (x, w, y, dx, dw) =
+            (tensor(e, &xs), tensor(e, &conv.weights(ci, co)), tensor(e, &ys), tensor(e, &xs), tensor(e, &conv.weights(ci, co)));
+        let name = format!("{k}x{k}/{stride} {ci}->{co} {n}x{size}x{size}");
+        time(e, &format!("conv {name}"), |p| forward(p, &conv, &x, &w, None, false, &y));
+        time(e, &format!("conv dx {name}"), |p| backward_input(p, &conv, &y, &w, &dx));
+        time(e, &format!("conv dw {name}"), |p| backward_weights(p, &conv, &x, &y, &dw));
+        time(e, &format!("conv all three {name}"), |p| {
+            forward(p, &conv, &x, &w, None, false, &y)?;
+            backward_input(p, &conv, &y, &w, &dx)?;
+            backward_weights(p, &conv, &x, &y, &dw)
+        });
+    }
+}

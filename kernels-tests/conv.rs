@@ -1,1 +1,120 @@
+use crate::common::*;
+use echogrid::gpu::PlanBuilder;
+use echogrid::kernels::conv::{self as kernel, Conv};
+use echogrid::reference::conv as twin;
 
+/// (geometry, input, output channels): lanes and tiles, odd sizes, every parameter off its default at least once.
+fn cases() -> Vec<(Conv, [usize; 4], usize)> {
+    let c = |k: [usize; 2], stride, pad: [usize; 2], dilation, groups| Conv { kernel: k, stride, pad, dilation, groups };
+    vec![
+        (c([1, 1], 1, [0, 0], 1, 1), [1, 1, 1, 1], 1),
+        (c([3, 3], 1, [1, 1], 1, 1), [2, 7, 9, 4], 8),
+        (c([3, 3], 1, [1, 1], 1, 1), [1, 16, 17, 32], 36),
+        (c([3, 3], 2, [1, 1], 1, 1), [3, 9, 12, 8], 32),
+        (c([3, 3], 2, [1, 1], 1, 1), [1, 8, 8, 5], 7),
+        (c([5, 3], 1, [2, 0], 2, 1), [1, 13, 11, 4], 4),
+        (c([7, 7], 2, [3, 3], 1, 1), [1, 23, 19, 4], 64),
+        (c([3, 3], 3, [0, 1], 1, 1), [2, 11, 10, 12], 20),
+        (c([1, 1], 2, [0, 0], 1, 1), [2, 9, 9, 16], 32),
+        (c([2, 2], 2, [0, 0], 1, 1), [1, 6, 1 + 1, 8], 8),
+        (c([3, 3], 1, [4, 4], 4, 1), [1, 10, 10, 64], 64),
+        (c([3, 3], 1, [1, 1], 1, 6), [1, 7, 7, 6], 6),
+        (c([3, 3], 2, [1, 1], 1, 3), [2, 8, 9, 12], 9),
+        (c([1, 5], 1, [0, 2], 1, 2), [1, 65, 3, 66], 130),
+    ]
+}
+
+/// A sum of n products of numbers below 1, each rounded: |error| <= n * eps * sum |a b|, and the sum is below n; the
+/// typical error is far smaller, so sqrt(n) of the worst case is asked for with a factor of 4.
+fn bound(n: usize) -> f64 {
+    4.0 * EPS * (n as f64).powf(1.5).max(1.0)
+}
+
+#[test]
+fn equals_its_twin() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        for (conv, xs, co) in cases() {
+            let s = twin::Sizes::new(&conv, xs, co).unwrap();
+            let ws = conv.weights(xs[3], co);
+            let (x, w, b) = (random(xs.iter().product(), 1), random(ws.iter().product(), 2), random(co, 3));
+            let dy = random(s.y.iter().product(), 4);
+            let (tx, tw, tb, tdy) = (up(e, &xs, &x), up(e, &ws, &w), up(e, &[co], &b), up(e, &s.y, &dy));
+            let (ty, tdx, tdw) = (out(e, &s.y), out(e, &xs), out(e, &ws));
+            let (x, w, b, dy) = (f64s(&x), f64s(&w), f64s(&b), f64s(&dy));
+            let inner = ws[0] * ws[1] + 1;
+            let mut want = twin::forward(&conv, s, &x, &w, Some(&b));
+            close(&run_twice(e, &ty, |p| kernel::forward(p, &conv, &tx, &tw, Some(&tb), false, &ty)), &want, bound(inner), 0.0);
+            want.iter_mut().for_each(|v| *v = v.max(0.0));
+            close(&run_twice(e, &ty, |p| kernel::forward(p, &conv, &tx, &tw, Some(&tb), true, &ty)), &want, bound(inner), 0.0);
+            let want = twin::forward(&conv, s, &x, &w, None);
+            close(&run_twice(e, &ty, |p| kernel::forward(p, &conv, &tx, &tw, None, false, &ty)), &want, bound(inner), 0.0);
+            let want = twin::backward_input(&conv, s, &dy, &w);
+            close(&run_twice(e, &tdx, |p| kernel::backward_input(p, &conv, &tdy, &tw, &tdx)), &want, bound(ws[0] * co / conv.groups), 0.0);
+            let want = twin::backward_weights(&conv, s, &x, &dy);
+            close(
+                &run_twice(e, &tdw, |p| kernel::backward_weights(p, &conv, &tx, &tdy, &tdw)),
+                &want,
+                bound(s.y[0] * s.y[1] * s.y[2]),
+                0.0,
+            );
+        }
+    }
+}
+
+/// <dy, A x> = <A' dy, x> = <dw, w> on the device's own results.
+#[test]
+fn adjoint() {
+    let (e, _lock) = engine();
+    for (conv, xs, co) in cases() {
+        let ys = conv.output(&xs, co).unwrap();
+        let ws = conv.weights(xs[3], co);
+        let (x, w, dy) = (random(xs.iter().product(), 5), random(ws.iter().product(), 6), random(ys.iter().product(), 7));
+        let (tx, tw, tdy) = (up(e, &xs, &x), up(e, &ws, &w), up(e, &ys, &dy));
+        let (ty, tdx, tdw) = (out(e, &ys), out(e, &xs), out(e, &ws));
+        let y = run_twice(e, &ty, |p| kernel::forward(p, &conv, &tx, &tw, None, false, &ty));
+        let dx = run_twice(e, &tdx, |p| kernel::backward_input(p, &conv, &tdy, &tw, &tdx));
+        let dw = run_twice(e, &tdw, |p| kernel::backward_weights(p, &conv, &tx, &tdy, &tdw));
+        let (a, b, c) = (dot(&dy, &y), dot(&dx, &x), dot(&dw, &w));
+        let scale = dot(&dy, &dy).sqrt() * dot(&y, &y).sqrt() * 1e-5;
+        assert!((a - b).abs() <= scale && (a - c).abs() <= scale, "{conv:?}: {a} {b} {c}");
+    }
+}
+
+/// The twin's gradients against central differences in f64, with the op in the middle: L = sum sin(conv(x^2, w)).
+#[test]
+fn twin_gradients_equal_finite_differences() {
+    let conv = Conv { kernel: [3, 2], stride: 2, pad: [1, 1], dilation: 2, groups: 2 };
+    let s = twin::Sizes::new(&conv, [2, 6, 5, 4], 6).unwrap();
+    let (x, w) = (f64s(&random(240, 1)), f64s(&random(72, 2)));
+    let squares = |x: &[f64]| x.iter().map(|v| v * v).collect::<Vec<_>>();
+    let loss = |x: &[f64], w: &[f64]| twin::forward(&conv, s, &squares(x), w, None).iter().map(|v| v.sin()).sum::<f64>();
+    let dy: Vec<f64> = twin::forward(&conv, s, &squares(&x), &w, None).iter().map(|v| v.cos()).collect();
+    let dx = twin::backward_input(&conv, s, &dy, &w);
+    let dw = twin::backward_weights(&conv, s, &squares(&x), &dy);
+    let h = 1e-5;
+    for i in (0..240).step_by(7) {
+        let (mut a, mut b) = (x.clone(), x.clone());
+        a[i] += h;
+        b[i] -= h;
+        let want = (loss(&a, &w) - loss(&b, &w)) / (2.0 * h);
+        assert!((dx[i] * 2.0 * x[i] - want).abs() < 1e-7, "dx[{i}]");
+    }
+    for i in (0..72).step_by(5) {
+        let (mut a, mut b) = (w.clone(), w.clone());
+        a[i] += h;
+        b[i] -= h;
+        let want = (loss(&x, &a) - loss(&x, &b)) / (2.0 * h);
+        assert!((dw[i] - want).abs() < 1e-7, "dw[{i}]");
+    }
+}
+
+#[test]
+fn refuses_what_does_not_fit() {
+    let (e, _lock) = engine();
+    let (x, w, y) = (out(e, &[1, 4, 4, 3]), out(e, &[9, 3, 8]), out(e, &[1, 4, 4, 7]));
+    let err = kernel::forward(&mut PlanBuilder::new(e), &Conv::square(3, 1, 1), &x, &w, None, false, &y).unwrap_err();
+    assert!(err.to_string().contains("expected weights [9, 3, 7]"), "{err}");
+    let err = Conv { pad: [0, 0], ..Conv::square(7, 1, 1) }.output(&[1, 4, 4, 3], 8).unwrap_err();
+    assert!(err.to_string().contains("larger than the padded input"), "{err}");
+}

@@ -1,1 +1,49 @@
+use crate::common::*;
+use echogrid::gpu::PlanBuilder;
+use echogrid::kernels::matmul::{Op, matmul};
+use echogrid::reference::matmul as twin;
 
+#[test]
+fn equals_its_twin() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        for (m, k, n) in [(1, 1, 1), (17, 4, 4), (64, 64, 64), (63, 65, 67), (3, 129, 2), (130, 20, 36), (16, 8, 32)] {
+            let (a, b) = (random(m * k, 1), random(k * n, 2));
+            let want = twin::matmul(&f64s(&a), &f64s(&b), m, k, n);
+            for (ta, tb) in [(false, false), (true, false), (false, true), (true, true)] {
+                let stored = |v: &[f32], r: usize, c: usize, t: bool| match t {
+                    true => up(e, &[c, r], &twin::transpose(&f64s(v), r, c).iter().map(|x| *x as f32).collect::<Vec<_>>()),
+                    false => up(e, &[r, c], v),
+                };
+                let op = |t| if t { Op::Transposed } else { Op::Plain };
+                let (x, y, z) = (stored(&a, m, k, ta), stored(&b, k, n, tb), out(e, &[m, n]));
+                // k products below 1 and their sum, each rounded once: see conv.rs.
+                let bound = 4.0 * EPS * (k as f64).powf(1.5);
+                close(&run_twice(e, &z, |p| matmul(p, &x, op(ta), &y, op(tb), &z)), &want, bound, 0.0);
+            }
+        }
+    }
+}
+
+/// <dy, x w> = <dy w', x> = <x' dy, w>: the gradients are products too.
+#[test]
+fn adjoint() {
+    let (e, _lock) = engine();
+    let (m, k, n) = (37, 52, 44);
+    let (x, w, dy) = (random(m * k, 3), random(k * n, 4), random(m * n, 5));
+    let (tx, tw, tdy) = (up(e, &[m, k], &x), up(e, &[k, n], &w), up(e, &[m, n], &dy));
+    let (ty, tdx, tdw) = (out(e, &[m, n]), out(e, &[m, k]), out(e, &[k, n]));
+    let y = run_twice(e, &ty, |p| matmul(p, &tx, Op::Plain, &tw, Op::Plain, &ty));
+    let dx = run_twice(e, &tdx, |p| matmul(p, &tdy, Op::Plain, &tw, Op::Transposed, &tdx));
+    let dw = run_twice(e, &tdw, |p| matmul(p, &tx, Op::Transposed, &tdy, Op::Plain, &tdw));
+    let (a, b, c) = (dot(&dy, &y), dot(&dx, &x), dot(&dw, &w));
+    assert!((a - b).abs() < 1e-3 && (a - c).abs() < 1e-3, "{a} {b} {c}");
+}
+
+#[test]
+fn refuses_what_does_not_fit() {
+    let (e, _lock) = engine();
+    let (a, b, c) = (out(e, &[2, 3]), out(e, &[4, 5]), out(e, &[2, 5]));
+    let err = matmul(&mut PlanBuilder::new(e), &a, Op::Plain, &b, Op::Plain, &c).unwrap_err();
+    assert!(err.to_string().contains("[2, 3] times [4, 5]"), "{err}");
+}

@@ -1,1 +1,65 @@
-//! Host side of `shaders/matmul.wgsl`.
+//! Matrix product: host side of `shaders/matmul.wgsl`.
+
+use crate::gpu::{Cost, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
+use crate::shader;
+use bytemuck::{Pod, Zeroable};
+
+/// The shader of this family.
+pub const SHADER: ShaderSource = shader!("matmul");
+
+/// Whether an operand is used as stored or transposed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// As stored.
+    Plain,
+    /// Transposed.
+    Transposed,
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct Params {
+    m: u32,
+    n: u32,
+    k: u32,
+    groups: u32,
+}
+
+/// Rows a group of the lane variant computes.
+const ROWS: usize = 16;
+
+fn variant(lanes: bool, ta: bool, tb: bool) -> Variant {
+    Variant::new().flag("KIND", lanes).flag("TA", ta).flag("TB", tb).int("LANES", 8).int("ROWS", ROWS as i64)
+}
+
+/// Every variant, for validation and translation tests.
+pub fn variants() -> Vec<Variant> {
+    let tiled = [(false, false), (true, false), (false, true), (true, true)].map(|(ta, tb)| variant(false, ta, tb));
+    tiled.into_iter().chain([variant(true, false, false)]).collect()
+}
+
+/// Appends c = op(a) op(b): op(a) is [M, K], op(b) [K, N], c [M, N].
+///
+/// # Errors
+/// Operands that are not matrices or do not fit.
+pub fn matmul(plan: &mut PlanBuilder<'_>, a: &Tensor, op_a: Op, b: &Tensor, op_b: Op, c: &Tensor) -> Result<()> {
+    let (ta, tb) = (op_a == Op::Transposed, op_b == Op::Transposed);
+    let dims = |t: &Tensor, transposed: bool| match t.shape() {
+        [r, c] if transposed => Ok((*c, *r)),
+        [r, c] => Ok((*r, *c)),
+        other => Err(Error::shape("matmul", format!("{other:?} is not a matrix"))),
+    };
+    let ((m, k), (k2, n)) = (dims(a, ta)?, dims(b, tb)?);
+    if k != k2 || c.shape() != [m, n] {
+        return Err(Error::shape("matmul", format!("[{m}, {k}] times [{k2}, {n}] into {:?}", c.shape())));
+    }
+    let caps = plan.engine().caps();
+    let lanes = caps.software && caps.subgroup_is(8) && !ta && !tb && k % 4 == 0 && n % 4 == 0;
+    let groups = match lanes {
+        true => m.div_ceil(ROWS) * (n / 4).div_ceil(8),
+        false => m.div_ceil(64) * n.div_ceil(64),
+    };
+    let params = Params { m: m as u32, n: n as u32, k: k as u32, groups: groups as u32 };
+    let cost = Cost { flops: 2.0 * m as f64 * n as f64 * k as f64, bytes: 4.0 * (m * k + k * n + m * n) as f64 };
+    plan.dispatch("matmul", &SHADER, &variant(lanes, ta, tb), &[a.into(), b.into(), c.into()], &params, Groups::Linear(groups as u64), cost)
+}

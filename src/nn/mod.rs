@@ -1,1 +1,17 @@
-//! nn
+//! Networks: described once as a graph of ops on shaped tensors; forward and backward plans are derived from it, with
+//! buffers shared by liveness.
+
+mod build;
+mod encoder;
+mod graph;
+mod memory;
+pub mod ops;
+mod optimizer;
+mod weights;
+
+pub use build::{InferencePlan, TrainingPlan};
+pub use encoder::{Architecture, EncoderConfig, Head, Modality, Sharing};
+pub use graph::{Graph, NodeId};
+pub use ops::{Backward, Forward, Init, Keeps, Op, ParamKind, ParamSpec};
+pub use optimizer::{Optimizer, OptimizerConfig, StepFactors};
+pub use weights::{Manifest, WeightFile, Weights};

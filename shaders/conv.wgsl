@@ -1,0 +1,499 @@
+// Convolution as an implicit matrix product, NHWC, any size, stride, padding, dilation and groups.
+//
+// y[n,oy,ox,co] = act(bias[co] + sum_{ky,kx,ci} x[n, oy*STRIDE + ky*DIL - PAD_Y, ox*STRIDE + kx*DIL - PAD_X, ci] * w[ky,kx,ci,co])
+//   x [N, H, W, CI]   y [N, OH, OW, CO]   w [KH*KW, CI/GROUPS, CO]   (co runs over all groups; group g sees channels g*CI/GROUPS ..)
+//
+// MODE 0 forward:         x, w, bias, y, params         rows (n,oy,ox)   inner (tap, ci)    columns co
+// MODE 1 input gradient:  dy, w, dx, params             rows (n,iy,ix)   inner (tap, co)    columns ci
+// MODE 2 weight gradient: x, dy, dw [SPLIT][KH*KW*CI/GROUPS][CO], params
+//                                                       rows (tap, ci)   inner (n,oy,ox)    columns co; inner split over SPLIT slices
+// MODE 3 weight transpose for MODE 1 of the lane variant: w, wt [KH*KW, CO, CI], params
+//
+// KIND 0 tiled: 64 x 64 outputs a group of 256 invocations (4 x 4 each), inner tiles of 16 in workgroup memory; any shape.
+//   Dispatch: groups over row tiles * column tiles * GROUPS (* SPLIT), folded. Workgroup memory 2 * 16 * 68 * 4 = 8,704 bytes.
+// KIND 1 lanes: a group is one subgroup of LANES; each lane loads one row's vec4 and all get it by subgroupBroadcast, each lane
+//   owns 4 columns of ROWS rows. No workgroup memory, no barrier. Needs GROUPS 1, CI % 4 == 0, CO % 4 == 0, w transposed for MODE 1.
+//   Loads are dear on a CPU adapter: here one load feeds 2 * LANES multiply-adds.
+#import fold
+
+struct Params {
+    n: u32,
+    groups: u32,   // workgroups that have work
+    slice: u32,    // inner indices a slice (MODE 2)
+    pad: u32,
+}
+
+#if MODE == 0
+    #if KIND == 1
+@group(0) @binding(0) var<storage, read> src: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> weights: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> dst: array<vec4<f32>>;
+    #else
+@group(0) @binding(0) var<storage, read> src: array<f32>;
+@group(0) @binding(1) var<storage, read> weights: array<f32>;
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(3) var<storage, read_write> dst: array<f32>;
+    #endif
+@group(0) @binding(4) var<uniform> params: Params;
+#else
+    #if MODE == 3 || KIND == 0
+@group(0) @binding(0) var<storage, read> src: array<f32>;
+        #if MODE == 3
+@group(0) @binding(1) var<storage, read_write> dst: array<f32>;
+@group(0) @binding(2) var<uniform> params: Params;
+        #else
+@group(0) @binding(1) var<storage, read> weights: array<f32>;
+@group(0) @binding(2) var<storage, read_write> dst: array<f32>;
+@group(0) @binding(3) var<uniform> params: Params;
+        #endif
+    #else
+@group(0) @binding(0) var<storage, read> src: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> weights: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> dst: array<vec4<f32>>;
+@group(0) @binding(3) var<uniform> params: Params;
+    #endif
+#endif
+
+const TAPS = KH * KW;
+const CIG = CI / GROUPS;
+const COG = CO / GROUPS;
+
+#if MODE == 3
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = fold_group(group, groups) * 64u + lane;
+    if i >= u32(TAPS * CI * CO) {
+        return;
+    }
+    // i runs over wt: (tap, co, ci).
+    let ci = i % u32(CI);
+    let co = (i / u32(CI)) % u32(CO);
+    let tap = i / u32(CI * CO);
+    dst[i] = src[(tap * u32(CI) + ci) * u32(CO) + co];
+}
+#endif
+
+#if MODE != 3 && KIND == 0
+const TILE = 64u;
+const DEPTH = 16u;
+const PITCH = 68u; // 64 and 4 more, so that columns do not meet in one bank
+var<workgroup> tile_a: array<f32, 1088>;
+var<workgroup> tile_b: array<f32, 1088>;
+
+    #if MODE == 2
+fn row_count() -> u32 { return u32(TAPS * CIG); }
+fn inner_count() -> u32 { return params.n * u32(OH * OW); }
+const COLUMNS = u32(COG);
+    #endif
+    #if MODE == 0
+fn row_count() -> u32 { return params.n * u32(OH * OW); }
+fn inner_count() -> u32 { return u32(TAPS * CIG); }
+const COLUMNS = u32(COG);
+    #endif
+    #if MODE == 1
+fn row_count() -> u32 { return params.n * u32(H * W); }
+fn inner_count() -> u32 { return u32(TAPS * COG); }
+const COLUMNS = u32(CIG);
+    #endif
+
+// x at an output position's tap, zero outside.
+fn at_input(n: u32, oy: u32, ox: u32, tap: u32, channel: u32) -> f32 {
+    let iy = i32(oy * u32(STRIDE) + (tap / u32(KW)) * u32(DIL)) - PAD_Y;
+    let ix = i32(ox * u32(STRIDE) + (tap % u32(KW)) * u32(DIL)) - PAD_X;
+    if iy < 0 || iy >= H || ix < 0 || ix >= W {
+        return 0.0;
+    }
+    return src[((n * u32(H) + u32(iy)) * u32(W) + u32(ix)) * u32(CI) + channel];
+}
+
+fn load_a(row: u32, inner: u32, g: u32) -> f32 {
+    #if MODE == 0
+    let n = row / u32(OH * OW);
+    let p = row % u32(OH * OW);
+    return at_input(n, p / u32(OW), p % u32(OW), inner / u32(CIG), g * u32(CIG) + inner % u32(CIG));
+    #endif
+    #if MODE == 2
+    let n = inner / u32(OH * OW);
+    let p = inner % u32(OH * OW);
+    return at_input(n, p / u32(OW), p % u32(OW), row / u32(CIG), g * u32(CIG) + row % u32(CIG));
+    #endif
+    #if MODE == 1
+    let n = row / u32(H * W);
+    let p = row % u32(H * W);
+    let tap = inner / u32(COG);
+    let ty = i32(p / u32(W)) + PAD_Y - i32((tap / u32(KW)) * u32(DIL));
+    let tx = i32(p % u32(W)) + PAD_X - i32((tap % u32(KW)) * u32(DIL));
+    if ty < 0 || tx < 0 || ty % STRIDE != 0 || tx % STRIDE != 0 || ty / STRIDE >= OH || tx / STRIDE >= OW {
+        return 0.0;
+    }
+    return src[((n * u32(OH) + u32(ty / STRIDE)) * u32(OW) + u32(tx / STRIDE)) * u32(CO) + g * u32(COG) + inner % u32(COG)];
+    #endif
+}
+
+fn load_b(inner: u32, column: u32, g: u32) -> f32 {
+    #if MODE == 1
+    let tap = inner / u32(COG);
+    return weights[(tap * u32(CIG) + column) * u32(CO) + g * u32(COG) + inner % u32(COG)];
+    #else
+    // w of the forward pass, dy of the weight gradient: both have the inner index first and all output channels last.
+    return weights[inner * u32(CO) + g * u32(COG) + column];
+    #endif
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let linear = fold_group(group, groups);
+    if linear >= params.groups {
+        return;
+    }
+    let rows = row_count();
+    let row_tiles = (rows + TILE - 1u) / TILE;
+    let column_tiles = (COLUMNS + TILE - 1u) / TILE;
+    let column0 = (linear % column_tiles) * TILE;
+    let row0 = ((linear / column_tiles) % row_tiles) * TILE;
+    let rest = linear / (column_tiles * row_tiles);
+    let g = rest % u32(GROUPS);
+    #if MODE == 2
+    let slice = rest / u32(GROUPS);
+    let first = slice * params.slice;
+    let last = min(first + params.slice, inner_count());
+    #else
+    let first = 0u;
+    let last = inner_count();
+    #endif
+    let ty = lane / 16u;
+    let tx = lane % 16u;
+    #for r in 0..4
+    var acc${r} = vec4<f32>(0.0);
+    #endfor
+    for (var k0 = first; k0 < last; k0 += DEPTH) {
+        #for s in 0..4
+        {
+            // A: 16 inner x 64 rows. Neighbouring invocations read neighbouring memory: along the inner index where that is
+            // the channel, along the row where that is.
+            let e = lane + ${s * 256}u;
+            #if MODE == 2
+            let ar = e % TILE;
+            let ak = e / TILE;
+            #else
+            let ar = e / DEPTH;
+            let ak = e % DEPTH;
+            #endif
+            var a = 0.0;
+            if row0 + ar < rows && k0 + ak < last {
+                a = load_a(row0 + ar, k0 + ak, g);
+            }
+            tile_a[ak * PITCH + ar] = a;
+            #if MODE == 1
+            let bc = e / DEPTH;
+            let bk = e % DEPTH;
+            #else
+            let bc = e % TILE;
+            let bk = e / TILE;
+            #endif
+            var b = 0.0;
+            if column0 + bc < COLUMNS && k0 + bk < last {
+                b = load_b(k0 + bk, column0 + bc, g);
+            }
+            tile_b[bk * PITCH + bc] = b;
+        }
+        #endfor
+        workgroupBarrier();
+        for (var k = 0u; k < DEPTH; k++) {
+            let b = vec4<f32>(tile_b[k * PITCH + tx * 4u], tile_b[k * PITCH + tx * 4u + 1u], tile_b[k * PITCH + tx * 4u + 2u], tile_b[k * PITCH + tx * 4u + 3u]);
+            #for r in 0..4
+            acc${r} += tile_a[k * PITCH + ty * 4u + ${r}u] * b;
+            #endfor
+        }
+        workgroupBarrier();
+    }
+    #for r in 0..4
+    if row0 + ty * 4u + ${r}u < rows {
+        let row = row0 + ty * 4u + ${r}u;
+        #for c in 0..4
+        {
+            let column = column0 + tx * 4u + ${c}u;
+            if column < COLUMNS {
+                #if MODE == 0
+                let channel = g * u32(COG) + column;
+                var v = acc${r}[${c}];
+                    #if BIAS
+                v += bias[channel];
+                    #endif
+                    #if RELU
+                v = max(v, 0.0);
+                    #endif
+                dst[row * u32(CO) + channel] = v;
+                #endif
+                #if MODE == 1
+                dst[row * u32(CI) + g * u32(CIG) + column] = acc${r}[${c}];
+                #endif
+                #if MODE == 2
+                dst[(slice * rows + row) * u32(CO) + g * u32(COG) + column] = acc${r}[${c}];
+                #endif
+            }
+        }
+        #endfor
+    }
+    #endfor
+}
+#endif
+
+#if MODE == 0 && KIND == 1
+const CI4 = CI / 4;
+const CO4 = CO / 4;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let linear = fold_group(group, groups);
+    if linear >= params.groups {
+        return;
+    }
+    let column_blocks = u32((CO4 + LANES - 1) / LANES);
+    let first_row = (linear / column_blocks) * u32(ROWS);
+    let column = (linear % column_blocks) * u32(LANES) + lane;
+    let col = min(column, u32(CO4 - 1));
+    let rows = params.n * u32(OH * OW);
+    // Each lane is responsible for the addresses of ROWS / LANES rows.
+    #for s in 0..ROWS/LANES
+    let row${s} = first_row + ${s * LANES}u + lane;
+    let in${s} = row${s} < rows;
+    let p${s} = min(row${s}, rows - 1u);
+    let n${s} = p${s} / u32(OH * OW);
+    let q${s} = p${s} % u32(OH * OW);
+    let y${s} = i32(q${s} / u32(OW)) * STRIDE - PAD_Y;
+    let x${s} = i32(q${s} % u32(OW)) * STRIDE - PAD_X;
+    let base${s} = n${s} * u32(H * W);
+    #endfor
+    #for r in 0..ROWS
+    var acc${r} = vec4<f32>(0.0);
+    #endfor
+    for (var tap = 0; tap < TAPS; tap++) {
+        let ky = (tap / KW) * DIL;
+        let kx = (tap % KW) * DIL;
+        #for s in 0..ROWS/LANES
+        let iy${s} = y${s} + ky;
+        let ix${s} = x${s} + kx;
+        let ok${s} = in${s} && iy${s} >= 0 && iy${s} < H && ix${s} >= 0 && ix${s} < W;
+        let at${s} = select(0u, (base${s} + u32(iy${s} * W + ix${s})) * u32(CI4), ok${s});
+        #endfor
+        var wi = u32(tap * CI * CO4) + col;
+        for (var c = 0u; c < u32(CI4); c++) {
+            #for s in 0..ROWS/LANES
+            let a${s} = select(vec4<f32>(0.0), src[at${s} + c], ok${s});
+            #endfor
+            #for k in 0..4
+            let b${k} = weights[wi + ${k * CO / 4}u];
+            #endfor
+            wi += u32(CO);
+            #for r in 0..ROWS
+            {
+                let v = subgroupBroadcast(a${r / LANES}, ${r % LANES}u);
+                acc${r} += v.x * b0;
+                acc${r} += v.y * b1;
+                acc${r} += v.z * b2;
+                acc${r} += v.w * b3;
+            }
+            #endfor
+        }
+    }
+    if column < u32(CO4) {
+        #if BIAS
+        let shift = bias[col];
+        #endif
+        #for r in 0..ROWS
+        if first_row + ${r}u < rows {
+            var v = acc${r};
+            #if BIAS
+            v += shift;
+            #endif
+            #if RELU
+            v = max(v, vec4<f32>(0.0));
+            #endif
+            dst[(first_row + ${r}u) * u32(CO4) + col] = v;
+        }
+        #endfor
+    }
+}
+#endif
+
+#if MODE == 1 && KIND == 1
+const CI4 = CI / 4;
+const CO4 = CO / 4;
+
+// Rows of one group lie in one residue class of (iy + PAD_Y, ix + PAD_X) modulo STRIDE, so a tap is used by all or by none.
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let linear = fold_group(group, groups);
+    if linear >= params.groups {
+        return;
+    }
+    let column_blocks = u32((CI4 + LANES - 1) / LANES);
+    let column = (linear % column_blocks) * u32(LANES) + lane;
+    let col = min(column, u32(CI4 - 1));
+    var block = linear / column_blocks;
+    var ry = 0;
+    var rx = 0;
+    var ch = 0u; // extent of the class
+    var cw = 0u;
+    var found = false;
+    for (var cls = 0; cls < STRIDE * STRIDE; cls++) {
+        let cy = cls / STRIDE;
+        let cx = cls % STRIDE;
+        let h = u32((H - cy + STRIDE - 1) / STRIDE);
+        let w = u32((W - cx + STRIDE - 1) / STRIDE);
+        let blocks = (params.n * h * w + u32(ROWS - 1)) / u32(ROWS);
+        if !found {
+            if block < blocks {
+                found = true;
+                ry = cy;
+                rx = cx;
+                ch = h;
+                cw = w;
+            } else {
+                block -= blocks;
+            }
+        }
+    }
+    let rows = params.n * ch * cw;
+    let first_row = block * u32(ROWS);
+    #for s in 0..ROWS/LANES
+    let row${s} = first_row + ${s * LANES}u + lane;
+    let in${s} = row${s} < rows;
+    let p${s} = min(row${s}, rows - 1u);
+    let n${s} = p${s} / (ch * cw);
+    let q${s} = p${s} % (ch * cw);
+    let y${s} = i32(q${s} / cw) * STRIDE + ry;
+    let x${s} = i32(q${s} % cw) * STRIDE + rx;
+    let base${s} = n${s} * u32(OH * OW);
+    #endfor
+    #for r in 0..ROWS
+    var acc${r} = vec4<f32>(0.0);
+    #endfor
+    for (var tap = 0; tap < TAPS; tap++) {
+        let dy = PAD_Y - (tap / KW) * DIL;
+        let dx = PAD_X - (tap % KW) * DIL;
+        // The uniform test: + a multiple of STRIDE keeps the remainder non-negative.
+        if (ry + dy + STRIDE * KH * DIL) % STRIDE == 0 && (rx + dx + STRIDE * KW * DIL) % STRIDE == 0 {
+            #for s in 0..ROWS/LANES
+            let ty${s} = y${s} + dy;
+            let tx${s} = x${s} + dx;
+            let ok${s} = in${s} && ty${s} >= 0 && ty${s} < OH * STRIDE && tx${s} >= 0 && tx${s} < OW * STRIDE;
+            let at${s} = select(0u, (base${s} + u32((ty${s} / STRIDE) * OW + tx${s} / STRIDE)) * u32(CO4), ok${s});
+            #endfor
+            var wi = u32(tap * CO * CI4) + col;
+            for (var c = 0u; c < u32(CO4); c++) {
+                #for s in 0..ROWS/LANES
+                let a${s} = select(vec4<f32>(0.0), src[at${s} + c], ok${s});
+                #endfor
+                #for k in 0..4
+                let b${k} = weights[wi + ${k * CI / 4}u];
+                #endfor
+                wi += u32(CI);
+                #for r in 0..ROWS
+                {
+                    let v = subgroupBroadcast(a${r / LANES}, ${r % LANES}u);
+                    acc${r} += v.x * b0;
+                    acc${r} += v.y * b1;
+                    acc${r} += v.z * b2;
+                    acc${r} += v.w * b3;
+                }
+                #endfor
+            }
+        }
+    }
+    // Class position back to the image: the address of the row is its lane's; every lane needs all of them.
+    #for s in 0..ROWS/LANES
+    let out${s} = (n${s} * u32(H) + u32(y${s})) * u32(W) + u32(x${s});
+    #endfor
+    #for r in 0..ROWS
+    {
+        let position = subgroupBroadcast(out${r / LANES}, ${r % LANES}u);
+        if column < u32(CI4) && first_row + ${r}u < rows {
+            dst[position * u32(CI4) + col] = acc${r};
+        }
+    }
+    #endfor
+}
+#endif
+
+#if MODE == 2 && KIND == 1
+const CI4 = CI / 4;
+const CO4 = CO / 4;
+const CHUNKS = TAPS * CI / 4; // vec4s of rows (tap, ci)
+
+// 16 rows are 4 vec4 chunks of (tap, ci): each lane loads one chunk of one of LANES / 4 pixels.
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let linear = fold_group(group, groups);
+    if linear >= params.groups {
+        return;
+    }
+    let column_blocks = u32((CO4 + LANES - 1) / LANES);
+    let row_blocks = u32((CHUNKS + 3) / 4);
+    let column = (linear % column_blocks) * u32(LANES) + lane;
+    let col = min(column, u32(CO4 - 1));
+    let chunk0 = ((linear / column_blocks) % row_blocks) * 4u;
+    let slice = linear / (column_blocks * row_blocks);
+    let pixels = params.n * u32(OH * OW);
+    let first = slice * params.slice;
+    let last = min(first + params.slice, pixels);
+    let chunk = min(chunk0 + lane % 4u, u32(CHUNKS - 1));
+    let tap = i32(chunk / u32(CI4));
+    let c = chunk % u32(CI4);
+    let ky = (tap / KW) * DIL - PAD_Y;
+    let kx = (tap % KW) * DIL - PAD_X;
+    // The lane's pixel, kept as (n * H rows, oy, ox) and moved on without divisions where a row is long enough.
+    var pixel = first + lane / 4u;
+    var plane = (pixel / u32(OH * OW)) * u32(H);
+    var oy = i32((pixel % u32(OH * OW)) / u32(OW));
+    var ox = i32(pixel % u32(OW));
+    #for r in 0..16
+    var acc${r} = vec4<f32>(0.0);
+    #endfor
+    for (var p = first; p < last; p += u32(LANES / 4)) {
+        let iy = oy * STRIDE + ky;
+        let ix = ox * STRIDE + kx;
+        let ok = pixel < last && iy >= 0 && iy < H && ix >= 0 && ix < W;
+        let at = select(0u, ((plane + u32(iy)) * u32(W) + u32(ix)) * u32(CI4) + c, ok);
+        let a = select(vec4<f32>(0.0), src[at], ok);
+        #for s in 0..LANES/4
+        {
+            // Past the end the factor is zero: any address in range will do.
+            let b = weights[min(p + ${s}u, pixels - 1u) * u32(CO4) + col];
+            #for q in 0..4
+            {
+                let v = subgroupBroadcast(a, ${s * 4 + q}u);
+                acc${q * 4} += v.x * b;
+                acc${q * 4 + 1} += v.y * b;
+                acc${q * 4 + 2} += v.z * b;
+                acc${q * 4 + 3} += v.w * b;
+            }
+            #endfor
+        }
+        #endfor
+        pixel += u32(LANES / 4);
+        #if OW >= LANES / 4
+        ox += LANES / 4;
+        let wrap = ox >= OW;
+        ox = select(ox, ox - OW, wrap);
+        oy = select(oy, oy + 1, wrap);
+        let turn = oy >= OH;
+        oy = select(oy, 0, turn);
+        plane = select(plane, plane + u32(H), turn);
+        #else
+        plane = (pixel / u32(OH * OW)) * u32(H);
+        oy = i32((pixel % u32(OH * OW)) / u32(OW));
+        ox = i32(pixel % u32(OW));
+        #endif
+    }
+    if column < u32(CO4) {
+        #for r in 0..16
+        if chunk0 + ${r / 4}u < u32(CHUNKS) {
+            dst[(slice * u32(TAPS * CI) + chunk0 * 4u + ${r}u) * u32(CO4) + col] = acc${r};
+        }
+        #endfor
+    }
+}
+#endif

@@ -1,0 +1,150 @@
+// Matrix product c = op(a) op(b): op is the transpose where TA / TB is set.
+//   op(a) [M, K], op(b) [K, N], c [M, N], all row-major; a is stored [K, M] where TA, b [N, K] where TB.
+//
+// KIND 0 tiled: 64 x 64 outputs a group of 256 invocations (4 x 4 each), inner tiles of 16 in workgroup memory; any size.
+//   Dispatch: row tiles * column tiles, folded. Workgroup memory 2 * 16 * 68 * 4 = 8,704 bytes.
+// KIND 1 lanes (no transposes, K % 4 == 0, N % 4 == 0): one subgroup of LANES a group; each lane loads one row's vec4 of a, all
+//   get it by subgroupBroadcast; each lane owns 4 columns of ROWS rows. No workgroup memory, no barrier.
+#import fold
+
+struct Params {
+    m: u32,
+    n: u32,
+    k: u32,
+    groups: u32,
+}
+
+#if KIND == 1
+@group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> c: array<vec4<f32>>;
+#else
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read_write> c: array<f32>;
+#endif
+@group(0) @binding(3) var<uniform> params: Params;
+
+#if KIND == 0
+const TILE = 64u;
+const DEPTH = 16u;
+const PITCH = 68u;
+var<workgroup> tile_a: array<f32, 1088>;
+var<workgroup> tile_b: array<f32, 1088>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let linear = fold_group(group, groups);
+    if linear >= params.groups {
+        return;
+    }
+    let column_tiles = (params.n + TILE - 1u) / TILE;
+    let column0 = (linear % column_tiles) * TILE;
+    let row0 = (linear / column_tiles) * TILE;
+    let ty = lane / 16u;
+    let tx = lane % 16u;
+    #for r in 0..4
+    var acc${r} = vec4<f32>(0.0);
+    #endfor
+    for (var k0 = 0u; k0 < params.k; k0 += DEPTH) {
+        #for s in 0..4
+        {
+            // Neighbouring invocations read neighbouring memory.
+            let e = lane + ${s * 256}u;
+            #if TA
+            let ar = e % TILE;
+            let ak = e / TILE;
+            let a_at = (k0 + ak) * params.m + row0 + ar;
+            #else
+            let ar = e / DEPTH;
+            let ak = e % DEPTH;
+            let a_at = (row0 + ar) * params.k + k0 + ak;
+            #endif
+            var av = 0.0;
+            if row0 + ar < params.m && k0 + ak < params.k {
+                av = a[a_at];
+            }
+            tile_a[ak * PITCH + ar] = av;
+            #if TB
+            let bc = e / DEPTH;
+            let bk = e % DEPTH;
+            let b_at = (column0 + bc) * params.k + k0 + bk;
+            #else
+            let bc = e % TILE;
+            let bk = e / TILE;
+            let b_at = (k0 + bk) * params.n + column0 + bc;
+            #endif
+            var bv = 0.0;
+            if column0 + bc < params.n && k0 + bk < params.k {
+                bv = b[b_at];
+            }
+            tile_b[bk * PITCH + bc] = bv;
+        }
+        #endfor
+        workgroupBarrier();
+        for (var k = 0u; k < DEPTH; k++) {
+            let v = vec4<f32>(tile_b[k * PITCH + tx * 4u], tile_b[k * PITCH + tx * 4u + 1u], tile_b[k * PITCH + tx * 4u + 2u], tile_b[k * PITCH + tx * 4u + 3u]);
+            #for r in 0..4
+            acc${r} += tile_a[k * PITCH + ty * 4u + ${r}u] * v;
+            #endfor
+        }
+        workgroupBarrier();
+    }
+    #for r in 0..4
+    if row0 + ty * 4u + ${r}u < params.m {
+        #for q in 0..4
+        if column0 + tx * 4u + ${q}u < params.n {
+            c[(row0 + ty * 4u + ${r}u) * params.n + column0 + tx * 4u + ${q}u] = acc${r}[${q}];
+        }
+        #endfor
+    }
+    #endfor
+}
+#else
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let linear = fold_group(group, groups);
+    if linear >= params.groups {
+        return;
+    }
+    let k4 = params.k / 4u;
+    let n4 = params.n / 4u;
+    // Rows run fastest: the columns of b that a group needs stay in the cache for the next one.
+    let row_blocks = (params.m + u32(ROWS - 1)) / u32(ROWS);
+    let first_row = (linear % row_blocks) * u32(ROWS);
+    let column = (linear / row_blocks) * u32(LANES) + lane;
+    let col = min(column, n4 - 1u);
+    #for s in 0..ROWS/LANES
+    let at${s} = min(first_row + ${s * LANES}u + lane, params.m - 1u) * k4;
+    #endfor
+    #for r in 0..ROWS
+    var acc${r} = vec4<f32>(0.0);
+    #endfor
+    var bi = col;
+    for (var k = 0u; k < k4; k++) {
+        #for s in 0..ROWS/LANES
+        let a${s} = a[at${s} + k];
+        #endfor
+        #for q in 0..4
+        let b${q} = b[bi + ${q}u * n4];
+        #endfor
+        bi += params.n;
+        #for r in 0..ROWS
+        {
+            let v = subgroupBroadcast(a${r / LANES}, ${r % LANES}u);
+            acc${r} += v.x * b0;
+            acc${r} += v.y * b1;
+            acc${r} += v.z * b2;
+            acc${r} += v.w * b3;
+        }
+        #endfor
+    }
+    if column < n4 {
+        #for r in 0..ROWS
+        if first_row + ${r}u < params.m {
+            c[(first_row + ${r}u) * n4 + col] = acc${r};
+        }
+        #endfor
+    }
+}
+#endif

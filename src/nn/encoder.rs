@@ -1,0 +1,256 @@
+//! Encoders from one builder: small residual nets, ResNet-18/34/50 and Darknet-53, with a head.
+
+use super::graph::{Graph, NodeId};
+use super::ops::{Add, AvgPool, BatchNorm, Center, Conv2d, Gem, L2Norm, Linear, MaxPool, Pointwise};
+use crate::gpu::{Error, Result};
+use crate::kernels::activation::Activation;
+use crate::kernels::conv::Conv;
+use serde::{Deserialize, Serialize};
+
+/// What a patch shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Modality {
+    /// Optical map: channels red, green, blue, validity.
+    Map,
+    /// SAR: channels backscatter, zero, zero, validity.
+    Sar,
+}
+
+/// What the two modalities share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sharing {
+    /// Nothing.
+    Separate,
+    /// All but the first convolution.
+    Trunk,
+    /// Everything.
+    Full,
+}
+
+/// One stage of a small residual net.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Channels of the stage.
+    pub channels: usize,
+    /// Residual blocks (two 3x3 convolutions each).
+    pub blocks: usize,
+    /// Stride of the first block.
+    pub stride: usize,
+    /// Dilation of the second convolution of each block.
+    pub dilation: usize,
+}
+
+/// The trunk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Architecture {
+    /// First a `stem_kernel` convolution of stride `stem_stride`, then stages of residual blocks.
+    Residual {
+        /// Channels of the stem.
+        stem: usize,
+        /// Kernel of the stem.
+        stem_kernel: usize,
+        /// Stride of the stem.
+        stem_stride: usize,
+        /// The stages.
+        stages: Vec<Stage>,
+    },
+    /// He et al. 2015, with torchvision's names.
+    Resnet18,
+    /// He et al. 2015, with torchvision's names.
+    Resnet34,
+    /// He et al. 2015, with torchvision's names (stride in the 3x3 convolution).
+    Resnet50,
+    /// Redmon and Farhadi 2018.
+    Darknet53,
+}
+
+/// From the feature map to a unit vector.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Head {
+    /// Generalised mean over the patch, then a linear layer to `dim`: where things lie inside the patch is lost.
+    Gem {
+        /// Length of the vector.
+        dim: usize,
+    },
+    /// A 1x1 convolution to `channels`, averaged into `cells` x `cells` squares, each channel's mean over the patch removed,
+    /// flattened: the cosine of two such vectors is a normalised cross-correlation that keeps the layout of the patch.
+    Grid {
+        /// Squares a side.
+        cells: usize,
+        /// Channels a square.
+        channels: usize,
+    },
+}
+
+/// An encoder: patch [N, input, input, 4] to unit vector [N, dim].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EncoderConfig {
+    /// Trunk.
+    pub architecture: Architecture,
+    /// Side of the patch in network pixels.
+    pub input: usize,
+    /// What the modalities share.
+    pub sharing: Sharing,
+    /// Head.
+    pub head: Head,
+}
+
+impl EncoderConfig {
+    /// Length of the vector.
+    pub fn dim(&self) -> usize {
+        match self.head {
+            Head::Gem { dim } => dim,
+            Head::Grid { cells, channels } => cells * cells * channels,
+        }
+    }
+
+    /// A graph with one tower: input `patch`, output the unit vector.
+    ///
+    /// # Errors
+    /// An input too small for the trunk or not divisible by the head's squares.
+    pub fn tower_graph(&self, modality: Modality, batch: usize) -> Result<(Graph, NodeId)> {
+        let mut graph = Graph::new();
+        let x = graph.input("patch", &[batch, self.input, self.input, 4]);
+        let y = self.tower(&mut graph, modality, x)?;
+        Ok((graph, y))
+    }
+
+    /// Appends a tower to a graph and returns the node of its unit vectors.
+    ///
+    /// # Errors
+    /// As [`EncoderConfig::tower_graph`].
+    pub fn tower(&self, graph: &mut Graph, modality: Modality, x: NodeId) -> Result<NodeId> {
+        let own = match modality {
+            Modality::Map => "map",
+            Modality::Sar => "sar",
+        };
+        let (stem, trunk) = match self.sharing {
+            Sharing::Separate => (own, own),
+            Sharing::Trunk => (own, "shared"),
+            Sharing::Full => ("shared", "shared"),
+        };
+        let mut b = Tower { graph, stem: stem.into(), trunk: trunk.into(), act: Activation::Relu };
+        let y = match &self.architecture {
+            Architecture::Residual { stem, stem_kernel, stem_stride, stages } => b.residual(x, *stem, *stem_kernel, *stem_stride, stages)?,
+            Architecture::Resnet18 => b.resnet(x, [2, 2, 2, 2], false)?,
+            Architecture::Resnet34 => b.resnet(x, [3, 4, 6, 3], false)?,
+            Architecture::Resnet50 => b.resnet(x, [3, 4, 6, 3], true)?,
+            Architecture::Darknet53 => b.darknet53(x)?,
+        };
+        b.head(self.head, y)
+    }
+}
+
+struct Tower<'g> {
+    graph: &'g mut Graph,
+    stem: String,
+    trunk: String,
+    act: Activation,
+}
+
+impl Tower<'_> {
+    /// Convolution without bias, batch normalisation, and the activation where asked.
+    fn unit(&mut self, conv: &str, norm: &str, x: NodeId, geometry: Conv, channels: usize, act: bool) -> Result<NodeId> {
+        let y = self.graph.add(conv, Conv2d { geometry, channels, bias: false, relu: false }, &[x])?;
+        let fused = act && self.act == Activation::Relu;
+        let y = self.graph.add(norm, BatchNorm { relu: fused, ..BatchNorm::default() }, &[y])?;
+        if act && !fused { self.graph.add(&format!("{norm}.act"), Pointwise(self.act), &[y]) } else { Ok(y) }
+    }
+
+    fn residual(&mut self, x: NodeId, stem: usize, kernel: usize, stride: usize, stages: &[Stage]) -> Result<NodeId> {
+        let (s, t) = (self.stem.clone(), self.trunk.clone());
+        let mut y = self.unit(&format!("{s}.conv1"), &format!("{s}.bn1"), x, Conv::square(kernel, stride, 1), stem, true)?;
+        for (i, stage) in stages.iter().enumerate() {
+            for block in 0..stage.blocks {
+                let stride = if block == 0 { stage.stride } else { 1 };
+                y = self.basic(&format!("{t}.layer{}.{block}", i + 1), y, stage.channels, stride, stage.dilation)?;
+            }
+        }
+        Ok(y)
+    }
+
+    fn basic(&mut self, p: &str, x: NodeId, channels: usize, stride: usize, dilation: usize) -> Result<NodeId> {
+        let y = self.unit(&format!("{p}.conv1"), &format!("{p}.bn1"), x, Conv::square(3, stride, 1), channels, true)?;
+        let y = self.unit(&format!("{p}.conv2"), &format!("{p}.bn2"), y, Conv::square(3, 1, dilation), channels, false)?;
+        self.join(p, x, y, channels, stride)
+    }
+
+    fn bottleneck(&mut self, p: &str, x: NodeId, channels: usize, stride: usize) -> Result<NodeId> {
+        let y = self.unit(&format!("{p}.conv1"), &format!("{p}.bn1"), x, Conv::square(1, 1, 1), channels, true)?;
+        let y = self.unit(&format!("{p}.conv2"), &format!("{p}.bn2"), y, Conv::square(3, stride, 1), channels, true)?;
+        let y = self.unit(&format!("{p}.conv3"), &format!("{p}.bn3"), y, Conv::square(1, 1, 1), 4 * channels, false)?;
+        self.join(p, x, y, 4 * channels, stride)
+    }
+
+    fn join(&mut self, p: &str, x: NodeId, y: NodeId, channels: usize, stride: usize) -> Result<NodeId> {
+        let same = self.graph.shape(x).last() == Some(&channels) && stride == 1;
+        let x = match same {
+            true => x,
+            false => self.unit(&format!("{p}.downsample.0"), &format!("{p}.downsample.1"), x, Conv::square(1, stride, 1), channels, false)?,
+        };
+        self.graph.add(p, Add { relu: true }, &[x, y])
+    }
+
+    fn resnet(&mut self, x: NodeId, blocks: [usize; 4], bottleneck: bool) -> Result<NodeId> {
+        let (s, t) = (self.stem.clone(), self.trunk.clone());
+        let y = self.unit(&format!("{s}.conv1"), &format!("{s}.bn1"), x, Conv::square(7, 2, 1), 64, true)?;
+        let mut y = self.graph.add(&format!("{t}.maxpool"), MaxPool { kernel: 3, stride: 2, pad: 1 }, &[y])?;
+        for (i, count) in blocks.into_iter().enumerate() {
+            for block in 0..count {
+                let stride = if i > 0 && block == 0 { 2 } else { 1 };
+                let p = format!("{t}.layer{}.{block}", i + 1);
+                y = match bottleneck {
+                    true => self.bottleneck(&p, y, 64 << i, stride)?,
+                    false => self.basic(&p, y, 64 << i, stride, 1)?,
+                };
+            }
+        }
+        Ok(y)
+    }
+
+    fn darknet53(&mut self, x: NodeId) -> Result<NodeId> {
+        let (s, t) = (self.stem.clone(), self.trunk.clone());
+        self.act = Activation::LeakyRelu(0.1);
+        let mut y = self.unit(&format!("{s}.conv1"), &format!("{s}.bn1"), x, Conv::square(3, 1, 1), 32, true)?;
+        for (i, count) in [1usize, 2, 8, 8, 4].into_iter().enumerate() {
+            let channels = 64 << i;
+            let p = format!("{t}.layer{}", i + 1);
+            y = self.unit(&format!("{p}.conv"), &format!("{p}.bn"), y, Conv::square(3, 2, 1), channels, true)?;
+            for block in 0..count {
+                let p = format!("{p}.{block}");
+                let z = self.unit(&format!("{p}.conv1"), &format!("{p}.bn1"), y, Conv::square(1, 1, 1), channels / 2, true)?;
+                let z = self.unit(&format!("{p}.conv2"), &format!("{p}.bn2"), z, Conv::square(3, 1, 1), channels, true)?;
+                y = self.graph.add(&p, Add { relu: false }, &[y, z])?;
+            }
+        }
+        Ok(y)
+    }
+
+    fn head(&mut self, head: Head, x: NodeId) -> Result<NodeId> {
+        let t = self.trunk.clone();
+        let y = match head {
+            Head::Gem { dim } => {
+                let y = self.graph.add(&format!("{t}.gem"), Gem { p: 3.0, eps: 1e-6 }, &[x])?;
+                self.graph.add(&format!("{t}.fc"), Linear { out: dim, bias: true }, &[y])?
+            }
+            Head::Grid { cells, channels } => {
+                let y = self.graph.add(&format!("{t}.project"), Conv2d { geometry: Conv::square(1, 1, 1), channels, bias: true, relu: false }, &[x])?;
+                let side = self.graph.shape(y)[1];
+                if cells == 0 || side % cells != 0 {
+                    return Err(Error::shape("grid head", format!("a {side} x {side} feature map does not divide into {cells} x {cells} squares")));
+                }
+                let k = side / cells;
+                let y = match k {
+                    1 => y,
+                    _ => self.graph.add(&format!("{t}.grid"), AvgPool { kernel: k, stride: k, pad: 0 }, &[y])?,
+                };
+                self.graph.add(&format!("{t}.center"), Center, &[y])?
+            }
+        };
+        self.graph.add(&format!("{t}.unit"), L2Norm { eps: 1e-6 }, &[y])
+    }
+}

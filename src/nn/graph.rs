@@ -1,0 +1,80 @@
+//! The graph: nodes in topological order, parameters by name.
+
+use super::ops::{Op, ParamSpec};
+use crate::gpu::{Error, Result};
+use std::sync::Arc;
+
+/// A node's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub(crate) usize);
+
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub(crate) name: String,
+    /// None for an input of the graph.
+    pub(crate) op: Option<Arc<dyn Op>>,
+    pub(crate) inputs: Vec<NodeId>,
+    /// Indices into [`Graph::params`].
+    pub(crate) params: Vec<usize>,
+    pub(crate) shape: Vec<usize>,
+}
+
+/// A network described once. Nodes that name the same parameters share them.
+#[derive(Debug, Clone, Default)]
+pub struct Graph {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) params: Vec<(String, ParamSpec)>,
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an input of fixed extents (the batch first).
+    pub fn input(&mut self, name: &str, shape: &[usize]) -> NodeId {
+        self.nodes.push(Node { name: name.into(), op: None, inputs: Vec::new(), params: Vec::new(), shape: shape.to_vec() });
+        NodeId(self.nodes.len() - 1)
+    }
+
+    /// Adds an op. Its parameters are called `name.weight` and so on; a name used before is the same parameter.
+    ///
+    /// # Errors
+    /// Inputs that do not fit the op, or a shared parameter of another shape.
+    pub fn add(&mut self, name: &str, op: impl Op + 'static, inputs: &[NodeId]) -> Result<NodeId> {
+        let shapes: Vec<&[usize]> = inputs.iter().map(|i| self.nodes[i.0].shape.as_slice()).collect();
+        let shape = op.shape(&shapes)?;
+        let specs = op.params(&shapes);
+        let mut params = Vec::with_capacity(specs.len());
+        for spec in specs {
+            let full = format!("{name}.{}", spec.name);
+            let index = match self.params.iter().position(|(n, _)| *n == full) {
+                Some(i) if self.params[i].1.shape == spec.shape => i,
+                Some(i) => return Err(Error::shape(full, format!("shared as {:?} and {:?}", self.params[i].1.shape, spec.shape))),
+                None => {
+                    self.params.push((full, spec));
+                    self.params.len() - 1
+                }
+            };
+            params.push(index);
+        }
+        self.nodes.push(Node { name: name.into(), op: Some(Arc::new(op)), inputs: inputs.to_vec(), params, shape });
+        Ok(NodeId(self.nodes.len() - 1))
+    }
+
+    /// Extents of a node's output.
+    pub fn shape(&self, node: NodeId) -> &[usize] {
+        &self.nodes[node.0].shape
+    }
+
+    /// Names and specifications of the parameters.
+    pub fn params(&self) -> &[(String, ParamSpec)] {
+        &self.params
+    }
+
+    /// Number of trained values.
+    pub fn parameter_count(&self) -> usize {
+        self.params.iter().filter(|(_, s)| s.kind != super::ParamKind::Statistic).map(|(_, s)| s.shape.iter().product::<usize>()).sum()
+    }
+}

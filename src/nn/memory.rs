@@ -1,0 +1,38 @@
+//! Buffers shared by liveness: a buffer returns to the pool when its last reader has been recorded.
+
+use crate::gpu::{DType, Engine, Result, Tensor};
+use std::sync::Arc;
+
+/// Hands out tensors over a pool of buffers.
+#[derive(Debug)]
+pub(crate) struct Memory<'e> {
+    engine: &'e Engine,
+    free: Vec<Arc<wgpu::Buffer>>,
+    total: u64,
+}
+
+impl<'e> Memory<'e> {
+    pub(crate) fn new(engine: &'e Engine) -> Self {
+        Self { engine, free: Vec::new(), total: 0 }
+    }
+
+    /// The smallest free buffer that fits without wasting more than half of it, else a new one.
+    pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        let bytes = (shape.iter().product::<usize>() as u64 * 4).max(4);
+        let best = self.free.iter().enumerate().filter(|(_, b)| b.size() >= bytes && b.size() <= bytes * 2 + 4096).min_by_key(|(_, b)| b.size());
+        if let Some((i, _)) = best {
+            return Ok(Tensor::new(self.free.swap_remove(i), shape, DType::F32));
+        }
+        self.total += bytes;
+        self.engine.tensor(name, shape, DType::F32)
+    }
+
+    pub(crate) fn give(&mut self, tensor: &Tensor) {
+        self.free.push(tensor.buffer.clone());
+    }
+
+    /// Bytes in all buffers made so far.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+}

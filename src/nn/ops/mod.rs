@@ -1,0 +1,121 @@
+//! The ops a network is made of. An op is one implementation of [`Op`]: shape rule, forward, gradient. Adding one touches
+//! nothing else.
+
+mod layers;
+mod losses;
+
+pub use layers::{Add, AvgPool, BatchNorm, Center, Concat, Conv2d, Gem, GridPool, L2Norm, Linear, MaxPool, Pointwise, Upsample};
+pub use losses::InfoNce;
+
+use crate::gpu::{PlanBuilder, Result, Tensor};
+use std::fmt::Debug;
+
+/// How a parameter starts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Init {
+    /// Normal with variance 2 / fan-in (He et al., "Delving deep into rectifiers", 2015).
+    HeNormal {
+        /// Inputs that feed one output.
+        fan_in: usize,
+    },
+    /// One value everywhere.
+    Constant(f32),
+}
+
+/// What a parameter is to the optimiser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParamKind {
+    /// Trained, with weight decay.
+    Weight,
+    /// Trained, without weight decay (biases, normalisation, temperatures).
+    Free,
+    /// Not trained: running statistics.
+    Statistic,
+}
+
+/// A parameter that an op asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParamSpec {
+    /// Name within the op, `weight` for instance.
+    pub name: &'static str,
+    /// Extents.
+    pub shape: Vec<usize>,
+    /// Start values.
+    pub init: Init,
+    /// Role.
+    pub kind: ParamKind,
+}
+
+/// Which tensors of the forward pass an op's backward pass reads.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Keeps {
+    /// The inputs.
+    pub inputs: bool,
+    /// The output.
+    pub output: bool,
+}
+
+/// What an op's forward pass is given.
+#[derive(Debug)]
+pub struct Forward<'a> {
+    /// Inputs in order.
+    pub inputs: &'a [&'a Tensor],
+    /// Parameters in the order of [`Op::params`].
+    pub params: &'a [&'a Tensor],
+    /// Scratch that lives until the backward pass, in the order of [`Op::saved`].
+    pub saved: &'a [Tensor],
+    /// To be written whole.
+    pub output: &'a Tensor,
+    /// Training (batch statistics) or inference (running ones).
+    pub training: bool,
+}
+
+/// What an op's backward pass is given.
+#[derive(Debug)]
+pub struct Backward<'a> {
+    /// Inputs in order; valid only where [`Keeps::inputs`].
+    pub inputs: &'a [&'a Tensor],
+    /// Parameters.
+    pub params: &'a [&'a Tensor],
+    /// Scratch of the forward pass.
+    pub saved: &'a [Tensor],
+    /// Output of the forward pass; valid only where [`Keeps::output`].
+    pub output: &'a Tensor,
+    /// Gradient of the output.
+    pub dy: &'a Tensor,
+    /// Gradients of the inputs to be written whole; none where nobody needs it.
+    pub dx: &'a [Option<Tensor>],
+    /// Gradients of the parameters to be written whole; statistics have none.
+    pub dparams: &'a [Option<Tensor>],
+}
+
+/// One kind of node.
+pub trait Op: Debug + Send + Sync {
+    /// For profiles and messages.
+    fn name(&self) -> &'static str;
+    /// Output extents for the inputs' extents.
+    ///
+    /// # Errors
+    /// Inputs that do not fit.
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>>;
+    /// The parameters needed for these inputs.
+    fn params(&self, _inputs: &[&[usize]]) -> Vec<ParamSpec> {
+        Vec::new()
+    }
+    /// Scratch tensors that forward leaves for backward.
+    fn saved(&self, _inputs: &[&[usize]]) -> Vec<Vec<usize>> {
+        Vec::new()
+    }
+    /// What backward reads.
+    fn keeps(&self) -> Keeps;
+    /// Appends the forward pass.
+    ///
+    /// # Errors
+    /// Shapes or limits.
+    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()>;
+    /// Appends the backward pass.
+    ///
+    /// # Errors
+    /// Shapes or limits.
+    fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()>;
+}

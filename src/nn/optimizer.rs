@@ -1,0 +1,127 @@
+//! AdamW over all parameters of a graph, with the gradient norm clipped.
+
+use super::graph::Graph;
+use super::ops::ParamKind;
+use super::weights::{Result, Weights, WeightsError};
+use crate::gpu::{DType, Engine, Plan, PlanBuilder, Tensor};
+use crate::kernels::optim::{self, AdamW, Step};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Constants of the optimiser.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimizerConfig {
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Decoupled weight decay of weights (not of biases and normalisation).
+    pub weight_decay: f64,
+    /// Decay of the mean gradient.
+    pub beta1: f64,
+    /// Decay of the mean squared gradient.
+    pub beta2: f64,
+    /// Largest norm of all gradients together.
+    pub clip: f64,
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        Self { lr: 1e-3, weight_decay: 0.05, beta1: 0.9, beta2: 0.999, clip: 5.0 }
+    }
+}
+
+/// What changes from step to step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepFactors {
+    /// Learning rate now.
+    pub lr: f64,
+    /// Number of this step, from 1.
+    pub step: u64,
+}
+
+/// AdamW state and its plan.
+#[derive(Debug)]
+pub struct Optimizer {
+    config: OptimizerConfig,
+    step: Tensor,
+    clip: Tensor,
+    moments: BTreeMap<String, (Tensor, Tensor)>,
+    /// Dispatches of one step.
+    pub plan: Plan,
+}
+
+impl Optimizer {
+    /// For the gradients of a training plan, in the order of the graph's parameters.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn new(engine: &Engine, graph: &Graph, weights: &Weights, gradients: &[Option<Tensor>], config: OptimizerConfig) -> Result<Self> {
+        let step = engine.tensor("step", &[Step::LEN], DType::F32)?;
+        let clip = engine.tensor("clip", &[4], DType::F32)?;
+        let mut builder = PlanBuilder::new(engine);
+        let all: Vec<&Tensor> = gradients.iter().flatten().collect();
+        let partials = engine.tensor("gradient norm", &[optim::partials_len(&all)], DType::F32)?;
+        optim::grad_norm(&mut builder, &all, &step, config.clip as f32, &partials, &clip)?;
+        let mut moments = BTreeMap::new();
+        for ((name, spec), gradient) in graph.params().iter().zip(gradients) {
+            let Some(gradient) = gradient else { continue };
+            let (m, v) = (engine.tensor("m", &spec.shape, DType::F32)?, engine.tensor("v", &spec.shape, DType::F32)?);
+            let hyper = AdamW {
+                beta1: config.beta1 as f32,
+                beta2: config.beta2 as f32,
+                eps: 1e-8,
+                weight_decay: if spec.kind == ParamKind::Weight { config.weight_decay as f32 } else { 0.0 },
+            };
+            let w = weights.get(name).expect("weights hold every parameter of the graph");
+            optim::adamw(&mut builder, hyper, gradient, &step, Some(&clip), w, &m, &v)?;
+            moments.insert(name.clone(), (m, v));
+        }
+        Ok(Self { config, step, clip, moments, plan: builder.finish() })
+    }
+
+    /// Sets what the next run of the plan uses.
+    ///
+    /// # Errors
+    /// Device lost.
+    pub fn set(&self, engine: &Engine, factors: StepFactors) -> Result<()> {
+        let step = Step { lr: factors.lr as f32, t: factors.step as u32, grad_scale: 1.0 };
+        Ok(engine.write(&self.step, &step.tensor_values(self.config.beta1 as f32, self.config.beta2 as f32))?)
+    }
+
+    /// Norm of the last step's gradients, and whether the step was skipped because it was not finite.
+    ///
+    /// # Errors
+    /// Device lost.
+    pub fn last_norm(&self, engine: &Engine) -> Result<(f32, bool)> {
+        let v: Vec<f32> = engine.read(&self.clip)?;
+        Ok((v[2], v[1] != 0.0))
+    }
+
+    /// The moments, as tensors called `optimizer.m.NAME` and `optimizer.v.NAME`.
+    ///
+    /// # Errors
+    /// Device lost.
+    pub fn read(&self, engine: &Engine) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
+        let mut out = BTreeMap::new();
+        for (name, (m, v)) in &self.moments {
+            out.insert(format!("optimizer.m.{name}"), (m.shape().to_vec(), engine.read(m)?));
+            out.insert(format!("optimizer.v.{name}"), (v.shape().to_vec(), engine.read(v)?));
+        }
+        Ok(out)
+    }
+
+    /// Restores what [`Optimizer::read`] gave.
+    ///
+    /// # Errors
+    /// A moment is missing or has other extents.
+    pub fn load(&self, engine: &Engine, tensors: &BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Result<()> {
+        for (name, (m, v)) in &self.moments {
+            for (kind, tensor) in [("m", m), ("v", v)] {
+                let full = format!("optimizer.{kind}.{name}");
+                let (_, values) = tensors.get(&full).ok_or_else(|| WeightsError::Format { path: "checkpoint".into(), reason: format!("`{full}` is missing") })?;
+                engine.write(tensor, values)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,250 @@
+//! Parameters on the device, and the files that carry them with their manifest.
+
+use super::encoder::EncoderConfig;
+use super::graph::Graph;
+use super::ops::{Init, ParamSpec};
+use crate::gpu::{Engine, Tensor};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+/// Result of reading and writing weights.
+pub type Result<T, E = WeightsError> = std::result::Result<T, E>;
+
+/// What can be wrong with a weights file.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// The file could not be opened, read or written.
+    #[error("{path}: {reason}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's words and what to do.
+        reason: String,
+    },
+    /// The file is not what it should be.
+    #[error("{path}: {reason}; give a file that `echogrid train` wrote")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The device refused.
+    #[error(transparent)]
+    Gpu(#[from] crate::gpu::Error),
+}
+
+/// A scene that a model was trained on or a database made of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SceneRecord {
+    /// File names, without folders.
+    pub map: String,
+    /// The SAR image.
+    pub sar: String,
+    /// SHA-256 of the map's file, hexadecimal.
+    pub map_sha256: String,
+    /// SHA-256 of the SAR file.
+    pub sar_sha256: String,
+    /// Robust statistics used for the map's pixels.
+    pub map_standardisation: serde_json::Value,
+    /// Robust statistics used for the SAR pixels.
+    pub sar_standardisation: serde_json::Value,
+}
+
+/// What a model file says about itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// `model` or `checkpoint`.
+    pub kind: String,
+    /// Version of echogrid that wrote it.
+    pub version: String,
+    /// The network.
+    pub encoder: EncoderConfig,
+    /// Ground size of the patch the network was trained on, metres.
+    pub patch_m: f64,
+    /// The training configuration, whole.
+    pub training: serde_json::Value,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Steps done.
+    pub step: u64,
+    /// Training scenes.
+    pub scenes: Vec<SceneRecord>,
+    /// Adapter it was trained on.
+    pub adapter: String,
+    /// Validation figures as training printed them.
+    pub validation: serde_json::Value,
+}
+
+/// Names, extents and values, and the manifest.
+#[derive(Debug, Clone)]
+pub struct WeightFile {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// Tensors by name.
+    pub tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+}
+
+impl WeightFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Not there, truncated, not safetensors, without a manifest, with non-finite values.
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|e| WeightsError::Io { path: path.into(), reason: e.to_string() })?;
+        Self::parse(path, &bytes)
+    }
+
+    /// Reads a file's bytes; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`WeightFile::load`].
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let bad = |reason: String| WeightsError::Format { path: path.into(), reason };
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| bad(format!("not a weights file, or cut short ({e})")))?;
+        let text = header.metadata().as_ref().and_then(|m| m.get("echogrid")).ok_or_else(|| bad("no echogrid manifest in it".into()))?;
+        let manifest: Manifest = serde_json::from_str(text).map_err(|e| bad(format!("its manifest cannot be read ({e})")))?;
+        let file = SafeTensors::deserialize(bytes).map_err(|e| bad(format!("not a weights file, or cut short ({e})")))?;
+        let mut tensors = BTreeMap::new();
+        for (name, view) in file.iter() {
+            if view.dtype() != Dtype::F32 {
+                return Err(bad(format!("tensor `{name}` is {:?}, not F32", view.dtype())));
+            }
+            let values: Vec<f32> = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            if values.iter().any(|v| !v.is_finite()) {
+                return Err(bad(format!("tensor `{name}` holds values that are not finite")));
+            }
+            tensors.insert(name.to_string(), (view.shape().to_vec(), values));
+        }
+        Ok(Self { manifest, tensors })
+    }
+
+    /// Writes the file whole or not at all: to a temporary one beside it, synced, then renamed.
+    ///
+    /// # Errors
+    /// Unwritable folder, full disk.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let io = |e: &dyn std::fmt::Display| WeightsError::Io { path: path.into(), reason: format!("cannot be written ({e}); free some space or name another folder") };
+        let json = serde_json::to_string(&self.manifest).map_err(|e| io(&e))?;
+        let data: Vec<(&String, &Vec<usize>, &[u8])> = self.tensors.iter().map(|(n, (s, v))| (n, s, bytemuck::cast_slice(v.as_slice()))).collect();
+        let views = data
+            .iter()
+            .map(|(n, s, d)| Ok((n.as_str(), TensorView::new(Dtype::F32, s.to_vec(), d).map_err(|e| io(&e))?)))
+            .collect::<Result<Vec<_>>>()?;
+        let bytes = safetensors::serialize(views, Some(HashMap::from([("echogrid".to_string(), json)]))).map_err(|e| io(&e))?;
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|e| io(&e))?;
+        std::io::Write::write_all(&mut file, &bytes).map_err(|e| io(&e))?;
+        file.as_file().sync_all().map_err(|e| io(&e))?;
+        file.persist(path).map_err(|e| io(&e.error))?;
+        Ok(())
+    }
+
+    /// SHA-256 over the encoder's configuration and every parameter of the network (not of the optimiser), hexadecimal:
+    /// what a database is tied to.
+    pub fn hash(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(serde_json::to_string(&self.manifest.encoder).expect("plain data"));
+        for (name, (shape, values)) in self.tensors.iter().filter(|(n, _)| !n.starts_with("optimizer.")) {
+            hash.update(format!("{name}{shape:?}"));
+            hash.update(bytemuck::cast_slice::<f32, u8>(values));
+        }
+        hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    }
+}
+
+/// The parameters of a graph on a device.
+#[derive(Debug)]
+pub struct Weights {
+    tensors: BTreeMap<String, Tensor>,
+}
+
+impl Weights {
+    /// Start values from a seed: the same on any machine.
+    ///
+    /// # Errors
+    /// Out of device memory.
+    pub fn init(engine: &Engine, graph: &Graph, seed: u64) -> Result<Self> {
+        Self::make(engine, graph, |name, spec| Ok(initial(name, spec, seed)))
+    }
+
+    /// From a file; every parameter of the graph must be there with its extents.
+    ///
+    /// # Errors
+    /// A parameter is missing or has other extents.
+    pub fn from_file(engine: &Engine, graph: &Graph, file: &WeightFile, path: &Path) -> Result<Self> {
+        Self::make(engine, graph, |name, spec| match file.tensors.get(name) {
+            Some((shape, values)) if *shape == spec.shape => Ok(values.clone()),
+            Some((shape, _)) => Err(WeightsError::Format { path: path.into(), reason: format!("`{name}` is {shape:?}, the network wants {:?}", spec.shape) }),
+            None => Err(WeightsError::Format { path: path.into(), reason: format!("`{name}` is missing") }),
+        })
+    }
+
+    fn make(engine: &Engine, graph: &Graph, value: impl Fn(&str, &ParamSpec) -> Result<Vec<f32>>) -> Result<Self> {
+        let tensors = graph
+            .params()
+            .iter()
+            .map(|(name, spec)| Ok((name.clone(), engine.upload_f32(name, &spec.shape, &value(name, spec)?)?)))
+            .collect::<Result<_>>()?;
+        Ok(Self { tensors })
+    }
+
+    /// A parameter by its full name.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name)
+    }
+
+    /// Replaces values of parameters that `tensors` names and this graph has; returns how many.
+    ///
+    /// # Errors
+    /// Other extents.
+    pub fn load(&self, engine: &Engine, tensors: &BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Result<usize> {
+        let mut count = 0;
+        for (name, tensor) in &self.tensors {
+            if let Some((shape, values)) = tensors.get(name) {
+                if shape != tensor.shape() {
+                    return Err(crate::gpu::Error::shape(name, format!("{shape:?} for {:?}", tensor.shape())).into());
+                }
+                engine.write(tensor, values)?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Reads every parameter back.
+    ///
+    /// # Errors
+    /// Device lost.
+    pub fn read(&self, engine: &Engine) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
+        self.tensors.iter().map(|(n, t)| Ok((n.clone(), (t.shape().to_vec(), engine.read(t)?)))).collect()
+    }
+}
+
+fn initial(name: &str, spec: &ParamSpec, seed: u64) -> Vec<f32> {
+    let n = spec.shape.iter().product();
+    match spec.init {
+        Init::Constant(v) => vec![v; n],
+        Init::HeNormal { fan_in } => {
+            let digest = Sha256::digest(name.as_bytes());
+            let key = u64::from_le_bytes(digest[..8].try_into().expect("8 bytes")) ^ seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let unit = |i: u64| (splitmix(key.wrapping_add(i)) >> 11) as f64 / (1u64 << 53) as f64;
+            let scale = (2.0 / fan_in.max(1) as f64).sqrt();
+            // Box-Muller on counters 2i and 2i + 1.
+            (0..n as u64)
+                .map(|i| (scale * (-2.0 * (1.0 - unit(2 * i)).ln()).sqrt() * (std::f64::consts::TAU * unit(2 * i + 1)).cos()) as f32)
+                .collect()
+        }
+    }
+}
+
+/// splitmix64 of a counter (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
+pub(crate) fn splitmix(counter: u64) -> u64 {
+    let mut z = counter.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
