@@ -182,7 +182,7 @@ fn whole_pixels_are_copied() {
             // Across the border of two pages.
             let centre = [508.0 + (side % 2) as f64 / 2.0, 300.0 + (side % 2) as f64 / 2.0];
             let corner = centre.map(|c| (c - side as f64 / 2.0) as i32);
-            let turns = [0, 1, 2, 3, -1].map(|q| [(q, false), (q, true)]).concat();
+            let turns = [0i32, 1, 2, 3, -1].map(|q| [(q, false), (q, true)]).concat();
             let records: Vec<_> =
                 turns.iter().map(|(q, m)| PatchRecord::new(0, centre, 1.0, f64::from(*q) * FRAC_PI_2, *m, side).unwrap()).collect();
             let got = world.gpu(e, &records, 1, false, side);
