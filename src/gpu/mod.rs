@@ -9,6 +9,7 @@ mod plan;
 mod profile;
 pub mod shader;
 mod tensor;
+mod texture;
 mod transfer;
 
 pub use caps::{Caps, Requirements};
@@ -19,4 +20,5 @@ pub use plan::{Binding, Cost, Groups, Plan, PlanBuilder};
 pub use profile::{OpTime, summarise};
 pub use shader::{ShaderSource, Variant};
 pub use tensor::{DType, Tensor};
+pub use texture::{PAGE, PageArray, PageTable, cut_page};
 pub use transfer::Readback;
