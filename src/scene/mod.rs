@@ -1,3 +1,30 @@
-//! Scenes: rasters, georeference, grid.
+//! Scenes: rasters, georeference, grid and radiometry, on the host.
+//!
+//! A [`Raster`] is an image file (GeoTIFF, or PNG/JPEG with a world file) read by windows, so that
+//! a map of any size passes through a bounded cache. Coordinates are in pixels with (0, 0) at the
+//! upper left corner of the upper left pixel, whose centre lies at (0.5, 0.5).
 
+mod cache;
+mod chunk;
+pub mod crs;
+pub mod error;
+pub mod georef;
+pub mod grid;
+mod image_read;
+pub mod radiometry;
+pub mod raster;
 pub mod synth;
+mod tiff_ifd;
+mod tiff_read;
+pub mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use crs::{Crs, lonlat_distance_m};
+pub use error::{Error, Result};
+pub use georef::GeoTransform;
+pub use grid::{Cell, DEFAULT_MAX_MISSING, Grid};
+pub use radiometry::{Radiometry, SarUnit, Standardisation};
+pub use raster::{DEFAULT_CACHE_BYTES, Raster, SampleType, Window};
+pub use write::{SampleData, write_geotiff};

@@ -1,0 +1,54 @@
+//! PNG and JPEG, decoded whole within limits.
+
+use std::path::Path;
+
+use image::{DynamicImage, ImageReader, Limits};
+
+use super::chunk::{Chunk, Samples};
+use super::error::{Error, Result};
+
+/// Largest decoded PNG or JPEG, bytes.
+const MAX_IMAGE_BYTES: u64 = 1 << 30;
+/// Largest edge of a PNG or JPEG, px.
+const MAX_EDGE: u32 = 65_535;
+
+/// Decodes a PNG or JPEG; the flag says whether the last sample of a pixel is alpha.
+pub(super) fn decode(path: &Path) -> Result<(Chunk, bool)> {
+    let failed = |e: image::ImageError| match e {
+        image::ImageError::IoError(e) if e.kind() != std::io::ErrorKind::UnexpectedEof => Error::read(path, e),
+        image::ImageError::Limits(e) => Error::unsupported(
+            path,
+            format!("an image of this size ({e})"),
+            "convert it to a tiled GeoTIFF: gdal_translate -co TILED=YES IN OUT.tif",
+        ),
+        e => Error::damaged(path, e.to_string()),
+    };
+    let mut reader = ImageReader::open(path)
+        .and_then(ImageReader::with_guessed_format)
+        .map_err(|e| Error::read(path, e))?;
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_IMAGE_BYTES);
+    limits.max_image_width = Some(MAX_EDGE);
+    limits.max_image_height = Some(MAX_EDGE);
+    reader.limits(limits);
+    let image = reader.decode().map_err(failed)?;
+    let (width, height) = (image.width(), image.height());
+    let (samples, samples_per_pixel, alpha) = match image {
+        DynamicImage::ImageLuma8(i) => (Samples::U8(i.into_raw()), 1, false),
+        DynamicImage::ImageLumaA8(i) => (Samples::U8(i.into_raw()), 2, true),
+        DynamicImage::ImageRgb8(i) => (Samples::U8(i.into_raw()), 3, false),
+        DynamicImage::ImageRgba8(i) => (Samples::U8(i.into_raw()), 4, true),
+        DynamicImage::ImageLuma16(i) => (Samples::U16(i.into_raw()), 1, false),
+        DynamicImage::ImageLumaA16(i) => (Samples::U16(i.into_raw()), 2, true),
+        DynamicImage::ImageRgb16(i) => (Samples::U16(i.into_raw()), 3, false),
+        DynamicImage::ImageRgba16(i) => (Samples::U16(i.into_raw()), 4, true),
+        other => {
+            return Err(Error::unsupported(
+                path,
+                format!("the pixel type {:?}", other.color()),
+                "convert it to GeoTIFF: gdal_translate IN OUT.tif",
+            ));
+        }
+    };
+    Ok((Chunk { samples, width, height, samples_per_pixel }, alpha))
+}

@@ -1,0 +1,225 @@
+//! The directory of a TIFF or BigTIFF file, read against the file's length.
+//!
+//! Our own reader, because the `tiff` crate caps a tag at 1 MiB of its in-memory values while a
+//! map of 100,000 x 100,000 px has over 150,000 tiles. Nothing is allocated that the file does not
+//! hold: an array is read only where `offset + bytes` lies within the file.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use super::error::{Error, Result};
+
+/// Directories looked at before giving up on finding the full-resolution image.
+const MAX_DIRECTORIES: usize = 64;
+
+pub(super) mod tag {
+    pub const NEW_SUBFILE_TYPE: u16 = 254;
+    pub const WIDTH: u16 = 256;
+    pub const HEIGHT: u16 = 257;
+    pub const BITS: u16 = 258;
+    pub const COMPRESSION: u16 = 259;
+    pub const PHOTOMETRIC: u16 = 262;
+    pub const STRIP_OFFSETS: u16 = 273;
+    pub const SAMPLES: u16 = 277;
+    pub const ROWS_PER_STRIP: u16 = 278;
+    pub const STRIP_BYTES: u16 = 279;
+    pub const PLANAR: u16 = 284;
+    pub const PREDICTOR: u16 = 317;
+    pub const TILE_WIDTH: u16 = 322;
+    pub const TILE_HEIGHT: u16 = 323;
+    pub const TILE_OFFSETS: u16 = 324;
+    pub const TILE_BYTES: u16 = 325;
+    pub const EXTRA_SAMPLES: u16 = 338;
+    pub const SAMPLE_FORMAT: u16 = 339;
+    pub const JPEG_TABLES: u16 = 347;
+    pub const YCBCR_SUBSAMPLING: u16 = 530;
+    pub const PIXEL_SCALE: u16 = 33550;
+    pub const TIEPOINT: u16 = 33922;
+    pub const TRANSFORMATION: u16 = 34264;
+    pub const GEO_KEYS: u16 = 34735;
+    pub const GDAL_NODATA: u16 = 42113;
+}
+
+/// The file, its byte order and its length; reads are by position.
+pub(super) struct TiffBytes {
+    path: PathBuf,
+    file: Mutex<File>,
+    pub(super) len: u64,
+    pub(super) big_endian: bool,
+    big_tiff: bool,
+}
+
+struct Entry {
+    kind: u16,
+    count: u64,
+    /// Position of the value in the file, in the entry itself where it fits.
+    at: u64,
+}
+
+/// One image file directory.
+pub(super) struct Directory {
+    entries: HashMap<u16, Entry>,
+    next: u64,
+}
+
+impl TiffBytes {
+    /// Opens a file whose first two bytes are `II` or `MM`.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|e| Error::read(path, e))?;
+        let len = file.metadata().map_err(|e| Error::read(path, e))?.len();
+        let mut bytes =
+            Self { path: path.into(), file: Mutex::new(file), len, big_endian: false, big_tiff: false };
+        let head = bytes.read(0, 4, "the header")?;
+        bytes.big_endian = head[0] == b'M';
+        bytes.big_tiff = match bytes.u16(&head[2..4]) {
+            42 => false,
+            43 => true,
+            _ => return Err(Error::NotAnImage { path: path.into() }),
+        };
+        Ok(bytes)
+    }
+
+    /// Reads `len` bytes at `offset`, or says that `what` lies outside the file.
+    pub(super) fn read(&self, offset: u64, len: u64, what: &str) -> Result<Vec<u8>> {
+        if offset.checked_add(len).is_none_or(|end| end > self.len) {
+            return Err(Error::damaged(
+                &self.path,
+                format!("{what} needs bytes {offset} to {} of a file of {} bytes", offset.saturating_add(len), self.len),
+            ));
+        }
+        let mut out = vec![0; len as usize];
+        let mut file = self.file.lock().unwrap_or_else(|e| e.into_inner());
+        file.seek(SeekFrom::Start(offset)).map_err(|e| Error::read(&self.path, e))?;
+        file.read_exact(&mut out).map_err(|e| Error::read(&self.path, e))?;
+        Ok(out)
+    }
+
+    fn u16(&self, b: &[u8]) -> u16 {
+        let b = [b[0], b[1]];
+        if self.big_endian { u16::from_be_bytes(b) } else { u16::from_le_bytes(b) }
+    }
+
+    fn u32(&self, b: &[u8]) -> u32 {
+        let b = [b[0], b[1], b[2], b[3]];
+        if self.big_endian { u32::from_be_bytes(b) } else { u32::from_le_bytes(b) }
+    }
+
+    fn u64(&self, b: &[u8]) -> u64 {
+        let b = [b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]];
+        if self.big_endian { u64::from_be_bytes(b) } else { u64::from_le_bytes(b) }
+    }
+
+    fn offset(&self, b: &[u8]) -> u64 {
+        if self.big_tiff { self.u64(b) } else { u64::from(self.u32(b)) }
+    }
+
+    /// The first directory that is neither an overview nor a mask (the first of all if none is).
+    pub(super) fn main_directory(&self) -> Result<Directory> {
+        let word = if self.big_tiff { 8 } else { 4 };
+        let head = self.read(if self.big_tiff { 8 } else { 4 }, word, "the header")?;
+        let first = self.offset(&head);
+        let mut at = first;
+        for _ in 0..MAX_DIRECTORIES {
+            let directory = self.directory(at)?;
+            let subfile = directory.unsigned(self, tag::NEW_SUBFILE_TYPE)?.unwrap_or(0);
+            if subfile & 0b101 == 0 {
+                return Ok(directory);
+            }
+            at = directory.next;
+            if at == 0 {
+                break;
+            }
+        }
+        self.directory(first)
+    }
+
+    fn directory(&self, at: u64) -> Result<Directory> {
+        const WHAT: &str = "the image directory";
+        let (count_bytes, entry_bytes, word) = if self.big_tiff { (8, 20, 8) } else { (2, 12, 4) };
+        let head = self.read(at, count_bytes, WHAT)?;
+        let count = if self.big_tiff { self.u64(&head) } else { u64::from(self.u16(&head)) };
+        let size = count.checked_mul(entry_bytes).and_then(|n| n.checked_add(word)).unwrap_or(u64::MAX);
+        let body = self.read(at + count_bytes, size, WHAT)?;
+        let mut entries = HashMap::new();
+        for i in 0..count as usize {
+            let start = i * entry_bytes as usize;
+            let e = &body[start..start + entry_bytes as usize];
+            let (id, kind) = (self.u16(&e[0..2]), self.u16(&e[2..4]));
+            let (n, field) = if self.big_tiff {
+                (self.u64(&e[4..12]), &e[12..20])
+            } else {
+                (u64::from(self.u32(&e[4..8])), &e[8..12])
+            };
+            let Some(bytes) = kind_bytes(kind) else { continue };
+            let inline = n.checked_mul(bytes).is_some_and(|b| b <= word);
+            let value_at =
+                if inline { at + count_bytes + start as u64 + entry_bytes - word } else { self.offset(field) };
+            entries.entry(id).or_insert(Entry { kind, count: n, at: value_at });
+        }
+        Ok(Directory { entries, next: self.offset(&body[size as usize - word as usize..]) })
+    }
+}
+
+/// Bytes of one value of a TIFF field type, `None` for a type unknown to us.
+fn kind_bytes(kind: u16) -> Option<u64> {
+    Some(match kind {
+        1 | 2 | 6 | 7 => 1,
+        3 | 8 => 2,
+        4 | 9 | 11 | 13 => 4,
+        5 | 10 | 12 | 16 | 17 | 18 => 8,
+        _ => return None,
+    })
+}
+
+impl Directory {
+    pub(super) fn has(&self, id: u16) -> bool {
+        self.entries.contains_key(&id)
+    }
+
+    /// Number of values of a tag, 0 where it is absent.
+    pub(super) fn count(&self, id: u16) -> u64 {
+        self.entries.get(&id).map_or(0, |e| e.count)
+    }
+
+    /// The raw bytes of a tag.
+    pub(super) fn bytes(&self, file: &TiffBytes, id: u16) -> Result<Option<Vec<u8>>> {
+        let Some(entry) = self.entries.get(&id) else { return Ok(None) };
+        let size = kind_bytes(entry.kind).unwrap_or(1).checked_mul(entry.count).unwrap_or(u64::MAX);
+        file.read(entry.at, size, &format!("tag {id}")).map(Some)
+    }
+
+    /// A tag of unsigned integers, empty where it is absent or of another type.
+    pub(super) fn unsigned_array(&self, file: &TiffBytes, id: u16) -> Result<Vec<u64>> {
+        let Some(raw) = self.bytes(file, id)? else { return Ok(Vec::new()) };
+        Ok(match self.entries[&id].kind {
+            1 | 7 => raw.iter().map(|&b| u64::from(b)).collect(),
+            3 => raw.chunks_exact(2).map(|b| u64::from(file.u16(b))).collect(),
+            4 | 13 => raw.chunks_exact(4).map(|b| u64::from(file.u32(b))).collect(),
+            16 | 18 => raw.chunks_exact(8).map(|b| file.u64(b)).collect(),
+            _ => Vec::new(),
+        })
+    }
+
+    /// The first value of a tag of unsigned integers.
+    pub(super) fn unsigned(&self, file: &TiffBytes, id: u16) -> Result<Option<u64>> {
+        Ok(self.unsigned_array(file, id)?.first().copied())
+    }
+
+    /// A tag of floating point values, empty where it is absent or of another type.
+    pub(super) fn doubles(&self, file: &TiffBytes, id: u16) -> Result<Vec<f64>> {
+        let Some(raw) = self.bytes(file, id)? else { return Ok(Vec::new()) };
+        Ok(match self.entries[&id].kind {
+            11 => raw.chunks_exact(4).map(|b| f64::from(f32::from_bits(file.u32(b)))).collect(),
+            12 => raw.chunks_exact(8).map(|b| f64::from_bits(file.u64(b))).collect(),
+            _ => Vec::new(),
+        })
+    }
+
+    /// A tag of text, without the closing zeros.
+    pub(super) fn text(&self, file: &TiffBytes, id: u16) -> Result<Option<String>> {
+        Ok(self.bytes(file, id)?.map(|b| String::from_utf8_lossy(&b).trim_matches(['\0', ' ']).to_string()))
+    }
+}
