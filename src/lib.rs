@@ -2,6 +2,7 @@
 //!
 //! It is a GPU compute engine: hand-written WGSL kernels on wgpu, a thin Rust host.
 
+mod error;
 pub mod eval;
 pub mod gpu;
 pub mod index;
@@ -10,6 +11,8 @@ pub mod nn;
 pub mod reference;
 pub mod scene;
 pub mod train;
+
+pub use error::{Error, Result};
 
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -101,7 +101,7 @@ impl Shape {
         let [.., co] = y.shape()[..] else { return Err(Error::shape(op, "scalar output")) };
         let out = conv.output(x.shape(), co)?;
         let [n, h, wd, ci] = x.shape()[..] else { unreachable!("output() checked") };
-        if y.shape() != out || w.iter().product::<usize>() != conv.weights(ci, co).iter().product() {
+        if y.shape() != out || w.iter().product::<usize>() != conv.weights(ci, co).iter().product::<usize>() {
             return Err(Error::shape(
                 op,
                 format!("x {:?}, weights {w:?}, y {:?}; expected weights {:?} and y {out:?}", x.shape(), y.shape(), conv.weights(ci, co)),
@@ -263,5 +263,5 @@ pub fn backward_weights(plan: &mut PlanBuilder<'_>, conv: &Conv, x: &Tensor, dy:
     }
     let partial = plan.engine().tensor("conv dw slices", &[slices, dw.len()], DType::F32)?;
     plan.dispatch("conv dw", &SHADER, &variant, &[x.into(), dy.into(), (&partial).into()], &params, groups, s.cost(conv))?;
-    reduce::sum_slices(plan, &partial, dw)
+    reduce::sum_slices(plan, &partial, dw, 1.0, false)
 }

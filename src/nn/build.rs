@@ -176,7 +176,7 @@ impl Graph {
             for (p, d) in node.params.iter().zip(&dparams) {
                 let Some(d) = d else { continue };
                 if written[*p] {
-                    elementwise::accumulate(&mut builder, d, gradients[*p].as_ref().expect("trained"))?;
+                    elementwise::accumulate(&mut builder, d, 1.0, gradients[*p].as_ref().expect("trained"))?;
                     memory.give(d);
                 }
                 written[*p] = true;
@@ -185,13 +185,16 @@ impl Graph {
                 let Some(d) = d else { continue };
                 match &grads[i.0] {
                     Some(sum) => {
-                        elementwise::accumulate(&mut builder, &d, sum)?;
+                        elementwise::accumulate(&mut builder, &d, 1.0, sum)?;
                         memory.give(&d);
                     }
                     None => grads[i.0] = Some(d),
                 }
             }
-            memory.give(&dy);
+            // The loss's own gradient is a constant: it must survive for the next run.
+            if j != loss.0 {
+                memory.give(&dy);
+            }
             saved[j].drain(..).for_each(|t| memory.give(&t));
             let event = 2 * n - 1 - j;
             release(event, &node.inputs, &values, &mut memory, &mut released);

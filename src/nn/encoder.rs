@@ -1,7 +1,7 @@
 //! Encoders from one builder: small residual nets, ResNet-18/34/50 and Darknet-53, with a head.
 
 use super::graph::{Graph, NodeId};
-use super::ops::{Add, AvgPool, BatchNorm, Center, Conv2d, Gem, L2Norm, Linear, MaxPool, Pointwise};
+use super::ops::{Add, AvgPool, BatchNorm, Center, Conv2d, Gem, L2Norm, Linear, MaxPool, Pointwise, Span};
 use crate::gpu::{Error, Result};
 use crate::kernels::activation::Activation;
 use crate::kernels::conv::Conv;
@@ -46,14 +46,10 @@ pub struct Stage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Architecture {
-    /// First a `stem_kernel` convolution of stride `stem_stride`, then stages of residual blocks.
+    /// First 3x3 convolutions of stride 2, then stages of residual blocks.
     Residual {
-        /// Channels of the stem.
-        stem: usize,
-        /// Kernel of the stem.
-        stem_kernel: usize,
-        /// Stride of the stem.
-        stem_stride: usize,
+        /// Channels of each convolution of the stem; the first is the modality's own unless all is shared.
+        stem: Vec<usize>,
         /// The stages.
         stages: Vec<Stage>,
     },
@@ -76,8 +72,8 @@ pub enum Head {
         /// Length of the vector.
         dim: usize,
     },
-    /// A 1x1 convolution to `channels`, averaged into `cells` x `cells` squares, each channel's mean over the patch removed,
-    /// flattened: the cosine of two such vectors is a normalised cross-correlation that keeps the layout of the patch.
+    /// A 1x1 convolution to `channels`, averaged into `cells` x `cells` squares, each square's vector scaled to unit length,
+    /// each channel's mean over the patch removed, flattened: the cosine of two such vectors is a normalised cross-correlation that keeps the layout of the patch.
     Grid {
         /// Squares a side.
         cells: usize,
@@ -135,7 +131,7 @@ impl EncoderConfig {
         };
         let mut b = Tower { graph, stem: stem.into(), trunk: trunk.into(), act: Activation::Relu };
         let y = match &self.architecture {
-            Architecture::Residual { stem, stem_kernel, stem_stride, stages } => b.residual(x, *stem, *stem_kernel, *stem_stride, stages)?,
+            Architecture::Residual { stem, stages } => b.residual(x, stem, stages)?,
             Architecture::Resnet18 => b.resnet(x, [2, 2, 2, 2], false)?,
             Architecture::Resnet34 => b.resnet(x, [3, 4, 6, 3], false)?,
             Architecture::Resnet50 => b.resnet(x, [3, 4, 6, 3], true)?,
@@ -161,9 +157,14 @@ impl Tower<'_> {
         if act && !fused { self.graph.add(&format!("{norm}.act"), Pointwise(self.act), &[y]) } else { Ok(y) }
     }
 
-    fn residual(&mut self, x: NodeId, stem: usize, kernel: usize, stride: usize, stages: &[Stage]) -> Result<NodeId> {
-        let (s, t) = (self.stem.clone(), self.trunk.clone());
-        let mut y = self.unit(&format!("{s}.conv1"), &format!("{s}.bn1"), x, Conv::square(kernel, stride, 1), stem, true)?;
+    fn residual(&mut self, x: NodeId, stem: &[usize], stages: &[Stage]) -> Result<NodeId> {
+        let t = self.trunk.clone();
+        let mut y = x;
+        for (i, channels) in stem.iter().enumerate() {
+            let p = if i == 0 { &self.stem } else { &t };
+            let (conv, norm) = (format!("{p}.conv{}", i + 1), format!("{p}.bn{}", i + 1));
+            y = self.unit(&conv, &norm, y, Conv::square(3, 2, 1), *channels, true)?;
+        }
         for (i, stage) in stages.iter().enumerate() {
             for block in 0..stage.blocks {
                 let stride = if block == 0 { stage.stride } else { 1 };
@@ -248,9 +249,10 @@ impl Tower<'_> {
                     1 => y,
                     _ => self.graph.add(&format!("{t}.grid"), AvgPool { kernel: k, stride: k, pad: 0 }, &[y])?,
                 };
+                let y = self.graph.add(&format!("{t}.pixel"), L2Norm { span: Span::Pixel, eps: 1e-6 }, &[y])?;
                 self.graph.add(&format!("{t}.center"), Center, &[y])?
             }
         };
-        self.graph.add(&format!("{t}.unit"), L2Norm { eps: 1e-6 }, &[y])
+        self.graph.add(&format!("{t}.unit"), L2Norm { span: Span::Image, eps: 1e-6 }, &[y])
     }
 }

@@ -67,6 +67,14 @@ pub enum Error {
         /// Bytes allowed.
         limit: u64,
     },
+    /// More pages are wanted at once than the device holds.
+    #[error("{pages} pages of the scenes are wanted on the device at once, {room} fit; use fewer or smaller scenes, or a smaller batch")]
+    TooManyPages {
+        /// Pages wanted.
+        pages: usize,
+        /// Pages there is room for.
+        room: usize,
+    },
     /// The image carries no geotransform.
     #[error(
         "{}: has no geotransform, so its pixels have no place on the ground; use a georeferenced GeoTIFF, or put a world file (.tfw, .pgw, .jgw, .wld) beside it",

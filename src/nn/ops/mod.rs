@@ -4,7 +4,7 @@
 mod layers;
 mod losses;
 
-pub use layers::{Add, AvgPool, BatchNorm, Center, Concat, Conv2d, Gem, GridPool, L2Norm, Linear, MaxPool, Pointwise, Upsample};
+pub use layers::{Add, AvgPool, BatchNorm, Center, Concat, Conv2d, Gem, L2Norm, Linear, MaxPool, Pointwise, Span, Upsample};
 pub use losses::InfoNce;
 
 use crate::gpu::{PlanBuilder, Result, Tensor};

@@ -1,0 +1,69 @@
+//! Losses: ops whose output is one number.
+
+use super::{Backward, Forward, Init, Keeps, Op, ParamKind, ParamSpec};
+use crate::gpu::{DType, Error, PlanBuilder, Result, Tensor};
+use crate::kernels::{infonce, matmul};
+
+/// Symmetric InfoNCE between unit vectors a [B, D] and b [M, D], M >= B: row i of a belongs to row i of b; what b has beyond
+/// B rows are more negatives. The temperature is learned, from 1/0.07. A third input [B, B], where given, weights the
+/// positives (overlap of the places).
+#[derive(Debug, Clone, Copy)]
+pub struct InfoNce {
+    /// Label smoothing, 0 to 1.
+    pub smoothing: f32,
+}
+
+impl InfoNce {
+    fn call<'a>(&self, similarity: &'a Tensor, params: &[&'a Tensor], inputs: &[&'a Tensor]) -> infonce::InfoNce<'a> {
+        infonce::InfoNce { similarity, log_scale: params[0], weights: inputs.get(2).copied(), smoothing: self.smoothing }
+    }
+}
+
+impl Op for InfoNce {
+    fn name(&self) -> &'static str {
+        "infonce"
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        match (inputs[0], inputs[1]) {
+            ([b, d], [m, e]) if d == e && m >= b => Ok(vec![1]),
+            (a, b) => Err(Error::shape("infonce", format!("{a:?} against {b:?}"))),
+        }
+    }
+
+    fn params(&self, _: &[&[usize]]) -> Vec<ParamSpec> {
+        let start = (1.0f64 / 0.07).ln() as f32;
+        vec![ParamSpec { name: "log_scale", shape: vec![1], init: Init::Constant(start), kind: ParamKind::Free }]
+    }
+
+    fn saved(&self, inputs: &[&[usize]]) -> Vec<Vec<usize>> {
+        let (b, m) = (inputs[0][0], inputs[1][0]);
+        vec![vec![b, m], infonce::stats_shape(b).to_vec(), vec![1]]
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps { inputs: true, output: false }
+    }
+
+    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
+        let [similarity, stats, accuracy] = io.saved else { unreachable!("saved() names three") };
+        matmul::matmul(plan, io.inputs[0], matmul::Op::Plain, io.inputs[1], matmul::Op::Transposed, similarity)?;
+        infonce::forward(plan, self.call(similarity, io.params, io.inputs), stats, io.output, accuracy)
+    }
+
+    fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
+        let engine = plan.engine();
+        let [similarity, stats, _] = io.saved else { unreachable!("saved() names three") };
+        let ds = engine.tensor("similarity gradient", similarity.shape(), DType::F32)?;
+        let partial = engine.tensor("temperature gradient", &[similarity.shape()[0]], DType::F32)?;
+        let Some(dt) = &io.dparams[0] else { unreachable!("the temperature is trained") };
+        infonce::backward(plan, self.call(similarity, io.params, io.inputs), stats, io.dy, &ds, &partial, dt)?;
+        if let Some(da) = &io.dx[0] {
+            matmul::matmul(plan, &ds, matmul::Op::Plain, io.inputs[1], matmul::Op::Plain, da)?;
+        }
+        match &io.dx[1] {
+            Some(db) => matmul::matmul(plan, &ds, matmul::Op::Transposed, io.inputs[0], matmul::Op::Plain, db),
+            None => Ok(()),
+        }
+    }
+}
