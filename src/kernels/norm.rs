@@ -159,7 +159,14 @@ pub fn forward_batch(
 ///
 /// # Errors
 /// Shapes differ.
-pub fn forward_frozen(plan: &mut PlanBuilder<'_>, norm: &Norm<'_>, running: &Running<'_>, x: &Tensor, y: &Tensor, saved: &Tensor) -> Result<()> {
+pub fn forward_frozen(
+    plan: &mut PlanBuilder<'_>,
+    norm: &Norm<'_>,
+    running: &Running<'_>,
+    x: &Tensor,
+    y: &Tensor,
+    saved: &Tensor,
+) -> Result<()> {
     let op = "norm frozen";
     let (rows, c) = rows_cols(op, "x", x)?;
     expect_channels(op, c, &[("running mean", running.mean), ("running var", running.var)])?;
@@ -202,7 +209,9 @@ pub fn backward(plan: &mut PlanBuilder<'_>, norm: &Norm<'_>, stats: Stats, b: &B
     }
     step(plan, "norm backward sums", base, &[b.x, b.saved, norm.gamma, norm.beta, b.dy, &partial], 2 * b.x.bytes())?;
     // dx needs this batch's sums alone, so gradients that are added to must be summed beside.
-    let beside = b.accumulate.then(|| Ok::<_, Error>([engine.tensor("norm scratch", &[c], DType::F32)?, engine.tensor("norm scratch", &[c], DType::F32)?]));
+    let beside = b
+        .accumulate
+        .then(|| Ok::<_, Error>([engine.tensor("norm scratch", &[c], DType::F32)?, engine.tensor("norm scratch", &[c], DType::F32)?]));
     let beside = beside.transpose()?;
     let (sum_g, sum_gx) = beside.as_ref().map_or((b.dbeta, b.dgamma), |[g, gx]| (g, gx));
     reduce::pairs(plan, &partial, sum_g, sum_gx, false)?;

@@ -124,7 +124,8 @@ fn stages(
     rows = rows * c / wide;
     loop {
         let last = wide == c && chunks(engine, rows, batch * c.div_ceil(4)) == 1;
-        let (v, vec) = vectorised(variant(if last { outputs.len() as i64 - 1 } else { 0 }, last && accumulate), &[wide, if last { half } else { 4 }]);
+        let (v, vec) =
+            vectorised(variant(if last { outputs.len() as i64 - 1 } else { 0 }, last && accumulate), &[wide, if last { half } else { 4 }]);
         let split = if last { 1 } else { chunks(engine, rows, batch * wide.div_ceil(vec)) };
         let stride = split * wide / vec;
         let params = Params {
