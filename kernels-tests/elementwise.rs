@@ -1,1 +1,71 @@
+use crate::common::*;
+use echogrid::gpu::PlanBuilder;
+use echogrid::kernels::elementwise as kernel;
+use echogrid::reference::elementwise as twin;
 
+const SIZES: [usize; 8] = [1, 3, 4, 63, 64, 65, 1009, 4100];
+
+#[test]
+fn equals_its_twin() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        for n in SIZES {
+            let (a, b) = (random(n, 1), random(n, 2));
+            let (ta, tb, ty) = (up(e, &[n], &a), up(e, &[n], &b), out(e, &[n]));
+            // One rounding (two for s * x + y, of terms up to 2).
+            for relu in [false, true] {
+                let want = twin::add(&f64s(&a), &f64s(&b), relu);
+                close(&run_twice(e, &ty, |p| kernel::add(p, &ta, &tb, relu, &ty)), &want, 0.0, EPS);
+            }
+            let want = twin::relu_backward(&f64s(&a), &f64s(&b));
+            close(&run_twice(e, &ty, |p| kernel::relu_backward(p, &ta, &tb, &ty)), &want, 0.0, 0.0);
+            let want = twin::scaled_copy(&f64s(&a), 0.3f32.into());
+            close(&run_twice(e, &ty, |p| kernel::scaled_copy(p, &ta, 0.3, &ty)), &want, 0.0, EPS);
+            plan(e, |p| kernel::accumulate(p, &ta, 1.5, &tb)).submit(e).unwrap();
+            close(&e.read(&tb).unwrap(), &twin::accumulate(&f64s(&a), 1.5, &f64s(&b)), 4.0 * EPS, 0.0);
+            assert!(run_twice(e, &ty, |p| kernel::fill(p, 2.5, &ty)).iter().all(|v| *v == 2.5));
+        }
+    }
+}
+
+/// d sin(relu(a + b)) against central differences of the twin in f64.
+#[test]
+fn twin_gradient_equals_finite_differences() {
+    let (a, b) = (f64s(&random(97, 3)), f64s(&random(97, 4)));
+    let y = twin::add(&a, &b, true);
+    let got = twin::relu_backward(&y, &y.iter().map(|v| v.cos()).collect::<Vec<_>>());
+    for i in (0..97).filter(|i| (a[*i] + b[*i]).abs() > 1e-3) {
+        let at = |d: f64| twin::add(&[a[i] + d], &[b[i]], true)[0].sin();
+        assert!((got[i] - (at(1e-5) - at(-1e-5)) / 2e-5).abs() < 1e-8);
+    }
+}
+
+/// More than 65,535 groups of 64.
+#[test]
+fn folded_groups() {
+    let (e, _lock) = engine();
+    // A software adapter gives 16 elements to an invocation, others 4: odd counts keep the loads scalar.
+    let per = if e.caps().software { 16 } else { 4 };
+    let y = out(e, &[65_536 * 64 * per / 4 + 1]);
+    assert!(run_twice(e, &y, |p| kernel::fill(p, 3.0, &y)).iter().all(|v| *v == 3.0));
+}
+
+#[test]
+fn odd_floats() {
+    let (e, _lock) = engine();
+    let x = [f32::INFINITY, f32::NEG_INFINITY, 1e-40, -1e-40, 0.0, -0.0, 3e38, -3e38];
+    let (tx, ty) = (up(e, &[8], &x), out(e, &[8]));
+    let y = run_twice(e, &ty, |p| kernel::scaled_copy(p, &tx, 2.0, &ty));
+    assert!(y.iter().all(|v| !v.is_nan()) && y[0] == f32::INFINITY && y[6] == f32::INFINITY, "{y:?}");
+}
+
+#[test]
+fn refuses() {
+    let (e, _lock) = engine();
+    let mut p = PlanBuilder::new(e);
+    let err = kernel::add(&mut p, &out(e, &[4]), &out(e, &[5]), false, &out(e, &[4])).unwrap_err();
+    assert!(err.to_string().contains("[4] against [5]"), "{err}");
+    let x = out(e, &[4]);
+    let err = kernel::accumulate(&mut p, &x, 1.0, &x).unwrap_err();
+    assert!(err.to_string().contains("share a buffer"), "{err}");
+}

@@ -19,7 +19,7 @@ pub mod topk;
 pub mod triplet;
 pub mod upsample;
 
-use crate::gpu::{Error, Result, Tensor};
+use crate::gpu::{DType, Engine, Error, Result, Tensor, Variant};
 
 /// Refuses tensors whose element counts differ.
 pub(crate) fn same_len(op: &str, tensors: &[&Tensor]) -> Result<usize> {
@@ -28,4 +28,60 @@ pub(crate) fn same_len(op: &str, tensors: &[&Tensor]) -> Result<usize> {
         Some(t) => Err(Error::shape(op, format!("{:?} against {:?}", tensors[0].shape(), t.shape()))),
         None => Ok(n),
     }
+}
+
+/// Refuses a tensor that is not f32 of exactly this shape.
+pub(crate) fn expect_shape(op: &str, name: &str, t: &Tensor, shape: &[usize]) -> Result<()> {
+    if t.dtype() != DType::F32 || t.shape() != shape {
+        return Err(Error::shape(op, format!("`{name}` must be F32 {shape:?}, not {:?} {:?}", t.dtype(), t.shape())));
+    }
+    Ok(())
+}
+
+/// Rows and columns of a tensor seen as [all other extents, last extent]; refuses an empty one and other types than f32.
+pub(crate) fn rows_cols(op: &str, name: &str, t: &Tensor) -> Result<(usize, usize)> {
+    if t.dtype() != DType::F32 || t.is_empty() || t.shape().is_empty() {
+        return Err(Error::shape(op, format!("`{name}` must be F32 and not empty, not {:?} {:?}", t.dtype(), t.shape())));
+    }
+    let c = t.shape()[t.shape().len() - 1];
+    Ok((t.len() / c, c))
+}
+
+/// The four extents of an image batch; refuses an empty one and other types than f32.
+pub(crate) fn nhwc(op: &str, name: &str, t: &Tensor) -> Result<[usize; 4]> {
+    rows_cols(op, name, t)?;
+    t.shape().try_into().map_err(|_| Error::shape(op, format!("`{name}` must be [N, H, W, C], not {:?}", t.shape())))
+}
+
+/// Chooses loads of four channels where every extent allows it: the variant with `VEC`, `T` and `U` set, and the width.
+pub(crate) fn vectorised(variant: Variant, extents: &[usize]) -> (Variant, usize) {
+    let vec = if extents.iter().all(|c| c % 4 == 0) { 4 } else { 1 };
+    (with_vec(variant, vec), vec)
+}
+
+fn with_vec(variant: Variant, vec: usize) -> Variant {
+    let (t, u) = if vec == 4 { ("vec4<f32>", "vec4<u32>") } else { ("f32", "u32") };
+    variant.int("VEC", vec as i64).ident("T", t).ident("U", u)
+}
+
+/// Both widths of each variant, for the lists of variants.
+pub(crate) fn both_widths(variants: impl IntoIterator<Item = Variant>) -> Vec<Variant> {
+    variants.into_iter().flat_map(|v| [with_vec(v.clone(), 1), with_vec(v, 4)]).collect()
+}
+
+/// Into how many chunks a reduction over `rows` of `groups` independent columns is split (a power of two, 1 for none):
+/// enough invocations to fill the device, at least 16 rows each. A chunk takes every chunks-th row.
+pub(crate) fn chunks(engine: &Engine, rows: usize, groups: usize) -> usize {
+    if rows <= 64 {
+        return 1;
+    }
+    let target = if engine.caps().software { 1024 } else { 16384 };
+    let most = (rows / 16 + 1).next_power_of_two() / 2;
+    (target / groups).max(1).next_power_of_two().min(most)
+}
+
+/// Into how many chunks of rows a pass over [rows, C] without a reduction is split: several rows an invocation, so that
+/// what depends on the channel alone is loaded once.
+pub(crate) fn spread(engine: &Engine, rows: usize) -> usize {
+    rows.div_ceil(if engine.caps().software { 16 } else { 4 })
 }

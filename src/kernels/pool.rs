@@ -1,1 +1,228 @@
-//! Host side of `shaders/pool.wgsl`.
+//! Pooling over windows and whole images: host side of `shaders/pool.wgsl`.
+
+use super::{both_widths, chunks, expect_shape, nhwc, reduce, vectorised};
+use crate::gpu::{Binding, Cost, DType, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
+use crate::shader;
+use bytemuck::{Pod, Zeroable};
+
+/// The shader of this family.
+pub const SHADER: ShaderSource = shader!("pool");
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+struct Params {
+    total: u32,
+    columns: u32,
+    h: u32,
+    w: u32,
+    oh: u32,
+    ow: u32,
+    kh: u32,
+    kw: u32,
+    sh: u32,
+    sw: u32,
+    ph: u32,
+    pw: u32,
+    n: u32,
+    stride: u32,
+    eps: f32,
+    scale: f32,
+}
+
+/// What is taken of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pool {
+    /// The largest element inside the image; its gradient goes to the first of equals in scan order.
+    Max,
+    /// The mean of the elements inside the image (padding does not count).
+    Average,
+}
+
+/// Windows: extents in (rows, columns).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Extent of a window.
+    pub kernel: (usize, usize),
+    /// Distance of neighbouring windows.
+    pub stride: (usize, usize),
+    /// Rows and columns beyond each border; less than the kernel's.
+    pub padding: (usize, usize),
+}
+
+impl Window {
+    /// A square window.
+    pub fn square(kernel: usize, stride: usize, padding: usize) -> Self {
+        Self { kernel: (kernel, kernel), stride: (stride, stride), padding: (padding, padding) }
+    }
+
+    /// Rows and columns of the output: floor((size + 2 padding - kernel) / stride) + 1.
+    ///
+    /// # Errors
+    /// A kernel or stride of 0, padding not less than the kernel, a kernel larger than the padded image.
+    pub fn output(&self, h: usize, w: usize) -> Result<(usize, usize)> {
+        let one = |size: usize, kernel: usize, stride: usize, padding: usize| {
+            (kernel > 0 && stride > 0 && padding < kernel && size + 2 * padding >= kernel)
+                .then(|| (size + 2 * padding - kernel) / stride + 1)
+        };
+        let rows = one(h, self.kernel.0, self.stride.0, self.padding.0);
+        let columns = one(w, self.kernel.1, self.stride.1, self.padding.1);
+        rows.zip(columns).ok_or_else(|| Error::shape("pool", format!("{self:?} does not fit an image of {h} x {w}")))
+    }
+}
+
+fn variant(kind: i64) -> Variant {
+    Variant::new().int("KIND", kind)
+}
+
+/// Every variant, for validation and translation tests.
+pub fn variants() -> Vec<Variant> {
+    both_widths((0..8).map(variant))
+}
+
+fn geometry(op: &str, window: &Window, x: &Tensor, y: &Tensor) -> Result<Params> {
+    let [n, h, w, c] = nhwc(op, "x", x)?;
+    let (oh, ow) = window.output(h, w)?;
+    expect_shape(op, "y", y, &[n, oh, ow, c])?;
+    let u = |v: usize| v as u32;
+    let ((kh, kw), (sh, sw), (ph, pw)) = (window.kernel, window.stride, window.padding);
+    Ok(Params {
+        h: u(h),
+        w: u(w),
+        oh: u(oh),
+        ow: u(ow),
+        kh: u(kh),
+        kw: u(kw),
+        sh: u(sh),
+        sw: u(sw),
+        ph: u(ph),
+        pw: u(pw),
+        columns: u(c),
+        ..Params::default()
+    })
+}
+
+/// One dispatch with an invocation for each element of `over` (divided by the vector width).
+fn each(plan: &mut PlanBuilder<'_>, op: &str, kind: i64, mut params: Params, over: usize, bindings: &[&Tensor]) -> Result<()> {
+    let (variant, vec) = vectorised(variant(kind), &[params.columns as usize]);
+    params.columns /= vec as u32;
+    params.n /= vec as u32;
+    params.stride /= vec as u32;
+    params.total = (over / vec) as u32;
+    let cost = Cost::bytes(bindings.iter().map(|t| t.bytes()).sum());
+    let bindings: Vec<Binding<'_>> = bindings.iter().map(|t| Binding::from(*t)).collect();
+    plan.dispatch(op, &SHADER, &variant, &bindings, &params, Groups::for_items(over / vec, 64), cost)
+}
+
+/// Appends y = maximum or average of each window of x. NaN may or may not win a maximum.
+///
+/// # Errors
+/// x is not \[N, H, W, C\], the window does not fit, or y is not \[N, OH, OW, C\] of it.
+pub fn forward(plan: &mut PlanBuilder<'_>, pool: Pool, window: &Window, x: &Tensor, y: &Tensor) -> Result<()> {
+    let params = geometry("pool", window, x, y)?;
+    if pool == Pool::Average
+        && (params.oh, params.ow) == (1, 1)
+        && window.padding == (0, 0)
+        && window.kernel == (x.shape()[1], x.shape()[2])
+    {
+        return global_average(plan, x, &y.reshape(&[x.shape()[0], x.shape()[3]])?);
+    }
+    match pool {
+        Pool::Max => each(plan, "max pool", 0, params, y.len(), &[x, y]),
+        Pool::Average => each(plan, "average pool", 3, params, y.len(), &[x, y]),
+    }
+}
+
+/// Appends dx from dy, a gather over the windows that hold an element; a maximum is found again from x (an average does not
+/// read it).
+///
+/// # Errors
+/// As [`forward`]; dx has not x's shape.
+pub fn backward(plan: &mut PlanBuilder<'_>, pool: Pool, window: &Window, x: &Tensor, dy: &Tensor, dx: &Tensor) -> Result<()> {
+    let op = "pool backward";
+    let params = geometry(op, window, x, dy)?;
+    expect_shape(op, "dx", dx, x.shape())?;
+    match pool {
+        Pool::Max => {
+            let at = plan.engine().tensor("pool scratch", dy.shape(), DType::U32)?;
+            each(plan, "max pool places", 1, params, dy.len(), &[x, &at])?;
+            each(plan, "max pool backward", 2, params, dx.len(), &[&at, dy, dx])
+        }
+        Pool::Average => each(plan, "average pool backward", 4, params, dx.len(), &[dy, dx]),
+    }
+}
+
+/// Appends y\[n, c\] = mean of x over H and W; its gradient is [`global_average_backward`].
+///
+/// # Errors
+/// x is not \[N, H, W, C\] or y not \[N, C\].
+pub fn global_average(plan: &mut PlanBuilder<'_>, x: &Tensor, y: &Tensor) -> Result<()> {
+    let [_, h, w, _] = nhwc("global average", "x", x)?;
+    reduce::batched(plan, x, y, 1.0 / (h * w) as f32, false)
+}
+
+/// Appends dx\[n, h, w, c\] = dy\[n, c\] / (H W).
+///
+/// # Errors
+/// dx is not \[N, H, W, C\] or dy not \[N, C\].
+pub fn global_average_backward(plan: &mut PlanBuilder<'_>, dy: &Tensor, dx: &Tensor) -> Result<()> {
+    let [n, h, w, c] = nhwc("global average backward", "dx", dx)?;
+    expect_shape("global average backward", "dy", dy, &[n, c])?;
+    reduce::backward(plan, dy, dx, 1.0 / (h * w) as f32)
+}
+
+fn gem(plan: &PlanBuilder<'_>, op: &str, x: &Tensor, p: &Tensor, eps: f32) -> Result<(Params, usize)> {
+    let [n, h, w, c] = nhwc(op, "x", x)?;
+    expect_shape(op, "p", p, &[1])?;
+    if !(eps >= f32::MIN_POSITIVE && eps.is_finite()) {
+        return Err(Error::shape(op, format!("eps must be a positive normal number, not {eps}")));
+    }
+    let split = chunks(plan.engine(), h * w, n * c.div_ceil(if c.is_multiple_of(4) { 4 } else { 1 }));
+    let (size, stride) = ((h * w * c) as u32, (split * c) as u32);
+    Ok((Params { columns: c as u32, n: size, stride, eps, scale: 1.0 / (h * w) as f32, ..Params::default() }, split))
+}
+
+/// Appends the generalised mean y\[n, c\] = (mean over H and W of max(x, eps)^p)^(1/p), with p a tensor of one element, not 0.
+/// The powers and their sum must stay within f32: with p = 3, |x| below about 1e12 / (H W)^(1/3).
+///
+/// # Errors
+/// x is not \[N, H, W, C\], y not \[N, C\], p not \[1\], eps not a positive normal number.
+pub fn generalised_mean(plan: &mut PlanBuilder<'_>, x: &Tensor, p: &Tensor, eps: f32, y: &Tensor) -> Result<()> {
+    let op = "generalised mean";
+    let (params, split) = gem(plan, op, x, p, eps)?;
+    let (n, c) = (x.shape()[0], x.shape()[3]);
+    expect_shape(op, "y", y, &[n, c])?;
+    let partial = plan.engine().tensor("pool scratch", &[n, split, c], DType::F32)?;
+    let mean = plan.engine().tensor("pool scratch", &[n, c], DType::F32)?;
+    each(plan, op, 5, params, partial.len(), &[x, p, &partial])?;
+    reduce::batched(plan, &partial, &mean, params.scale, false)?;
+    each(plan, op, 6, params, y.len(), &[&mean, p, y])
+}
+
+/// Appends the gradients of [`generalised_mean`] from its input and output: with v = max(x, eps) and w = (v / y)^p,
+/// dx = dy y w / (v H W) where x >= eps and 0 elsewhere; dp = sum of dy y w (ln v - ln y) / (p H W), added to dp where
+/// `accumulate`.
+///
+/// # Errors
+/// As [`generalised_mean`]; dy has not y's shape, dx not x's, dp not p's.
+pub fn generalised_mean_backward(
+    plan: &mut PlanBuilder<'_>,
+    x: &Tensor,
+    y: &Tensor,
+    p: &Tensor,
+    eps: f32,
+    dy: &Tensor,
+    dx: &Tensor,
+    dp: &Tensor,
+    accumulate: bool,
+) -> Result<()> {
+    let op = "generalised mean backward";
+    let (params, split) = gem(plan, op, x, p, eps)?;
+    let (n, c) = (x.shape()[0], x.shape()[3]);
+    expect_shape(op, "y", y, &[n, c])?;
+    expect_shape(op, "dy", dy, &[n, c])?;
+    expect_shape(op, "dx", dx, x.shape())?;
+    expect_shape(op, "dp", dp, &[1])?;
+    let partial = plan.engine().tensor("pool scratch", &[n, split, c], DType::F32)?;
+    each(plan, op, 7, params, partial.len(), &[x, y, dy, p, dx, &partial])?;
+    reduce::columns(plan, &partial, dp, 1.0, accumulate)
+}

@@ -1,1 +1,21 @@
 //! Twin of `shaders/elementwise.wgsl`.
+
+/// y = a + b, or max(a + b, 0).
+pub fn add(a: &[f64], b: &[f64], relu: bool) -> Vec<f64> {
+    a.iter().zip(b).map(|(a, b)| if relu { (a + b).max(0.0) } else { a + b }).collect()
+}
+
+/// dx = dy where y > 0, else 0.
+pub fn relu_backward(y: &[f64], dy: &[f64]) -> Vec<f64> {
+    y.iter().zip(dy).map(|(y, d)| if *y > 0.0 { *d } else { 0.0 }).collect()
+}
+
+/// y + s * x.
+pub fn accumulate(x: &[f64], s: f64, y: &[f64]) -> Vec<f64> {
+    x.iter().zip(y).map(|(x, y)| y + s * x).collect()
+}
+
+/// s * x.
+pub fn scaled_copy(x: &[f64], s: f64) -> Vec<f64> {
+    x.iter().map(|x| s * x).collect()
+}

@@ -1,0 +1,63 @@
+// Elementwise sums, copies and masks.
+//
+// KIND 0  y = a + b, RELU: max(a + b, 0)   bindings: a [n], b [n], y [n], params
+// KIND 1  dx = dy where y > 0, else 0      bindings: y [n], dy [n], dx [n], params
+// KIND 2  y = y + s * x                    bindings: x [n], y [n], params
+// KIND 3  y = s * x                        bindings: x [n], y [n], params
+// KIND 4  y = s                            bindings: y [n], params
+// Dispatch: `stride` invocations in groups of 64, folded; each takes elements i, i + stride, i + 2 * stride, ...
+// Variant: KIND, RELU, VEC (1 or 4) with T = f32 or vec4<f32>; n counts T. Workgroup memory: none.
+#import fold
+
+alias V = ${T};
+
+struct Params {
+    n: u32,
+    stride: u32,
+    s: f32,
+}
+
+#if KIND < 2
+@group(0) @binding(0) var<storage, read> a: array<V>;
+@group(0) @binding(1) var<storage, read> b: array<V>;
+@group(0) @binding(2) var<storage, read_write> y: array<V>;
+@group(0) @binding(3) var<uniform> params: Params;
+#endif
+#if KIND == 2 || KIND == 3
+@group(0) @binding(0) var<storage, read> x: array<V>;
+@group(0) @binding(1) var<storage, read_write> y: array<V>;
+@group(0) @binding(2) var<uniform> params: Params;
+#endif
+#if KIND == 4
+@group(0) @binding(0) var<storage, read_write> y: array<V>;
+@group(0) @binding(1) var<uniform> params: Params;
+#endif
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = fold_group(group, groups) * 64u + lane;
+    if i >= params.stride {
+        return;
+    }
+    for (var j = i; j < params.n; j += params.stride) {
+#if KIND == 0
+    #if RELU
+        y[j] = max(a[j] + b[j], V(0.0));
+    #else
+        y[j] = a[j] + b[j];
+    #endif
+#endif
+#if KIND == 1
+        y[j] = select(V(0.0), b[j], a[j] > V(0.0));
+#endif
+#if KIND == 2
+        y[j] += params.s * x[j];
+#endif
+#if KIND == 3
+        y[j] = params.s * x[j];
+#endif
+#if KIND == 4
+        y[j] = V(params.s);
+#endif
+    }
+}

@@ -1,0 +1,128 @@
+// Enlarging images by a whole factor F, and the gradient; images are NHWC.
+//
+// forward   y [N, F H, F W, C] from x [N, H, W, C]      bindings: x, y, params
+// backward  dx from dy, a gather                        bindings: dy, dx, params
+// LINEAR 0  nearest: y[o] = x[o / F]; dx = sum of the F x F elements
+// LINEAR 1  bilinear, corners not aligned: source (o + 1/2) / F - 1/2, not below 0, the upper neighbour not beyond the last;
+//           dx gathers the at most 2 F x 2 F elements whose source lies within one of it, with the same weights
+// Dispatch: forward: one invocation a group of channels of x's rows and y's columns (it writes F rows); backward: one a group of
+// channels of dx; in groups of 64, folded. Variant: BACKWARD, LINEAR, VEC (1 or 4) with T; counts are of T.
+// Workgroup memory: none.
+#import fold
+
+alias V = ${T};
+
+struct Params {
+    total: u32,   // invocations
+    columns: u32, // C / VEC
+    h: u32,
+    w: u32,
+    factor: u32,
+}
+
+#if BACKWARD
+@group(0) @binding(0) var<storage, read> dy: array<V>;
+@group(0) @binding(1) var<storage, read_write> dx: array<V>;
+#else
+@group(0) @binding(0) var<storage, read> x: array<V>;
+@group(0) @binding(1) var<storage, read_write> y: array<V>;
+#endif
+@group(0) @binding(2) var<uniform> params: Params;
+
+#if LINEAR
+struct Source {
+    low: u32,
+    high: u32,
+    weight: f32, // of high
+}
+
+// Whole numbers: the source is (2 o + 1 - F) / (2 F).
+fn source(o: u32, size: u32) -> Source {
+    let f = params.factor;
+    let twice = max(2u * o + 1u, f) - f;
+    let low = twice / (2u * f);
+    return Source(low, min(low + 1u, size - 1u), f32(twice - low * 2u * f) / f32(2u * f));
+}
+
+// How much of x[i] is in y[o].
+fn share(o: u32, i: u32, size: u32) -> f32 {
+    let s = source(o, size);
+    return select(0.0, 1.0 - s.weight, s.low == i) + select(0.0, s.weight, s.high == i);
+}
+#endif
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = fold_group(group, groups) * 64u + lane;
+    if i >= params.total {
+        return;
+    }
+    let columns = params.columns;
+    let f = params.factor;
+    let wide = params.w * f;
+#if BACKWARD
+    let pixel = i / columns;
+    let c = i - pixel * columns;
+    let row = pixel / params.w;
+    let ix = pixel - row * params.w;
+    let image = row / params.h;
+    let iy = row - image * params.h;
+    let base = image * params.h * f;
+    var sum = V(0.0);
+    #if LINEAR
+    let y_end = min(f * iy + 2u * f, params.h * f);
+    let x_end = min(f * ix + 2u * f, wide);
+    for (var oy = max(f * iy, f) - f; oy < y_end; oy++) {
+        let wy = share(oy, iy, params.h);
+        if wy == 0.0 {
+            continue;
+        }
+        var line = V(0.0);
+        for (var ox = max(f * ix, f) - f; ox < x_end; ox++) {
+            line += share(ox, ix, params.w) * dy[((base + oy) * wide + ox) * columns + c];
+        }
+        sum += wy * line;
+    }
+    #else
+    for (var oy = f * iy; oy < f * iy + f; oy++) {
+        for (var ox = f * ix; ox < f * ix + f; ox++) {
+            sum += dy[((base + oy) * wide + ox) * columns + c];
+        }
+    }
+    #endif
+    dx[i] = sum;
+#else
+    let pixel = i / columns;
+    let c = i - pixel * columns;
+    let row = pixel / wide;
+    let ox = pixel - row * wide;
+    #if LINEAR
+    // The F rows of y above row iy of x need the rows iy - 1, iy and iy + 1 of x (kept inside the image) alone.
+    let image = row / params.h;
+    let iy = row - image * params.h;
+    let sx = source(ox, params.w);
+    let top = image * params.h;
+    let low = (sx.low) * columns + c;
+    let high = (sx.high) * columns + c;
+    let width = params.w * columns;
+    let above = (top + max(iy, 1u) - 1u) * width;
+    let here = row * width;
+    let below = (top + min(iy + 1u, params.h - 1u)) * width;
+    let a = mix(x[above + low], x[above + high], V(sx.weight));
+    let b = mix(x[here + low], x[here + high], V(sx.weight));
+    let d = mix(x[below + low], x[below + high], V(sx.weight));
+    for (var k = 0u; k < f; k++) {
+        let sy = source(iy * f + k, params.h);
+        // low is iy - 1 or iy.
+        let first = select(b, a, sy.low < iy);
+        let second = select(d, b, sy.low < iy);
+        y[((row * f + k) * wide + ox) * columns + c] = mix(first, second, V(sy.weight));
+    }
+    #else
+    let v = x[(row * params.w + ox / f) * columns + c];
+    for (var k = 0u; k < f; k++) {
+        y[((row * f + k) * wide + ox) * columns + c] = v;
+    }
+    #endif
+#endif
+}
