@@ -1,1 +1,99 @@
+use crate::common::*;
+use echogrid::gpu::{DType, Engine, PlanBuilder, Tensor};
+use echogrid::kernels::softmax_xent::{self as kernel, IGNORE, Target};
+use echogrid::reference::softmax_xent as twin;
 
+const SHAPES: [(usize, usize); 7] = [(1, 1), (1, 2), (3, 7), (65, 8), (17, 65), (5, 1009), (65_537, 2)];
+
+fn label_tensor(e: &Engine, labels: &[u32]) -> Tensor {
+    e.upload("labels", &[labels.len()], DType::U32, labels).unwrap()
+}
+
+/// Loss and gradient for an upstream gradient of -2.
+fn run(e: &Engine, shape: (usize, usize), x: &[f32], target: Target<'_>, smoothing: f32) -> (f32, Vec<f32>) {
+    let (n, k) = shape;
+    let (tx, stats, share, loss) = (up(e, &[n, k], x), out(e, &[n, 4]), out(e, &[1]), out(e, &[1]));
+    let (dloss, dx) = (up(e, &[1], &[-2.0]), out(e, &[n, k]));
+    let l = run_twice(e, &loss, |p| kernel::forward(p, &tx, target, smoothing, &stats, &share, &loss));
+    let d = run_twice(e, &dx, |p| kernel::backward(p, &tx, target, smoothing, &stats, &share, &dloss, &dx));
+    (l[0], d)
+}
+
+#[test]
+fn equals_its_twin() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        for (n, k) in SHAPES {
+            let x: Vec<f32> = random(n * k, 1).iter().map(|v| v * 10.0).collect();
+            let labels: Vec<u32> = (0..n).map(|i| if i % 5 == 3 { IGNORE } else { (i * 7 % k) as u32 }).collect();
+            let hot = twin::one_hot(&labels.iter().map(|l| (*l != IGNORE).then_some(*l as usize)).collect::<Vec<_>>(), k);
+            let mut dense: Vec<f32> = random(n * k, 2).iter().map(|v| (v + 1.0) / k as f32).collect();
+            dense[..k].fill(if n > 1 { 0.0 } else { 0.5 });
+            let (tl, td) = (label_tensor(e, &labels), up(e, &[n, k], &dense));
+            for (target, weights) in [(Target::Labels(&tl), &hot), (Target::Dense(&td), &f64s(&dense))] {
+                for smoothing in [0.0, 0.1] {
+                    let (loss, dx) = run(e, (n, k), &x, target, smoothing);
+                    let (want, dwant) = twin::run(&f64s(&x), weights, k, smoothing.into());
+                    // |x - max| <= 20: exp is off by 2 (3 + 40) EPS and the 20 EPS of the difference; sums of K positive terms by K EPS;
+                    // log by 3 ulp or, near 1, 2^-21; the mean adds N EPS at most, N / LANES + LANES in truth.
+                    let rel = (110.0 + k as f64) * EPS;
+                    let mean = (n as f64 / 8.0 + 20.0) * EPS;
+                    close(&[loss], &[want], 2.0 * rel + 9.6e-7, rel + mean);
+                    // dx: two terms of at most sum(target) <= 2 / counted rows each, twice that for dloss.
+                    let counted = weights.chunks(k).filter(|t| t.iter().sum::<f64>() != 0.0).count() as f64;
+                    close(&dx, &dwant.iter().map(|d| -2.0 * d).collect::<Vec<_>>(), 8.0 * rel / counted, 8.0 * EPS);
+                }
+            }
+        }
+    }
+}
+
+/// The twin's gradient against central differences in f64, with the loss inside a sine.
+#[test]
+fn twin_gradient_equals_finite_differences() {
+    let (n, k) = (4, 5);
+    let x = f64s(&random(n * k, 3));
+    for target in [twin::one_hot(&[Some(1), None, Some(4), Some(0)], k), f64s(&random(n * k, 4)).iter().map(|v| v.abs()).collect()] {
+        let (loss, dx) = twin::run(&x, &target, k, 0.1);
+        for (i, d) in dx.iter().enumerate() {
+            let at = |h: f64| {
+                let mut x = x.clone();
+                x[i] += h;
+                (3.0 * twin::run(&x, &target, k, 0.1).0).sin()
+            };
+            let (got, want) = (3.0 * (3.0 * loss).cos() * d, (at(1e-5) - at(-1e-5)) / 2e-5);
+            assert!((got - want).abs() < 1e-8, "at {i}: {got} against {want}");
+        }
+    }
+}
+
+/// Golden: ln K on equal logits; huge logits do not overflow; nothing to count is 0; a label out of range and a NaN show.
+#[test]
+fn odd_inputs() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        let l = label_tensor(e, &[2, 0]);
+        close(&[run(e, (2, 3), &[7.0; 6], Target::Labels(&l), 0.0).0], &[3f64.ln()], 0.0, 1e-6);
+        let (loss, dx) = run(e, (2, 3), &[-1e30, 0.0, 1e30, 3e38, -3e38, 1e-40], Target::Labels(&l), 0.0);
+        assert_eq!(loss, 0.0);
+        assert!(dx.iter().all(|d| *d == 0.0), "{dx:?}");
+        let none = label_tensor(e, &[IGNORE, IGNORE]);
+        let (loss, dx) = run(e, (2, 3), &[f32::NAN; 6], Target::Labels(&none), 0.1);
+        assert_eq!((loss, dx), (0.0, vec![0.0; 6]));
+        let bad = label_tensor(e, &[3, 0]);
+        let (loss, dx) = run(e, (2, 3), &[1.0; 6], Target::Labels(&bad), 0.0);
+        assert!(loss.is_nan() && dx[..3].iter().all(|d| d.is_nan()), "{loss} {dx:?}");
+        assert!(run(e, (2, 3), &[1.0, f32::NAN, 1.0, 1.0, 1.0, 1.0], Target::Labels(&l), 0.0).0.is_nan());
+    }
+}
+
+#[test]
+fn refuses_with_the_reason() {
+    let (e, _lock) = engine();
+    let (x, stats, share, loss) = (out(e, &[4, 3]), out(e, &[4, 4]), out(e, &[1]), out(e, &[1]));
+    let (l, floats) = (label_tensor(e, &[0; 5]), out(e, &[4]));
+    let try_ = |t, s| kernel::forward(&mut PlanBuilder::new(e), &x, t, s, &stats, &share, &loss).unwrap_err().to_string();
+    assert!(try_(Target::Labels(&l), 0.0).contains("`labels` is [5], expected [4]"));
+    assert!(try_(Target::Labels(&floats), 0.0).contains("`labels` is F32, expected U32"));
+    assert!(try_(Target::Dense(&x), -0.1).contains("outside 0 to 1"));
+}

@@ -29,9 +29,7 @@ pub type Interval = [f64; 2];
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum MetricsError {
     /// The slice of results is empty.
-    #[error(
-        "there are no queries to evaluate: check that the SAR image overlaps the map and holds valid pixels"
-    )]
+    #[error("there are no queries to evaluate: check that the SAR image overlaps the map and holds valid pixels")]
     NoQueries,
     /// A rank of zero; ranks start at one.
     #[error("query {query} has rank 0, but ranks start at 1")]
@@ -129,42 +127,23 @@ impl Summary {
         let all = stats(results.iter(), &mut Vec::with_capacity(n));
         let draws: Vec<Stats> = (0..RESAMPLES)
             .into_par_iter()
-            .map_init(
-                || Vec::with_capacity(n),
-                |errors, r| stats(Draw::new(seed, r, n).map(|i| &results[i]), errors),
-            )
+            .map_init(|| Vec::with_capacity(n), |errors, r| stats(Draw::new(seed, r, n).map(|i| &results[i]), errors))
             .collect();
 
-        let share = |i: usize| Estimate {
-            value: all.shares[i],
-            ci95: interval(draws.iter().map(|d| d.shares[i]).collect(), all.shares[i]),
-        };
+        let share =
+            |i: usize| Estimate { value: all.shares[i], ci95: interval(draws.iter().map(|d| d.shares[i]).collect(), all.shares[i]) };
         let error = |i: usize| {
-            all.error.map(|e| Estimate {
-                value: e[i],
-                ci95: interval(
-                    draws.iter().filter_map(|d| Some(d.error?[i])).collect(),
-                    e[i],
-                ),
-            })
+            all.error.map(|e| Estimate { value: e[i], ci95: interval(draws.iter().filter_map(|d| Some(d.error?[i])).collect(), e[i]) })
         };
         let first_radius = RECALL_AT.len() + 1;
         Ok(Self {
             queries: n,
             with_error: results.iter().filter(|q| q.error_m.is_some()).count(),
-            recall: RECALL_AT
-                .iter()
-                .enumerate()
-                .map(|(i, &k)| (k, share(i)))
-                .collect(),
+            recall: RECALL_AT.iter().enumerate().map(|(i, &k)| (k, share(i))).collect(),
             mrr: share(RECALL_AT.len()),
             median_error_m: error(0),
             mean_error_m: error(1),
-            within_m: WITHIN_M
-                .iter()
-                .enumerate()
-                .map(|(i, &m)| (m, share(first_radius + i)))
-                .collect(),
+            within_m: WITHIN_M.iter().enumerate().map(|(i, &m)| (m, share(first_radius + i))).collect(),
             ranks: histogram(results),
         })
     }
@@ -174,11 +153,7 @@ impl Summary {
 ///
 /// # Errors
 /// [`MetricsError`] as for [`Summary::new`].
-pub fn recall_curve(
-    results: &[QueryResult],
-    max_k: u32,
-    seed: u64,
-) -> Result<Vec<CurvePoint>, MetricsError> {
+pub fn recall_curve(results: &[QueryResult], max_k: u32, seed: u64) -> Result<Vec<CurvePoint>, MetricsError> {
     check(results)?;
     let n = results.len();
     let depth = max_k as usize;
@@ -200,16 +175,9 @@ pub fn recall_curve(
             .collect::<Vec<f64>>()
     };
     let all = curve(&mut (0..n));
-    let draws: Vec<Vec<f64>> = (0..RESAMPLES)
-        .into_par_iter()
-        .map(|r| curve(&mut Draw::new(seed, r, n)))
-        .collect();
+    let draws: Vec<Vec<f64>> = (0..RESAMPLES).into_par_iter().map(|r| curve(&mut Draw::new(seed, r, n))).collect();
     Ok((0..depth)
-        .map(|i| CurvePoint {
-            k: i as u32 + 1,
-            recall: all[i],
-            ci95: interval(draws.iter().map(|d| d[i]).collect(), all[i]),
-        })
+        .map(|i| CurvePoint { k: i as u32 + 1, recall: all[i], ci95: interval(draws.iter().map(|d| d[i]).collect(), all[i]) })
         .collect())
 }
 
@@ -287,25 +255,12 @@ fn interval(mut values: Vec<f64>, fallback: f64) -> Interval {
 }
 
 fn histogram(results: &[QueryResult]) -> Vec<RankBin> {
-    const BINS: [(&str, u32, u32); 6] = [
-        ("1", 1, 1),
-        ("2-5", 2, 5),
-        ("6-10", 6, 10),
-        ("11-20", 11, 20),
-        ("21-100", 21, 100),
-        ("101+", 101, u32::MAX),
-    ];
-    let count =
-        |keep: &dyn Fn(Option<u32>) -> bool| results.iter().filter(|q| keep(q.right_rank)).count();
+    const BINS: [(&str, u32, u32); 6] =
+        [("1", 1, 1), ("2-5", 2, 5), ("6-10", 6, 10), ("11-20", 11, 20), ("21-100", 21, 100), ("101+", 101, u32::MAX)];
+    let count = |keep: &dyn Fn(Option<u32>) -> bool| results.iter().filter(|q| keep(q.right_rank)).count();
     BINS.iter()
-        .map(|&(ranks, from, to)| RankBin {
-            ranks: ranks.to_string(),
-            count: count(&|r| r.is_some_and(|r| (from..=to).contains(&r))),
-        })
-        .chain([RankBin {
-            ranks: "none".to_string(),
-            count: count(&|r| r.is_none()),
-        }])
+        .map(|&(ranks, from, to)| RankBin { ranks: ranks.to_string(), count: count(&|r| r.is_some_and(|r| (from..=to).contains(&r))) })
+        .chain([RankBin { ranks: "none".to_string(), count: count(&|r| r.is_none()) }])
         .collect()
 }
 
@@ -330,12 +285,7 @@ impl Draw {
         let n = n as u64;
         let next = resample as u64 * n;
         // The seed is mixed first, so that seeds side by side start far apart in the stream.
-        Self {
-            seed: splitmix64(seed, 0),
-            next,
-            end: next + n,
-            n,
-        }
+        Self { seed: splitmix64(seed, 0), next, end: next + n, n }
     }
 }
 
@@ -430,25 +380,17 @@ impl EvalReport {
     pub fn rows(&self) -> Vec<[String; 3]> {
         let percent = |v: f64| format!("{:.1} %", 100.0 * v);
         let metres = |v: f64| {
-            if v < 100.0 {
-                format!("{v:.1}")
-            } else {
-                format!("{v:.0}")
-            }
+            if v < 100.0 { format!("{v:.1}") } else { format!("{v:.0}") }
         };
         let share = |name: String, value: f64, ci: Option<&Interval>| {
-            let ci = ci.map_or_else(String::new, |[lo, hi]| {
-                format!("{:.1} to {:.1} %", 100.0 * lo, 100.0 * hi)
-            });
+            let ci = ci.map_or_else(String::new, |[lo, hi]| format!("{:.1} to {:.1} %", 100.0 * lo, 100.0 * hi));
             [name, percent(value), ci]
         };
         let error = |name: &str, value: Option<f64>, ci: Option<Interval>| {
             [
                 name.to_string(),
                 value.map_or_else(|| "unknown".to_string(), |v| format!("{} m", metres(v))),
-                ci.map_or_else(String::new, |[lo, hi]| {
-                    format!("{} to {} m", metres(lo), metres(hi))
-                }),
+                ci.map_or_else(String::new, |[lo, hi]| format!("{} to {} m", metres(lo), metres(hi))),
             ]
         };
         let mut rows = Vec::new();
@@ -456,23 +398,11 @@ impl EvalReport {
             rows.push(share(format!("R@{k}"), value, self.recall_ci95.get(k)));
         }
         let [lo, hi] = self.mrr_ci95;
-        rows.push([
-            "MRR".to_string(),
-            format!("{:.3}", self.mrr),
-            format!("{lo:.3} to {hi:.3}"),
-        ]);
-        rows.push(error(
-            "median error",
-            self.median_error_m,
-            self.median_error_ci95,
-        ));
+        rows.push(["MRR".to_string(), format!("{:.3}", self.mrr), format!("{lo:.3} to {hi:.3}")]);
+        rows.push(error("median error", self.median_error_m, self.median_error_ci95));
         rows.push(error("mean error", self.mean_error_m, self.mean_error_ci95));
         for (m, &value) in &self.within_m {
-            rows.push(share(
-                format!("within {m} m"),
-                value,
-                self.within_m_ci95.get(m),
-            ));
+            rows.push(share(format!("within {m} m"), value, self.within_m_ci95.get(m)));
         }
         rows
     }
@@ -480,47 +410,20 @@ impl EvalReport {
 
 impl fmt::Display for EvalReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            protocol,
-            cells,
-            queries,
-            adapter,
-            ..
-        } = self;
-        writeln!(
-            f,
-            "protocol {protocol}: {queries} queries over {cells} cells, on {adapter}\n"
-        )?;
+        let Self { protocol, cells, queries, adapter, .. } = self;
+        writeln!(f, "protocol {protocol}: {queries} queries over {cells} cells, on {adapter}\n")?;
         let head = ["measure", "value", "95 % interval"].map(str::to_string);
         let rows = self.rows();
-        let width = |column: usize| {
-            rows.iter()
-                .chain([&head])
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or_default()
-        };
+        let width = |column: usize| rows.iter().chain([&head]).map(|row| row[column].chars().count()).max().unwrap_or_default();
         let (a, b, c) = (width(0), width(1), width(2));
         for [name, value, ci] in [&head].into_iter().chain(&rows) {
-            writeln!(
-                f,
-                "{}",
-                format!("{name:<a$}  {value:>b$}  {ci:>c$}").trim_end()
-            )?;
+            writeln!(f, "{}", format!("{name:<a$}  {value:>b$}  {ci:>c$}").trim_end())?;
         }
         if self.with_error < self.queries {
-            writeln!(
-                f,
-                "\nerrors are over the {} queries that have one",
-                self.with_error
-            )?;
+            writeln!(f, "\nerrors are over the {} queries that have one", self.with_error)?;
         }
         if !self.seconds.is_empty() {
-            let stages: Vec<String> = self
-                .seconds
-                .iter()
-                .map(|(name, s)| format!("{name} {s:.2}"))
-                .collect();
+            let stages: Vec<String> = self.seconds.iter().map(|(name, s)| format!("{name} {s:.2}")).collect();
             writeln!(f, "\nseconds: {}", stages.join(", "))?;
         }
         Ok(())
@@ -532,20 +435,11 @@ mod tests {
     use super::*;
 
     fn q(right_rank: Option<u32>, error_m: Option<f64>) -> QueryResult {
-        QueryResult {
-            right_rank,
-            error_m,
-        }
+        QueryResult { right_rank, error_m }
     }
 
     fn sample() -> Vec<QueryResult> {
-        vec![
-            q(Some(1), Some(10.0)),
-            q(Some(2), Some(80.0)),
-            q(Some(10), Some(200.0)),
-            q(Some(21), Some(1000.0)),
-            q(None, None),
-        ]
+        vec![q(Some(1), Some(10.0)), q(Some(2), Some(80.0)), q(Some(10), Some(200.0)), q(Some(21), Some(1000.0)), q(None, None)]
     }
 
     fn near(a: f64, b: f64) {
@@ -583,9 +477,7 @@ mod tests {
 
     #[test]
     fn intervals_bracket_the_value_and_match_the_normal_width() {
-        let results: Vec<QueryResult> = (0..400)
-            .map(|i| q((i % 10 < 3).then_some(1), Some(f64::from(i))))
-            .collect();
+        let results: Vec<QueryResult> = (0..400).map(|i| q((i % 10 < 3).then_some(1), Some(f64::from(i)))).collect();
         let s = Summary::new(&results, 1).unwrap();
         for e in s.recall.values().chain(s.within_m.values()).chain([&s.mrr]) {
             assert!(e.ci95[0] <= e.value && e.value <= e.ci95[1], "{e:?}");
@@ -596,21 +488,13 @@ mod tests {
         // A share of 0.3 over 400 queries has a standard error of sqrt(0.3 * 0.7 / 400) = 0.0229.
         let [lo, hi] = s.recall[&1].ci95;
         let expected = 2.0 * 1.96 * (0.3f64 * 0.7 / 400.0).sqrt();
-        assert!(
-            (hi - lo - expected).abs() < 0.15 * expected,
-            "{lo} {hi} against a width of {expected}"
-        );
+        assert!((hi - lo - expected).abs() < 0.15 * expected, "{lo} {hi} against a width of {expected}");
     }
 
     #[test]
     fn same_seed_same_bits_whatever_the_threads() {
-        let results: Vec<QueryResult> = (0..97)
-            .map(|i| q((i % 3 > 0).then_some(i % 23 + 1), Some(f64::from(i * i))))
-            .collect();
-        let one = rayon::ThreadPoolBuilder::new()
-            .num_threads(1)
-            .build()
-            .unwrap();
+        let results: Vec<QueryResult> = (0..97).map(|i| q((i % 3 > 0).then_some(i % 23 + 1), Some(f64::from(i * i)))).collect();
+        let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         let a = one.install(|| Summary::new(&results, 7)).unwrap();
         let b = Summary::new(&results, 7).unwrap();
         assert_eq!(a, b);
@@ -623,15 +507,9 @@ mod tests {
     fn bad_input_is_an_error_value() {
         assert_eq!(Summary::new(&[], 0), Err(MetricsError::NoQueries));
         assert_eq!(recall_curve(&[], 5, 0), Err(MetricsError::NoQueries));
-        assert_eq!(
-            Summary::new(&[q(Some(0), None)], 0),
-            Err(MetricsError::ZeroRank { query: 0 })
-        );
+        assert_eq!(Summary::new(&[q(Some(0), None)], 0), Err(MetricsError::ZeroRank { query: 0 }));
         let nan = Summary::new(&[q(None, None), q(None, Some(f64::NAN))], 0);
-        assert!(matches!(
-            nan,
-            Err(MetricsError::BadDistance { query: 1, .. })
-        ));
+        assert!(matches!(nan, Err(MetricsError::BadDistance { query: 1, .. })));
         assert!(Summary::new(&[q(None, Some(-1.0))], 0).is_err());
     }
 
@@ -640,13 +518,7 @@ mod tests {
         let s = Summary::new(&[q(Some(1), None), q(None, None)], 0).unwrap();
         assert_eq!(s.median_error_m, None);
         assert_eq!(s.recall[&1].value, 0.5);
-        assert_eq!(
-            s.within_m[&250],
-            Estimate {
-                value: 0.0,
-                ci95: [0.0, 0.0]
-            }
-        );
+        assert_eq!(s.within_m[&250], Estimate { value: 0.0, ci95: [0.0, 0.0] });
     }
 
     #[test]
@@ -657,10 +529,7 @@ mod tests {
         assert_eq!(curve.len(), 25);
         for k in RECALL_AT {
             let point = curve[k as usize - 1];
-            assert_eq!(
-                (point.k, point.recall, point.ci95),
-                (k, s.recall[&k].value, s.recall[&k].ci95)
-            );
+            assert_eq!((point.k, point.recall, point.ci95), (k, s.recall[&k].value, s.recall[&k].ci95));
         }
         near(curve[20].recall, 0.8);
     }
@@ -681,13 +550,9 @@ mod tests {
     #[test]
     fn table_columns_are_aligned() {
         let summary = Summary::new(&sample(), 7).unwrap();
-        let text =
-            EvalReport::new("aligned", 42, "llvmpipe", BTreeMap::new(), &summary).to_string();
+        let text = EvalReport::new("aligned", 42, "llvmpipe", BTreeMap::new(), &summary).to_string();
         let rows: Vec<&str> = text.lines().skip(2).take(11).collect();
-        assert!(
-            rows[1].starts_with("R@1 ") && rows[1].contains("20.0 %"),
-            "{text}"
-        );
+        assert!(rows[1].starts_with("R@1 ") && rows[1].contains("20.0 %"), "{text}");
         assert!(rows.iter().all(|r| r.len() == rows[0].len()), "{text}");
         assert!(text.contains("errors are over the 4 queries"), "{text}");
     }

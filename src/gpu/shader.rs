@@ -28,6 +28,7 @@ macro_rules! shader {
 
 const LIB: &[(&str, &str)] = &[
     ("fold", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/lib/fold.wgsl"))),
+    ("lanes", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/lib/lanes.wgsl"))),
     ("rng", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/lib/rng.wgsl"))),
 ];
 

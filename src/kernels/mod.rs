@@ -85,3 +85,19 @@ pub(crate) fn chunks(engine: &Engine, rows: usize, groups: usize) -> usize {
 pub(crate) fn spread(engine: &Engine, rows: usize) -> usize {
     rows.div_ceil(if engine.caps().software { 16 } else { 4 })
 }
+
+/// The two extents of a matrix.
+pub(crate) fn matrix(op: &str, name: &str, t: &Tensor) -> Result<(usize, usize)> {
+    match t.shape() {
+        [n, d] if *n > 0 && *d > 0 => Ok((*n, *d)),
+        other => Err(Error::shape(op, format!("`{name}` is {other:?}, expected two extents above 0"))),
+    }
+}
+
+/// The widths of a workgroup that reduces a row (`shaders/lib/lanes.wgsl`).
+pub(crate) const LANES: [i64; 2] = [8, 64];
+
+/// Which of [`LANES`]: one subgroup where subgroups are 8 wide, because a barrier then costs nothing on a CPU; else 64.
+pub(crate) fn lanes(engine: &Engine) -> i64 {
+    if engine.caps().subgroup_is(8) { LANES[0] } else { LANES[1] }
+}

@@ -171,7 +171,15 @@ impl Graph {
             }
             op.backward(
                 &mut builder,
-                &Backward { inputs: &inputs, params: &params, saved: &saved[j], output: values[j].as_ref().expect("made forward"), dy: &dy, dx: &dx, dparams: &dparams },
+                &Backward {
+                    inputs: &inputs,
+                    params: &params,
+                    saved: &saved[j],
+                    output: values[j].as_ref().expect("made forward"),
+                    dy: &dy,
+                    dx: &dx,
+                    dparams: &dparams,
+                },
             )?;
             for (p, d) in node.params.iter().zip(&dparams) {
                 let Some(d) = d else { continue };

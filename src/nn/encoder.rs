@@ -191,7 +191,9 @@ impl Tower<'_> {
         let same = self.graph.shape(x).last() == Some(&channels) && stride == 1;
         let x = match same {
             true => x,
-            false => self.unit(&format!("{p}.downsample.0"), &format!("{p}.downsample.1"), x, Conv::square(1, stride, 1), channels, false)?,
+            false => {
+                self.unit(&format!("{p}.downsample.0"), &format!("{p}.downsample.1"), x, Conv::square(1, stride, 1), channels, false)?
+            }
         };
         self.graph.add(p, Add { relu: true }, &[x, y])
     }
@@ -239,10 +241,17 @@ impl Tower<'_> {
                 self.graph.add(&format!("{t}.fc"), Linear { out: dim, bias: true }, &[y])?
             }
             Head::Grid { cells, channels } => {
-                let y = self.graph.add(&format!("{t}.project"), Conv2d { geometry: Conv::square(1, 1, 1), channels, bias: true, relu: false }, &[x])?;
+                let y = self.graph.add(
+                    &format!("{t}.project"),
+                    Conv2d { geometry: Conv::square(1, 1, 1), channels, bias: true, relu: false },
+                    &[x],
+                )?;
                 let side = self.graph.shape(y)[1];
                 if cells == 0 || side % cells != 0 {
-                    return Err(Error::shape("grid head", format!("a {side} x {side} feature map does not divide into {cells} x {cells} squares")));
+                    return Err(Error::shape(
+                        "grid head",
+                        format!("a {side} x {side} feature map does not divide into {cells} x {cells} squares"),
+                    ));
                 }
                 let k = side / cells;
                 let y = match k {

@@ -19,7 +19,8 @@ impl<'e> Memory<'e> {
     /// The smallest free buffer that fits without wasting more than half of it, else a new one.
     pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
         let bytes = (shape.iter().product::<usize>() as u64 * 4).max(4);
-        let best = self.free.iter().enumerate().filter(|(_, b)| b.size() >= bytes && b.size() <= bytes * 2 + 4096).min_by_key(|(_, b)| b.size());
+        let best =
+            self.free.iter().enumerate().filter(|(_, b)| b.size() >= bytes && b.size() <= bytes * 2 + 4096).min_by_key(|(_, b)| b.size());
         if let Some((i, _)) = best {
             return Ok(Tensor::new(self.free.swap_remove(i), shape, DType::F32));
         }

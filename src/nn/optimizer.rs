@@ -118,7 +118,9 @@ impl Optimizer {
         for (name, (m, v)) in &self.moments {
             for (kind, tensor) in [("m", m), ("v", v)] {
                 let full = format!("optimizer.{kind}.{name}");
-                let (_, values) = tensors.get(&full).ok_or_else(|| WeightsError::Format { path: "checkpoint".into(), reason: format!("`{full}` is missing") })?;
+                let (_, values) = tensors
+                    .get(&full)
+                    .ok_or_else(|| WeightsError::Format { path: "checkpoint".into(), reason: format!("`{full}` is missing") })?;
                 engine.write(tensor, values)?;
             }
         }

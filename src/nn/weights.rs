@@ -127,9 +127,13 @@ impl WeightFile {
     /// # Errors
     /// Unwritable folder, full disk.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let io = |e: &dyn std::fmt::Display| WeightsError::Io { path: path.into(), reason: format!("cannot be written ({e}); free some space or name another folder") };
+        let io = |e: &dyn std::fmt::Display| WeightsError::Io {
+            path: path.into(),
+            reason: format!("cannot be written ({e}); free some space or name another folder"),
+        };
         let json = serde_json::to_string(&self.manifest).map_err(|e| io(&e))?;
-        let data: Vec<(&String, &Vec<usize>, &[u8])> = self.tensors.iter().map(|(n, (s, v))| (n, s, bytemuck::cast_slice(v.as_slice()))).collect();
+        let data: Vec<(&String, &Vec<usize>, &[u8])> =
+            self.tensors.iter().map(|(n, (s, v))| (n, s, bytemuck::cast_slice(v.as_slice()))).collect();
         let views = data
             .iter()
             .map(|(n, s, d)| Ok((n.as_str(), TensorView::new(Dtype::F32, s.to_vec(), d).map_err(|e| io(&e))?)))
@@ -178,7 +182,10 @@ impl Weights {
     pub fn from_file(engine: &Engine, graph: &Graph, file: &WeightFile, path: &Path) -> Result<Self> {
         Self::make(engine, graph, |name, spec| match file.tensors.get(name) {
             Some((shape, values)) if *shape == spec.shape => Ok(values.clone()),
-            Some((shape, _)) => Err(WeightsError::Format { path: path.into(), reason: format!("`{name}` is {shape:?}, the network wants {:?}", spec.shape) }),
+            Some((shape, _)) => Err(WeightsError::Format {
+                path: path.into(),
+                reason: format!("`{name}` is {shape:?}, the network wants {:?}", spec.shape),
+            }),
             None => Err(WeightsError::Format { path: path.into(), reason: format!("`{name}` is missing") }),
         })
     }

@@ -30,18 +30,7 @@ const FIX_COLUMNS: [&str; 19] = [
 ];
 
 /// Columns of [`candidates`].
-const CANDIDATE_COLUMNS: [&str; 10] = [
-    "query",
-    "rank",
-    "cell",
-    "score",
-    "lon",
-    "lat",
-    "map_x",
-    "map_y",
-    "distance_m",
-    "right",
-];
+const CANDIDATE_COLUMNS: [&str; 10] = ["query", "rank", "cell", "score", "lon", "lat", "map_x", "map_y", "distance_m", "right"];
 
 /// The fixes as CSV text, one row a fix, with its first candidate's cell.
 ///
@@ -136,10 +125,7 @@ fn maybe(value: Option<f64>, show: fn(f64) -> String) -> String {
 }
 
 fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<String, Error> {
-    let fail = |problem: String| Error::Encode {
-        format: "CSV",
-        problem,
-    };
+    let fail = |problem: String| Error::Encode { format: "CSV", problem };
     let mut writer = ::csv::Writer::from_writer(Vec::new());
     writer.write_record(head).map_err(|e| fail(e.to_string()))?;
     for row in rows {
@@ -158,29 +144,15 @@ mod tests {
     fn one_row_a_fix_reads_back() {
         let text = fixes(&[fix("a,\"b\"\nc", -118.25, 34.05, 2), fix("d", 1.0, 2.0, 0)]).unwrap();
         let mut reader = ::csv::Reader::from_reader(text.as_bytes());
-        assert_eq!(
-            reader.headers().unwrap().iter().collect::<Vec<_>>(),
-            FIX_COLUMNS
-        );
+        assert_eq!(reader.headers().unwrap().iter().collect::<Vec<_>>(), FIX_COLUMNS);
         let rows: Vec<::csv::StringRecord> = reader.records().map(Result::unwrap).collect();
         assert_eq!(rows.len(), 2);
-        let at = |row: usize, name: &str| {
-            rows[row][FIX_COLUMNS.iter().position(|c| *c == name).unwrap()].to_string()
-        };
+        let at = |row: usize, name: &str| rows[row][FIX_COLUMNS.iter().position(|c| *c == name).unwrap()].to_string();
         assert_eq!(at(0, "query"), "a,\"b\"\nc");
-        assert_eq!(
-            (at(0, "lon"), at(0, "lat")),
-            ("-118.2500000".to_string(), "34.0500000".to_string())
-        );
-        assert_eq!(
-            (at(0, "cell"), at(0, "right"), at(0, "right_rank")),
-            ("10".into(), "false".into(), "2".into())
-        );
+        assert_eq!((at(0, "lon"), at(0, "lat")), ("-118.2500000".to_string(), "34.0500000".to_string()));
+        assert_eq!((at(0, "cell"), at(0, "right"), at(0, "right_rank")), ("10".into(), "false".into(), "2".into()));
         assert_eq!(at(0, "distance_m"), "12.500");
-        assert_eq!(
-            (at(1, "distance_m"), at(1, "right")),
-            (String::new(), String::new())
-        );
+        assert_eq!((at(1, "distance_m"), at(1, "right")), (String::new(), String::new()));
     }
 
     #[test]
@@ -190,9 +162,6 @@ mod tests {
         write_candidates(&path, &[fix("a", 1.0, 2.0, 1), fix("b", 3.0, 4.0, 0)]).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 1 + 6);
-        assert_eq!(
-            text.lines().nth(2),
-            Some("a,2,20,0.700000,1.0200000,2.0000000,500000.0200000,4000000.0000000,25.000,false")
-        );
+        assert_eq!(text.lines().nth(2), Some("a,2,20,0.700000,1.0200000,2.0000000,500000.0200000,4000000.0000000,25.000,false"));
     }
 }

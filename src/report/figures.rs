@@ -24,12 +24,8 @@ const INK: RGBColor = RGBColor(0x24, 0x29, 0x2E);
 const SOFT: RGBColor = RGBColor(0x65, 0x6D, 0x75);
 const GRID: RGBColor = RGBColor(0xE3, 0xE6, 0xEA);
 /// Blue, orange, green, purple: told apart by readers who do not see red and green apart.
-const LINES: [RGBColor; 4] = [
-    RGBColor(0x15, 0x65, 0xC0),
-    RGBColor(0xD9, 0x6B, 0x00),
-    RGBColor(0x1B, 0x85, 0x5E),
-    RGBColor(0x8E, 0x44, 0xAD),
-];
+const LINES: [RGBColor; 4] =
+    [RGBColor(0x15, 0x65, 0xC0), RGBColor(0xD9, 0x6B, 0x00), RGBColor(0x1B, 0x85, 0x5E), RGBColor(0x8E, 0x44, 0xAD)];
 
 /// Follows the reader's light or dark setting: the colours above are the light ones, matched here by value.
 const STYLE: &str = concat!(
@@ -50,36 +46,19 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 /// # Errors
 /// [`Error::Figure`] when no curve has a point.
 pub fn recall_curve(curves: &[(&str, &[CurvePoint])]) -> Result<String, Error> {
-    let last = curves
-        .iter()
-        .flat_map(|(_, c)| c.iter())
-        .map(|p| p.k)
-        .max()
-        .unwrap_or_default();
+    let last = curves.iter().flat_map(|(_, c)| c.iter()).map(|p| p.k).max().unwrap_or_default();
     if last == 0 {
         return Err(nothing());
     }
-    let first = |c: &[CurvePoint]| {
-        c.iter()
-            .find(|p| p.k == 1)
-            .map_or_else(String::new, |p| format!(", R@1 {}", percent(&p.recall)))
-    };
+    let first = |c: &[CurvePoint]| c.iter().find(|p| p.k == 1).map_or_else(String::new, |p| format!(", R@1 {}", percent(&p.recall)));
     let legend: Vec<String> = match curves {
         [_] => Vec::new(),
-        _ => curves
-            .iter()
-            .map(|(name, c)| format!("{name}{}", first(c)))
-            .collect(),
+        _ => curves.iter().map(|(name, c)| format!("{name}{}", first(c))).collect(),
     };
     let legend: Vec<&str> = legend.iter().map(String::as_str).collect();
     let mut labels: Vec<(u32, f64)> = Vec::new();
     draw(|root| {
-        let body = heading(
-            root,
-            "Recall at k",
-            "share of queries with a right cell among the first k",
-            &legend,
-        )?;
+        let body = heading(root, "Recall at k", "share of queries with a right cell among the first k", &legend)?;
         let mut chart = ChartBuilder::on(&body)
             .margin(4)
             .margin_right(24)
@@ -91,17 +70,10 @@ pub fn recall_curve(curves: &[(&str, &[CurvePoint])]) -> Result<String, Error> {
         for (i, (_, curve)) in curves.iter().enumerate() {
             let color = LINES[i % LINES.len()];
             let at = |p: &CurvePoint, y: f64| (f64::from(p.k), y.clamp(0.0, 1.0));
-            let band = curve
-                .iter()
-                .map(|p| at(p, p.ci95[0]))
-                .chain(curve.iter().rev().map(|p| at(p, p.ci95[1])));
-            chart
-                .draw_series([Polygon::new(band.collect::<Vec<_>>(), color.mix(0.16))])
-                .map_err(fail)?;
+            let band = curve.iter().map(|p| at(p, p.ci95[0])).chain(curve.iter().rev().map(|p| at(p, p.ci95[1])));
+            chart.draw_series([Polygon::new(band.collect::<Vec<_>>(), color.mix(0.16))]).map_err(fail)?;
             let line: Vec<_> = curve.iter().map(|p| at(p, p.recall)).collect();
-            chart
-                .draw_series(LineSeries::new(line, color.stroke_width(2)))
-                .map_err(fail)?;
+            chart.draw_series(LineSeries::new(line, color.stroke_width(2))).map_err(fail)?;
             for p in curve.iter().filter(|p| RECALL_AT.contains(&p.k)) {
                 let (x, y) = at(p, p.recall);
                 // A label too near an earlier one is left out; with several curves the first point's is in the legend.
@@ -120,9 +92,7 @@ pub fn recall_curve(curves: &[(&str, &[CurvePoint])]) -> Result<String, Error> {
                     _ => (Pos::new(HPos::Center, VPos::Bottom), (0, -8)),
                 };
                 let style = font(13).color(&INK).pos(place);
-                let label = EmptyElement::at((x, y))
-                    + Circle::new((0, 0), 4, color.filled())
-                    + Text::new(text, offset, style);
+                let label = EmptyElement::at((x, y)) + Circle::new((0, 0), 4, color.filled()) + Text::new(text, offset, style);
                 chart.draw_series([label]).map_err(fail)?;
             }
         }
@@ -139,35 +109,17 @@ pub fn error_cdf(curves: &[(&str, &[QueryResult])]) -> Result<String, Error> {
     let sorted: Vec<Vec<f64>> = curves
         .iter()
         .map(|(_, c)| {
-            let mut errors: Vec<f64> = c
-                .iter()
-                .filter_map(|q| q.error_m)
-                .filter(|e| e.is_finite())
-                .collect();
+            let mut errors: Vec<f64> = c.iter().filter_map(|q| q.error_m).filter(|e| e.is_finite()).collect();
             errors.sort_unstable_by(f64::total_cmp);
             errors
         })
         .collect();
-    let worst = sorted
-        .iter()
-        .filter_map(|e| e.last())
-        .copied()
-        .reduce(f64::max)
-        .ok_or_else(nothing)?;
-    let best = sorted
-        .iter()
-        .filter_map(|e| e.first())
-        .copied()
-        .fold(worst, f64::min);
+    let worst = sorted.iter().filter_map(|e| e.last()).copied().reduce(f64::max).ok_or_else(nothing)?;
+    let best = sorted.iter().filter_map(|e| e.first()).copied().fold(worst, f64::min);
     let from = 10f64.powf(best.max(1.0).log10().floor());
     let to = 10f64.powf(worst.max(from * 10.0).log10().ceil());
     draw(|root| {
-        let body = heading(
-            root,
-            "Error of the first candidate",
-            "share of queries within a distance of the truth",
-            &names(curves),
-        )?;
+        let body = heading(root, "Error of the first candidate", "share of queries within a distance of the truth", &names(curves))?;
         let mut chart = ChartBuilder::on(&body)
             .margin(4)
             .margin_right(24)
@@ -175,12 +127,7 @@ pub fn error_cdf(curves: &[(&str, &[QueryResult])]) -> Result<String, Error> {
             .y_label_area_size(52)
             .build_cartesian_2d((from..to).log_scale(), 0f64..1f64)
             .map_err(fail)?;
-        mesh(
-            &mut chart,
-            "distance from the truth (logarithmic)",
-            &|m| round_distance(*m),
-            &percent,
-        )?;
+        mesh(&mut chart, "distance from the truth (logarithmic)", &|m| round_distance(*m), &percent)?;
         for (i, errors) in sorted.iter().enumerate() {
             let color = LINES[i % LINES.len()];
             let n = curves[i].1.len() as f64;
@@ -194,9 +141,7 @@ pub fn error_cdf(curves: &[(&str, &[QueryResult])]) -> Result<String, Error> {
                 }
             }
             line.push((to, line[line.len() - 1].1));
-            chart
-                .draw_series(LineSeries::new(line, color.stroke_width(2)))
-                .map_err(fail)?;
+            chart.draw_series(LineSeries::new(line, color.stroke_width(2))).map_err(fail)?;
         }
         Ok(())
     })
@@ -208,22 +153,14 @@ pub fn error_cdf(curves: &[(&str, &[QueryResult])]) -> Result<String, Error> {
 /// # Errors
 /// [`Error::Figure`] when there is nothing to draw.
 pub fn training_curves(loss: &[(f64, f64)], recall: &[(f64, f64)]) -> Result<String, Error> {
-    let finite = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
-        points
-            .iter()
-            .copied()
-            .filter(|(x, y)| x.is_finite() && y.is_finite())
-            .collect()
-    };
+    let finite =
+        |points: &[(f64, f64)]| -> Vec<(f64, f64)> { points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect() };
     let (loss, recall) = (finite(loss), finite(recall));
     draw(|root| {
-        let panels: Vec<_> = [
-            ("Training loss", &loss[..], false),
-            ("Validation recall at 1", &recall[..], true),
-        ]
-        .into_iter()
-        .filter(|(_, points, _)| !points.is_empty())
-        .collect();
+        let panels: Vec<_> = [("Training loss", &loss[..], false), ("Validation recall at 1", &recall[..], true)]
+            .into_iter()
+            .filter(|(_, points, _)| !points.is_empty())
+            .collect();
         if panels.is_empty() {
             return Err(nothing());
         }
@@ -245,18 +182,10 @@ pub fn write(path: &Path, svg: &str) -> Result<(), Error> {
 
 fn panel(area: &Area<'_>, title: &str, points: &[(f64, f64)], share: bool) -> Result<(), Error> {
     let last = points[points.len() - 1];
-    let now = if share {
-        percent(&last.1)
-    } else {
-        format!("{:.3}", last.1)
-    };
+    let now = if share { percent(&last.1) } else { format!("{:.3}", last.1) };
     let body = heading(area, title, &format!("{now} at step {:.0}", last.0), &[])?;
     let x = span(points.iter().map(|p| p.0));
-    let y = if share {
-        0.0..span(points.iter().map(|p| p.1)).end.clamp(0.05, 1.0)
-    } else {
-        span(points.iter().map(|p| p.1))
-    };
+    let y = if share { 0.0..span(points.iter().map(|p| p.1)).end.clamp(0.05, 1.0) } else { span(points.iter().map(|p| p.1)) };
     let mut chart = ChartBuilder::on(&body)
         .margin(4)
         .margin_right(20)
@@ -265,34 +194,19 @@ fn panel(area: &Area<'_>, title: &str, points: &[(f64, f64)], share: bool) -> Re
         .build_cartesian_2d(x, y.clone())
         .map_err(fail)?;
     let tick = |v: &f64| {
-        if share {
-            percent(v)
-        } else {
-            short(*v, y.end - y.start)
-        }
+        if share { percent(v) } else { short(*v, y.end - y.start) }
     };
     mesh(&mut chart, "step", &|s| thousands(*s), &tick)?;
     let color = LINES[usize::from(share)];
     let raw = thin(points);
     if share {
-        chart
-            .draw_series(LineSeries::new(raw.clone(), color.stroke_width(2)))
-            .map_err(fail)?;
+        chart.draw_series(LineSeries::new(raw.clone(), color.stroke_width(2))).map_err(fail)?;
         if raw.len() <= 60 {
-            chart
-                .draw_series(raw.iter().map(|&p| Circle::new(p, 3, color.filled())))
-                .map_err(fail)?;
+            chart.draw_series(raw.iter().map(|&p| Circle::new(p, 3, color.filled()))).map_err(fail)?;
         }
     } else {
-        chart
-            .draw_series(LineSeries::new(raw, color.mix(0.35).stroke_width(1)))
-            .map_err(fail)?;
-        chart
-            .draw_series(LineSeries::new(
-                thin(&smooth(points)),
-                color.stroke_width(2),
-            ))
-            .map_err(fail)?;
+        chart.draw_series(LineSeries::new(raw, color.mix(0.35).stroke_width(1))).map_err(fail)?;
+        chart.draw_series(LineSeries::new(thin(&smooth(points)), color.stroke_width(2))).map_err(fail)?;
     }
     Ok(())
 }
@@ -311,37 +225,16 @@ fn draw(paint: impl FnOnce(&Area<'_>) -> Result<(), Error>) -> Result<String, Er
 }
 
 /// Title, one line of what is shown and, for several curves, their names; returns the area below.
-fn heading<'a>(
-    area: &Area<'a>,
-    title: &str,
-    line: &str,
-    names: &[&str],
-) -> Result<Area<'a>, Error> {
-    area.draw(&Text::new(
-        title.to_string(),
-        (16, 14),
-        font(18).color(&INK),
-    ))
-    .map_err(fail)?;
-    area.draw(&Text::new(
-        line.to_string(),
-        (16, 38),
-        font(13).color(&SOFT),
-    ))
-    .map_err(fail)?;
+fn heading<'a>(area: &Area<'a>, title: &str, line: &str, names: &[&str]) -> Result<Area<'a>, Error> {
+    area.draw(&Text::new(title.to_string(), (16, 14), font(18).color(&INK))).map_err(fail)?;
+    area.draw(&Text::new(line.to_string(), (16, 38), font(13).color(&SOFT))).map_err(fail)?;
     let width = area.dim_in_pixel().0 as i32;
     let room: i32 = names.iter().map(|n| label_width(n)).sum();
     let mut x = (width - 24 - room).max(16);
     for (i, name) in names.iter().enumerate() {
         let color = LINES[i % LINES.len()];
-        area.draw(&Rectangle::new([(x, 19), (x + 14, 22)], color.filled()))
-            .map_err(fail)?;
-        area.draw(&Text::new(
-            (*name).to_string(),
-            (x + 20, 14),
-            font(13).color(&INK),
-        ))
-        .map_err(fail)?;
+        area.draw(&Rectangle::new([(x, 19), (x + 14, 22)], color.filled())).map_err(fail)?;
+        area.draw(&Text::new((*name).to_string(), (x + 20, 14), font(13).color(&INK))).map_err(fail)?;
         x += label_width(name);
     }
     Ok(area.margin(62, 4, 4, 4))
@@ -395,11 +288,7 @@ fn names<'a, T>(curves: &[(&'a str, T)]) -> Vec<&'a str> {
 
 fn percent(share: &f64) -> String {
     let percent = share * 100.0;
-    if (percent - percent.round()).abs() < 1e-6 {
-        format!("{percent:.0} %")
-    } else {
-        format!("{percent:.1} %")
-    }
+    if (percent - percent.round()).abs() < 1e-6 { format!("{percent:.0} %") } else { format!("{percent:.1} %") }
 }
 
 fn round_distance(metres: f64) -> String {
@@ -408,11 +297,7 @@ fn round_distance(metres: f64) -> String {
 }
 
 fn thousands(step: f64) -> String {
-    if step.abs() >= 10_000.0 {
-        format!("{}k", (step / 100.0).round() / 10.0)
-    } else {
-        format!("{step:.0}")
-    }
+    if step.abs() >= 10_000.0 { format!("{}k", (step / 100.0).round() / 10.0) } else { format!("{step:.0}") }
 }
 
 /// A tick label with as many decimals as the range needs.
@@ -423,9 +308,7 @@ fn short(value: f64, range: f64) -> String {
 
 /// A range around the values, never empty.
 fn span(values: impl Iterator<Item = f64>) -> Range<f64> {
-    let (lo, hi) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), v| {
-        (lo.min(v), hi.max(v))
-    });
+    let (lo, hi) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), v| (lo.min(v), hi.max(v)));
     if hi > lo { lo..hi } else { lo - 0.5..hi + 0.5 }
 }
 
@@ -441,11 +324,7 @@ fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
         let reach = reach.min(i).min(points.len() - 1 - i);
         (sums[i + reach + 1] - sums[i - reach]) / (2 * reach + 1) as f64
     };
-    points
-        .iter()
-        .enumerate()
-        .map(|(i, p)| (p.0, mean(i)))
-        .collect()
+    points.iter().enumerate().map(|(i, p)| (p.0, mean(i))).collect()
 }
 
 /// At most [`MAX_POINTS`] points, each the mean of its bucket.
@@ -455,10 +334,7 @@ fn thin(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
         .chunks(size)
         .map(|c| {
             let n = c.len() as f64;
-            (
-                c.iter().map(|p| p.0).sum::<f64>() / n,
-                c.iter().map(|p| p.1).sum::<f64>() / n,
-            )
+            (c.iter().map(|p| p.0).sum::<f64>() / n, c.iter().map(|p| p.1).sum::<f64>() / n)
         })
         .collect()
 }
@@ -481,15 +357,8 @@ pub(crate) mod tests {
             .map(|i| {
                 let u = f64::from((i * 7919 + 13) % 300) / 300.0;
                 let rank = (u * u * f64::from(60 + shift)) as u32 + 1;
-                let error = if rank == 1 {
-                    8.0 + 60.0 * u
-                } else {
-                    200.0 + 9000.0 * u
-                };
-                QueryResult {
-                    right_rank: (rank <= 50).then_some(rank),
-                    error_m: Some(error),
-                }
+                let error = if rank == 1 { 8.0 + 60.0 * u } else { 200.0 + 9000.0 * u };
+                QueryResult { right_rank: (rank <= 50).then_some(rank), error_m: Some(error) }
             })
             .collect()
     }
@@ -505,10 +374,7 @@ pub(crate) mod tests {
             training_curves(&[(0.0, 4.0), (1.0, f64::NAN), (2.0, 3.0)], &[(2.0, 0.4)]).unwrap(),
         ];
         for svg in figures {
-            assert!(
-                svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"),
-                "{svg}"
-            );
+            assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"), "{svg}");
             assert!(!svg.contains("<script") && !svg.contains("NaN"), "{svg}");
         }
     }

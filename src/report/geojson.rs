@@ -32,11 +32,7 @@ pub fn collection(fixes: &[Fix]) -> Result<FeatureCollection, Error> {
         }
         features.push(feature);
     }
-    Ok(FeatureCollection {
-        bbox: bbox(&spans, &lats),
-        features,
-        foreign_members: None,
-    })
+    Ok(FeatureCollection { bbox: bbox(&spans, &lats), features, foreign_members: None })
 }
 
 /// Writes the fixes to a GeoJSON file.
@@ -45,10 +41,7 @@ pub fn collection(fixes: &[Fix]) -> Result<FeatureCollection, Error> {
 /// Those of [`collection`], and [`Error::Write`].
 pub fn write(path: &Path, fixes: &[Fix]) -> Result<(), Error> {
     let collection = collection(fixes)?;
-    let mut text = serde_json::to_vec(&collection).map_err(|e| Error::Encode {
-        format: "GeoJSON",
-        problem: e.to_string(),
-    })?;
+    let mut text = serde_json::to_vec(&collection).map_err(|e| Error::Encode { format: "GeoJSON", problem: e.to_string() })?;
     text.push(b'\n');
     write_atomically(path, &text)
 }
@@ -63,10 +56,7 @@ fn feature(fix: &Fix) -> Result<(Feature, Vec<Ring>), Error> {
             (Geometry::new_point(at), vec![vec![at]])
         }
         [ring] => (Geometry::new_polygon(polygon(ring)), rings),
-        _ => (
-            Geometry::new_multi_polygon(rings.iter().map(polygon)),
-            rings,
-        ),
+        _ => (Geometry::new_multi_polygon(rings.iter().map(polygon)), rings),
     };
     let (spans, lats): (Vec<_>, Vec<_>) = rings.iter().map(extent).unzip();
     let feature = Feature {
@@ -80,19 +70,12 @@ fn feature(fix: &Fix) -> Result<(Feature, Vec<Ring>), Error> {
 }
 
 fn check(fix: &Fix) -> Result<(), Error> {
-    let places = fix
-        .footprint_lonlat
-        .iter()
-        .chain([&fix.lonlat])
-        .chain(&fix.truth_lonlat);
+    let places = fix.footprint_lonlat.iter().chain([&fix.lonlat]).chain(&fix.truth_lonlat);
     for p in places.chain(fix.candidates.iter().map(|c| &c.lonlat)) {
         let [lon, lat] = *p;
         if !lon.is_finite() || !lat.is_finite() || lat.abs() > 90.0 {
             let problem = format!("longitude {lon}, latitude {lat}");
-            return Err(Error::Position {
-                query: fix.query_id.clone(),
-                problem,
-            });
+            return Err(Error::Position { query: fix.query_id.clone(), problem });
         }
     }
     Ok(())
@@ -183,15 +166,9 @@ fn footprint(corners: &[[f64; 2]]) -> Vec<Ring> {
     let west = ring.iter().map(|p| p[0]).fold(f64::INFINITY, f64::min);
     let east = ring.iter().map(|p| p[0]).fold(f64::NEG_INFINITY, f64::max);
     let parts = if east > 180.0 {
-        vec![
-            clip(&ring, 180.0, false),
-            shift(clip(&ring, 180.0, true), -360.0),
-        ]
+        vec![clip(&ring, 180.0, false), shift(clip(&ring, 180.0, true), -360.0)]
     } else if west < -180.0 {
-        vec![
-            shift(clip(&ring, -180.0, false), 360.0),
-            clip(&ring, -180.0, true),
-        ]
+        vec![shift(clip(&ring, -180.0, false), 360.0), clip(&ring, -180.0, true)]
     } else {
         vec![ring]
     };
@@ -210,11 +187,7 @@ fn shift(ring: Ring, by: f64) -> Ring {
 /// The part of a ring east or west of a meridian (Sutherland and Hodgman 1974).
 fn clip(ring: &Ring, meridian: f64, keep_east: bool) -> Ring {
     let inside = |p: &[f64; 2]| {
-        if keep_east {
-            p[0] >= meridian
-        } else {
-            p[0] <= meridian
-        }
+        if keep_east { p[0] >= meridian } else { p[0] <= meridian }
     };
     let mut out = Ring::with_capacity(ring.len() + 2);
     for (i, b) in ring.iter().enumerate() {
@@ -232,10 +205,7 @@ fn clip(ring: &Ring, meridian: f64, keep_east: bool) -> Ring {
 
 /// Rounds and closes a ring; `None` when rounding leaves it no area.
 fn close(ring: Ring) -> Option<Ring> {
-    let mut ring: Ring = ring
-        .into_iter()
-        .map(|[lon, lat]| [round(lon, 7), round(lat, 7)])
-        .collect();
+    let mut ring: Ring = ring.into_iter().map(|[lon, lat]| [round(lon, 7), round(lat, 7)]).collect();
     ring.dedup();
     if ring.len() > 1 && ring[0] == ring[ring.len() - 1] {
         ring.pop();
@@ -250,21 +220,13 @@ fn close(ring: Ring) -> Option<Ring> {
 /// Signed area in square degrees, positive when anticlockwise (shoelace, about the first corner).
 fn area(ring: &[[f64; 2]]) -> f64 {
     let [x0, y0] = ring[0];
-    let twice: f64 = ring
-        .windows(2)
-        .map(|w| (w[0][0] - x0) * (w[1][1] - y0) - (w[1][0] - x0) * (w[0][1] - y0))
-        .sum();
+    let twice: f64 = ring.windows(2).map(|w| (w[0][0] - x0) * (w[1][1] - y0) - (w[1][0] - x0) * (w[0][1] - y0)).sum();
     twice / 2.0
 }
 
 /// West and east, south and north of a ring.
 fn extent(ring: &Ring) -> ([f64; 2], [f64; 2]) {
-    let range = |axis: usize| {
-        ring.iter()
-            .fold([f64::INFINITY, f64::NEG_INFINITY], |[lo, hi], p| {
-                [lo.min(p[axis]), hi.max(p[axis])]
-            })
-    };
+    let range = |axis: usize| ring.iter().fold([f64::INFINITY, f64::NEG_INFINITY], |[lo, hi], p| [lo.min(p[axis]), hi.max(p[axis])]);
     (range(0), range(1))
 }
 
@@ -302,29 +264,16 @@ mod tests {
 
     /// All rings of a feature; checks that they are closed, anticlockwise and on the globe.
     fn rings(feature: &Feature) -> Vec<Ring> {
-        let as_ring =
-            |line: &Vec<::geojson::Position>| line.iter().map(|p| [p[0], p[1]]).collect::<Ring>();
+        let as_ring = |line: &Vec<::geojson::Position>| line.iter().map(|p| [p[0], p[1]]).collect::<Ring>();
         let rings: Vec<Ring> = match &feature.geometry.as_ref().unwrap().value {
             GeometryValue::Polygon { coordinates } => coordinates.iter().map(as_ring).collect(),
-            GeometryValue::MultiPolygon { coordinates } => {
-                coordinates.iter().flatten().map(as_ring).collect()
-            }
+            GeometryValue::MultiPolygon { coordinates } => coordinates.iter().flatten().map(as_ring).collect(),
             other => panic!("{other:?} is no polygon"),
         };
         for ring in &rings {
-            assert!(
-                ring.len() >= 4 && ring[0] == ring[ring.len() - 1],
-                "not closed: {ring:?}"
-            );
-            assert!(
-                area(&ring[..ring.len() - 1]) > 0.0,
-                "not anticlockwise: {ring:?}"
-            );
-            assert!(
-                ring.iter()
-                    .all(|p| p[0].abs() <= 180.0 && p[1].abs() <= 90.0),
-                "{ring:?}"
-            );
+            assert!(ring.len() >= 4 && ring[0] == ring[ring.len() - 1], "not closed: {ring:?}");
+            assert!(area(&ring[..ring.len() - 1]) > 0.0, "not anticlockwise: {ring:?}");
+            assert!(ring.iter().all(|p| p[0].abs() <= 180.0 && p[1].abs() <= 90.0), "{ring:?}");
         }
         rings
     }
@@ -371,10 +320,7 @@ mod tests {
             let read = parse(&[fix("a", lon, 10.0, 0)]);
             let parts = rings(&read.features[0]);
             assert_eq!(parts.len(), 2, "{parts:?}");
-            assert!(
-                parts[0].iter().all(|p| p[0] > 0.0) && parts[1].iter().all(|p| p[0] < 0.0),
-                "{parts:?}"
-            );
+            assert!(parts[0].iter().all(|p| p[0] > 0.0) && parts[1].iter().all(|p| p[0] < 0.0), "{parts:?}");
             let whole: f64 = parts.iter().map(|r| area(&r[..r.len() - 1])).sum();
             assert!((whole - 1e-4).abs() < 1e-9, "{whole}");
             let bbox = read.features[0].bbox.clone().unwrap();
@@ -406,10 +352,7 @@ mod tests {
         let mut pole = fix("b", 0.0, 89.99, 0);
         pole.footprint_lonlat = vec![[0.0, 89.9], [90.0, 89.9], [180.0, 89.9], [-90.0, 89.9]];
         for feature in parse(&[f, pole]).features {
-            assert!(matches!(
-                feature.geometry.unwrap().value,
-                GeometryValue::Point { .. }
-            ));
+            assert!(matches!(feature.geometry.unwrap().value, GeometryValue::Point { .. }));
         }
     }
 

@@ -13,9 +13,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{RgbImage, imageops};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{
-    Candidate, Error, Fix, MapOverview, ReportMeta, Thumb, distance_text, write_atomically,
-};
+use super::{Candidate, Error, Fix, MapOverview, ReportMeta, Thumb, distance_text, write_atomically};
 use crate::eval::metrics::{EvalReport, Interval};
 
 /// Size a page stays under unless told otherwise.
@@ -53,14 +51,7 @@ impl<'a> Page<'a> {
     /// A page of fixes; fill in the other parts as they are at hand.
     #[must_use]
     pub fn new(meta: &'a ReportMeta, fixes: &'a [Fix]) -> Self {
-        Self {
-            meta,
-            summary: None,
-            overview: None,
-            fixes,
-            figures: &[],
-            limit_bytes: DEFAULT_LIMIT_BYTES,
-        }
+        Self { meta, summary: None, overview: None, fixes, figures: &[], limit_bytes: DEFAULT_LIMIT_BYTES }
     }
 
     /// The page as HTML text.
@@ -83,9 +74,7 @@ impl<'a> Page<'a> {
         };
 
         // Pictures are spent in order until the page is full; the plain list keeps room for the rest.
-        let mut room = self
-            .limit_bytes
-            .saturating_sub(head.0.len() + CSS.len() + 8192);
+        let mut room = self.limit_bytes.saturating_sub(head.0.len() + CSS.len() + 8192);
         let mut pictured = Vec::new();
         for (i, fix) in fixes.iter().enumerate() {
             let article = article(i, fix)?;
@@ -149,16 +138,8 @@ impl<'a> Page<'a> {
 }
 
 fn header(meta: &ReportMeta, fixes: &[Fix]) -> Markup {
-    let named = [
-        ("Map", &meta.map),
-        ("SAR image", &meta.sar),
-        ("Model", &meta.model),
-        ("Adapter", &meta.adapter),
-    ];
-    let rows = named
-        .into_iter()
-        .map(|(n, v)| (n, v.as_str()))
-        .filter(|(_, v)| !v.is_empty());
+    let named = [("Map", &meta.map), ("SAR image", &meta.sar), ("Model", &meta.model), ("Adapter", &meta.adapter)];
+    let rows = named.into_iter().map(|(n, v)| (n, v.as_str())).filter(|(_, v)| !v.is_empty());
     let rows = rows.chain(meta.rows.iter().map(|(n, v)| (n.as_str(), v.as_str())));
     let right = fixes.iter().filter(|f| f.right() == Some(true)).count();
     let known = fixes.iter().filter(|f| f.right().is_some()).count();
@@ -189,27 +170,10 @@ fn summary_table(report: &EvalReport) -> Markup {
             }
         }
     };
-    let shares = report
-        .recall
-        .iter()
-        .map(|(k, v)| (*v, report.recall_ci95.get(k)));
-    let shares = shares
-        .chain([(report.mrr, Some(&report.mrr_ci95))])
-        .map(Some)
-        .chain([None, None]);
-    let shares = shares.chain(
-        report
-            .within_m
-            .iter()
-            .map(|(m, v)| Some((*v, report.within_m_ci95.get(m)))),
-    );
-    let most = report
-        .ranks
-        .iter()
-        .map(|b| b.count)
-        .max()
-        .unwrap_or(1)
-        .max(1);
+    let shares = report.recall.iter().map(|(k, v)| (*v, report.recall_ci95.get(k)));
+    let shares = shares.chain([(report.mrr, Some(&report.mrr_ci95))]).map(Some).chain([None, None]);
+    let shares = shares.chain(report.within_m.iter().map(|(m, v)| Some((*v, report.within_m_ci95.get(m)))));
+    let most = report.ranks.iter().map(|b| b.count).max().unwrap_or(1).max(1);
     html! {
         section {
             h2 { "Result" }
@@ -258,12 +222,8 @@ fn overview(map: &MapOverview, fixes: &[Fix]) -> Result<Markup, Error> {
     let unit = map.scale * f64::from(map.thumb.width) / f64::from(width);
     let spot = |p: [f64; 2]| Some(p.map(|v| v / unit)).filter(|p| p.iter().all(|v| v.is_finite()));
     let stride = fixes.len().div_ceil(MAP_FIXES).max(1);
-    let drawn: Vec<(usize, &Fix, [f64; 2])> = fixes
-        .iter()
-        .enumerate()
-        .step_by(stride)
-        .filter_map(|(i, f)| Some((i, f, spot(f.map_px)?)))
-        .collect();
+    let drawn: Vec<(usize, &Fix, [f64; 2])> =
+        fixes.iter().enumerate().step_by(stride).filter_map(|(i, f)| Some((i, f, spot(f.map_px)?))).collect();
     // Marks keep their size on the page whatever the size of the picture.
     let r = f64::from(width.max(height)) / if drawn.len() > 300 { 220.0 } else { 130.0 };
     let mut marks = String::new();
@@ -281,20 +241,12 @@ fn overview(map: &MapOverview, fixes: &[Fix]) -> Result<Markup, Error> {
         }
         let mark = if fix.right() == Some(false) {
             let d = r * 0.75;
-            format!(
-                r#"<path d="M{:.1} {:.1}l{d2:.1} {d2:.1}m0 -{d2:.1}l-{d2:.1} {d2:.1}"/>"#,
-                x - d,
-                y - d,
-                d2 = 2.0 * d
-            )
+            format!(r#"<path d="M{:.1} {:.1}l{d2:.1} {d2:.1}m0 -{d2:.1}l-{d2:.1} {d2:.1}"/>"#, x - d, y - d, d2 = 2.0 * d)
         } else {
             format!(r#"<circle cx="{x:.1}" cy="{y:.1}" r="{r:.1}"/>"#)
         };
         let name = html! { (fix.query_id) @if let Some(e) = fix.error_m() { ", " (distance_text(e)) " off" } }.0;
-        let _ = write!(
-            marks,
-            r##"<a class="{class}" href="#q{i}"><title>{name}</title>{mark}</a>"##
-        );
+        let _ = write!(marks, r##"<a class="{class}" href="#q{i}"><title>{name}</title>{mark}</a>"##);
     }
     let has = |right: Option<bool>| drawn.iter().any(|(_, f, _)| f.right() == right);
     Ok(html! {
@@ -475,53 +427,37 @@ fn mark(right: Option<bool>) -> &'static str {
 }
 
 fn place(lon: f64, lat: f64) -> String {
-    let (east, north) = (
-        if lon < 0.0 { 'W' } else { 'E' },
-        if lat < 0.0 { 'S' } else { 'N' },
-    );
+    let (east, north) = (if lon < 0.0 { 'W' } else { 'E' }, if lat < 0.0 { 'S' } else { 'N' });
     format!("{:.5}° {north}, {:.5}° {east}", lat.abs(), lon.abs())
 }
 
 fn plural(n: usize, one: &str, many: &str) -> String {
     let digits = n.to_string();
-    let groups: Vec<&str> = digits
-        .as_bytes()
-        .rchunks(3)
-        .rev()
-        .map(|g| std::str::from_utf8(g).unwrap_or_default())
-        .collect();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|g| std::str::from_utf8(g).unwrap_or_default()).collect();
     format!("{} {}", groups.join(","), if n == 1 { one } else { many })
 }
 
 /// A picture as a `data:` address and its size there: shrunk to `side`, then whichever of JPEG and PNG is smaller.
 fn picture(thumb: &Thumb, side: u32, what: &str) -> Result<(String, [u32; 2]), Error> {
-    let fail = |problem: String| Error::Picture {
-        what: what.to_string(),
-        problem,
-    };
+    let fail = |problem: String| Error::Picture { what: what.to_string(), problem };
     if let Some(problem) = thumb.problem() {
         return Err(fail(problem));
     }
-    let image = RgbImage::from_raw(thumb.width, thumb.height, thumb.rgb.clone())
-        .ok_or_else(|| fail("its pixels do not fill it".to_string()))?;
+    let image =
+        RgbImage::from_raw(thumb.width, thumb.height, thumb.rgb.clone()).ok_or_else(|| fail("its pixels do not fill it".to_string()))?;
     let longest = thumb.width.max(thumb.height);
     let image = if longest > side {
-        let scaled =
-            |v: u32| ((f64::from(v) * f64::from(side) / f64::from(longest)).round() as u32).max(1);
+        let scaled = |v: u32| ((f64::from(v) * f64::from(side) / f64::from(longest)).round() as u32).max(1);
         imageops::thumbnail(&image, scaled(thumb.width), scaled(thumb.height))
     } else {
         image
     };
     let size = [image.width(), image.height()];
     let mut jpeg = Vec::new();
-    image
-        .write_with_encoder(JpegEncoder::new_with_quality(&mut jpeg, 82))
-        .map_err(|e| fail(e.to_string()))?;
+    image.write_with_encoder(JpegEncoder::new_with_quality(&mut jpeg, 82)).map_err(|e| fail(e.to_string()))?;
     if longest <= 64 {
         let mut png = Cursor::new(Vec::new());
-        image
-            .write_to(&mut png, image::ImageFormat::Png)
-            .map_err(|e| fail(e.to_string()))?;
+        image.write_to(&mut png, image::ImageFormat::Png).map_err(|e| fail(e.to_string()))?;
         let png = png.into_inner();
         if png.len() < jpeg.len() {
             return Ok((data_url("image/png", &png), size));
@@ -638,11 +574,7 @@ mod tests {
     use crate::eval::metrics::{QueryResult, Summary};
 
     fn meta() -> ReportMeta {
-        ReportMeta {
-            title: "Sample".into(),
-            version: "0.1.0".into(),
-            ..ReportMeta::default()
-        }
+        ReportMeta { title: "Sample".into(), version: "0.1.0".into(), ..ReportMeta::default() }
     }
 
     fn noise(seed: u64, width: u32, height: u32) -> Thumb {
@@ -660,12 +592,7 @@ mod tests {
 
     #[test]
     fn one_row_a_query_and_frames_by_truth() {
-        let fixes = [
-            fix("a", 1.0, 2.0, 1),
-            fix("b", 1.1, 2.0, 2),
-            fix("c", 1.2, 2.0, 0),
-            fix("d", 1.3, 2.0, 9),
-        ];
+        let fixes = [fix("a", 1.0, 2.0, 1), fix("b", 1.1, 2.0, 2), fix("c", 1.2, 2.0, 0), fix("d", 1.3, 2.0, 9)];
         let meta = meta();
         let page = Page::new(&meta, &fixes).render().unwrap();
         assert_eq!(page.matches("<article").count(), 4);
@@ -674,9 +601,7 @@ mod tests {
         assert_eq!(page.matches("class=\"cell unknown\"").count(), 3);
         assert!(page.contains("right cell at rank 2") && page.contains("not among the best 3"));
         assert!(page.contains("All 4 shown") && page.contains("Wrong 2"));
-        assert!(
-            !page.contains("<script") && !page.contains("http://") && !page.contains("https://")
-        );
+        assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"));
     }
 
     #[test]
@@ -684,46 +609,26 @@ mod tests {
         let evil = "<script>alert('\"x\"')</script>";
         let fixes = [fix(evil, 1.0, 2.0, 2)];
         let mut meta = meta();
-        for field in [
-            &mut meta.title,
-            &mut meta.command,
-            &mut meta.map,
-            &mut meta.sar,
-            &mut meta.model,
-            &mut meta.adapter,
-            &mut meta.version,
-        ] {
+        for field in
+            [&mut meta.title, &mut meta.command, &mut meta.map, &mut meta.sar, &mut meta.model, &mut meta.adapter, &mut meta.version]
+        {
             *field = evil.to_string();
         }
         meta.rows.push((evil.to_string(), evil.to_string()));
         let summary = Summary::new(&[QueryResult::default()], 1).unwrap();
-        let report = EvalReport::new(
-            evil,
-            1,
-            evil,
-            BTreeMap::from([(evil.to_string(), 1.0)]),
-            &summary,
-        );
-        let overview = MapOverview {
-            thumb: noise(1, 30, 20),
-            scale: 10.0,
-        };
+        let report = EvalReport::new(evil, 1, evil, BTreeMap::from([(evil.to_string(), 1.0)]), &summary);
+        let overview = MapOverview { thumb: noise(1, 30, 20), scale: 10.0 };
         let figures = [(evil.to_string(), evil.to_string())];
         let mut page = Page::new(&meta, &fixes);
         (page.summary, page.overview, page.figures) = (Some(&report), Some(&overview), &figures);
         let text = page.render().unwrap();
-        assert!(
-            !text.contains("<script") && !text.contains("'\"x\"'"),
-            "{text}"
-        );
+        assert!(!text.contains("<script") && !text.contains("'\"x\"'"), "{text}");
         assert!(text.contains("&lt;script&gt;"));
     }
 
     #[test]
     fn many_queries_stay_under_the_limit() {
-        let mut fixes: Vec<Fix> = (0..60)
-            .map(|i| fix(&format!("q{i}"), 1.0, 2.0, i % 3))
-            .collect();
+        let mut fixes: Vec<Fix> = (0..60).map(|i| fix(&format!("q{i}"), 1.0, 2.0, i % 3)).collect();
         for (i, f) in fixes.iter_mut().enumerate() {
             f.thumb = Some(noise(i as u64, 100, 100));
         }
@@ -734,25 +639,16 @@ mod tests {
         assert!(text.len() < page.limit_bytes, "{}", text.len());
         let pictured = text.matches("<article").count();
         assert!((5..60).contains(&pictured), "{pictured}");
-        assert!(text.contains(&format!(
-            "The first {pictured} of 60 are shown with pictures"
-        )));
+        assert!(text.contains(&format!("The first {pictured} of 60 are shown with pictures")));
         assert_eq!(text.matches("<tr class=\"q ").count(), 60 - pictured);
     }
 
     #[test]
     fn a_picture_that_does_not_fill_its_size_is_refused() {
         let mut f = fix("q3", 1.0, 2.0, 1);
-        f.candidates[1].thumb = Some(Thumb {
-            width: 9,
-            height: 9,
-            rgb: vec![0; 5],
-        });
+        f.candidates[1].thumb = Some(Thumb { width: 9, height: 9, rgb: vec![0; 5] });
         let text = Page::new(&meta(), &[f]).render().unwrap_err().to_string();
-        assert!(
-            text.contains("candidate 2 of q3") && text.contains("need 243 bytes"),
-            "{text}"
-        );
+        assert!(text.contains("candidate 2 of q3") && text.contains("need 243 bytes"), "{text}");
     }
 
     #[test]
@@ -764,19 +660,13 @@ mod tests {
     #[test]
     fn the_map_draws_each_fix_at_its_place() {
         let fixes = [fix("a", 1.0, 2.0, 1), fix("b", 1.1, 2.0, 2)];
-        let overview = MapOverview {
-            thumb: noise(1, 3200, 20),
-            scale: 2.0,
-        };
+        let overview = MapOverview { thumb: noise(1, 3200, 20), scale: 2.0 };
         let meta = meta();
         let mut page = Page::new(&meta, &fixes);
         page.overview = Some(&overview);
         let text = page.render().unwrap();
         // Overview of 3,200 px shrunk to 1,600: 4 map pixels a unit.
-        assert!(
-            text.contains("viewBox=\"0 0 1600 10\"") && text.contains("cx=\"12.5\" cy=\"15.0\""),
-            "{text}"
-        );
+        assert!(text.contains("viewBox=\"0 0 1600 10\"") && text.contains("cx=\"12.5\" cy=\"15.0\""), "{text}");
         assert_eq!(text.matches("class=\"truth\"").count(), 1);
     }
 
@@ -819,9 +709,7 @@ mod tests {
                     let g = (echo * (-(grain.max(1e-3)).ln()).sqrt() * 1.2).min(255.0) as u8;
                     rgb.extend([g; 3]);
                 } else {
-                    rgb.extend(
-                        base.map(|c: f64| (c + 24.0 * (grain - 0.5)).clamp(0.0, 255.0) as u8),
-                    );
+                    rgb.extend(base.map(|c: f64| (c + 24.0 * (grain - 0.5)).clamp(0.0, 255.0) as u8));
                 }
             }
         }
@@ -832,22 +720,13 @@ mod tests {
     #[test]
     #[ignore = "writes a sample page and its figures to look at"]
     fn sample_page() {
-        let dir = std::env::var_os("ECHOGRID_LOOK")
-            .map_or_else(|| std::env::temp_dir().join("echogrid-look"), Into::into);
+        let dir = std::env::var_os("ECHOGRID_LOOK").map_or_else(|| std::env::temp_dir().join("echogrid-look"), Into::into);
         std::fs::create_dir_all(&dir).unwrap();
         let mut fixes = Vec::new();
         for i in 0..24u32 {
-            let (tx, ty) = (
-                f64::from(i * 271 % 860) + 40.0,
-                f64::from(i * 433 % 560) + 40.0,
-            );
+            let (tx, ty) = (f64::from(i * 271 % 860) + 40.0, f64::from(i * 433 % 560) + 40.0);
             let right = [1, 1, 3, 1, 9, 2, 1][i as usize % 7];
-            let mut f = fix(
-                &format!("strip-07/{i:03}"),
-                -118.25 + tx * 1e-4,
-                34.05 - ty * 1e-4,
-                right,
-            );
+            let mut f = fix(&format!("strip-07/{i:03}"), -118.25 + tx * 1e-4, 34.05 - ty * 1e-4, right);
             let original = f.candidates.clone();
             f.candidates = (1..=6u32)
                 .map(|rank| {
@@ -855,19 +734,12 @@ mod tests {
                     let (cx, cy) = if rank == right {
                         (tx, ty)
                     } else {
-                        (
-                            f64::from((i + rank * 97) * 53 % 860),
-                            f64::from((i * 3 + rank * 61) * 37 % 560),
-                        )
+                        (f64::from((i + rank * 97) * 53 % 860), f64::from((i * 3 + rank * 61) * 37 % 560))
                     };
                     c.rank = rank;
                     c.score = 0.94 - 0.031 * rank as f32;
                     c.right = Some(rank == right);
-                    c.distance_m = Some(if rank == right {
-                        14.0 + f64::from(i)
-                    } else {
-                        (cx - tx).hypot(cy - ty) * 10.0
-                    });
+                    c.distance_m = Some(if rank == right { 14.0 + f64::from(i) } else { (cx - tx).hypot(cy - ty) * 10.0 });
                     c.thumb = Some(city(100, 1, cx - 50.0, cy - 50.0, false));
                     c.lonlat = [-118.25 + cx * 1e-4, 34.05 - cy * 1e-4];
                     c.center_map = [cx, cy];
@@ -892,51 +764,23 @@ mod tests {
         let results = figures::tests::results(0);
         let other = figures::tests::results(300);
         let summary = Summary::new(&results, 7).unwrap();
-        let seconds = BTreeMap::from([
-            ("encode map".to_string(), 3.4),
-            ("encode queries".to_string(), 1.25),
-            ("search".to_string(), 0.08),
-        ]);
-        let report = EvalReport::new(
-            "aligned",
-            4_321,
-            "llvmpipe (LLVM 15.0.6, 256 bits)",
-            seconds,
-            &summary,
-        );
-        let curves =
-            [&results, &other].map(|r| crate::eval::metrics::recall_curve(r, 20, 7).unwrap());
+        let seconds = BTreeMap::from([("encode map".to_string(), 3.4), ("encode queries".to_string(), 1.25), ("search".to_string(), 0.08)]);
+        let report = EvalReport::new("aligned", 4_321, "llvmpipe (LLVM 15.0.6, 256 bits)", seconds, &summary);
+        let curves = [&results, &other].map(|r| crate::eval::metrics::recall_curve(r, 20, 7).unwrap());
         let loss: Vec<(f64, f64)> = (0..3000)
-            .map(|i| {
-                (
-                    f64::from(i),
-                    1.2 + 3.0 * (-f64::from(i) / 700.0).exp()
-                        + 0.4 * f64::from(i * 7919 % 100) / 100.0,
-                )
-            })
+            .map(|i| (f64::from(i), 1.2 + 3.0 * (-f64::from(i) / 700.0).exp() + 0.4 * f64::from(i * 7919 % 100) / 100.0))
             .collect();
-        let recall: Vec<(f64, f64)> = (1..=15)
-            .map(|i| {
-                (
-                    f64::from(i) * 200.0,
-                    0.4 * (1.0 - (-f64::from(i) / 5.0).exp()),
-                )
-            })
-            .collect();
+        let recall: Vec<(f64, f64)> = (1..=15).map(|i| (f64::from(i) * 200.0, 0.4 * (1.0 - (-f64::from(i) / 5.0).exp()))).collect();
         let figures = [
             (
                 "Recall at k with its 95 % band".to_string(),
-                figures::recall_curve(&[("aligned", &curves[0]), ("arbitrary", &curves[1])])
-                    .unwrap(),
+                figures::recall_curve(&[("aligned", &curves[0]), ("arbitrary", &curves[1])]).unwrap(),
             ),
             (
                 "How far the first candidate is from the truth".to_string(),
                 figures::error_cdf(&[("aligned", &results), ("arbitrary", &other)]).unwrap(),
             ),
-            (
-                "Training".to_string(),
-                figures::training_curves(&loss, &recall).unwrap(),
-            ),
+            ("Training".to_string(), figures::training_curves(&loss, &recall).unwrap()),
         ];
         for (i, (_, svg)) in figures.iter().enumerate() {
             figures::write(&dir.join(format!("figure{i}.svg")), svg).unwrap();

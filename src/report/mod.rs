@@ -63,9 +63,7 @@ fn write_hint(path: &Path, source: &std::io::Error) -> String {
         Kind::PermissionDenied | Kind::ReadOnlyFilesystem => {
             format!("make the folder {folder} writable, or choose another path")
         }
-        Kind::StorageFull | Kind::QuotaExceeded => {
-            "free some space, or choose another disk".to_string()
-        }
+        Kind::StorageFull | Kind::QuotaExceeded => "free some space, or choose another disk".to_string(),
         _ => format!("check the folder {folder}, or choose another path"),
     }
 }
@@ -82,10 +80,7 @@ fn folder_of(path: &Path) -> &Path {
 /// # Errors
 /// [`Error::Write`] names the path, the cause and what to do.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let fail = |source| Error::Write {
-        path: path.to_path_buf(),
-        source,
-    };
+    let fail = |source| Error::Write { path: path.to_path_buf(), source };
     if path.is_dir() || path.file_name().is_none() {
         return Err(fail(std::io::ErrorKind::IsADirectory.into()));
     }
@@ -97,24 +92,15 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         use std::os::unix::fs::PermissionsExt as _;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    let mut file = builder
-        .tempfile_in(folder_of(path))
-        .map_err(plain)
-        .map_err(fail)?;
-    file.write_all(bytes)
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(plain)
-        .map_err(fail)?;
+    let mut file = builder.tempfile_in(folder_of(path)).map_err(plain).map_err(fail)?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(plain).map_err(fail)?;
     file.persist(path).map_err(|e| fail(e.error))?;
     Ok(())
 }
 
 /// The error without the temporary name that `tempfile` adds to it.
 fn plain(error: std::io::Error) -> std::io::Error {
-    error.raw_os_error().map_or_else(
-        || std::io::Error::from(error.kind()),
-        std::io::Error::from_raw_os_error,
-    )
+    error.raw_os_error().map_or_else(|| std::io::Error::from(error.kind()), std::io::Error::from_raw_os_error)
 }
 
 /// A small colour picture.
@@ -137,10 +123,7 @@ impl Thumb {
         let thumb = Self { width, height, rgb };
         match thumb.problem() {
             None => Ok(thumb),
-            Some(problem) => Err(Error::Picture {
-                what: "a thumbnail".to_string(),
-                problem,
-            }),
+            Some(problem) => Err(Error::Picture { what: "a thumbnail".to_string(), problem }),
         }
     }
 
@@ -150,10 +133,7 @@ impl Thumb {
         if needed == 0 {
             Some(format!("it is {width} x {height} px"))
         } else if needed != rgb.len() as u128 {
-            Some(format!(
-                "{width} x {height} px need {needed} bytes, {} were given",
-                rgb.len()
-            ))
+            Some(format!("{width} x {height} px need {needed} bytes, {} were given", rgb.len()))
         } else {
             None
         }
@@ -220,10 +200,7 @@ impl Fix {
     /// Rank of the first right candidate among those kept.
     #[must_use]
     pub fn right_rank(&self) -> Option<u32> {
-        self.candidates
-            .iter()
-            .find(|c| c.right == Some(true))
-            .map(|c| c.rank)
+        self.candidates.iter().find(|c| c.right == Some(true)).map(|c| c.rank)
     }
 
     /// Ground distance in metres between the fix and the truth, where it is known: the first candidate's where the
@@ -231,14 +208,8 @@ impl Fix {
     #[must_use]
     pub fn error_m(&self) -> Option<f64> {
         match self.candidates.first() {
-            Some(Candidate {
-                distance_m: Some(d),
-                lonlat,
-                ..
-            }) if *lonlat == self.lonlat => Some(*d),
-            _ => self
-                .truth_lonlat
-                .map(|truth| ground_distance_m(self.lonlat, truth)),
+            Some(Candidate { distance_m: Some(d), lonlat, .. }) if *lonlat == self.lonlat => Some(*d),
+            _ => self.truth_lonlat.map(|truth| ground_distance_m(self.lonlat, truth)),
         }
     }
 }
@@ -284,8 +255,7 @@ pub fn ground_distance_m(a: [f64; 2], b: [f64; 2]) -> f64 {
     let dlat = (b[1] - a[1]).to_radians();
     let dlon = wrap_lon(b[0] - a[0]).to_radians();
     let mid = f64::midpoint(a[1], b[1]).to_radians();
-    let hav = (dlat / 2.0).sin().powi(2)
-        + a[1].to_radians().cos() * b[1].to_radians().cos() * (dlon / 2.0).sin().powi(2);
+    let hav = (dlat / 2.0).sin().powi(2) + a[1].to_radians().cos() * b[1].to_radians().cos() * (dlon / 2.0).sin().powi(2);
     let sphere = 2.0 * MEAN_RADIUS * hav.sqrt().min(1.0).asin();
     if sphere > 300_000.0 || mid.to_degrees().abs() > 85.0 {
         return sphere;
@@ -298,11 +268,7 @@ pub fn ground_distance_m(a: [f64; 2], b: [f64; 2]) -> f64 {
 
 /// Longitude brought into -180..180; 180 stays 180.
 fn wrap_lon(lon: f64) -> f64 {
-    if (-180.0..=180.0).contains(&lon) {
-        lon
-    } else {
-        (lon + 180.0).rem_euclid(360.0) - 180.0
-    }
+    if (-180.0..=180.0).contains(&lon) { lon } else { (lon + 180.0).rem_euclid(360.0) - 180.0 }
 }
 
 /// A distance for people: `8.4 m`, `312 m`, `4.37 km`, `152 km`.
@@ -340,12 +306,7 @@ pub(crate) mod tests {
         Fix {
             query_id: name.to_string(),
             sar_px: [100.0, 300.0],
-            footprint_lonlat: vec![
-                [lon - d, lat + d],
-                [lon + d, lat + d],
-                [lon + d, lat - d],
-                [lon - d, lat - d],
-            ],
+            footprint_lonlat: vec![[lon - d, lat + d], [lon + d, lat + d], [lon + d, lat - d], [lon - d, lat - d]],
             map_px: [50.0, 60.0],
             center_map: [500_000.0, 4_000_000.0],
             lonlat: [lon, lat],
@@ -378,9 +339,7 @@ pub(crate) mod tests {
 
         let file = dir.path().join("file");
         std::fs::write(&file, b"").unwrap();
-        let text = write_atomically(&file.join("x.html"), b"")
-            .unwrap_err()
-            .to_string();
+        let text = write_atomically(&file.join("x.html"), b"").unwrap_err().to_string();
         assert!(text.contains("is not a folder"), "{text}");
 
         let text = write_atomically(dir.path(), b"").unwrap_err().to_string();
@@ -400,10 +359,7 @@ pub(crate) mod tests {
         if let Err(e) = write_atomically(&locked.join("x.html"), b"") {
             assert!(e.to_string().contains("writable"), "{e}");
         }
-        let denied = Error::Write {
-            path: locked.join("x"),
-            source: std::io::ErrorKind::PermissionDenied.into(),
-        };
+        let denied = Error::Write { path: locked.join("x"), source: std::io::ErrorKind::PermissionDenied.into() };
         assert!(denied.to_string().contains("make the folder"), "{denied}");
     }
 
@@ -430,12 +386,7 @@ pub(crate) mod tests {
     #[test]
     fn distances_read_well() {
         let texts = [0.0, 8.44, 9.97, 312.4, 999.7, 4370.0, 152_300.0].map(distance_text);
-        assert_eq!(
-            texts,
-            [
-                "0.0 m", "8.4 m", "10 m", "312 m", "1.00 km", "4.37 km", "152 km"
-            ]
-        );
+        assert_eq!(texts, ["0.0 m", "8.4 m", "10 m", "312 m", "1.00 km", "4.37 km", "152 km"]);
     }
 
     #[test]
@@ -445,12 +396,6 @@ pub(crate) mod tests {
         f.lonlat[0] += 0.01;
         assert!(f.error_m().unwrap() > 600.0);
         assert_eq!(fix("a", 20.0, 50.0, 0).error_m(), None);
-        assert_eq!(
-            (
-                fix("a", 0.0, 0.0, 2).right(),
-                fix("a", 0.0, 0.0, 2).right_rank()
-            ),
-            (Some(false), Some(2))
-        );
+        assert_eq!((fix("a", 0.0, 0.0, 2).right(), fix("a", 0.0, 0.0, 2).right_rank()), (Some(false), Some(2)));
     }
 }

@@ -46,8 +46,7 @@ impl Crs {
             .ok()
             .and_then(crs_definitions::from_code)
             .ok_or_else(|| unknown("this code is not in the built-in table of coordinate systems".into()))?;
-        let proj = Proj::from_proj_string(def.proj4)
-            .map_err(|e| unknown(format!("`{}` cannot be computed: {e}", def.proj4)))?;
+        let proj = Proj::from_proj_string(def.proj4).map_err(|e| unknown(format!("`{}` cannot be computed: {e}", def.proj4)))?;
         if proj.is_geocent() || !proj.has_inverse() || !proj.has_forward() {
             return Err(unknown("it is no system of map coordinates with an inverse".into()));
         }
@@ -87,8 +86,7 @@ impl Crs {
     /// # Errors
     /// [`Error::Projection`] for a point outside the projection's domain.
     pub fn from_lonlat(&self, lon: f64, lat: f64) -> Result<(f64, f64)> {
-        let (x, y) =
-            self.transform(&self.lonlat, &self.proj, (lon.to_radians(), lat.to_radians()), (lon, lat))?;
+        let (x, y) = self.transform(&self.lonlat, &self.proj, (lon.to_radians(), lat.to_radians()), (lon, lat))?;
         Ok(if self.is_geographic() { (x.to_degrees(), y.to_degrees()) } else { (x, y) })
     }
 
@@ -188,8 +186,7 @@ pub fn lonlat_distance_m(p: (f64, f64), q: (f64, f64)) -> f64 {
             let u2 = cos2_alpha * (WGS84_A * WGS84_A - b * b) / (b * b);
             let big_a = 1.0 + u2 / 16384.0 * (4096.0 + u2 * (-768.0 + u2 * (320.0 - 175.0 * u2)));
             let big_b = u2 / 1024.0 * (256.0 + u2 * (-128.0 + u2 * (74.0 - 47.0 * u2)));
-            let inner = cos_sigma * m
-                - big_b / 6.0 * cos_2m * (4.0 * sin_sigma * sin_sigma - 3.0) * (4.0 * cos_2m * cos_2m - 3.0);
+            let inner = cos_sigma * m - big_b / 6.0 * cos_2m * (4.0 * sin_sigma * sin_sigma - 3.0) * (4.0 * cos_2m * cos_2m - 3.0);
             let delta = big_b * sin_sigma * (cos_2m + big_b / 4.0 * inner);
             return b * big_a * (sigma - delta);
         }

@@ -30,11 +30,7 @@ impl GeoTransform {
     /// North-up raster: map coordinates of the upper left corner and the pixel's size in map units
     /// (both positive); `None` where the size is not.
     pub fn north_up(left: f64, top: f64, pixel_width: f64, pixel_height: f64) -> Option<Self> {
-        if pixel_width > 0.0 && pixel_height > 0.0 {
-            Self::new([left, pixel_width, 0.0, top, 0.0, -pixel_height])
-        } else {
-            None
-        }
+        if pixel_width > 0.0 && pixel_height > 0.0 { Self::new([left, pixel_width, 0.0, top, 0.0, -pixel_height]) } else { None }
     }
 
     /// The six coefficients in GDAL's order.

@@ -23,9 +23,7 @@ pub(super) fn decode(path: &Path) -> Result<(Chunk, bool)> {
         ),
         e => Error::damaged(path, e.to_string()),
     };
-    let mut reader = ImageReader::open(path)
-        .and_then(ImageReader::with_guessed_format)
-        .map_err(|e| Error::read(path, e))?;
+    let mut reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(|e| Error::read(path, e))?;
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_IMAGE_BYTES);
     limits.max_image_width = Some(MAX_EDGE);

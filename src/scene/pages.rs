@@ -184,7 +184,8 @@ impl PageCache {
                     self.empty.insert(*key);
                     continue;
                 };
-                let (slot, oldest) = self.layers.iter().enumerate().min_by_key(|(_, l)| l.1).map(|(i, l)| (i, *l)).expect("at least one layer");
+                let (slot, oldest) =
+                    self.layers.iter().enumerate().min_by_key(|(_, l)| l.1).map(|(i, l)| (i, *l)).expect("at least one layer");
                 if oldest.1 == self.clock {
                     return Err(Error::TooManyPages { pages: pages.len(), room: self.layers.len() }.into());
                 }

@@ -201,13 +201,7 @@ impl Raster {
             geo: georef::world_file(path)?,
             epsg,
             crs: epsg.and_then(|code| Crs::from_epsg(code).ok()),
-            layout: Layout {
-                chunk_width: chunk.width,
-                chunk_height: chunk.height,
-                across: 1,
-                down: 1,
-                planes: 1,
-            },
+            layout: Layout { chunk_width: chunk.width, chunk_height: chunk.height, across: 1, down: 1, planes: 1 },
             source: Source::Whole(Arc::new(chunk)),
             cache: Mutex::new(ChunkCache::new(0)),
         })
@@ -332,16 +326,8 @@ impl Raster {
     pub fn read_window(&self, x0: i64, y0: i64, width: u32, height: u32) -> Result<Window> {
         let pixels = width as usize * height as usize;
         let total = pixels.checked_mul(self.bands as usize).filter(|n| *n < isize::MAX as usize / 4);
-        let total = total.ok_or_else(|| {
-            Error::argument("window", format!("{width}x{height} px in {} bands exceed memory", self.bands))
-        })?;
-        let mut window = Window {
-            width,
-            height,
-            bands: self.bands,
-            data: vec![0.0; total],
-            valid: vec![0; pixels],
-        };
+        let total = total.ok_or_else(|| Error::argument("window", format!("{width}x{height} px in {} bands exceed memory", self.bands)))?;
+        let mut window = Window { width, height, bands: self.bands, data: vec![0.0; total], valid: vec![0; pixels] };
         let clip = |a: i64, n: u32, size: u32| {
             let end = a.saturating_add(i64::from(n)).min(i64::from(size));
             (a.clamp(0, i64::from(size)), end.max(0))
@@ -355,10 +341,8 @@ impl Raster {
         let rows = top as u32 / l.chunk_height..=(bottom as u32 - 1) / l.chunk_height;
         // Few enough at a time that decoded chunks beyond the cache stay a small number.
         let batch = rayon::current_num_threads().clamp(1, 16) * 2;
-        let places: Vec<(u32, u32, u32)> = rows
-            .flat_map(|r| columns.clone().map(move |c| (r, c)))
-            .flat_map(|(r, c)| (0..l.planes).map(move |p| (r, c, p)))
-            .collect();
+        let places: Vec<(u32, u32, u32)> =
+            rows.flat_map(|r| columns.clone().map(move |c| (r, c))).flat_map(|(r, c)| (0..l.planes).map(move |p| (r, c, p))).collect();
         let area = (left, top, right, bottom);
         for group in places.chunks(batch) {
             for (&(row, column, plane), chunk) in group.iter().zip(self.chunks(group)?) {
@@ -401,16 +385,7 @@ impl Raster {
     }
 
     /// Copies the part of a chunk that lies in `area` (raster pixels) into the window.
-    fn paste(
-        &self,
-        chunk: &Chunk,
-        row: u32,
-        column: u32,
-        plane: u32,
-        origin: (i64, i64),
-        area: (i64, i64, i64, i64),
-        window: &mut Window,
-    ) {
+    fn paste(&self, chunk: &Chunk, row: u32, column: u32, plane: u32, origin: (i64, i64), area: (i64, i64, i64, i64), window: &mut Window) {
         if matches!(chunk.samples, Samples::Missing) {
             return;
         }
@@ -457,9 +432,7 @@ impl Raster {
         let nodata = self.nodata.map(|v| v as f32);
         window.data.par_chunks_mut(bands << 14).zip(window.valid.par_chunks_mut(1 << 14)).for_each(|(data, valid)| {
             for (pixel, valid) in data.chunks_exact_mut(bands).zip(valid) {
-                let missing = *valid == 0
-                    || pixel.iter().any(|v| !v.is_finite())
-                    || nodata.is_some_and(|n| pixel.iter().all(|&v| v == n));
+                let missing = *valid == 0 || pixel.iter().any(|v| !v.is_finite()) || nodata.is_some_and(|n| pixel.iter().all(|&v| v == n));
                 if missing {
                     *valid = 0;
                     pixel.fill(0.0);

@@ -70,8 +70,7 @@ impl TiffBytes {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|e| Error::read(path, e))?;
         let len = file.metadata().map_err(|e| Error::read(path, e))?.len();
-        let mut bytes =
-            Self { path: path.into(), file: Mutex::new(file), len, big_endian: false, big_tiff: false };
+        let mut bytes = Self { path: path.into(), file: Mutex::new(file), len, big_endian: false, big_tiff: false };
         let head = bytes.read(0, 4, "the header")?;
         bytes.big_endian = head[0] == b'M';
         bytes.big_tiff = match bytes.u16(&head[2..4]) {
@@ -148,15 +147,10 @@ impl TiffBytes {
             let start = i * entry_bytes as usize;
             let e = &body[start..start + entry_bytes as usize];
             let (id, kind) = (self.u16(&e[0..2]), self.u16(&e[2..4]));
-            let (n, field) = if self.big_tiff {
-                (self.u64(&e[4..12]), &e[12..20])
-            } else {
-                (u64::from(self.u32(&e[4..8])), &e[8..12])
-            };
+            let (n, field) = if self.big_tiff { (self.u64(&e[4..12]), &e[12..20]) } else { (u64::from(self.u32(&e[4..8])), &e[8..12]) };
             let Some(bytes) = kind_bytes(kind) else { continue };
             let inline = n.checked_mul(bytes).is_some_and(|b| b <= word);
-            let value_at =
-                if inline { at + count_bytes + start as u64 + entry_bytes - word } else { self.offset(field) };
+            let value_at = if inline { at + count_bytes + start as u64 + entry_bytes - word } else { self.offset(field) };
             entries.entry(id).or_insert(Entry { kind, count: n, at: value_at });
         }
         Ok(Directory { entries, next: self.offset(&body[size as usize - word as usize..]) })

@@ -63,9 +63,10 @@ impl TiffImage {
         let dir = bytes.main_directory()?;
         let required = |id, name: &str| -> Result<u32> {
             let value = dir.unsigned(&bytes, id)?.unwrap_or(0);
-            u32::try_from(value).ok().filter(|&v| v > 0 && v <= i32::MAX as u32).ok_or_else(|| {
-                Error::damaged(path, format!("the {name} {value} in its header is not between 1 and {}", i32::MAX))
-            })
+            u32::try_from(value)
+                .ok()
+                .filter(|&v| v > 0 && v <= i32::MAX as u32)
+                .ok_or_else(|| Error::damaged(path, format!("the {name} {value} in its header is not between 1 and {}", i32::MAX)))
         };
         let width = required(tag::WIDTH, "width")?;
         let height = required(tag::HEIGHT, "height")?;
@@ -108,11 +109,9 @@ impl TiffImage {
         let keys = georef::GeoKeys::parse(&dir.unsigned_array(&bytes, tag::GEO_KEYS)?);
         let geo = georef::from_tags(&scale, &tiepoint, &matrix, keys.pixel_is_point);
         let nodata = match dir.text(&bytes, tag::GDAL_NODATA)? {
-            Some(text) if !text.is_empty() => Some(
-                text.trim()
-                    .parse()
-                    .map_err(|_| Error::damaged(path, format!("its no-data tag holds `{text}`, which is no number")))?,
-            ),
+            Some(text) if !text.is_empty() => {
+                Some(text.trim().parse().map_err(|_| Error::damaged(path, format!("its no-data tag holds `{text}`, which is no number")))?)
+            }
             _ => None,
         };
         let mut image = Self {
@@ -162,9 +161,10 @@ impl TiffImage {
         let (offsets, counts) = if self.tiled {
             let edge = |id| -> Result<u32> {
                 let value = dir.unsigned(&self.bytes, id)?.unwrap_or(0);
-                u32::try_from(value).ok().filter(|&v| v > 0).ok_or_else(|| {
-                    Error::damaged(&self.path, format!("its header claims tiles of {value} px"))
-                })
+                u32::try_from(value)
+                    .ok()
+                    .filter(|&v| v > 0)
+                    .ok_or_else(|| Error::damaged(&self.path, format!("its header claims tiles of {value} px")))
             };
             (self.chunk_width, self.chunk_height) = (edge(tag::TILE_WIDTH)?, edge(tag::TILE_HEIGHT)?);
             (tag::TILE_OFFSETS, tag::TILE_BYTES)
@@ -180,10 +180,7 @@ impl TiffImage {
         if found != expected || dir.count(counts) != expected || expected > u64::from(u32::MAX) {
             return Err(Error::damaged(
                 &self.path,
-                format!(
-                    "its header claims {}x{} px in {expected} tiles or strips, but lists {found} of them",
-                    self.width, self.height
-                ),
+                format!("its header claims {}x{} px in {expected} tiles or strips, but lists {found} of them", self.width, self.height),
             ));
         }
         if self.compression == NONE && !self.tiled {
@@ -196,12 +193,7 @@ impl TiffImage {
         if size > u128::from(MAX_CHUNK_BYTES) {
             return Err(Error::TooLarge {
                 path: self.path.clone(),
-                what: format!(
-                    "one {} of {}x{} px",
-                    if self.tiled { "tile" } else { "strip" },
-                    self.chunk_width,
-                    self.chunk_height
-                ),
+                what: format!("one {} of {}x{} px", if self.tiled { "tile" } else { "strip" }, self.chunk_width, self.chunk_height),
                 bytes: size,
                 limit: MAX_CHUNK_BYTES,
             });
@@ -219,19 +211,12 @@ impl TiffImage {
             };
             let need = self.row_bytes(self.chunk_width).saturating_mul(u64::from(rows));
             if self.compression == NONE && n > 0 && n < need {
-                return Err(Error::damaged(
-                    &self.path,
-                    format!("tile or strip {i} of {expected} holds {n} bytes, its pixels need {need}"),
-                ));
+                return Err(Error::damaged(&self.path, format!("tile or strip {i} of {expected} holds {n} bytes, its pixels need {need}")));
             }
             if n > 0 && at.checked_add(n).is_none_or(|end| end > self.bytes.len) {
                 return Err(Error::damaged(
                     &self.path,
-                    format!(
-                        "tile or strip {i} of {expected} would end at byte {}, the file has {}",
-                        at.saturating_add(n),
-                        self.bytes.len
-                    ),
+                    format!("tile or strip {i} of {expected} would end at byte {}, the file has {}", at.saturating_add(n), self.bytes.len),
                 ));
             }
         }
@@ -242,8 +227,7 @@ impl TiffImage {
     pub(super) fn decode(&self, index: u32) -> Result<Chunk> {
         let per_plane = self.across * self.down;
         let (plane, row) = (index / per_plane, index % per_plane / self.across);
-        let height =
-            if self.tiled { self.chunk_height } else { self.chunk_height.min(self.height - row * self.chunk_height) };
+        let height = if self.tiled { self.chunk_height } else { self.chunk_height.min(self.height - row * self.chunk_height) };
         let payload = match self.raw_strip_rows {
             Some(strip_rows) => self.raw_rows(plane, row * self.chunk_height, height, strip_rows)?,
             None => {
@@ -285,8 +269,7 @@ impl TiffImage {
 
     fn expand(&self, index: u32, height: u32, payload: &[u8]) -> Result<Samples> {
         let kind = compression_name(self.compression).unwrap_or("unknown");
-        let damaged =
-            |detail: String| Error::damaged(&self.path, format!("tile or strip {index} ({kind}): {detail}"));
+        let damaged = |detail: String| Error::damaged(&self.path, format!("tile or strip {index} ({kind}): {detail}"));
         if self.compression == JPEG {
             check_jpeg_size(payload, self.chunk_width, height).map_err(damaged)?;
         }

@@ -59,10 +59,7 @@ pub fn write_geotiff(
     };
     let expected = u128::from(width) * u128::from(height) * u128::from(bands);
     if expected == 0 || expected != len as u128 || bands > 1024 {
-        return Err(Error::argument(
-            path.display().to_string(),
-            format!("{width}x{height} px in {bands} bands do not fit {len} samples"),
-        ));
+        return Err(Error::argument(path.display().to_string(), format!("{width}x{height} px in {bands} bands do not fit {len} samples")));
     }
     let epsg = match epsg {
         Some(code) => {
@@ -122,9 +119,8 @@ fn image<W: Write + Seek, K: TiffKind, C: ColorType>(
 where
     [C::Inner]: TiffValue,
 {
-    let mut encoder = TiffEncoder::<W, K>::new_generic(out)?
-        .with_compression(Compression::Deflate(DeflateLevel::Balanced))
-        .with_predictor(predictor);
+    let mut encoder =
+        TiffEncoder::<W, K>::new_generic(out)?.with_compression(Compression::Deflate(DeflateLevel::Balanced)).with_predictor(predictor);
     let mut image = encoder.new_image::<C>(header.width, header.height)?;
     let extra = (header.bands - colour_bands) as usize;
     if extra > 0 {
