@@ -16,7 +16,13 @@ pub(super) struct ChunkCache {
 
 impl ChunkCache {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, bytes: 0, clock: 0, chunks: HashMap::new(), by_age: BTreeMap::new() }
+        Self {
+            limit,
+            bytes: 0,
+            clock: 0,
+            chunks: HashMap::new(),
+            by_age: BTreeMap::new(),
+        }
     }
 
     /// Bytes of decoded pixels held now.
@@ -56,7 +62,9 @@ impl ChunkCache {
 
     fn shrink(&mut self) {
         while self.bytes > self.limit {
-            let Some((_, index)) = self.by_age.pop_first() else { break };
+            let Some((_, index)) = self.by_age.pop_first() else {
+                break;
+            };
             if let Some((_, chunk)) = self.chunks.remove(&index) {
                 self.bytes -= chunk.samples.bytes();
             }
@@ -70,7 +78,12 @@ mod tests {
     use crate::scene::chunk::Samples;
 
     fn chunk(bytes: usize) -> Arc<Chunk> {
-        Arc::new(Chunk { samples: Samples::U8(vec![0; bytes]), width: bytes as u32, height: 1, samples_per_pixel: 1 })
+        Arc::new(Chunk {
+            samples: Samples::U8(vec![0; bytes]),
+            width: bytes as u32,
+            height: 1,
+            samples_per_pixel: 1,
+        })
     }
 
     #[test]

@@ -36,9 +36,28 @@ impl Samples {
     }
 
     /// `dst[i * dst_step] = samples[start + i * step]` for `i` in `0..n`.
-    pub(super) fn copy(&self, start: usize, step: usize, n: usize, dst: &mut [f32], dst_step: usize) {
-        fn run<T: Copy>(src: &[T], step: usize, n: usize, dst: &mut [f32], dst_step: usize, f: impl Fn(T) -> f32) {
-            for (d, s) in dst.iter_mut().step_by(dst_step).zip(src.iter().step_by(step)).take(n) {
+    pub(super) fn copy(
+        &self,
+        start: usize,
+        step: usize,
+        n: usize,
+        dst: &mut [f32],
+        dst_step: usize,
+    ) {
+        fn run<T: Copy>(
+            src: &[T],
+            step: usize,
+            n: usize,
+            dst: &mut [f32],
+            dst_step: usize,
+            f: impl Fn(T) -> f32,
+        ) {
+            for (d, s) in dst
+                .iter_mut()
+                .step_by(dst_step)
+                .zip(src.iter().step_by(step))
+                .take(n)
+            {
                 *d = f(*s);
             }
         }

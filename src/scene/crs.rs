@@ -45,16 +45,25 @@ impl Crs {
         let def = u16::try_from(code)
             .ok()
             .and_then(crs_definitions::from_code)
-            .ok_or_else(|| unknown("this code is not in the built-in table of coordinate systems".into()))?;
+            .ok_or_else(|| {
+                unknown("this code is not in the built-in table of coordinate systems".into())
+            })?;
         let proj = Proj::from_proj_string(def.proj4)
             .map_err(|e| unknown(format!("`{}` cannot be computed: {e}", def.proj4)))?;
         if proj.is_geocent() || !proj.has_inverse() || !proj.has_forward() {
-            return Err(unknown("it is no system of map coordinates with an inverse".into()));
+            return Err(unknown(
+                "it is no system of map coordinates with an inverse".into(),
+            ));
         }
         let lonlat = Proj::from_proj_string("+proj=longlat +datum=WGS84 +no_defs")
             .map_err(|e| unknown(format!("WGS 84 cannot be computed: {e}")))?;
         let name = def.wkt.split('"').nth(1).unwrap_or("unnamed").to_string();
-        Ok(Self { code, name, proj, lonlat })
+        Ok(Self {
+            code,
+            name,
+            proj,
+            lonlat,
+        })
     }
 
     /// The EPSG code.
@@ -77,7 +86,11 @@ impl Crs {
     /// # Errors
     /// [`Error::Projection`] for a point outside the projection's domain.
     pub fn to_lonlat(&self, x: f64, y: f64) -> Result<(f64, f64)> {
-        let (x1, y1) = if self.is_geographic() { (x.to_radians(), y.to_radians()) } else { (x, y) };
+        let (x1, y1) = if self.is_geographic() {
+            (x.to_radians(), y.to_radians())
+        } else {
+            (x, y)
+        };
         let (lon, lat) = self.transform(&self.proj, &self.lonlat, (x1, y1), (x, y))?;
         Ok((lon.to_degrees(), lat.to_degrees()))
     }
@@ -87,13 +100,32 @@ impl Crs {
     /// # Errors
     /// [`Error::Projection`] for a point outside the projection's domain.
     pub fn from_lonlat(&self, lon: f64, lat: f64) -> Result<(f64, f64)> {
-        let (x, y) =
-            self.transform(&self.lonlat, &self.proj, (lon.to_radians(), lat.to_radians()), (lon, lat))?;
-        Ok(if self.is_geographic() { (x.to_degrees(), y.to_degrees()) } else { (x, y) })
+        let (x, y) = self.transform(
+            &self.lonlat,
+            &self.proj,
+            (lon.to_radians(), lat.to_radians()),
+            (lon, lat),
+        )?;
+        Ok(if self.is_geographic() {
+            (x.to_degrees(), y.to_degrees())
+        } else {
+            (x, y)
+        })
     }
 
-    fn transform(&self, from: &Proj, to: &Proj, p: (f64, f64), shown: (f64, f64)) -> Result<(f64, f64)> {
-        let failed = |detail: String| Error::Projection { code: self.code, x: shown.0, y: shown.1, detail };
+    fn transform(
+        &self,
+        from: &Proj,
+        to: &Proj,
+        p: (f64, f64),
+        shown: (f64, f64),
+    ) -> Result<(f64, f64)> {
+        let failed = |detail: String| Error::Projection {
+            code: self.code,
+            x: shown.0,
+            y: shown.1,
+            detail,
+        };
         let mut point = (p.0, p.1, 0.0);
         if !(p.0.is_finite() && p.1.is_finite()) {
             return Err(failed("a coordinate is not finite".into()));
@@ -126,7 +158,11 @@ impl Crs {
     /// # Errors
     /// [`Error::Projection`] for a point outside the projection's domain.
     pub fn meters_per_unit_at(&self, x: f64, y: f64) -> Result<(f64, f64)> {
-        let h = if self.is_geographic() { 1e-4 } else { 10.0 / self.proj.to_meter() };
+        let h = if self.is_geographic() {
+            1e-4
+        } else {
+            10.0 / self.proj.to_meter()
+        };
         let (_, lat) = self.to_lonlat(x, y)?;
         let (meridian, normal) = radii(lat.to_radians());
         let along = |dx: f64, dy: f64| -> Result<f64> {
@@ -145,7 +181,10 @@ impl Crs {
     /// # Errors
     /// [`Error::Projection`] for a point outside the projection's domain.
     pub fn ground_distance_m(&self, p: (f64, f64), q: (f64, f64)) -> Result<f64> {
-        Ok(lonlat_distance_m(self.to_lonlat(p.0, p.1)?, self.to_lonlat(q.0, q.1)?))
+        Ok(lonlat_distance_m(
+            self.to_lonlat(p.0, p.1)?,
+            self.to_lonlat(q.0, q.1)?,
+        ))
     }
 }
 
@@ -178,10 +217,18 @@ pub fn lonlat_distance_m(p: (f64, f64), q: (f64, f64)) -> f64 {
         let sigma = sin_sigma.atan2(cos_sigma);
         let sin_alpha = c1 * c2 * sl / sin_sigma;
         let cos2_alpha = 1.0 - sin_alpha * sin_alpha;
-        let cos_2m = if cos2_alpha > 1e-15 { cos_sigma - 2.0 * s1 * s2 / cos2_alpha } else { 0.0 };
+        let cos_2m = if cos2_alpha > 1e-15 {
+            cos_sigma - 2.0 * s1 * s2 / cos2_alpha
+        } else {
+            0.0
+        };
         let c = WGS84_F / 16.0 * cos2_alpha * (4.0 + WGS84_F * (4.0 - 3.0 * cos2_alpha));
         let m = 2.0 * cos_2m * cos_2m - 1.0;
-        let next = span + (1.0 - c) * WGS84_F * sin_alpha * (sigma + c * sin_sigma * (cos_2m + c * cos_sigma * m));
+        let next = span
+            + (1.0 - c)
+                * WGS84_F
+                * sin_alpha
+                * (sigma + c * sin_sigma * (cos_2m + c * cos_sigma * m));
         let done = (next - lambda).abs() < 1e-13;
         lambda = next;
         if done {
@@ -189,11 +236,15 @@ pub fn lonlat_distance_m(p: (f64, f64), q: (f64, f64)) -> f64 {
             let big_a = 1.0 + u2 / 16384.0 * (4096.0 + u2 * (-768.0 + u2 * (320.0 - 175.0 * u2)));
             let big_b = u2 / 1024.0 * (256.0 + u2 * (-128.0 + u2 * (74.0 - 47.0 * u2)));
             let inner = cos_sigma * m
-                - big_b / 6.0 * cos_2m * (4.0 * sin_sigma * sin_sigma - 3.0) * (4.0 * cos_2m * cos_2m - 3.0);
+                - big_b / 6.0
+                    * cos_2m
+                    * (4.0 * sin_sigma * sin_sigma - 3.0)
+                    * (4.0 * cos_2m * cos_2m - 3.0);
             let delta = big_b * sin_sigma * (cos_2m + big_b / 4.0 * inner);
             return b * big_a * (sigma - delta);
         }
     }
-    let half = ((lat2 - lat1) / 2.0).sin().powi(2) + lat1.cos() * lat2.cos() * (span / 2.0).sin().powi(2);
+    let half =
+        ((lat2 - lat1) / 2.0).sin().powi(2) + lat1.cos() * lat2.cos() * (span / 2.0).sin().powi(2);
     2.0 * 6_371_008.8 * half.sqrt().min(1.0).asin()
 }

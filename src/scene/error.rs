@@ -94,7 +94,9 @@ pub enum Error {
         detail: String,
     },
     /// An EPSG code that the built-in tables do not know or cannot compute.
-    #[error("EPSG:{code}: {detail}; reproject to a common system (gdalwarp -t_srs EPSG:3857 IN OUT.tif, or the UTM zone)")]
+    #[error(
+        "EPSG:{code}: {detail}; reproject to a common system (gdalwarp -t_srs EPSG:3857 IN OUT.tif, or the UTM zone)"
+    )]
     UnknownEpsg {
         /// The code.
         code: u32,
@@ -102,7 +104,9 @@ pub enum Error {
         detail: String,
     },
     /// A coordinate outside the domain of a projection.
-    #[error("EPSG:{code}: the point ({x}, {y}) cannot be projected: {detail}; check the georeference")]
+    #[error(
+        "EPSG:{code}: the point ({x}, {y}) cannot be projected: {detail}; check the georeference"
+    )]
     Projection {
         /// Code of the system concerned.
         code: u32,
@@ -123,7 +127,9 @@ pub enum Error {
         path: PathBuf,
     },
     /// The image is smaller than one cell or patch.
-    #[error("the image of {width}x{height} px is smaller than one cell of {cell} px; take a smaller cell or patch, or a larger image")]
+    #[error(
+        "the image of {width}x{height} px is smaller than one cell of {cell} px; take a smaller cell or patch, or a larger image"
+    )]
     TooSmall {
         /// Image width, px.
         width: u32,
@@ -144,22 +150,42 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn read(path: &Path, source: std::io::Error) -> Self {
-        Error::Read { path: path.into(), source }
+        Error::Read {
+            path: path.into(),
+            source,
+        }
     }
 
     pub(crate) fn write(path: &Path, source: std::io::Error) -> Self {
-        Error::Write { path: path.into(), source }
+        Error::Write {
+            path: path.into(),
+            source,
+        }
     }
 
     pub(crate) fn damaged(path: &Path, detail: impl Into<String>) -> Self {
-        Error::Damaged { path: path.into(), detail: detail.into() }
+        Error::Damaged {
+            path: path.into(),
+            detail: detail.into(),
+        }
     }
 
-    pub(crate) fn unsupported(path: &Path, what: impl Into<String>, advice: impl Into<String>) -> Self {
-        Error::Unsupported { path: path.into(), what: what.into(), advice: advice.into() }
+    pub(crate) fn unsupported(
+        path: &Path,
+        what: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
+        Error::Unsupported {
+            path: path.into(),
+            what: what.into(),
+            advice: advice.into(),
+        }
     }
 
     pub(crate) fn argument(what: impl Into<String>, detail: impl Into<String>) -> Self {
-        Error::Argument { what: what.into(), detail: detail.into() }
+        Error::Argument {
+            what: what.into(),
+            detail: detail.into(),
+        }
     }
 }

@@ -105,43 +105,79 @@ impl GeoKeys {
         const USER_DEFINED: u64 = 32767;
         let short = |id| {
             let keys = values.get(4..).unwrap_or(&[]);
-            keys.as_chunks::<4>().0.iter().find(|k| k[0] == id && k[1] == 0).map(|k| k[3])
+            keys.as_chunks::<4>()
+                .0
+                .iter()
+                .find(|k| k[0] == id && k[1] == 0)
+                .map(|k| k[3])
         };
-        let code = |id| short(id).filter(|&c| c != 0 && c != USER_DEFINED).map(|c| c as u32);
+        let code = |id| {
+            short(id)
+                .filter(|&c| c != 0 && c != USER_DEFINED)
+                .map(|c| c as u32)
+        };
         // A projected system wins; its base is often named beside it. A projected system that is
         // user-defined has no code, and that of its base would be wrong.
-        let epsg = if short(PROJECTED).is_some() { code(PROJECTED) } else { code(GEOGRAPHIC) };
-        Self { epsg, pixel_is_point: short(RASTER_TYPE) == Some(2) }
+        let epsg = if short(PROJECTED).is_some() {
+            code(PROJECTED)
+        } else {
+            code(GEOGRAPHIC)
+        };
+        Self {
+            epsg,
+            pixel_is_point: short(RASTER_TYPE) == Some(2),
+        }
     }
 }
 
 /// From ModelPixelScale and ModelTiepoint, or ModelTransformation, where they make sense.
-pub(super) fn from_tags(scale: &[f64], tie: &[f64], matrix: &[f64], pixel_is_point: bool) -> Option<GeoTransform> {
+pub(super) fn from_tags(
+    scale: &[f64],
+    tie: &[f64],
+    matrix: &[f64],
+    pixel_is_point: bool,
+) -> Option<GeoTransform> {
     let area = if let ([sx, sy, ..], [i, j, _, x, y, ..]) = (scale, tie) {
         GeoTransform::new([x - i * sx, *sx, 0.0, y + j * sy, 0.0, -sy])
     } else if matrix.len() >= 16 {
-        GeoTransform::new([matrix[3], matrix[0], matrix[1], matrix[7], matrix[4], matrix[5]])
+        GeoTransform::new([
+            matrix[3], matrix[0], matrix[1], matrix[7], matrix[4], matrix[5],
+        ])
     } else {
         None
     };
     // PixelIsPoint: the tags speak of pixel centres.
-    if pixel_is_point { area.map(|g| g.offset(-0.5, -0.5)) } else { area }
+    if pixel_is_point {
+        area.map(|g| g.offset(-0.5, -0.5))
+    } else {
+        area
+    }
 }
 
 /// Reads the world file beside an image, if there is one.
 ///
 /// Its six lines give pixel size and rotation and the **centre** of the upper left pixel.
 pub(super) fn world_file(image: &Path) -> Result<Option<GeoTransform>> {
-    let Some(path) = world_file_path(image) else { return Ok(None) };
+    let Some(path) = world_file_path(image) else {
+        return Ok(None);
+    };
     let text = std::fs::read_to_string(&path).map_err(|e| Error::read(&path, e))?;
-    let bad = |detail: &str| Error::Sidecar { path: path.clone(), detail: detail.into() };
+    let bad = |detail: &str| Error::Sidecar {
+        path: path.clone(),
+        detail: detail.into(),
+    };
     let lines: Vec<f64> = text
         .split_whitespace()
         .map(|word| word.replace(',', ".").parse())
         .collect::<Result<_, _>>()
-        .map_err(|_| bad("a world file holds six numbers, one a line; this one holds something else"))?;
+        .map_err(|_| {
+            bad("a world file holds six numbers, one a line; this one holds something else")
+        })?;
     let &[a, d, b, e, c, f] = lines.as_slice() else {
-        return Err(bad(&format!("a world file holds six numbers, this one {}", lines.len())));
+        return Err(bad(&format!(
+            "a world file holds six numbers, this one {}",
+            lines.len()
+        )));
     };
     GeoTransform::new([c, a, b, f, d, e])
         .map(|g| Some(g.offset(-0.5, -0.5)))
@@ -149,14 +185,22 @@ pub(super) fn world_file(image: &Path) -> Result<Option<GeoTransform>> {
 }
 
 fn world_file_path(image: &Path) -> Option<PathBuf> {
-    let own = image.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
+    let own = image
+        .extension()
+        .and_then(|e| e.to_str())
+        .unwrap_or("")
+        .to_ascii_lowercase();
     let candidates: &[&str] = match own.as_str() {
         "png" => &["pgw", "pngw"],
         "jpg" | "jpeg" => &["jgw", "jpgw", "jpegw"],
         "tif" | "tiff" => &["tfw", "tifw", "tiffw"],
         _ => &["pgw", "jgw", "tfw"],
     };
-    candidates.iter().chain(&["wld"]).map(|e| image.with_extension(e)).find(|p| p.is_file())
+    candidates
+        .iter()
+        .chain(&["wld"])
+        .map(|e| image.with_extension(e))
+        .find(|p| p.is_file())
 }
 
 /// Reads the EPSG code of the `.prj` file beside an image: the text `EPSG:nnnn`, or a WKT whose
@@ -174,6 +218,7 @@ pub(super) fn prj_file(image: &Path) -> Result<Option<u32>> {
     });
     code.map(Some).ok_or_else(|| Error::Sidecar {
         path,
-        detail: "names no EPSG code; write the text EPSG:nnnn into it (for example EPSG:32611)".into(),
+        detail: "names no EPSG code; write the text EPSG:nnnn into it (for example EPSG:32611)"
+            .into(),
     })
 }

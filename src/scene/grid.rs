@@ -56,13 +56,27 @@ impl Grid {
     /// [`Error::Argument`] for a cell or stride of 0, [`Error::TooSmall`] for a map smaller than a cell.
     pub fn new(width: u32, height: u32, cell: u32, stride: u32) -> Result<Self> {
         if cell == 0 || stride == 0 {
-            return Err(Error::argument("grid", format!("cell {cell} px and stride {stride} px must both be above 0")));
+            return Err(Error::argument(
+                "grid",
+                format!("cell {cell} px and stride {stride} px must both be above 0"),
+            ));
         }
         if width < cell || height < cell {
-            return Err(Error::TooSmall { width, height, cell });
+            return Err(Error::TooSmall {
+                width,
+                height,
+                cell,
+            });
         }
         let (rows, columns) = ((height - cell) / stride + 1, (width - cell) / stride + 1);
-        Ok(Self { width, height, cell, stride, rows, columns })
+        Ok(Self {
+            width,
+            height,
+            cell,
+            stride,
+            rows,
+            columns,
+        })
     }
 
     /// Number of cells, with data or not.
@@ -152,11 +166,22 @@ impl Grid {
         let (x0, y0) = self.corner(row, col);
         let half = f64::from(self.cell) / 2.0;
         let centre_px = (f64::from(x0) + half, f64::from(y0) + half);
-        let centre_map = raster.geo().map(|g| g.pixel_to_map(centre_px.0, centre_px.1));
+        let centre_map = raster
+            .geo()
+            .map(|g| g.pixel_to_map(centre_px.0, centre_px.1));
         let centre_lonlat = match (centre_map, raster.crs()) {
             (Some((x, y)), Some(crs)) => Some(crs.to_lonlat(x, y)?),
             _ => None,
         };
-        Ok(Cell { row, col, x0, y0, missing, centre_px, centre_map, centre_lonlat })
+        Ok(Cell {
+            row,
+            col,
+            x0,
+            y0,
+            missing,
+            centre_px,
+            centre_map,
+            centre_lonlat,
+        })
     }
 }

@@ -15,7 +15,9 @@ const MAX_EDGE: u32 = 65_535;
 /// Decodes a PNG or JPEG; the flag says whether the last sample of a pixel is alpha.
 pub(super) fn decode(path: &Path) -> Result<(Chunk, bool)> {
     let failed = |e: image::ImageError| match e {
-        image::ImageError::IoError(e) if e.kind() != std::io::ErrorKind::UnexpectedEof => Error::read(path, e),
+        image::ImageError::IoError(e) if e.kind() != std::io::ErrorKind::UnexpectedEof => {
+            Error::read(path, e)
+        }
         image::ImageError::Limits(e) => Error::unsupported(
             path,
             format!("an image of this size ({e})"),
@@ -50,5 +52,13 @@ pub(super) fn decode(path: &Path) -> Result<(Chunk, bool)> {
             ));
         }
     };
-    Ok((Chunk { samples, width, height, samples_per_pixel }, alpha))
+    Ok((
+        Chunk {
+            samples,
+            width,
+            height,
+            samples_per_pixel,
+        },
+        alpha,
+    ))
 }

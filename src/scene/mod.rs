@@ -13,6 +13,7 @@ pub mod grid;
 mod image_read;
 pub mod radiometry;
 pub mod raster;
+mod tiff_chunk;
 mod tiff_ifd;
 mod tiff_read;
 pub mod write;

@@ -42,7 +42,10 @@ impl SarUnit {
     /// # Errors
     /// [`Error::AllNoData`] and errors of reading.
     pub fn guess(raster: &Raster) -> Result<Self> {
-        if matches!(raster.sample_type(), SampleType::U8 | SampleType::U16 | SampleType::U32) {
+        if matches!(
+            raster.sample_type(),
+            SampleType::U8 | SampleType::U16 | SampleType::U32
+        ) {
             return Ok(Self::Amplitude);
         }
         let mut values = sample(raster)?.swap_remove(0);
@@ -52,7 +55,11 @@ impl SarUnit {
         }
         let median = quantile(&mut values, 0.5);
         let intensity = raster.sample_type().is_float() && !(1.0..=20_000.0).contains(&median);
-        Ok(if intensity { Self::Intensity } else { Self::Amplitude })
+        Ok(if intensity {
+            Self::Intensity
+        } else {
+            Self::Amplitude
+        })
     }
 }
 
@@ -82,15 +89,25 @@ impl Radiometry {
             None => SarUnit::guess(raster)?,
         };
         let eight_bit = matches!(raster.sample_type(), SampleType::U8 | SampleType::I8);
-        let offset = if eight_bit && unit != SarUnit::Decibel { OFFSET_8_BIT } else { 0.0 };
+        let offset = if eight_bit && unit != SarUnit::Decibel {
+            OFFSET_8_BIT
+        } else {
+            0.0
+        };
         Ok(Self::Sar { unit, offset })
     }
 
     /// Factor before the logarithm: 20 for amplitude, 10 for intensity, 0 where no logarithm is taken.
     pub fn log_factor(&self) -> f32 {
         match self {
-            Self::Sar { unit: SarUnit::Amplitude, .. } => 20.0,
-            Self::Sar { unit: SarUnit::Intensity, .. } => 10.0,
+            Self::Sar {
+                unit: SarUnit::Amplitude,
+                ..
+            } => 20.0,
+            Self::Sar {
+                unit: SarUnit::Intensity,
+                ..
+            } => 10.0,
             _ => 0.0,
         }
     }
@@ -144,9 +161,18 @@ impl Standardisation {
             }
             median.push(quantile(values, 0.5));
             let iqr = quantile(values, 0.75) - quantile(values, 0.25);
-            scale.push(if iqr > 0.0 { iqr / IQR_OVER_SIGMA } else { spread(values) });
+            scale.push(if iqr > 0.0 {
+                iqr / IQR_OVER_SIGMA
+            } else {
+                spread(values)
+            });
         }
-        Ok(Self { radiometry, median, scale, samples })
+        Ok(Self {
+            radiometry,
+            median,
+            scale,
+            samples,
+        })
     }
 
     /// Standardises a window: `[height, width, bands]`, clipped to ±[`CLIP`], 0 where not valid.
@@ -157,7 +183,9 @@ impl Standardisation {
         let bands = self.median.len();
         assert_eq!(window.bands as usize, bands, "a window of another raster");
         let mut out = vec![0.0; window.data.len()];
-        let pixels = out.chunks_exact_mut(bands).zip(window.data.chunks_exact(bands));
+        let pixels = out
+            .chunks_exact_mut(bands)
+            .zip(window.data.chunks_exact(bands));
         for ((to, from), _) in pixels.zip(&window.valid).filter(|(_, v)| **v != 0) {
             for b in 0..bands {
                 let v = (self.radiometry.scale(from[b]) - self.median[b]) / self.scale[b];
@@ -172,7 +200,11 @@ impl Standardisation {
 fn spread(values: &[f32]) -> f32 {
     let n = values.len().max(1) as f64;
     let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
-    let var = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
+    let var = values
+        .iter()
+        .map(|&v| (f64::from(v) - mean).powi(2))
+        .sum::<f64>()
+        / n;
     if var > 0.0 { var.sqrt() as f32 } else { 1.0 }
 }
 
@@ -184,7 +216,10 @@ fn quantile(values: &mut [f32], q: f64) -> f32 {
 
 /// Valid pixels of a fixed subset, one vector a band, none of them empty.
 fn sample(raster: &Raster) -> Result<Vec<Vec<f32>>> {
-    let (across, down) = (raster.width().div_ceil(BLOCK), raster.height().div_ceil(BLOCK));
+    let (across, down) = (
+        raster.width().div_ceil(BLOCK),
+        raster.height().div_ceil(BLOCK),
+    );
     let mut order: Vec<u32> = (0..across.saturating_mul(down)).collect();
     // All blocks of a small raster in order, so that each tile is decoded once; a scattered
     // selection of a large one.
@@ -199,7 +234,10 @@ fn sample(raster: &Raster) -> Result<Vec<Vec<f32>>> {
     let mut taken = 0;
     for i in order {
         let (bx, by) = (i % across * BLOCK, i / across * BLOCK);
-        let (w, h) = (BLOCK.min(raster.width() - bx), BLOCK.min(raster.height() - by));
+        let (w, h) = (
+            BLOCK.min(raster.width() - bx),
+            BLOCK.min(raster.height() - by),
+        );
         let window = raster.read_window(i64::from(bx), i64::from(by), w, h)?;
         let before = out[0].len();
         // The lattice runs through the whole raster, not anew in each block.
@@ -220,7 +258,9 @@ fn sample(raster: &Raster) -> Result<Vec<Vec<f32>>> {
         }
     }
     if out[0].is_empty() {
-        return Err(Error::AllNoData { path: raster.path().into() });
+        return Err(Error::AllNoData {
+            path: raster.path().into(),
+        });
     }
     Ok(out)
 }

@@ -144,7 +144,10 @@ impl Raster {
             })
             .map_err(|e| Error::read(path, e))?;
         let magic = &magic[..got];
-        if matches!(magic, [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..]) {
+        if matches!(
+            magic,
+            [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..]
+        ) {
             Self::from_tiff(path)
         } else if magic.starts_with(b"\x89PNG") || magic.starts_with(&[0xff, 0xd8, 0xff]) {
             Self::from_image(path)
@@ -188,7 +191,11 @@ impl Raster {
 
     fn from_image(path: &Path) -> Result<Self> {
         let (chunk, alpha) = image_read::decode(path)?;
-        let sample_type = if matches!(chunk.samples, Samples::U16(_)) { SampleType::U16 } else { SampleType::U8 };
+        let sample_type = if matches!(chunk.samples, Samples::U16(_)) {
+            SampleType::U16
+        } else {
+            SampleType::U8
+        };
         let epsg = georef::prj_file(path)?;
         Ok(Self {
             path: path.into(),
@@ -284,11 +291,17 @@ impl Raster {
     /// # Errors
     /// [`Error::NoGeotransform`], [`Error::NoCrs`] or [`Error::UnknownEpsg`].
     pub fn georeference(&self) -> Result<(&GeoTransform, &Crs)> {
-        let geo = self.geo.as_ref().ok_or_else(|| Error::NoGeotransform { path: self.path.clone() })?;
+        let geo = self.geo.as_ref().ok_or_else(|| Error::NoGeotransform {
+            path: self.path.clone(),
+        })?;
         match (&self.crs, self.epsg) {
             (Some(crs), _) => Ok((geo, crs)),
-            (None, Some(code)) => Crs::from_epsg(code).and(Err(Error::NoCrs { path: self.path.clone() })),
-            (None, None) => Err(Error::NoCrs { path: self.path.clone() }),
+            (None, Some(code)) => Crs::from_epsg(code).and(Err(Error::NoCrs {
+                path: self.path.clone(),
+            })),
+            (None, None) => Err(Error::NoCrs {
+                path: self.path.clone(),
+            }),
         }
     }
 
@@ -314,7 +327,10 @@ impl Raster {
         let mut hash = Sha256::new();
         let mut buffer = vec![0; 1 << 20];
         loop {
-            match file.read(&mut buffer).map_err(|e| Error::read(&self.path, e))? {
+            match file
+                .read(&mut buffer)
+                .map_err(|e| Error::read(&self.path, e))?
+            {
                 0 => break,
                 n => hash.update(&buffer[..n]),
             }
@@ -331,9 +347,14 @@ impl Raster {
     /// [`Error::Damaged`], [`Error::Unsupported`] or [`Error::Read`] from the tiles touched.
     pub fn read_window(&self, x0: i64, y0: i64, width: u32, height: u32) -> Result<Window> {
         let pixels = width as usize * height as usize;
-        let total = pixels.checked_mul(self.bands as usize).filter(|n| *n < isize::MAX as usize / 4);
+        let total = pixels
+            .checked_mul(self.bands as usize)
+            .filter(|n| *n < isize::MAX as usize / 4);
         let total = total.ok_or_else(|| {
-            Error::argument("window", format!("{width}x{height} px in {} bands exceed memory", self.bands))
+            Error::argument(
+                "window",
+                format!("{width}x{height} px in {} bands exceed memory", self.bands),
+            )
         })?;
         let mut window = Window {
             width,
@@ -346,7 +367,8 @@ impl Raster {
             let end = a.saturating_add(i64::from(n)).min(i64::from(size));
             (a.clamp(0, i64::from(size)), end.max(0))
         };
-        let ((left, right), (top, bottom)) = (clip(x0, width, self.width), clip(y0, height, self.height));
+        let ((left, right), (top, bottom)) =
+            (clip(x0, width, self.width), clip(y0, height, self.height));
         if left >= right || top >= bottom {
             return Ok(window);
         }
@@ -380,7 +402,8 @@ impl Raster {
             Source::Tiff(image) => image,
         };
         let l = &self.layout;
-        let index = |&(row, column, plane): &(u32, u32, u32)| (plane * l.down + row) * l.across + column;
+        let index =
+            |&(row, column, plane): &(u32, u32, u32)| (plane * l.down + row) * l.across + column;
         let mut found: Vec<Option<Arc<Chunk>>> = {
             let mut cache = self.lock_cache();
             places.iter().map(|p| cache.get(index(p))).collect()
@@ -415,7 +438,10 @@ impl Raster {
             return;
         }
         let l = &self.layout;
-        let (cx, cy) = (i64::from(column) * i64::from(l.chunk_width), i64::from(row) * i64::from(l.chunk_height));
+        let (cx, cy) = (
+            i64::from(column) * i64::from(l.chunk_width),
+            i64::from(row) * i64::from(l.chunk_height),
+        );
         let (left, right) = (area.0.max(cx), area.2.min(cx + i64::from(chunk.width)));
         let (top, bottom) = (area.1.max(cy), area.3.min(cy + i64::from(chunk.height)));
         if left >= right {
@@ -426,7 +452,8 @@ impl Raster {
         let mut alpha = vec![1.0; if self.alpha { n } else { 0 }];
         for y in top..bottom {
             let source = ((y - cy) as usize * chunk.width as usize + (left - cx) as usize) * step;
-            let target = (y - origin.1) as usize * window.width as usize + (left - origin.0) as usize;
+            let target =
+                (y - origin.1) as usize * window.width as usize + (left - origin.0) as usize;
             let valid = &mut window.valid[target..target + n];
             let data = &mut window.data[target * bands..(target + n) * bands];
             if l.planes == 1 {
@@ -434,16 +461,24 @@ impl Raster {
                     chunk.samples.copy(source, 1, n * bands, data, 1);
                 } else {
                     for b in 0..bands {
-                        chunk.samples.copy(source + b, step, n, &mut data[b..], bands);
+                        chunk
+                            .samples
+                            .copy(source + b, step, n, &mut data[b..], bands);
                     }
                 }
                 valid.fill(1);
             } else if (plane as usize) < bands {
-                chunk.samples.copy(source, 1, n, &mut data[plane as usize..], bands);
+                chunk
+                    .samples
+                    .copy(source, 1, n, &mut data[plane as usize..], bands);
                 valid.fill(1);
             }
             if self.alpha && (l.planes == 1 || plane as usize == bands) {
-                let start = if l.planes == 1 { source + bands } else { source };
+                let start = if l.planes == 1 {
+                    source + bands
+                } else {
+                    source
+                };
                 chunk.samples.copy(start, step, n, &mut alpha, 1);
                 for (v, &a) in valid.iter_mut().zip(&alpha) {
                     *v &= u8::from(a != 0.0);
@@ -455,20 +490,28 @@ impl Raster {
     fn mark_nodata(&self, window: &mut Window) {
         let bands = self.bands as usize;
         let nodata = self.nodata.map(|v| v as f32);
-        window.data.par_chunks_mut(bands << 14).zip(window.valid.par_chunks_mut(1 << 14)).for_each(|(data, valid)| {
-            for (pixel, valid) in data.chunks_exact_mut(bands).zip(valid) {
-                let missing = *valid == 0
-                    || pixel.iter().any(|v| !v.is_finite())
-                    || nodata.is_some_and(|n| pixel.iter().all(|&v| v == n));
-                if missing {
-                    *valid = 0;
-                    pixel.fill(0.0);
+        window
+            .data
+            .par_chunks_mut(bands << 14)
+            .zip(window.valid.par_chunks_mut(1 << 14))
+            .for_each(|(data, valid)| {
+                for (pixel, valid) in data.chunks_exact_mut(bands).zip(valid) {
+                    let missing = *valid == 0
+                        || pixel.iter().any(|v| !v.is_finite())
+                        || nodata.is_some_and(|n| pixel.iter().all(|&v| v == n));
+                    if missing {
+                        *valid = 0;
+                        pixel.fill(0.0);
+                    }
                 }
-            }
-        });
+            });
     }
 }
 
 fn default_nodata(kind: SampleType) -> Option<f64> {
-    matches!(kind, SampleType::U8 | SampleType::I8 | SampleType::U16 | SampleType::I16).then_some(0.0)
+    matches!(
+        kind,
+        SampleType::U8 | SampleType::I8 | SampleType::U16 | SampleType::I16
+    )
+    .then_some(0.0)
 }

@@ -70,8 +70,13 @@ impl TiffBytes {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|e| Error::read(path, e))?;
         let len = file.metadata().map_err(|e| Error::read(path, e))?.len();
-        let mut bytes =
-            Self { path: path.into(), file: Mutex::new(file), len, big_endian: false, big_tiff: false };
+        let mut bytes = Self {
+            path: path.into(),
+            file: Mutex::new(file),
+            len,
+            big_endian: false,
+            big_tiff: false,
+        };
         let head = bytes.read(0, 4, "the header")?;
         bytes.big_endian = head[0] == b'M';
         bytes.big_tiff = match bytes.u16(&head[2..4]) {
@@ -87,33 +92,55 @@ impl TiffBytes {
         if offset.checked_add(len).is_none_or(|end| end > self.len) {
             return Err(Error::damaged(
                 &self.path,
-                format!("{what} needs bytes {offset} to {} of a file of {} bytes", offset.saturating_add(len), self.len),
+                format!(
+                    "{what} needs bytes {offset} to {} of a file of {} bytes",
+                    offset.saturating_add(len),
+                    self.len
+                ),
             ));
         }
         let mut out = vec![0; len as usize];
         let mut file = self.file.lock().unwrap_or_else(|e| e.into_inner());
-        file.seek(SeekFrom::Start(offset)).map_err(|e| Error::read(&self.path, e))?;
-        file.read_exact(&mut out).map_err(|e| Error::read(&self.path, e))?;
+        file.seek(SeekFrom::Start(offset))
+            .map_err(|e| Error::read(&self.path, e))?;
+        file.read_exact(&mut out)
+            .map_err(|e| Error::read(&self.path, e))?;
         Ok(out)
     }
 
     fn u16(&self, b: &[u8]) -> u16 {
         let b = [b[0], b[1]];
-        if self.big_endian { u16::from_be_bytes(b) } else { u16::from_le_bytes(b) }
+        if self.big_endian {
+            u16::from_be_bytes(b)
+        } else {
+            u16::from_le_bytes(b)
+        }
     }
 
     fn u32(&self, b: &[u8]) -> u32 {
         let b = [b[0], b[1], b[2], b[3]];
-        if self.big_endian { u32::from_be_bytes(b) } else { u32::from_le_bytes(b) }
+        if self.big_endian {
+            u32::from_be_bytes(b)
+        } else {
+            u32::from_le_bytes(b)
+        }
     }
 
     fn u64(&self, b: &[u8]) -> u64 {
         let b = [b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]];
-        if self.big_endian { u64::from_be_bytes(b) } else { u64::from_le_bytes(b) }
+        if self.big_endian {
+            u64::from_be_bytes(b)
+        } else {
+            u64::from_le_bytes(b)
+        }
     }
 
     fn offset(&self, b: &[u8]) -> u64 {
-        if self.big_tiff { self.u64(b) } else { u64::from(self.u32(b)) }
+        if self.big_tiff {
+            self.u64(b)
+        } else {
+            u64::from(self.u32(b))
+        }
     }
 
     /// The first directory that is neither an overview nor a mask (the first of all if none is).
@@ -124,7 +151,9 @@ impl TiffBytes {
         let mut at = first;
         for _ in 0..MAX_DIRECTORIES {
             let directory = self.directory(at)?;
-            let subfile = directory.unsigned(self, tag::NEW_SUBFILE_TYPE)?.unwrap_or(0);
+            let subfile = directory
+                .unsigned(self, tag::NEW_SUBFILE_TYPE)?
+                .unwrap_or(0);
             if subfile & 0b101 == 0 {
                 return Ok(directory);
             }
@@ -138,10 +167,21 @@ impl TiffBytes {
 
     fn directory(&self, at: u64) -> Result<Directory> {
         const WHAT: &str = "the image directory";
-        let (count_bytes, entry_bytes, word) = if self.big_tiff { (8, 20, 8) } else { (2, 12, 4) };
+        let (count_bytes, entry_bytes, word) = if self.big_tiff {
+            (8, 20, 8)
+        } else {
+            (2, 12, 4)
+        };
         let head = self.read(at, count_bytes, WHAT)?;
-        let count = if self.big_tiff { self.u64(&head) } else { u64::from(self.u16(&head)) };
-        let size = count.checked_mul(entry_bytes).and_then(|n| n.checked_add(word)).unwrap_or(u64::MAX);
+        let count = if self.big_tiff {
+            self.u64(&head)
+        } else {
+            u64::from(self.u16(&head))
+        };
+        let size = count
+            .checked_mul(entry_bytes)
+            .and_then(|n| n.checked_add(word))
+            .unwrap_or(u64::MAX);
         let body = self.read(at + count_bytes, size, WHAT)?;
         let mut entries = HashMap::new();
         for i in 0..count as usize {
@@ -153,13 +193,25 @@ impl TiffBytes {
             } else {
                 (u64::from(self.u32(&e[4..8])), &e[8..12])
             };
-            let Some(bytes) = kind_bytes(kind) else { continue };
+            let Some(bytes) = kind_bytes(kind) else {
+                continue;
+            };
             let inline = n.checked_mul(bytes).is_some_and(|b| b <= word);
-            let value_at =
-                if inline { at + count_bytes + start as u64 + entry_bytes - word } else { self.offset(field) };
-            entries.entry(id).or_insert(Entry { kind, count: n, at: value_at });
+            let value_at = if inline {
+                at + count_bytes + start as u64 + entry_bytes - word
+            } else {
+                self.offset(field)
+            };
+            entries.entry(id).or_insert(Entry {
+                kind,
+                count: n,
+                at: value_at,
+            });
         }
-        Ok(Directory { entries, next: self.offset(&body[size as usize - word as usize..]) })
+        Ok(Directory {
+            entries,
+            next: self.offset(&body[size as usize - word as usize..]),
+        })
     }
 }
 
@@ -186,18 +238,31 @@ impl Directory {
 
     /// The raw bytes of a tag.
     pub(super) fn bytes(&self, file: &TiffBytes, id: u16) -> Result<Option<Vec<u8>>> {
-        let Some(entry) = self.entries.get(&id) else { return Ok(None) };
-        let size = kind_bytes(entry.kind).unwrap_or(1).checked_mul(entry.count).unwrap_or(u64::MAX);
+        let Some(entry) = self.entries.get(&id) else {
+            return Ok(None);
+        };
+        let size = kind_bytes(entry.kind)
+            .unwrap_or(1)
+            .checked_mul(entry.count)
+            .unwrap_or(u64::MAX);
         file.read(entry.at, size, &format!("tag {id}")).map(Some)
     }
 
     /// A tag of unsigned integers, empty where it is absent or of another type.
     pub(super) fn unsigned_array(&self, file: &TiffBytes, id: u16) -> Result<Vec<u64>> {
-        let Some(raw) = self.bytes(file, id)? else { return Ok(Vec::new()) };
+        let Some(raw) = self.bytes(file, id)? else {
+            return Ok(Vec::new());
+        };
         Ok(match self.entries[&id].kind {
             1 | 7 => raw.iter().map(|&b| u64::from(b)).collect(),
-            3 => raw.chunks_exact(2).map(|b| u64::from(file.u16(b))).collect(),
-            4 | 13 => raw.chunks_exact(4).map(|b| u64::from(file.u32(b))).collect(),
+            3 => raw
+                .chunks_exact(2)
+                .map(|b| u64::from(file.u16(b)))
+                .collect(),
+            4 | 13 => raw
+                .chunks_exact(4)
+                .map(|b| u64::from(file.u32(b)))
+                .collect(),
             16 | 18 => raw.chunks_exact(8).map(|b| file.u64(b)).collect(),
             _ => Vec::new(),
         })
@@ -210,16 +275,28 @@ impl Directory {
 
     /// A tag of floating point values, empty where it is absent or of another type.
     pub(super) fn doubles(&self, file: &TiffBytes, id: u16) -> Result<Vec<f64>> {
-        let Some(raw) = self.bytes(file, id)? else { return Ok(Vec::new()) };
+        let Some(raw) = self.bytes(file, id)? else {
+            return Ok(Vec::new());
+        };
         Ok(match self.entries[&id].kind {
-            11 => raw.chunks_exact(4).map(|b| f64::from(f32::from_bits(file.u32(b)))).collect(),
-            12 => raw.chunks_exact(8).map(|b| f64::from_bits(file.u64(b))).collect(),
+            11 => raw
+                .chunks_exact(4)
+                .map(|b| f64::from(f32::from_bits(file.u32(b))))
+                .collect(),
+            12 => raw
+                .chunks_exact(8)
+                .map(|b| f64::from_bits(file.u64(b)))
+                .collect(),
             _ => Vec::new(),
         })
     }
 
     /// A tag of text, without the closing zeros.
     pub(super) fn text(&self, file: &TiffBytes, id: u16) -> Result<Option<String>> {
-        Ok(self.bytes(file, id)?.map(|b| String::from_utf8_lossy(&b).trim_matches(['\0', ' ']).to_string()))
+        Ok(self.bytes(file, id)?.map(|b| {
+            String::from_utf8_lossy(&b)
+                .trim_matches(['\0', ' '])
+                .to_string()
+        }))
     }
 }

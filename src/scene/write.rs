@@ -5,7 +5,9 @@ use std::path::Path;
 
 use tiff::TiffError;
 use tiff::encoder::colortype::{self, ColorType};
-use tiff::encoder::{Compression, DeflateLevel, TiffEncoder, TiffKind, TiffKindBig, TiffKindStandard, TiffValue};
+use tiff::encoder::{
+    Compression, DeflateLevel, TiffEncoder, TiffKind, TiffKindBig, TiffKindStandard, TiffValue,
+};
 use tiff::tags::{ExtraSamples, Predictor, Tag};
 
 use super::crs::Crs;
@@ -71,8 +73,18 @@ pub fn write_geotiff(
         }
         None => None,
     };
-    let header = Header { width, height, bands, geo, epsg, nodata };
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let header = Header {
+        width,
+        height,
+        bands,
+        geo,
+        epsg,
+        nodata,
+    };
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".echogrid-");
     #[cfg(unix)]
@@ -80,7 +92,9 @@ pub fn write_geotiff(
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    let file = builder.tempfile_in(folder).map_err(|e| Error::write(path, e))?;
+    let file = builder
+        .tempfile_in(folder)
+        .map_err(|e| Error::write(path, e))?;
     let mut out = BufWriter::new(file);
     if len * sample_bytes > BIG_TIFF_FROM {
         encode::<_, TiffKindBig>(&mut out, &header, data)
@@ -91,25 +105,46 @@ pub fn write_geotiff(
         TiffError::IoError(e) => Error::write(path, e),
         e => Error::write(path, std::io::Error::other(e.to_string())),
     })?;
-    let file = out.into_inner().map_err(|e| Error::write(path, e.into_error()))?;
-    file.as_file().sync_all().map_err(|e| Error::write(path, e))?;
-    file.persist(path).map_err(|e| Error::write(path, e.error))?;
+    let file = out
+        .into_inner()
+        .map_err(|e| Error::write(path, e.into_error()))?;
+    file.as_file()
+        .sync_all()
+        .map_err(|e| Error::write(path, e))?;
+    file.persist(path)
+        .map_err(|e| Error::write(path, e.error))?;
     Ok(())
 }
 
-fn encode<W: Write + Seek, K: TiffKind>(out: W, header: &Header<'_>, data: SampleData<'_>) -> Result<(), TiffError> {
+fn encode<W: Write + Seek, K: TiffKind>(
+    out: W,
+    header: &Header<'_>,
+    data: SampleData<'_>,
+) -> Result<(), TiffError> {
     let rgb = header.bands == 3;
     match data {
-        SampleData::U8(v) if rgb => image::<_, K, colortype::RGB8>(out, header, v, 3, Predictor::Horizontal),
-        SampleData::U8(v) => image::<_, K, colortype::Gray8>(out, header, v, 1, predictor(header.bands)),
-        SampleData::F32(v) if rgb => image::<_, K, colortype::RGB32Float>(out, header, v, 3, Predictor::None),
-        SampleData::F32(v) => image::<_, K, colortype::Gray32Float>(out, header, v, 1, Predictor::None),
+        SampleData::U8(v) if rgb => {
+            image::<_, K, colortype::RGB8>(out, header, v, 3, Predictor::Horizontal)
+        }
+        SampleData::U8(v) => {
+            image::<_, K, colortype::Gray8>(out, header, v, 1, predictor(header.bands))
+        }
+        SampleData::F32(v) if rgb => {
+            image::<_, K, colortype::RGB32Float>(out, header, v, 3, Predictor::None)
+        }
+        SampleData::F32(v) => {
+            image::<_, K, colortype::Gray32Float>(out, header, v, 1, Predictor::None)
+        }
     }
 }
 
 /// The encoder's horizontal predictor does not know of extra bands.
 fn predictor(bands: u32) -> Predictor {
-    if bands == 1 { Predictor::Horizontal } else { Predictor::None }
+    if bands == 1 {
+        Predictor::Horizontal
+    } else {
+        Predictor::None
+    }
 }
 
 fn image<W: Write + Seek, K: TiffKind, C: ColorType>(
@@ -139,18 +174,27 @@ where
             tags.write_tag(Tag::ModelPixelScaleTag, &[c[1], -c[5], 0.0][..])?;
             tags.write_tag(Tag::ModelTiepointTag, &[0.0, 0.0, 0.0, c[0], c[3], 0.0][..])?;
         } else {
-            let m = [c[1], c[2], 0.0, c[0], c[4], c[5], 0.0, c[3], 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0];
+            let m = [
+                c[1], c[2], 0.0, c[0], c[4], c[5], 0.0, c[3], 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0,
+                1.0,
+            ];
             tags.write_tag(Tag::ModelTransformationTag, &m[..])?;
         }
     }
     if let Some((code, geographic)) = header.epsg {
         let (model, key) = if geographic { (2, 2048) } else { (1, 3072) };
         // Version 1.1.0, three keys: model type, raster type (1: pixel is area), the system.
-        let keys: [u16; 16] = [1, 1, 0, 3, 1024, 0, 1, model, 1025, 0, 1, 1, key, 0, 1, code];
+        let keys: [u16; 16] = [
+            1, 1, 0, 3, 1024, 0, 1, model, 1025, 0, 1, 1, key, 0, 1, code,
+        ];
         tags.write_tag(Tag::GeoKeyDirectoryTag, &keys[..])?;
     }
     if let Some(nodata) = header.nodata {
-        let text = if nodata.is_nan() { "nan".into() } else { nodata.to_string() };
+        let text = if nodata.is_nan() {
+            "nan".into()
+        } else {
+            nodata.to_string()
+        };
         tags.write_tag(Tag::GdalNodata, text.as_str())?;
     }
     image.write_data(data)
