@@ -243,8 +243,7 @@ impl Directory {
         };
         let size = kind_bytes(entry.kind)
             .unwrap_or(1)
-            .checked_mul(entry.count)
-            .unwrap_or(u64::MAX);
+            .saturating_mul(entry.count);
         file.read(entry.at, size, &format!("tag {id}")).map(Some)
     }
 
