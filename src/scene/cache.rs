@@ -56,7 +56,9 @@ impl ChunkCache {
 
     fn shrink(&mut self) {
         while self.bytes > self.limit {
-            let Some((_, index)) = self.by_age.pop_first() else { break };
+            let Some((_, index)) = self.by_age.pop_first() else {
+                break;
+            };
             if let Some((_, chunk)) = self.chunks.remove(&index) {
                 self.bytes -= chunk.samples.bytes();
             }

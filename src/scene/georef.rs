@@ -128,7 +128,9 @@ pub(super) fn from_tags(scale: &[f64], tie: &[f64], matrix: &[f64], pixel_is_poi
 ///
 /// Its six lines give pixel size and rotation and the **centre** of the upper left pixel.
 pub(super) fn world_file(image: &Path) -> Result<Option<GeoTransform>> {
-    let Some(path) = world_file_path(image) else { return Ok(None) };
+    let Some(path) = world_file_path(image) else {
+        return Ok(None);
+    };
     let text = std::fs::read_to_string(&path).map_err(|e| Error::read(&path, e))?;
     let bad = |detail: &str| Error::Sidecar { path: path.clone(), detail: detail.into() };
     let lines: Vec<f64> = text

@@ -15,6 +15,7 @@ pub mod pages;
 pub mod radiometry;
 pub mod raster;
 pub mod synth;
+mod tiff_chunk;
 mod tiff_ifd;
 mod tiff_read;
 pub mod write;

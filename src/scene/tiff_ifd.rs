@@ -148,7 +148,9 @@ impl TiffBytes {
             let e = &body[start..start + entry_bytes as usize];
             let (id, kind) = (self.u16(&e[0..2]), self.u16(&e[2..4]));
             let (n, field) = if self.big_tiff { (self.u64(&e[4..12]), &e[12..20]) } else { (u64::from(self.u32(&e[4..8])), &e[8..12]) };
-            let Some(bytes) = kind_bytes(kind) else { continue };
+            let Some(bytes) = kind_bytes(kind) else {
+                continue;
+            };
             let inline = n.checked_mul(bytes).is_some_and(|b| b <= word);
             let value_at = if inline { at + count_bytes + start as u64 + entry_bytes - word } else { self.offset(field) };
             entries.entry(id).or_insert(Entry { kind, count: n, at: value_at });
@@ -180,14 +182,18 @@ impl Directory {
 
     /// The raw bytes of a tag.
     pub(super) fn bytes(&self, file: &TiffBytes, id: u16) -> Result<Option<Vec<u8>>> {
-        let Some(entry) = self.entries.get(&id) else { return Ok(None) };
-        let size = kind_bytes(entry.kind).unwrap_or(1).checked_mul(entry.count).unwrap_or(u64::MAX);
+        let Some(entry) = self.entries.get(&id) else {
+            return Ok(None);
+        };
+        let size = kind_bytes(entry.kind).unwrap_or(1).saturating_mul(entry.count);
         file.read(entry.at, size, &format!("tag {id}")).map(Some)
     }
 
     /// A tag of unsigned integers, empty where it is absent or of another type.
     pub(super) fn unsigned_array(&self, file: &TiffBytes, id: u16) -> Result<Vec<u64>> {
-        let Some(raw) = self.bytes(file, id)? else { return Ok(Vec::new()) };
+        let Some(raw) = self.bytes(file, id)? else {
+            return Ok(Vec::new());
+        };
         Ok(match self.entries[&id].kind {
             1 | 7 => raw.iter().map(|&b| u64::from(b)).collect(),
             3 => raw.chunks_exact(2).map(|b| u64::from(file.u16(b))).collect(),
@@ -204,7 +210,9 @@ impl Directory {
 
     /// A tag of floating point values, empty where it is absent or of another type.
     pub(super) fn doubles(&self, file: &TiffBytes, id: u16) -> Result<Vec<f64>> {
-        let Some(raw) = self.bytes(file, id)? else { return Ok(Vec::new()) };
+        let Some(raw) = self.bytes(file, id)? else {
+            return Ok(Vec::new());
+        };
         Ok(match self.entries[&id].kind {
             11 => raw.chunks_exact(4).map(|b| f64::from(f32::from_bits(file.u32(b)))).collect(),
             12 => raw.chunks_exact(8).map(|b| f64::from_bits(file.u64(b))).collect(),

@@ -246,7 +246,7 @@ macro_rules! pool_op {
     ($op:ident, $name:literal, $kind:expr, $keeps:literal) => {
         impl $op {
             fn window(&self) -> pool::Window {
-                pool::Window { kernel: [self.kernel; 2], stride: [self.stride; 2], pad: [self.pad; 2] }
+                pool::Window { kernel: (self.kernel, self.kernel), stride: (self.stride, self.stride), padding: (self.pad, self.pad) }
             }
         }
 
@@ -256,7 +256,9 @@ macro_rules! pool_op {
             }
 
             fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
-                Ok(self.window().output(inputs[0])?.to_vec())
+                let [n, h, w, c] = inputs[0] else { return Err(Error::shape($name, format!("{:?} is not [N, H, W, C]", inputs[0]))) };
+                let (oh, ow) = self.window().output(*h, *w)?;
+                Ok(vec![*n, oh, ow, *c])
             }
 
             fn keeps(&self) -> Keeps {
@@ -277,8 +279,8 @@ macro_rules! pool_op {
     };
 }
 
-pool_op!(MaxPool, "max pool", pool::Kind::Max, true);
-pool_op!(AvgPool, "average pool", pool::Kind::Average, false);
+pool_op!(MaxPool, "max pool", pool::Pool::Max, true);
+pool_op!(AvgPool, "average pool", pool::Pool::Average, false);
 
 /// Generalised mean over the whole image: [N, H, W, C] to [N, C], with a learned exponent.
 #[derive(Debug, Clone, Copy)]
@@ -310,7 +312,7 @@ impl Op for Gem {
     }
 
     fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
-        pool::gem_forward(plan, self.eps, io.params[0], io.inputs[0], io.output)
+        pool::generalised_mean(plan, io.inputs[0], io.params[0], self.eps, io.output)
     }
 
     fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
@@ -323,7 +325,7 @@ impl Op for Gem {
             }
         };
         let Some(dp) = &io.dparams[0] else { unreachable!("the exponent is trained") };
-        pool::gem_backward(plan, self.eps, io.params[0], io.inputs[0], io.output, io.dy, dx, dp)
+        pool::generalised_mean_backward(plan, io.inputs[0], io.output, io.params[0], self.eps, io.dy, dx, dp, false)
     }
 }
 
@@ -513,8 +515,15 @@ impl Op for Concat {
     }
 
     fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
-        let dx: Vec<Option<&Tensor>> = io.dx.iter().map(Option::as_ref).collect();
-        concat::backward(plan, io.dy, io.inputs, &dx)
+        let mut offset = 0;
+        for (x, dx) in io.inputs.iter().zip(io.dx) {
+            let c = channels("concat", x.shape())?;
+            if let Some(dx) = dx {
+                concat::copy_channels(plan, io.dy, offset, dx, 0, c)?;
+            }
+            offset += c;
+        }
+        Ok(())
     }
 }
 
@@ -528,8 +537,8 @@ pub struct Upsample {
 }
 
 impl Upsample {
-    fn mode(&self) -> upsample::Mode {
-        if self.bilinear { upsample::Mode::Bilinear } else { upsample::Mode::Nearest }
+    fn mode(&self) -> upsample::Upsample {
+        if self.bilinear { upsample::Upsample::Bilinear } else { upsample::Upsample::Nearest }
     }
 }
 
