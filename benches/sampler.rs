@@ -7,7 +7,7 @@ pub fn run(e: &Engine) {
     let (n, side) = (64, 64);
     let size = [4 * PAGE as u32; 2];
     let pages = PageArray::new(e, 16).unwrap();
-    let mut table = PageTable::new(e, &[size]).unwrap();
+    let mut table = PageTable::new(e, &pages, &[size]).unwrap();
     for layer in 0..16 {
         let page = [layer % 4, layer / 4];
         let texels = cut_page(size, page, |x, y| [(x % 17) as f32 / 17.0, (y % 13) as f32 / 13.0, ((x ^ y) % 11) as f32 / 11.0, 1.0]);
