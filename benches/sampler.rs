@@ -2,7 +2,7 @@ use crate::common::time;
 use echogrid::gpu::{DType, Engine, PAGE, PageArray, PageTable, cut_page};
 use echogrid::kernels::sampler::{PatchRecord, forward, records, taps_for};
 
-/// 64 patches of 200 px, resampled to 64 px, anywhere and at any angle; the second figure is patches a second.
+/// 64 patches of 200 px, resampled to 64 px, anywhere and at any angle; a pair is two patches.
 pub fn run(e: &Engine) {
     let (n, side) = (64, 64);
     let size = [4 * PAGE as u32; 2];
@@ -34,6 +34,6 @@ pub fn run(e: &Engine) {
             .collect();
         e.write(&input, &all).unwrap();
         let s = time(e, &format!("sampler {n} x {name} to {side}"), |p| forward(p, &pages, &table, &input, taps_for(scale), augment, &out));
-        println!("{:<48} {:>9.0} patches/s", "", n as f64 / s);
+        println!("{:<48} {:>9.0} pairs/s", "", n as f64 / 2.0 / s);
     }
 }

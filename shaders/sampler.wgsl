@@ -51,12 +51,11 @@ struct Params {
 // Source pixels to load along a side.
 const SPAN = ${TAPS + (TAPS == 1)};
 
-// The entry of a page of the image whose header is at `header`; 0 outside the image.
-fn entry(header: u32, known: bool, page: vec2<i32>) -> u32 {
+// The table's entry of one page of an image: 0 outside it.
+fn entry(extent: vec2<u32>, first: u32, page: vec2<i32>) -> u32 {
     let p = vec2<u32>(page);
-    let inside = known && p.x < table[header] && p.y < table[header + 1u];
-    let at = table[header + 2u] + p.y * table[header] + p.x;
-    return select(0u, table[select(header, at, inside)], inside);
+    let inside = all(p < extent);
+    return select(0u, table[select(0u, first + p.y * extent.x + p.x, inside)], inside);
 }
 
 #if AUGMENT
@@ -107,10 +106,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(global_invocation_id) 
     let image = records[n].image;
     let known = image < params.images;
     let header = 3u * select(0u, image, known);
-    let e00 = entry(header, known, low);
-    let e10 = entry(header, known, vec2<i32>(high.x, low.y));
-    let e01 = entry(header, known, vec2<i32>(low.x, high.y));
-    let e11 = entry(header, known, high);
+    let extent = select(vec2<u32>(0u), vec2<u32>(table[header], table[header + 1u]), known);
+    let first = table[header + 2u];
+    let e00 = entry(extent, first, low);
+    let e10 = entry(extent, first, vec2<i32>(high.x, low.y));
+    let e01 = entry(extent, first, vec2<i32>(low.x, high.y));
+    let e11 = entry(extent, first, high);
 
     // Relative to the corner of page `low`.
     let local = start + ((origin - (low << vec2<u32>(9u))) << vec2<u32>(17u));
