@@ -2,12 +2,12 @@ use crate::common::time;
 use echogrid::gpu::{DType, Engine, PAGE, PageArray, PageTable, cut_page};
 use echogrid::kernels::sampler::{PatchRecord, forward, records, taps_for};
 
-/// 64 patches of 200 px, resampled to 64 px, anywhere and at any angle; the second figure is patches a second.
+/// 64 patches of 200 px, resampled to 64 px, anywhere and at any angle; a pair is two patches.
 pub fn run(e: &Engine) {
     let (n, side) = (64, 64);
     let size = [4 * PAGE as u32; 2];
     let pages = PageArray::new(e, 16).unwrap();
-    let mut table = PageTable::new(e, &[size]).unwrap();
+    let mut table = PageTable::new(e, &pages, &[size]).unwrap();
     for layer in 0..16 {
         let page = [layer % 4, layer / 4];
         let texels = cut_page(size, page, |x, y| [(x % 17) as f32 / 17.0, (y % 13) as f32 / 13.0, ((x ^ y) % 11) as f32 / 11.0, 1.0]);
@@ -34,6 +34,6 @@ pub fn run(e: &Engine) {
             .collect();
         e.write(&input, &all).unwrap();
         let s = time(e, &format!("sampler {n} x {name} to {side}"), |p| forward(p, &pages, &table, &input, taps_for(scale), augment, &out));
-        println!("{:<48} {:>9.0} patches/s", "", n as f64 / s);
+        println!("{:<48} {:>9.0} pairs/s", "", n as f64 / 2.0 / s);
     }
 }

@@ -1,3 +1,40 @@
-use echogrid::gpu::Engine;
+use crate::common::{tensor, time};
+use echogrid::gpu::{DType, Engine};
+use echogrid::kernels::topk::{Scratch, TopK, clear, score_block, select_block};
+use half::f16;
 
-pub fn run(_e: &Engine) {}
+/// Directions without structure: selection sees what it sees in a search.
+fn noise(n: usize) -> Vec<f32> {
+    let mut s = 1u64;
+    let mut next = || {
+        s = s.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (s >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+pub fn run(e: &Engine) {
+    let (n, d) = (100_000, 256);
+    let half: Vec<f16> = noise(n * d).iter().map(|v| f16::from_f32(*v)).collect();
+    let x = e.upload("x", &[n, d], DType::F16, &half).unwrap();
+    for (nq, rows) in [(1, n), (8, n), (128, 16_384)] {
+        let (q, scores) = (e.upload_f32("q", &[nq, d], &noise(nq * d)).unwrap(), tensor(e, &[nq, rows]));
+        time(e, &format!("topk score {nq} x {rows} x {d} f16"), |p| score_block(p, &q, &x, 0, nq, 0, rows, &scores));
+        for k in [10, 100, 1000] {
+            let (ls, li) = (tensor(e, &[nq, k]), e.tensor("ids", &[nq, k], DType::U32).unwrap());
+            let Ok(scratch) = Scratch::new(e, nq, rows, k) else { continue };
+            time(e, &format!("topk select {nq} x {rows} k={k}"), |p| {
+                clear(p, &ls, &li)?;
+                select_block(p, &scores, nq, rows, 0, 0, &ls, &li, &scratch)
+            });
+        }
+    }
+    for (nq, k) in [(1, 10), (1, 100), (1, 50_000), (1000, 10), (1000, 100)] {
+        let q = e.upload_f32("q", &[nq, d], &noise(nq * d)).unwrap();
+        let top = TopK::new(e, nq, k, n).unwrap();
+        time(e, &format!("topk {nq} queries x {n} x {d} f16 k={k}"), |p| {
+            top.begin(p)?;
+            top.add_shard(p, &q, &x, 0, n)
+        });
+    }
+}

@@ -1,1 +1,188 @@
+use crate::common::*;
+use echogrid::gpu::{DType, Engine, PlanBuilder, Tensor};
+use echogrid::kernels::topk::{self as kernel, EMPTY, Scratch, TopK};
+use echogrid::reference::topk as twin;
+use half::f16;
 
+fn up_f16(e: &Engine, shape: &[usize], data: &[f32]) -> (Tensor, Vec<f32>) {
+    let data: Vec<f16> = data.iter().map(|v| f16::from_f32(*v)).collect();
+    let t = e.upload("x", shape, DType::F16, &data).unwrap();
+    (t, data.iter().map(|v| v.to_f32()).collect())
+}
+
+/// Scores of blocks at offsets against the twin, every tile (1 to 3, 4 to 8, more queries), any number of columns, both types.
+#[test]
+fn scores_equal_the_twin() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        for (nq, n, d) in [(1, 1, 1), (1, 33, 4), (2, 257, 7), (5, 31, 64), (8, 9, 13), (17, 65, 36), (33, 100, 3), (40, 70, 256)] {
+            let (q, x) = (random(nq * d, 1), random(n * d, 2));
+            let tq = up(e, &[nq, d], &q);
+            let (half, rounded) = up_f16(e, &[n, d], &x);
+            for (tx, x) in [(up(e, &[n, d], &x), &x), (half, &rounded)] {
+                let all = twin::scores(&f64s(&q), &f64s(x), d);
+                for (q0, x0) in [(0, 0), (nq / 2, n / 3)] {
+                    let (rows, cols) = (nq - q0, n - x0);
+                    let ts = out(e, &[rows, cols]);
+                    let got = run_twice(e, &ts, |p| kernel::score_block(p, &tq, &tx, q0, rows, x0, cols, &ts));
+                    let want: Vec<f64> = (0..rows * cols).map(|i| all[(q0 + i / cols) * n + x0 + i % cols]).collect();
+                    // f16 to f32 is exact; d products of at most 1 and d additions, each partial sum at most d: (d + 1) roundings of sum |q x| <= d.
+                    close(&got, &want, (d as f64 + 1.0) * d as f64 * EPS, 0.0);
+                }
+            }
+        }
+    }
+}
+
+/// Scores with many ties, NaN, infinities, both zeros and denormals.
+fn hard_scores(n: usize, seed: u64) -> Vec<f32> {
+    let noise = random(n, seed);
+    let odd = [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0, 1e-40, -1e-40, 1.0, 1.0];
+    (0..n)
+        .map(|i| match i % 7 {
+            0 => odd[i / 7 % odd.len()],
+            1..4 => (noise[i] * 8.0).round() / 8.0,
+            _ => noise[i],
+        })
+        .collect()
+}
+
+#[track_caller]
+fn check_lists(got_scores: &[f32], got_ids: &[u32], scores: &[f32], k: usize, n: usize, name: &str) {
+    for (r, row) in scores.chunks(n).enumerate() {
+        let want = twin::best(row, k);
+        let (gs, gi) = (&got_scores[r * k..][..k], &got_ids[r * k..][..k]);
+        assert_eq!(&gi[..want.len()], want, "{name}, query {r}");
+        for (s, id) in gs.iter().zip(&want) {
+            let w = row[*id as usize];
+            assert!(s.is_nan() && w.is_nan() || *s == w && (w == 0.0 || s.to_bits() == w.to_bits()), "{name}: {s} against {w} at {id}");
+        }
+        assert!(gi[want.len()..].iter().all(|i| *i == EMPTY) && gs[want.len()..].iter().all(|s| *s == f32::NEG_INFINITY), "{name}: empty slots");
+    }
+}
+
+/// Exactly the stable host sort of the same scores: every k around the internal sizes, in one block or several in any order.
+#[test]
+fn selection_is_exact() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        let ks = [1, 2, 31, 32, 33, 127, 128, 129, 300, 512, 1000];
+        let mut cases: Vec<(usize, usize, usize)> = ks.iter().flat_map(|k| [(3, 1, *k), (3, 777, *k), (2, 5003, *k)]).collect();
+        cases.extend([(1, 9001, 10), (1, 20_011, 128), (1, 16_384, 1), (1, 777, 777), (1, 100, 100), (1, 4097, 4096), (1, 3001, 20_000)]);
+        for (nq, n, k) in cases {
+            let scores: Vec<f32> = (0..nq).flat_map(|r| hard_scores(n, r as u64)).collect();
+            let cut = n / 3;
+            let part = |from: usize, to: usize| -> Vec<f32> { scores.chunks(n).flat_map(|r| r[from..to].to_vec()).collect() };
+            let scratch = Scratch::new(e, nq, n, k).unwrap();
+            let (ls, li) = (out(e, &[nq, k]), e.tensor("ids", &[nq, k], DType::U32).unwrap());
+            for parts in [vec![(0, n)], vec![(cut, n), (0, cut)]] {
+                let blocks: Vec<_> = parts.iter().filter(|(a, b)| a < b).map(|(a, b)| (up(e, &[nq, b - a], &part(*a, *b)), *a, b - a)).collect();
+                let got = run_twice(e, &ls, |p| {
+                    kernel::clear(p, &ls, &li)?;
+                    blocks.iter().try_for_each(|(t, first, rows)| kernel::select_block(p, t, nq, *rows, *first as u32, 0, &ls, &li, &scratch))
+                });
+                check_lists(&got, &e.read::<u32>(&li).unwrap(), &scores, k, n, &format!("{nq} x {n}, k = {k}, {} parts", parts.len()));
+            }
+        }
+    }
+}
+
+/// All equal, ascending (every score displaces the list) and descending scores.
+#[test]
+fn worst_orders() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        let n = 10_007;
+        for (name, f) in [("equal", 0i32), ("ascending", 1), ("descending", -1)] {
+            let scores: Vec<f32> = (0..n as i32).map(|i| (i * f) as f32).collect();
+            for k in [1, 100, 200] {
+                let (t, scratch) = (up(e, &[1, n], &scores), Scratch::new(e, 1, n, k).unwrap());
+                let (ls, li) = (out(e, &[1, k]), e.tensor("ids", &[1, k], DType::U32).unwrap());
+                let got = run_twice(e, &ls, |p| {
+                    kernel::clear(p, &ls, &li)?;
+                    kernel::select_block(p, &t, 1, n, 0, 0, &ls, &li, &scratch)
+                });
+                check_lists(&got, &e.read::<u32>(&li).unwrap(), &scores, k, n, name);
+            }
+        }
+    }
+}
+
+/// More lists than 65,535 groups in one dimension.
+#[test]
+fn folds_many_queries() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        let (nq, n, k) = (65_537, 3, 2);
+        let scores = random(nq * n, 5);
+        let (t, scratch) = (up(e, &[nq, n], &scores), Scratch::new(e, nq, n, k).unwrap());
+        let (ls, li) = (out(e, &[nq, k]), e.tensor("ids", &[nq, k], DType::U32).unwrap());
+        plan(e, |p| {
+            kernel::clear(p, &ls, &li)?;
+            kernel::select_block(p, &t, nq, n, 0, 0, &ls, &li, &scratch)
+        })
+        .submit(e)
+        .unwrap();
+        check_lists(&e.read::<f32>(&ls).unwrap(), &e.read::<u32>(&li).unwrap(), &scores, k, n, "folded");
+    }
+}
+
+/// The whole search over shards with duplicated rows and id offsets: exact given the kernel's own scores.
+#[test]
+fn searches_shards() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        // The last: several blocks of 128 queries; and k so large that queries and rows are cut.
+        for (nq, shards, d, k) in
+            [(1, vec![50], 8, 60), (5, vec![1000, 1, 500], 16, 10), (130, vec![300, 200], 7, 129), (3, vec![70_000], 4, 5), (2, vec![150_000], 4, 100_000)]
+        {
+            let n: usize = shards.iter().sum();
+            let q = random(nq * d, 1);
+            let mut x = random(n * d, 2);
+            // Every third row repeats an earlier one.
+            (3..n).step_by(3).for_each(|r| x.copy_within((r / 2) * d..(r / 2 + 1) * d, r * d));
+            let tq = up(e, &[nq, d], &q);
+            let (all, _) = up_f16(e, &[n, d], &x);
+            let ts = out(e, &[nq, n]);
+            plan(e, |p| kernel::score_block(p, &tq, &all, 0, nq, 0, n, &ts)).submit(e).unwrap();
+            let scores: Vec<f32> = e.read(&ts).unwrap();
+            let top = TopK::new(e, nq, k, *shards.iter().max().unwrap()).unwrap();
+            let mut first = 0;
+            let tensors: Vec<_> = shards
+                .iter()
+                .map(|rows| {
+                    let from = first;
+                    first += rows;
+                    (up_f16(e, &[*rows, d], &x[from * d..first * d]).0, from as u32, *rows)
+                })
+                .collect();
+            let got = run_twice(e, top.scores(), |p| {
+                top.begin(p)?;
+                tensors.iter().rev().try_for_each(|(t, first, rows)| top.add_shard(p, &tq, t, *first, *rows))
+            });
+            check_lists(&got, &e.read::<u32>(top.ids()).unwrap(), &scores, k, n, &format!("{nq} queries, {shards:?}, k = {k}"));
+        }
+    }
+}
+
+#[test]
+fn refuses_with_the_reason() {
+    let (e, _lock) = engine();
+    let (q, x, s) = (out(e, &[4, 8]), out(e, &[10, 8]), out(e, &[4, 10]));
+    let mut p = PlanBuilder::new(e);
+    let says = |r: echogrid::gpu::Result<()>, word: &str| {
+        let text = r.unwrap_err().to_string();
+        assert!(text.contains(word), "{text}");
+    };
+    says(kernel::score_block(&mut p, &q, &out(e, &[10, 7]), 0, 4, 0, 10, &s), "queries have 8 columns, the database 7");
+    says(kernel::score_block(&mut p, &q, &x, 0, 4, 1, 10, &s), "rows 1+10 of 10");
+    says(kernel::score_block(&mut p, &q, &x, 0, 4, 0, 10, &out(e, &[39])), "hold no 4 x 10");
+    let top = TopK::new(e, 4, 3, 10).unwrap();
+    says(top.add_shard(&mut p, &x, &x, 0, 10), "lists for 4");
+    says(top.add_shard(&mut p, &q, &x, u32::MAX - 5, 10), "marks empty slots");
+    let scratch = Scratch::new(e, 4, 10, 3).unwrap();
+    says(kernel::select_block(&mut p, &s, 4, 11, 0, 0, top.scores(), top.ids(), &scratch), "with scratch for 4 x 10");
+    says(kernel::clear(&mut p, top.ids(), top.ids()), "expected F32 and U32");
+    assert!(TopK::new(e, 4, 0, 10).unwrap_err().to_string().contains("must be above 0"));
+    assert!(TopK::new(e, 1 << 20, 1 << 10, 10).unwrap_err().to_string().contains("fewer queries"));
+}

@@ -1,15 +1,17 @@
 // Patch sampler: cuts, turns, scales, filters and augments patches of paged images.
 //
 // Bindings: pages (texture array of 512 px rgba16float pages: three bands, validity; a no-data pixel is 0 throughout),
-//           table (for each image width, height, first; entries layer + 1, or 0 for an absent page),
+//           table (for each image pages across, pages down, first entry; entries layer + 1, or 0 for an absent page),
 //           records [N] of 28 words, out [N, S, S] vec4 (three bands, validity share), params.
 // Coordinates: pixel (x, y) covers [x, x+1) x [y, y+1). The output pixel of row i, column j lies at
 //     centre + A * (j + 1/2 - S/2, i + 1/2 - S/2),  A = [[affine.x, affine.y], [affine.z, affine.w]] / 65536
 // in source pixels. All of it is integer arithmetic in units of 1/131072 px relative to the centre's pixel, so one record
-// means the same source pixels on any machine; while a patch spans at most 8,192 px along x and along y nothing exceeds 2^30.
+// means the same source pixels on any machine; while a patch spans at most 8,192 px along x and along y no value reaches
+// 2^31. An output pixel spans at most 512 px along x and along y, so its taps lie in at most 2 x 2 pages: these are looked up
+// first, and the loop over the taps has no branch (software adapters would walk both sides).
 // TAPS 1: bilinear, weights in 1/4096 px, renormalised over the valid pixels. TAPS k: k x k nearest pixels at
 // centre + (A / k, rounded to zero) * (t + 1/2 - k/2, s + 1/2 - k/2), mean of the valid ones. Validity: the share of the
-// weight that was valid. Outside the image and on absent pages nothing is valid. Where nothing is valid the output is 0.
+// weight that was valid. Absent pages and what lies outside an image are not valid. Where nothing is valid the output is 0.
 // AUGMENT: v = colour * (v, 1) + speckle * 10 log10(g) + sigma * z, on the bands of `flags`' bits 0..2 (others give 0), with
 // g = -ln(u1 .. uL) / L (gamma of mean 1, L looks) and z a sum of twelve 16-bit uniforms, variance 1. Random words:
 // pcg3d(i * S + j, stream, seed + draw * 0x9E3779B9), one component a band; draws 0..5 give z, 8..23 the looks.
@@ -46,25 +48,14 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
 @group(0) @binding(4) var<uniform> params: Params;
 
-struct Image {
-    size: vec2<u32>,
-    first: u32,
-    across: u32,
-}
+// Source pixels to load along a side.
+const SPAN = ${TAPS + (TAPS == 1)};
 
-// The table's entry of the page of pixel p, which lies inside the image.
-fn entry(image: Image, p: vec2<u32>) -> u32 {
-    let page = p >> vec2<u32>(9u);
-    return table[image.first + page.y * image.across + page.x];
-}
-
-// One pixel; zeros outside the image and on an absent page.
-fn texel(image: Image, at: vec2<i32>) -> vec4<f32> {
-    let p = vec2<u32>(at);
-    let inside = all(p < image.size);
-    let layer = select(0u, entry(image, select(vec2<u32>(0u), p, inside)), inside);
-    let v = textureLoad(pages, p & vec2<u32>(511u), max(layer, 1u) - 1u, 0);
-    return select(vec4<f32>(0.0), v, layer != 0u);
+// The table's entry of one page of an image: 0 outside it.
+fn entry(extent: vec2<u32>, first: u32, page: vec2<i32>) -> u32 {
+    let p = vec2<u32>(page);
+    let inside = all(p < extent);
+    return select(0u, table[select(0u, first + p.y * extent.x + p.x, inside)], inside);
 }
 
 #if AUGMENT
@@ -90,13 +81,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(global_invocation_id) 
         return;
     }
     let n = group.z;
-    let number = records[n].image;
-    let header = 3u * min(number, params.images - 1u);
-    var image: Image;
-    image.size = select(vec2<u32>(0u), vec2<u32>(table[header], table[header + 1u]), number < params.images);
-    image.first = table[header + 2u];
-    image.across = (image.size.x + 511u) >> 9u;
-
     let origin = vec2<i32>(records[n].x, records[n].y);
     let sub = records[n].sub;
     let affine = records[n].affine;
@@ -105,25 +89,48 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(global_invocation_id) 
     let centred = 2 * vec2<i32>(id.xy) + 1 - i32(side);
     let at = column * centred.x + row * centred.y + 2 * vec2<i32>(vec2<u32>(sub & 0xffffu, sub >> 16u));
 
-    var sum = vec4<f32>(0.0);
 #if TAPS == 1
-    let corner = at - 65536;
-    let p = origin + (corner >> vec2<u32>(17u));
-    let f = vec2<f32>((corner >> vec2<u32>(5u)) & vec2<i32>(4095)) * (1.0 / 4096.0);
-    sum += texel(image, p) * ((1.0 - f.x) * (1.0 - f.y));
-    sum += texel(image, p + vec2<i32>(1, 0)) * (f.x * (1.0 - f.y));
-    sum += texel(image, p + vec2<i32>(0, 1)) * ((1.0 - f.x) * f.y);
-    sum += texel(image, p + vec2<i32>(1, 1)) * (f.x * f.y);
-    let share = sum.w;
+    let start = at - 65536;
+    let across = vec2<i32>(131072, 0);
+    let down = vec2<i32>(0, 131072);
+    let f = vec2<f32>((start >> vec2<u32>(5u)) & vec2<i32>(4095)) * (1.0 / 4096.0);
 #else
-    let du = column / TAPS;
-    let dv = row / TAPS;
-    for (var s = 0; s < TAPS; s++) {
-        for (var t = 0; t < TAPS; t++) {
-            let tap = at + du * (2 * t + 1 - TAPS) + dv * (2 * s + 1 - TAPS);
-            sum += texel(image, origin + (tap >> vec2<u32>(17u)));
+    let start = at - (column / TAPS + row / TAPS) * (TAPS - 1);
+    let across = 2 * (column / TAPS);
+    let down = 2 * (row / TAPS);
+#endif
+    let corner = start + min(across * (SPAN - 1), vec2<i32>(0)) + min(down * (SPAN - 1), vec2<i32>(0));
+    let opposite = corner + (abs(across) + abs(down)) * (SPAN - 1);
+    let low = (origin + (corner >> vec2<u32>(17u))) >> vec2<u32>(9u);
+    let high = (origin + (opposite >> vec2<u32>(17u))) >> vec2<u32>(9u);
+    let image = records[n].image;
+    let known = image < params.images;
+    let header = 3u * select(0u, image, known);
+    let extent = select(vec2<u32>(0u), vec2<u32>(table[header], table[header + 1u]), known);
+    let first = table[header + 2u];
+    let e00 = entry(extent, first, low);
+    let e10 = entry(extent, first, vec2<i32>(high.x, low.y));
+    let e01 = entry(extent, first, vec2<i32>(low.x, high.y));
+    let e11 = entry(extent, first, high);
+
+    // Relative to the corner of page `low`.
+    let local = start + ((origin - (low << vec2<u32>(9u))) << vec2<u32>(17u));
+    var sum = vec4<f32>(0.0);
+    for (var s = 0; s < SPAN; s++) {
+        for (var t = 0; t < SPAN; t++) {
+            let q = (local + across * t + down * s) >> vec2<u32>(17u);
+            let layer = select(select(e00, e10, q.x > 511), select(e01, e11, q.x > 511), q.y > 511);
+            let v = select(vec4<f32>(0.0), textureLoad(pages, q & vec2<i32>(511), max(layer, 1u) - 1u, 0), layer != 0u);
+#if TAPS == 1
+            sum += select(1.0 - f.x, f.x, t == 1) * select(1.0 - f.y, f.y, s == 1) * v;
+#else
+            sum += v;
+#endif
         }
     }
+#if TAPS == 1
+    let share = sum.w;
+#else
     let share = sum.w * (1.0 / ${TAPS * TAPS}.0);
 #endif
     // A full weight of 1 must leave the value's bits alone.

@@ -9,7 +9,8 @@ pub const PAGE: usize = 512;
 /// A texture array of square rgba16float pages ([`PAGE`] px), read with `textureLoad` alone: no feature is needed.
 ///
 /// Channels 0 to 2 hold standardised bands (a missing band is 0), channel 3 is 1 where the pixel is valid and 0 where there
-/// is no data. A no-data pixel holds 0 in every channel; kernels rely on it.
+/// is no data, in particular beyond the edge of the image. A no-data pixel holds 0 in every channel; kernels rely on both
+/// ([`cut_page`] sees to them).
 #[derive(Debug)]
 pub struct PageArray {
     texture: wgpu::Texture,
@@ -119,13 +120,14 @@ pub fn cut_page(size: [u32; 2], page: [u32; 2], mut texel: impl FnMut(u32, u32) 
 
 /// Which page of which image lies in which layer, on the host and on the device.
 ///
-/// Words: for each image `[width, height, first]`, then for each image its pages row by row from word `first`: layer + 1, or 0
-/// for a page that is not resident or has no data. Its size depends on the images alone, so plans stay valid while pages come
-/// and go.
+/// Words: for each image `[pages across, pages down, first]`, then for each image its pages row by row from word `first`:
+/// layer + 1, or 0 for a page that is not resident or has no data. Its size depends on the images alone, so plans stay valid
+/// while pages come and go.
 #[derive(Debug)]
 pub struct PageTable {
     words: Vec<u32>,
-    images: u32,
+    sizes: Vec<[u32; 2]>,
+    layers: u32,
     tensor: Tensor,
 }
 
@@ -133,11 +135,11 @@ impl PageTable {
     /// Largest side of an image in pixels.
     pub const MAX_SIDE: u32 = 1 << 24;
 
-    /// A table for images of the given [width, height], no page resident.
+    /// A table of pages of `array` for images of the given [width, height], no page resident.
     ///
     /// # Errors
     /// No image, an empty image or one over 2^24 px a side, a table over the device's binding limit.
-    pub fn new(engine: &Engine, sizes: &[[u32; 2]]) -> Result<Self> {
+    pub fn new(engine: &Engine, array: &PageArray, sizes: &[[u32; 2]]) -> Result<Self> {
         if sizes.is_empty() {
             return Err(Error::shape("page table", "no image"));
         }
@@ -150,8 +152,8 @@ impl PageTable {
                     format!("image {i} has {} x {} px, expected 1 to {}", size[0], size[1], Self::MAX_SIDE),
                 ));
             }
-            words.extend([size[0], size[1], next as u32]);
             let [x, y] = page_counts(*size);
+            words.extend([x, y, next as u32]);
             next += u64::from(x) * u64::from(y);
             if next * 4 > engine.caps().max_binding {
                 return Err(Error::Limit {
@@ -165,12 +167,17 @@ impl PageTable {
         }
         words.resize(next as usize, 0);
         let tensor = engine.upload("page table", &[words.len()], DType::U32, &words)?;
-        Ok(Self { words, images: sizes.len() as u32, tensor })
+        Ok(Self { words, sizes: sizes.to_vec(), layers: array.layers, tensor })
     }
 
     /// Number of images.
     pub fn images(&self) -> u32 {
-        self.images
+        self.sizes.len() as u32
+    }
+
+    /// Layers of the page array it is for.
+    pub fn layers(&self) -> u32 {
+        self.layers
     }
 
     /// [width, height] of an image.
@@ -178,9 +185,7 @@ impl PageTable {
     /// # Panics
     /// No such image.
     pub fn size(&self, image: u32) -> [u32; 2] {
-        assert!(image < self.images, "image {image} of {}", self.images);
-        let at = image as usize * 3;
-        [self.words[at], self.words[at + 1]]
+        self.sizes[image as usize]
     }
 
     /// Pages of an image across and down.
@@ -194,9 +199,12 @@ impl PageTable {
     /// Says where a page lies from now on: a layer, or nowhere. Takes effect on the device with [`PageTable::flush`].
     ///
     /// # Errors
-    /// No such image or page.
+    /// No such image, page or layer.
     pub fn set(&mut self, image: u32, page: [u32; 2], layer: Option<u32>) -> Result<()> {
         let at = self.entry(image, page)?;
+        if let Some(layer) = layer.filter(|l| *l >= self.layers) {
+            return Err(Error::shape("page table", format!("layer {layer} of an array of {}", self.layers)));
+        }
         self.words[at] = layer.map_or(0, |l| l + 1);
         Ok(())
     }
@@ -210,8 +218,8 @@ impl PageTable {
     }
 
     fn entry(&self, image: u32, page: [u32; 2]) -> Result<usize> {
-        if image >= self.images {
-            return Err(Error::shape("page table", format!("image {image} of {}", self.images)));
+        if image >= self.images() {
+            return Err(Error::shape("page table", format!("image {image} of {}", self.images())));
         }
         let [x, y] = self.pages(image);
         if page[0] >= x || page[1] >= y {
@@ -226,11 +234,6 @@ impl PageTable {
     /// What the device reported.
     pub fn flush(&self, engine: &Engine) -> Result<()> {
         engine.write(&self.tensor, &self.words)
-    }
-
-    /// The highest layer named, plus one.
-    pub fn layers(&self) -> u32 {
-        self.words[self.images as usize * 3..].iter().copied().max().unwrap_or(0)
     }
 
     /// The table on the device, as of the last flush.

@@ -6,7 +6,9 @@
 //! Pixel (x, y) covers [x, x+1) x [y, y+1), so the centre of pixel (0, 0) is (0.5, 0.5). The output pixel of row i, column j
 //! lies at centre + A (j + 1/2 - S/2, i + 1/2 - S/2), x to the right and y down.
 
-use crate::gpu::{Binding, Cost, DType, Engine, Error, Groups, PageArray, PageTable, PlanBuilder, Result, ShaderSource, Tensor, Variant};
+use crate::gpu::{
+    Binding, Cost, DType, Engine, Error, Groups, PAGE, PageArray, PageTable, PlanBuilder, Result, ShaderSource, Tensor, Variant,
+};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
 
@@ -20,7 +22,7 @@ pub const MAX_TAPS: u32 = 8;
 pub const MAX_LOOKS: u32 = 16;
 
 /// Largest extent of a patch along x or y of its image, pixels: a patch of 4,096 px fits at any angle.
-pub const MAX_EXTENT: i64 = 8192;
+pub const MAX_EXTENT: u32 = 8192;
 
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -90,7 +92,8 @@ impl PatchRecord {
     /// A patch under any 2x2 matrix (rotation, scale, mirror, shear): output offset to source offset, rows of (x, y).
     ///
     /// # Errors
-    /// A centre beyond 2^24 px of the image's corner or not a number; a patch of more than [`MAX_EXTENT`] px along x or y.
+    /// A centre beyond 2^24 px of the image's corner or not a number; a patch that spans more than [`MAX_EXTENT`]
+    /// source pixels along x or y, or an output pixel that spans more than a page ([`PAGE`]).
     pub fn from_affine(image: u32, centre: [f64; 2], matrix: [[f64; 2]; 2], side: usize) -> Result<Self> {
         let far = f64::from(PageTable::MAX_SIDE) * 2.0;
         if centre.iter().any(|c| c.is_nan() || c.abs() > far) {
@@ -99,15 +102,16 @@ impl PatchRecord {
         let fixed = centre.map(|c| (c * 65536.0).round() as i64);
         let affine = [matrix[0][0], matrix[0][1], matrix[1][0], matrix[1][1]].map(|a| (a * 65536.0).round());
         for pair in affine.chunks_exact(2) {
-            let extent = (pair[0].abs() + pair[1].abs()) * side as f64 / 65536.0;
-            if extent.is_nan() || extent > MAX_EXTENT as f64 {
-                return Err(Error::Limit {
-                    op: "sampler".into(),
-                    what: format!("the extent in source pixels of a patch of {side} px"),
-                    need: extent as u64,
-                    limit: MAX_EXTENT as u64,
-                    advice: "use a smaller patch, or read the scene at a coarser scale".into(),
-                });
+            let step = (pair[0].abs() + pair[1].abs()) / 65536.0;
+            for (what, need, limit) in [("a patch", step * side as f64, MAX_EXTENT), ("an output pixel", step, PAGE as u32)] {
+                if need.is_nan() || need > f64::from(limit) {
+                    return Err(Error::shape(
+                        "sampler",
+                        format!(
+                            "{what} would span {need:.1} source pixels of at most {limit}; use a smaller patch, or read the scene at a coarser scale"
+                        ),
+                    ));
+                }
             }
         }
         Ok(Self {
@@ -188,7 +192,7 @@ pub fn records(engine: &Engine, n: usize) -> Result<Tensor> {
 /// noise and bands are not looked at.
 ///
 /// # Errors
-/// Shapes or types that do not fit, taps out of range, a page table that names layers the array does not have, more than
+/// Shapes or types that do not fit, taps out of range, a page table of a larger page array, more than
 /// 65,535 patches.
 pub fn forward(
     plan: &mut PlanBuilder<'_>,
@@ -216,7 +220,7 @@ pub fn forward(
         return fail(format!("{taps} taps, expected 1 to {MAX_TAPS}"));
     }
     if table.layers() > pages.layers() {
-        return fail(format!("the page table names {} layers, the page array has {}", table.layers(), pages.layers()));
+        return fail(format!("the page table is for an array of {} layers, this one has {}", table.layers(), pages.layers()));
     }
     let variant = Variant::new().int("TAPS", taps).flag("AUGMENT", augment);
     let params = Params { side: side as u32, images: table.images() };

@@ -1,1 +1,411 @@
-//! Host side of `shaders/topk.wgsl`.
+//! The k best database rows for each query: host side of `shaders/topk.wgsl`.
+//!
+//! Scores are dot products (give unit rows for cosine). Order: greater score first, the lower id of equals, NaN after all numbers;
+//! slots that stay empty (k beyond the rows seen) hold score -infinity and id [`EMPTY`]. -0 counts, and comes back, as 0.
+
+use super::{LANES, expect_shape, lanes, matrix};
+use crate::gpu::{Binding, Cost, DType, Engine, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
+use crate::shader;
+use bytemuck::{Pod, Zeroable};
+
+/// The shader of this family.
+pub const SHADER: ShaderSource = shader!("topk");
+
+/// The id of an empty slot.
+pub const EMPTY: u32 = u32::MAX;
+
+/// Lists up to this long are kept in workgroup memory; longer ones are sorted in device memory.
+const SMALL_K: usize = 128;
+
+/// Elements that a group of the local sort holds.
+const LOCAL: usize = 512;
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct ScoreParams {
+    nq: u32,
+    n: u32,
+    d: u32,
+    q0: u32,
+    x0: u32,
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable, Default)]
+struct Params {
+    rows: u32,
+    n: u32,
+    k: u32,
+    q0: u32,
+    x0: u32,
+    segments: u32,
+    length: u32,
+    total: u32,
+    run: u32,
+    size: u32,
+    last: u32,
+    runs: u32,
+}
+
+fn score_variant(f16: bool, vec: bool, broadcast: bool, qt: i64, rt: i64) -> Variant {
+    Variant::new().int("KIND", 0).flag("F16", f16).flag("VEC", vec).flag("BROADCAST", broadcast).int("QT", qt).int("RT", rt)
+}
+
+fn select_variant(k: usize, ids: bool, fresh: bool, lanes: i64) -> Variant {
+    let (kp, size, chunk) = if k <= 32 { (32, 512, 256) } else { (SMALL_K as i64, 1024, 512) };
+    let v = Variant::new().int("KIND", 1).int("KP", kp).int("SIZE", size).int("CHUNK", chunk);
+    v.flag("IDS", ids).flag("FRESH", fresh).int("LANES", lanes)
+}
+
+fn list_variant(kind: i64, lanes: i64) -> Variant {
+    let v = Variant::new().int("KIND", kind);
+    if kind == 4 { v.int("LANES", lanes) } else { v }
+}
+
+/// Tiles with broadcast (queries, rows a lane), then without.
+const BROADCAST_TILES: [(i64, i64); 3] = [(16, 1), (8, 1), (1, 4)];
+const PLAIN_TILES: [(i64, i64); 2] = [(4, 4), (1, 1)];
+
+/// Every variant, for validation and translation tests. Those with BROADCAST need subgroups.
+pub fn variants() -> Vec<Variant> {
+    let mut all = Vec::new();
+    for f16 in [false, true] {
+        all.extend(BROADCAST_TILES.map(|(q, r)| score_variant(f16, true, true, q, r)));
+        for vec in [false, true] {
+            all.extend(PLAIN_TILES.map(|(q, r)| score_variant(f16, vec, false, q, r)));
+        }
+    }
+    for l in LANES {
+        for k in [32, SMALL_K] {
+            all.extend([(false, false), (false, true), (true, false)].map(|(ids, fresh)| select_variant(k, ids, fresh, l)));
+        }
+        all.push(list_variant(4, l));
+    }
+    all.extend([2, 3, 5, 6, 7].map(|kind| list_variant(kind, 0)));
+    all
+}
+
+/// Appends scores [queries, rows] (the first elements of the tensor) = <q[first_query + i], x[first_row + j]>, accumulated in f32;
+/// q [nq, D] f32, x [n, D] f32 or f16 (two to a word, row after row).
+///
+/// # Errors
+/// Another number of columns, rows beyond the tensors, scores too small, wrong types, a tensor over the binding limit.
+pub fn score_block(
+    plan: &mut PlanBuilder<'_>,
+    q: &Tensor,
+    x: &Tensor,
+    first_query: usize,
+    queries: usize,
+    first_row: usize,
+    rows: usize,
+    scores: &Tensor,
+) -> Result<()> {
+    let op = "topk score";
+    let ((nq, d), (n, dx)) = (matrix(op, "q", q)?, matrix(op, "x", x)?);
+    if d != dx {
+        return Err(Error::shape(op, format!("queries have {d} columns, the database {dx}")));
+    }
+    if q.dtype() != DType::F32 || scores.dtype() != DType::F32 || x.dtype() == DType::U32 {
+        let reason = format!("types q {:?}, x {:?}, scores {:?}; expected F32, F32 or F16, F32", q.dtype(), x.dtype(), scores.dtype());
+        return Err(Error::shape(op, reason));
+    }
+    if first_query + queries > nq || first_row + rows > n {
+        let reason = format!("queries {first_query}+{queries} of {nq}, rows {first_row}+{rows} of {n}: beyond the end");
+        return Err(Error::shape(op, reason));
+    }
+    if queries * rows > scores.len() {
+        return Err(Error::shape(op, format!("scores {:?} hold no {queries} x {rows}", scores.shape())));
+    }
+    if queries * rows == 0 {
+        return Ok(());
+    }
+    let (f16, vec) = (x.dtype() == DType::F16, d.is_multiple_of(4));
+    let broadcast = vec && plan.engine().caps().subgroup_is(8);
+    let (qt, rt) = match (broadcast, queries) {
+        (true, 1..=3) => BROADCAST_TILES[2],
+        (true, 4..=8) => BROADCAST_TILES[1],
+        (true, _) => BROADCAST_TILES[0],
+        (false, 1..=3) => PLAIN_TILES[1],
+        (false, _) => PLAIN_TILES[0],
+    };
+    let (q_span, x_span) = match (broadcast, qt) {
+        (true, _) => (qt, 8 * rt),
+        (false, 1) => (1, 64 * rt),
+        (false, _) => (8 * qt, 8 * rt),
+    };
+    let groups = queries.div_ceil(q_span as usize) as u64 * rows.div_ceil(x_span as usize) as u64;
+    let params = ScoreParams { nq: queries as u32, n: rows as u32, d: d as u32, q0: first_query as u32, x0: first_row as u32 };
+    let bytes = queries * d * 4 + rows * d * x.dtype().bytes() + 4 * queries * rows;
+    let cost = Cost { flops: 2.0 * (queries * rows) as f64 * d as f64, bytes: bytes as f64 };
+    let variant = score_variant(f16, vec, broadcast, qt, rt);
+    plan.dispatch(op, &SHADER, &variant, &[q.into(), x.into(), scores.into()], &params, Groups::Linear(groups), cost)
+}
+
+/// Scratch of [`select_block`] for blocks of at most `queries` x `rows` scores and lists of k.
+#[derive(Debug, Clone)]
+pub struct Scratch {
+    k: usize,
+    queries: usize,
+    rows: usize,
+    segments: usize,
+    /// Lists of segments, or keys and ids to sort.
+    a: Tensor,
+    b: Tensor,
+}
+
+impl Scratch {
+    /// Allocates.
+    ///
+    /// # Errors
+    /// Over the largest buffer or binding; out of memory.
+    pub fn new(engine: &Engine, queries: usize, rows: usize, k: usize) -> Result<Self> {
+        let segments = segments(engine, queries, rows, k);
+        let (shape, dtype) = match k {
+            0..=SMALL_K if segments > 1 => ([queries * segments, k], DType::F32),
+            0..=SMALL_K => ([1, 1], DType::F32),
+            _ => ([queries, total(k, rows)], DType::U32),
+        };
+        let bytes = 4 * shape[0] as u64 * shape[1] as u64;
+        if bytes > engine.caps().max_binding {
+            return Err(Error::Limit {
+                op: "topk".into(),
+                what: format!("bytes of scratch for {queries} queries, k = {k}"),
+                need: bytes,
+                limit: engine.caps().max_binding,
+                advice: "use fewer queries a call or a smaller k".into(),
+            });
+        }
+        let (a, b) = (engine.tensor("topk a", &shape, dtype)?, engine.tensor("topk b", &shape, DType::U32)?);
+        Ok(Self { k, queries, rows, segments, a, b })
+    }
+}
+
+/// Lists a query's candidates are split over, so that few queries still fill the device.
+fn segments(engine: &Engine, queries: usize, rows: usize, k: usize) -> usize {
+    if k > SMALL_K {
+        return 1;
+    }
+    let target = if engine.caps().software { 4 } else { 512 };
+    (target / queries.max(1)).min(rows / (4096.max(16 * k))).max(1)
+}
+
+/// Elements a row sorted for large k: the list and the block in whole runs and whole local chunks.
+fn total(k: usize, rows: usize) -> usize {
+    (k + rows).next_multiple_of(k.next_power_of_two().max(LOCAL))
+}
+
+/// Appends the merge of a block of scores [queries, rows] (the first elements of the tensor) into the lists
+/// list_scores [nq, k] f32 and list_ids [nq, k] u32 of the queries from `first_query` on; column j has id first_id + j.
+/// Lists are sorted before and after; [`clear`] makes them empty. No id may come twice.
+///
+/// # Errors
+/// Lists of other shapes or types, a block beyond what `scratch` was made for, ids beyond u32.
+pub fn select_block(
+    plan: &mut PlanBuilder<'_>,
+    scores: &Tensor,
+    queries: usize,
+    rows: usize,
+    first_id: u32,
+    first_query: usize,
+    list_scores: &Tensor,
+    list_ids: &Tensor,
+    scratch: &Scratch,
+) -> Result<()> {
+    let op = "topk select";
+    let (nq, k) = lists(op, list_scores, list_ids)?;
+    if k != scratch.k || queries > scratch.queries || rows > scratch.rows {
+        let reason = format!(
+            "{queries} x {rows} scores, k = {k}, with scratch for {} x {}, k = {}",
+            scratch.queries, scratch.rows, scratch.k
+        );
+        return Err(Error::shape(op, reason));
+    }
+    if first_query + queries > nq || queries * rows > scores.len() {
+        return Err(Error::shape(op, format!("queries {first_query}+{queries} of {nq}, {rows} rows, in scores {:?}", scores.shape())));
+    }
+    if u64::from(first_id) + rows as u64 > u64::from(EMPTY) {
+        return Err(Error::shape(op, format!("ids {first_id}+{rows} reach {EMPTY}, which marks empty slots")));
+    }
+    if queries * rows == 0 {
+        return Ok(());
+    }
+    let lanes = lanes(plan.engine());
+    let base = Params { rows: queries as u32, n: rows as u32, k: k as u32, q0: first_query as u32, x0: first_id, ..Params::default() };
+    let cost = Cost::bytes(4 * (queries * rows) as u64);
+    if k <= SMALL_K {
+        let segments = segments(plan.engine(), queries, rows, k).min(scratch.segments);
+        if segments == 1 {
+            let params = Params { segments: 1, length: rows as u32, ..base };
+            let bindings = [scores.into(), list_scores.into(), list_ids.into()];
+            let groups = Groups::Linear(queries as u64);
+            return plan.dispatch(op, &SHADER, &select_variant(k, false, false, lanes), &bindings, &params, groups, cost);
+        }
+        let params = Params { q0: 0, segments: segments as u32, length: rows.div_ceil(segments) as u32, ..base };
+        let bindings = [scores.into(), (&scratch.a).into(), (&scratch.b).into()];
+        let groups = Groups::Linear((queries * segments) as u64);
+        plan.dispatch("topk select segments", &SHADER, &select_variant(k, false, true, lanes), &bindings, &params, groups, cost)?;
+        let n = (segments * k) as u32;
+        let params = Params { n, segments: 1, length: n, ..base };
+        let bindings = [(&scratch.a).into(), (&scratch.b).into(), list_scores.into(), list_ids.into()];
+        let groups = Groups::Linear(queries as u64);
+        return plan.dispatch(op, &SHADER, &select_variant(k, true, false, lanes), &bindings, &params, groups, Cost::bytes(0));
+    }
+    // Sort runs of k, rounded up to a power of two; then halve: of two sorted runs, the better of each element and its mirror
+    // image are the best run's worth of both, and bitonic, so one merge sorts them.
+    let (run, total) = (k.next_power_of_two(), total(k, rows));
+    let base = Params { total: total as u32, run: run as u32, ..base };
+    let (keys, ids) = (&scratch.a, &scratch.b);
+    let bindings = [scores.into(), list_scores.into(), list_ids.into(), keys.into(), ids.into()];
+    let cost = Cost::bytes(12 * (queries * total) as u64);
+    plan.dispatch("topk load", &SHADER, &list_variant(2, 0), &bindings, &base, Groups::for_items(queries * total, 64), cost)?;
+    let pair: [Binding<'_>; 2] = [keys.into(), ids.into()];
+    let mut runs = total / run;
+    let local = |plan: &mut PlanBuilder<'_>, n: usize, size: usize, last: usize| {
+        let params = Params { n: n as u32, size: size as u32, last: last as u32, ..base };
+        let groups = Groups::Linear((queries * n.div_ceil(LOCAL)) as u64);
+        plan.dispatch("topk sort", &SHADER, &list_variant(4, lanes), &pair, &params, groups, Cost::bytes(16 * (queries * n) as u64))
+    };
+    let merge = |plan: &mut PlanBuilder<'_>, n: usize, size: usize| {
+        let mut stride = size / 2;
+        while stride >= LOCAL {
+            let params = Params { n: n as u32, size: size as u32, x0: stride as u32, ..base };
+            let groups = Groups::for_items(queries * n / 2, 64);
+            let cost = Cost::bytes(16 * (queries * n) as u64);
+            plan.dispatch("topk sort", &SHADER, &list_variant(3, 0), &pair, &params, groups, cost)?;
+            stride /= 2;
+        }
+        local(plan, n, size, size)
+    };
+    local(plan, total, 2, run.min(LOCAL))?;
+    let mut size = 2 * LOCAL;
+    while size <= run {
+        merge(plan, total, size)?;
+        size *= 2;
+    }
+    while runs > 1 {
+        let stay = runs.div_ceil(2);
+        let params = Params { runs: runs as u32, x0: stay as u32, ..base };
+        let items = queries * (runs - stay) * run;
+        plan.dispatch("topk halve", &SHADER, &list_variant(5, 0), &pair, &params, Groups::for_items(items, 64), Cost::bytes(16 * items as u64))?;
+        runs = stay;
+        merge(plan, runs * run, run)?;
+    }
+    let bindings = [keys.into(), ids.into(), list_scores.into(), list_ids.into()];
+    let cost = Cost::bytes(16 * (queries * k) as u64);
+    plan.dispatch("topk store", &SHADER, &list_variant(6, 0), &bindings, &base, Groups::for_items(queries * k, 64), cost)
+}
+
+fn lists(op: &str, scores: &Tensor, ids: &Tensor) -> Result<(usize, usize)> {
+    let (nq, k) = matrix(op, "list_scores", scores)?;
+    expect_shape(op, "list_ids", ids, &[nq, k])?;
+    if scores.dtype() != DType::F32 || ids.dtype() != DType::U32 {
+        return Err(Error::shape(op, format!("lists of {:?} and {:?}, expected F32 and U32", scores.dtype(), ids.dtype())));
+    }
+    Ok((nq, k))
+}
+
+/// Appends the emptying of lists [nq, k]: score -infinity, id [`EMPTY`].
+///
+/// # Errors
+/// Lists of other shapes or types.
+pub fn clear(plan: &mut PlanBuilder<'_>, list_scores: &Tensor, list_ids: &Tensor) -> Result<()> {
+    let (nq, k) = lists("topk clear", list_scores, list_ids)?;
+    let params = Params { rows: nq as u32, k: k as u32, ..Params::default() };
+    let bindings = [list_scores.into(), list_ids.into()];
+    let cost = Cost::bytes(8 * (nq * k) as u64);
+    plan.dispatch("topk clear", &SHADER, &list_variant(7, 0), &bindings, &params, Groups::for_items(nq * k, 64), cost)
+}
+
+/// A search of nq queries for their k best, over any number of shards: `begin`, then `add_shard` for each, then read
+/// `scores` and `ids`. A plan with all of it, or one plan a shard, may run any number of times.
+#[derive(Debug, Clone)]
+pub struct TopK {
+    queries: usize,
+    query_block: usize,
+    row_block: usize,
+    block: Tensor,
+    scratch: Scratch,
+    scores: Tensor,
+    ids: Tensor,
+}
+
+impl TopK {
+    /// Allocates the lists [nq, k] and scratch sized for shards of about `max_rows` rows (larger ones work, in blocks). A block of scores takes
+    /// at most 32 MiB; sorting for k > 128 takes at most 64 MiB more, or what one query needs (8 bytes for each of k and the block's rows).
+    ///
+    /// # Errors
+    /// nq, k or max_rows 0; lists over the binding limit; out of memory.
+    pub fn new(engine: &Engine, nq: usize, k: usize, max_rows: usize) -> Result<Self> {
+        const SCORES: usize = 8 << 20;
+        if nq == 0 || k == 0 || max_rows == 0 {
+            return Err(Error::shape("topk", format!("{nq} queries, k = {k}, {max_rows} rows: all must be above 0")));
+        }
+        let bytes = 4 * nq as u64 * k as u64;
+        if bytes > engine.caps().max_binding {
+            return Err(Error::Limit {
+                op: "topk".into(),
+                what: format!("bytes of the lists of {nq} queries, k = {k}"),
+                need: bytes,
+                limit: engine.caps().max_binding,
+                advice: "use fewer queries a call or a smaller k".into(),
+            });
+        }
+        let (query_block, row_block) = if k <= SMALL_K {
+            let queries = nq.min(128);
+            (queries, max_rows.min(SCORES / queries))
+        } else {
+            let rows = max_rows.min(k.max(1 << 16)).min(SCORES);
+            (nq.min((SCORES / total(k, rows)).max(1)).min(128), rows)
+        };
+        Ok(Self {
+            queries: nq,
+            query_block,
+            row_block,
+            block: engine.tensor("topk scores", &[query_block, row_block], DType::F32)?,
+            scratch: Scratch::new(engine, query_block, row_block, k)?,
+            scores: engine.tensor("topk list scores", &[nq, k], DType::F32)?,
+            ids: engine.tensor("topk list ids", &[nq, k], DType::U32)?,
+        })
+    }
+
+    /// Appends the emptying of the lists.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub fn begin(&self, plan: &mut PlanBuilder<'_>) -> Result<()> {
+        clear(plan, &self.scores, &self.ids)
+    }
+
+    /// Appends the search of queries [nq, D] f32 in the first `rows` rows of x [>= rows, D], f32 or f16, with ids from `first_id` on.
+    ///
+    /// # Errors
+    /// Another number of queries or columns; more rows than x has; wrong types; ids beyond u32; x over the binding limit.
+    pub fn add_shard(&self, plan: &mut PlanBuilder<'_>, queries: &Tensor, x: &Tensor, first_id: u32, rows: usize) -> Result<()> {
+        let op = "topk";
+        if matrix(op, "queries", queries)?.0 != self.queries {
+            return Err(Error::shape(op, format!("queries {:?}, lists for {}", queries.shape(), self.queries)));
+        }
+        if u64::from(first_id) + rows as u64 > u64::from(EMPTY) {
+            return Err(Error::shape(op, format!("ids {first_id}+{rows} reach {EMPTY}, which marks empty slots")));
+        }
+        for q0 in (0..self.queries).step_by(self.query_block) {
+            let nq = self.query_block.min(self.queries - q0);
+            for x0 in (0..rows).step_by(self.row_block) {
+                let n = self.row_block.min(rows - x0);
+                score_block(plan, queries, x, q0, nq, x0, n, &self.block)?;
+                select_block(plan, &self.block, nq, n, first_id + x0 as u32, q0, &self.scores, &self.ids, &self.scratch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Scores [nq, k] f32, best first.
+    pub fn scores(&self) -> &Tensor {
+        &self.scores
+    }
+
+    /// Ids [nq, k] u32, [`EMPTY`] where there were fewer rows than k.
+    pub fn ids(&self) -> &Tensor {
+        &self.ids
+    }
+}
