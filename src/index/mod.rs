@@ -1,1 +1,11 @@
-//! index
+//! The grid database: build, store, map from disk, search.
+
+mod build;
+mod embed;
+mod search;
+mod store;
+
+pub use build::{DEFAULT_VIEWS, IndexConfig, VIEW_MAX_MISSING, build, view_records};
+pub use embed::{Embedder, LoadedModel};
+pub use search::{CellHit, Searcher};
+pub use store::{Database, DatabaseManifest, Row, Writer};

@@ -85,8 +85,8 @@ pub struct PageCache {
     clock: u64,
 }
 
-/// Pages kept by default: 512 MiB on the device.
-pub const DEFAULT_PAGES: u32 = 64;
+/// Pages kept by default: 384 MiB on the device.
+pub const DEFAULT_PAGES: u32 = 192;
 
 impl PageCache {
     /// Room for `pages` pages (at most what the images have, and what the device carries).
@@ -95,10 +95,11 @@ impl PageCache {
     /// Device limits or memory.
     pub fn new(engine: &Engine, images: Vec<Arc<Image>>, pages: u32) -> crate::Result<Self> {
         let sizes: Vec<[u32; 2]> = images.iter().map(|i| [i.raster.width(), i.raster.height()]).collect();
-        let table = PageTable::new(engine, &sizes)?;
-        let all: u64 = (0..images.len() as u32).map(|i| table.pages(i)).map(|[x, y]| u64::from(x) * u64::from(y)).sum();
+        let across = |s: u32| u64::from(s.div_ceil(PAGE as u32));
+        let all: u64 = sizes.iter().map(|[w, h]| across(*w) * across(*h)).sum();
         let layers = u64::from(pages.min(engine.caps().max_texture_layers)).min(all).max(1) as u32;
         let array = PageArray::new(engine, layers)?;
+        let table = PageTable::new(engine, &array, &sizes)?;
         Ok(Self { images, array, table, layers: vec![(None, 0); layers as usize], empty: BTreeSet::new(), clock: 0 })
     }
 

@@ -1,0 +1,274 @@
+//! The database file: safetensors with f16 rows, positions and a manifest, mapped from disk.
+//!
+//! Tensors: `rows` F16 [R, D], `row_cell` U32 [R], `row_px` F64 [R, 2] (centre of the view, map pixels), `cell_px` F64 [C, 2],
+//! `cell_lonlat` F64 [C, 2]. Rows of one cell follow each other.
+
+use super::build::IndexConfig;
+use crate::scene::{Cell, Crs, GeoTransform};
+use crate::{Error, Result};
+use half::f16;
+use memmap2::Mmap;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::io::{BufWriter, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// What a database says about itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DatabaseManifest {
+    /// `database`.
+    pub kind: String,
+    /// Version of echogrid that wrote it.
+    pub version: String,
+    /// Hash of the model that encoded it.
+    pub model: String,
+    /// File name of the map.
+    pub map: String,
+    /// SHA-256 of the map's file.
+    pub map_sha256: String,
+    /// How the map's values were standardised.
+    pub map_standardisation: serde_json::Value,
+    /// EPSG code of the map's coordinates.
+    pub epsg: u32,
+    /// The map's geotransform, GDAL's order.
+    pub geotransform: [f64; 6],
+    /// Width of the map, pixels.
+    pub width: u32,
+    /// Height of the map, pixels.
+    pub height: u32,
+    /// Ground size of a pixel in the map's middle, metres, along x and y.
+    pub pixel_m: [f64; 2],
+    /// Cells and views.
+    pub grid: IndexConfig,
+    /// Adapter it was made on.
+    pub adapter: String,
+}
+
+/// One row: a view of a cell.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Row {
+    /// The cell's number.
+    pub cell: u32,
+    /// Centre of the view, map pixels.
+    pub centre_px: [f64; 2],
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Mapped(Mmap),
+    Owned(Vec<u8>),
+}
+
+impl Bytes {
+    fn get(&self) -> &[u8] {
+        match self {
+            Self::Mapped(m) => m,
+            Self::Owned(v) => v,
+        }
+    }
+}
+
+/// A database, in memory or mapped from its file.
+#[derive(Debug)]
+pub struct Database {
+    /// The manifest.
+    pub manifest: DatabaseManifest,
+    /// Where it lies; `(memory)` for one that was not stored.
+    pub path: PathBuf,
+    /// Each row's cell and place.
+    pub rows: Vec<Row>,
+    /// Centres of the cells, map pixels.
+    pub cell_px: Vec<[f64; 2]>,
+    /// Centres of the cells, WGS 84 longitude and latitude in degrees.
+    pub cell_lonlat: Vec<[f64; 2]>,
+    dim: usize,
+    bytes: Bytes,
+    span: Range<usize>,
+}
+
+impl Database {
+    /// Maps a database file.
+    ///
+    /// # Errors
+    /// Not there, not a database, cut short, tensors that do not fit each other.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = std::fs::File::open(path).map_err(|e| Error::file(path, format!("cannot be opened ({e}); make one with `echogrid index`")))?;
+        // SAFETY: the file is only read; one that another process cuts short while it is mapped ends this process, as with
+        // any mapped file.
+        let mapped = unsafe { Mmap::map(&file) }.map_err(|e| Error::file(path, format!("cannot be mapped ({e})")))?;
+        Self::parse(path, Bytes::Mapped(mapped))
+    }
+
+    fn parse(path: &Path, bytes: Bytes) -> Result<Self> {
+        let bad = |reason: &dyn std::fmt::Display| Error::Index {
+            path: path.into(),
+            reason: format!("{reason}; make the database anew with `echogrid index`"),
+        };
+        let data = bytes.get();
+        let (_, header) = SafeTensors::read_metadata(data).map_err(|e| bad(&format!("not a database, or cut short ({e})")))?;
+        let text = header.metadata().as_ref().and_then(|m| m.get("echogrid")).ok_or_else(|| bad(&"no echogrid manifest in it"))?;
+        let manifest: DatabaseManifest = serde_json::from_str(text).map_err(|e| bad(&format!("not a database's manifest ({e})")))?;
+        let file = SafeTensors::deserialize(data).map_err(|e| bad(&format!("not a database, or cut short ({e})")))?;
+        let tensor = |name: &str, dtype: Dtype, shape: &[usize]| {
+            let t = file.tensor(name).map_err(|_| bad(&format!("tensor `{name}` is missing")))?;
+            let fits = t.shape().len() == shape.len() && t.shape().iter().zip(shape).all(|(a, b)| *b == usize::MAX || a == b);
+            if t.dtype() != dtype || !fits {
+                return Err(bad(&format!("tensor `{name}` is {:?} {:?}", t.dtype(), t.shape())));
+            }
+            Ok(t)
+        };
+        let any = usize::MAX;
+        let rows = tensor("rows", Dtype::F16, &[any, any])?;
+        let (count, dim) = (rows.shape()[0], rows.shape()[1]);
+        let cells: Vec<u32> = tensor("row_cell", Dtype::U32, &[count])?.data().chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let pairs = |t: &TensorView<'_>| -> Vec<[f64; 2]> {
+            let f = |b: &[u8]| f64::from_le_bytes(b.try_into().expect("8 bytes"));
+            t.data().chunks_exact(16).map(|b| [f(&b[..8]), f(&b[8..])]).collect()
+        };
+        let row_px = pairs(&tensor("row_px", Dtype::F64, &[count, 2])?);
+        let cell_px = pairs(&tensor("cell_px", Dtype::F64, &[any, 2])?);
+        let cell_lonlat = pairs(&tensor("cell_lonlat", Dtype::F64, &[cell_px.len(), 2])?);
+        if cells.iter().any(|c| *c as usize >= cell_px.len()) || cells.windows(2).any(|w| w[0] > w[1]) || count == 0 || dim == 0 {
+            return Err(bad(&"rows and cells do not fit each other"));
+        }
+        let start = rows.data().as_ptr() as usize - data.as_ptr() as usize;
+        let span = start..start + rows.data().len();
+        let rows = cells.into_iter().zip(row_px).map(|(cell, centre_px)| Row { cell, centre_px }).collect();
+        Ok(Self { manifest, path: path.into(), rows, cell_px, cell_lonlat, dim, span, bytes })
+    }
+
+    /// Length of a row.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Number of cells.
+    pub fn cells(&self) -> usize {
+        self.cell_px.len()
+    }
+
+    /// The f16 values of some rows, as little-endian bytes.
+    pub fn row_bytes(&self, rows: Range<usize>) -> &[u8] {
+        let width = self.dim * 2;
+        &self.bytes.get()[self.span.clone()][rows.start * width..rows.end * width]
+    }
+
+    /// Refuses a model other than the one that encoded the rows.
+    ///
+    /// # Errors
+    /// The hashes differ; the message names both.
+    pub fn check_model(&self, hash: &str, model: &Path) -> Result<()> {
+        if self.manifest.model == hash {
+            return Ok(());
+        }
+        let short = |h: &str| h.get(..12).unwrap_or(h).to_string();
+        Err(Error::Index {
+            path: self.path.clone(),
+            reason: format!(
+                "was made with model {}, not with {} ({}); give that model with --model, or make the database anew with `echogrid index`",
+                short(&self.manifest.model),
+                short(hash),
+                model.display()
+            ),
+        })
+    }
+
+    /// The map's geotransform and coordinate system.
+    ///
+    /// # Errors
+    /// A code or transform that is not valid.
+    pub fn georeference(&self) -> Result<(GeoTransform, Crs)> {
+        let geo = GeoTransform::new(self.manifest.geotransform).ok_or_else(|| Error::Index { path: self.path.clone(), reason: "its geotransform is not valid".into() })?;
+        Ok((geo, Crs::from_epsg(self.manifest.epsg)?))
+    }
+}
+
+/// Writes a database row by row: the rows go to a temporary file first, and the database appears whole or not at all.
+#[derive(Debug)]
+pub struct Writer {
+    path: Option<PathBuf>,
+    spool: Option<BufWriter<std::fs::File>>,
+    dim: usize,
+    count: usize,
+}
+
+impl Database {
+    /// A writer to a file.
+    pub fn writer(path: &Path) -> Writer {
+        Writer { path: Some(path.into()), spool: None, dim: 0, count: 0 }
+    }
+
+    /// A writer that keeps the database in memory.
+    pub fn in_memory() -> Writer {
+        Writer { path: None, spool: None, dim: 0, count: 0 }
+    }
+}
+
+impl Writer {
+    fn fail(&self, e: impl std::fmt::Display) -> Error {
+        let path = self.path.clone().unwrap_or_else(|| "(temporary file)".into());
+        Error::file(path, format!("cannot be written ({e}); check that the folder exists, is writable and has room"))
+    }
+
+    fn folder(&self) -> Option<PathBuf> {
+        let parent = self.path.as_ref()?.parent()?;
+        Some(if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.into() })
+    }
+
+    /// Opens the spool beside the file to come.
+    pub(super) fn begin(&mut self, dim: usize) -> Result<()> {
+        let spool = match self.folder() {
+            Some(folder) => tempfile::tempfile_in(folder),
+            None => tempfile::tempfile(),
+        };
+        self.spool = Some(BufWriter::new(spool.map_err(|e| self.fail(e))?));
+        self.dim = dim;
+        Ok(())
+    }
+
+    /// Appends rows of f32, rounded to f16.
+    pub(super) fn rows(&mut self, values: &[f32]) -> Result<()> {
+        let half: Vec<u8> = values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
+        self.count += values.len() / self.dim;
+        let result = self.spool.as_mut().expect("begin() was called").write_all(&half);
+        result.map_err(|e| self.fail(e))
+    }
+
+    /// Writes the file and maps it.
+    pub(super) fn finish(mut self, manifest: DatabaseManifest, cells: &[Cell], rows: &[Row]) -> Result<Database> {
+        let spool = self.spool.take().expect("begin() was called").into_inner().map_err(|e| self.fail(e.error()))?;
+        // SAFETY: the file has no name, so nobody else can change it.
+        let data = unsafe { Mmap::map(&spool) }.map_err(|e| self.fail(e))?;
+        let flat = |p: &mut dyn Iterator<Item = [f64; 2]>| -> Vec<u8> { p.flat_map(|[a, b]| [a.to_le_bytes(), b.to_le_bytes()].concat()).collect() };
+        let row_cell: Vec<u8> = rows.iter().flat_map(|r| r.cell.to_le_bytes()).collect();
+        let row_px = flat(&mut rows.iter().map(|r| r.centre_px));
+        let cell_px = flat(&mut cells.iter().map(|c| [c.centre_px.0, c.centre_px.1]));
+        let cell_lonlat = flat(&mut cells.iter().map(|c| c.centre_lonlat.map_or([f64::NAN; 2], |p| [p.0, p.1])));
+        let (r, c) = (rows.len(), cells.len());
+        let views = [
+            ("rows", Dtype::F16, vec![r, self.dim], &data[..]),
+            ("row_cell", Dtype::U32, vec![r], &row_cell[..]),
+            ("row_px", Dtype::F64, vec![r, 2], &row_px[..]),
+            ("cell_px", Dtype::F64, vec![c, 2], &cell_px[..]),
+            ("cell_lonlat", Dtype::F64, vec![c, 2], &cell_lonlat[..]),
+        ];
+        let views = views
+            .into_iter()
+            .map(|(name, dtype, shape, data)| Ok((name, TensorView::new(dtype, shape, data).map_err(|e| self.fail(e))?)))
+            .collect::<Result<Vec<_>>>()?;
+        let json = serde_json::to_string(&manifest).map_err(|e| self.fail(e))?;
+        let meta = Some(HashMap::from([("echogrid".to_string(), json)]));
+        let Some(path) = self.path.clone() else {
+            let bytes = safetensors::serialize(views, meta).map_err(|e| self.fail(e))?;
+            return Database::parse(Path::new("(memory)"), Bytes::Owned(bytes));
+        };
+        let folder = self.folder().expect("a path has a folder");
+        let file = tempfile::NamedTempFile::new_in(folder).map_err(|e| self.fail(e))?;
+        safetensors::serialize_to_file(views, meta, file.path()).map_err(|e| self.fail(e))?;
+        file.as_file().sync_all().map_err(|e| self.fail(e))?;
+        file.persist(&path).map_err(|e| self.fail(e.error))?;
+        Database::open(&path)
+    }
+}
