@@ -1,2 +1,5 @@
 //! The echogrid command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    echogrid::cli::main()
+}

@@ -1,1 +1,47 @@
-//! cli
+//! The command line: one file a subcommand. Messages go to standard error; `--json` prints one object on standard output.
+
+mod common;
+mod eval;
+mod train;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Finds where on an optical map a SAR (radar) image was taken, on any GPU.
+#[derive(Debug, Parser)]
+#[command(name = "echogrid", version, about, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    global: common::Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(train::Args),
+    Eval(eval::Args),
+}
+
+/// Runs the command line: 0 on success, 1 on failure, 2 on wrong usage.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return if e.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    cli.global.start_log();
+    let result = match cli.command {
+        Command::Train(args) => train::run(&cli.global, &args),
+        Command::Eval(args) => eval::run(&cli.global, &args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Views a side of each cell.
-pub const DEFAULT_VIEWS: u32 = 5;
+pub const DEFAULT_VIEWS: u32 = 7;
 
 /// A view may lack this share of its pixels (it reaches beyond its cell, which may be at the border of the data).
 pub const VIEW_MAX_MISSING: f64 = 0.25;

@@ -7,5 +7,5 @@ mod store;
 
 pub use build::{DEFAULT_VIEWS, IndexConfig, VIEW_MAX_MISSING, build, view_records};
 pub use embed::{Embedder, LoadedModel};
-pub use search::{CellHit, Searcher};
+pub use search::{CellHit, RESIDENT_BYTES, Searcher};
 pub use store::{Database, DatabaseManifest, Row, Writer};

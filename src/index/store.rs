@@ -94,7 +94,8 @@ impl Database {
     /// # Errors
     /// Not there, not a database, cut short, tensors that do not fit each other.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = std::fs::File::open(path).map_err(|e| Error::file(path, format!("cannot be opened ({e}); make one with `echogrid index`")))?;
+        let file =
+            std::fs::File::open(path).map_err(|e| Error::file(path, format!("cannot be opened ({e}); make one with `echogrid index`")))?;
         // SAFETY: the file is only read; one that another process cuts short while it is mapped ends this process, as with
         // any mapped file.
         let mapped = unsafe { Mmap::map(&file) }.map_err(|e| Error::file(path, format!("cannot be mapped ({e})")))?;
@@ -122,7 +123,11 @@ impl Database {
         let any = usize::MAX;
         let rows = tensor("rows", Dtype::F16, &[any, any])?;
         let (count, dim) = (rows.shape()[0], rows.shape()[1]);
-        let cells: Vec<u32> = tensor("row_cell", Dtype::U32, &[count])?.data().chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let cells: Vec<u32> = tensor("row_cell", Dtype::U32, &[count])?
+            .data()
+            .chunks_exact(4)
+            .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect();
         let pairs = |t: &TensorView<'_>| -> Vec<[f64; 2]> {
             let f = |b: &[u8]| f64::from_le_bytes(b.try_into().expect("8 bytes"));
             t.data().chunks_exact(16).map(|b| [f(&b[..8]), f(&b[8..])]).collect()
@@ -180,7 +185,8 @@ impl Database {
     /// # Errors
     /// A code or transform that is not valid.
     pub fn georeference(&self) -> Result<(GeoTransform, Crs)> {
-        let geo = GeoTransform::new(self.manifest.geotransform).ok_or_else(|| Error::Index { path: self.path.clone(), reason: "its geotransform is not valid".into() })?;
+        let geo = GeoTransform::new(self.manifest.geotransform)
+            .ok_or_else(|| Error::Index { path: self.path.clone(), reason: "its geotransform is not valid".into() })?;
         Ok((geo, Crs::from_epsg(self.manifest.epsg)?))
     }
 }
@@ -241,7 +247,9 @@ impl Writer {
         let spool = self.spool.take().expect("begin() was called").into_inner().map_err(|e| self.fail(e.error()))?;
         // SAFETY: the file has no name, so nobody else can change it.
         let data = unsafe { Mmap::map(&spool) }.map_err(|e| self.fail(e))?;
-        let flat = |p: &mut dyn Iterator<Item = [f64; 2]>| -> Vec<u8> { p.flat_map(|[a, b]| [a.to_le_bytes(), b.to_le_bytes()].concat()).collect() };
+        let flat = |p: &mut dyn Iterator<Item = [f64; 2]>| -> Vec<u8> {
+            p.flat_map(|[a, b]| [a.to_le_bytes(), b.to_le_bytes()].concat()).collect()
+        };
         let row_cell: Vec<u8> = rows.iter().flat_map(|r| r.cell.to_le_bytes()).collect();
         let row_px = flat(&mut rows.iter().map(|r| r.centre_px));
         let cell_px = flat(&mut cells.iter().map(|c| [c.centre_px.0, c.centre_px.1]));

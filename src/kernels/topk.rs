@@ -214,10 +214,8 @@ pub fn select_block(
     let op = "topk select";
     let (nq, k) = lists(op, list_scores, list_ids)?;
     if k != scratch.k || queries > scratch.queries || rows > scratch.rows {
-        let reason = format!(
-            "{queries} x {rows} scores, k = {k}, with scratch for {} x {}, k = {}",
-            scratch.queries, scratch.rows, scratch.k
-        );
+        let reason =
+            format!("{queries} x {rows} scores, k = {k}, with scratch for {} x {}, k = {}", scratch.queries, scratch.rows, scratch.k);
         return Err(Error::shape(op, reason));
     }
     if first_query + queries > nq || queries * rows > scores.len() {
@@ -286,7 +284,15 @@ pub fn select_block(
         let stay = runs.div_ceil(2);
         let params = Params { runs: runs as u32, x0: stay as u32, ..base };
         let items = queries * (runs - stay) * run;
-        plan.dispatch("topk halve", &SHADER, &list_variant(5, 0), &pair, &params, Groups::for_items(items, 64), Cost::bytes(16 * items as u64))?;
+        plan.dispatch(
+            "topk halve",
+            &SHADER,
+            &list_variant(5, 0),
+            &pair,
+            &params,
+            Groups::for_items(items, 64),
+            Cost::bytes(16 * items as u64),
+        )?;
         runs = stay;
         merge(plan, runs * run, run)?;
     }

@@ -10,7 +10,7 @@ mod optimizer;
 mod weights;
 
 pub use build::{InferencePlan, TrainingPlan};
-pub use encoder::{Architecture, EncoderConfig, Head, Modality, Sharing};
+pub use encoder::{Architecture, EncoderConfig, Head, Modality, Sharing, Stage};
 pub use graph::{Graph, NodeId};
 pub use ops::{Backward, Forward, Init, Keeps, Op, ParamKind, ParamSpec};
 pub use optimizer::{Optimizer, OptimizerConfig, StepFactors};

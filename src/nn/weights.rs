@@ -199,6 +199,16 @@ impl Weights {
         Ok(Self { tensors })
     }
 
+    /// Number of parameters.
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.tensors.is_empty()
+    }
+
     /// A parameter by its full name.
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         self.tensors.get(name)

@@ -1,0 +1,113 @@
+//! What the subcommands share: global options, the engine, progress bars.
+
+use crate::gpu::{AdapterChoice, Engine};
+use crate::scene::SarUnit;
+use crate::{Error, Result};
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Options of every subcommand.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Adapter by a part of its name, or its number in `echogrid info` [default: the fastest; or ECHOGRID_ADAPTER]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub adapter: Option<String>,
+    /// More messages: -v what happens, -vv how (RUST_LOG sets levels by module)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// No progress bars
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+impl Global {
+    pub(super) fn start_log(&self) {
+        use tracing_subscriber::EnvFilter;
+        let level = match self.verbose {
+            0 => "warn",
+            1 => "echogrid=info,warn",
+            2 => "echogrid=debug,warn",
+            _ => "debug",
+        };
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+        // Mesa looks for a display it does not need, and says so.
+        #[cfg(target_os = "linux")]
+        if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+            // SAFETY: no other thread runs yet.
+            unsafe { std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir()) };
+        }
+    }
+
+    /// Opens the chosen adapter and says which it is.
+    pub(super) fn engine(&self) -> Result<Engine> {
+        let engine = pollster::block_on(Engine::new(&AdapterChoice::from_option(self.adapter.as_deref())))?;
+        self.say(format_args!("adapter: {}", engine.adapter()));
+        Ok(engine)
+    }
+
+    /// A line for people, unless quiet.
+    pub(super) fn say(&self, text: std::fmt::Arguments<'_>) {
+        if !self.quiet {
+            eprintln!("{text}");
+        }
+    }
+
+    /// A progress bar on a terminal; nothing elsewhere.
+    pub(super) fn bar(&self, len: u64, what: &'static str) -> ProgressBar {
+        let bar = ProgressBar::new(len);
+        if self.quiet || !std::io::stderr().is_terminal() {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        let style = ProgressStyle::with_template("{prefix:>10} [{bar:30}] {pos}/{len} {msg} {elapsed} (left {eta})");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+        bar.set_prefix(what);
+        bar
+    }
+}
+
+/// What the SAR values measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Unit {
+    /// Square root of intensity (most 8- and 16-bit products)
+    Amplitude,
+    /// Backscattered power
+    Intensity,
+    /// Decibels
+    Db,
+}
+
+impl From<Unit> for SarUnit {
+    fn from(u: Unit) -> Self {
+        match u {
+            Unit::Amplitude => Self::Amplitude,
+            Unit::Intensity => Self::Intensity,
+            Unit::Db => Self::Decibel,
+        }
+    }
+}
+
+/// A flag that Ctrl-C and termination raise.
+pub(super) fn interrupt_flag() -> Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let seen = flag.clone();
+    ctrlc::set_handler(move || {
+        if seen.swap(true, Ordering::Relaxed) {
+            // A second time: at once.
+            std::process::exit(130);
+        }
+        eprintln!("stopping after this step (again to stop at once)");
+    })
+    .map_err(|e| Error::invalid(format!("no handler for Ctrl-C: {e}")))?;
+    Ok(flag)
+}
+
+/// One JSON object on standard output.
+pub(super) fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string(value).map_err(|e| Error::invalid(format!("cannot be printed as JSON: {e}")))?;
+    println!("{text}");
+    Ok(())
+}

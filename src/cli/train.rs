@@ -1,0 +1,116 @@
+//! `echogrid train`.
+
+use super::common::{Global, Unit, interrupt_flag};
+use crate::scene::ScenePair;
+use crate::train::{Event, Outcome, TrainConfig, train};
+use crate::{Error, Result};
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Train an encoder on pairs of a map and a SAR image of the same area
+///
+/// Writes checkpoints beside MODEL (MODEL.checkpoint) and a log (MODEL.log.jsonl). Ctrl-C saves and stops; --resume goes on to
+/// the same bits as a run that was never stopped.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A map and a SAR image of one area, both georeferenced; may be given several times
+    #[arg(long, num_args = 2, value_names = ["MAP", "SAR"], required = true, action = clap::ArgAction::Append)]
+    scene: Vec<PathBuf>,
+    /// A map and a SAR image to validate on; never trained on
+    #[arg(long, num_args = 2, value_names = ["MAP", "SAR"], required = true)]
+    val: Vec<PathBuf>,
+    /// The model to write
+    #[arg(long, value_name = "MODEL")]
+    out: PathBuf,
+    /// Passes [default: that of the configuration]
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// Settings in TOML; `echogrid train --print-config` shows all of them
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Seed of everything random [default: that of the configuration]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// What the SAR values measure [default: guessed]
+    #[arg(long, value_enum)]
+    sar_unit: Option<Unit>,
+    /// Go on from MODEL.checkpoint
+    #[arg(long)]
+    resume: bool,
+}
+
+pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
+    let mut config = match &args.config {
+        Some(path) => TrainConfig::load(path)?,
+        None => TrainConfig::default(),
+    };
+    config.epochs = args.epochs.unwrap_or(config.epochs);
+    config.seed = args.seed.unwrap_or(config.seed);
+    config.check()?;
+    let unit = args.sar_unit.map(Into::into);
+    let open = |pair: &[PathBuf]| ScenePair::open(&pair[0], &pair[1], unit);
+    let scenes = args.scene.chunks(2).map(open).collect::<Result<Vec<_>, _>>()?;
+    let val = open(&args.val)?;
+    let engine = global.engine()?;
+    let stop = interrupt_flag()?;
+
+    let log_path = args.out.with_file_name(format!("{}.log.jsonl", args.out.file_name().unwrap_or_default().to_string_lossy()));
+    let mut log = std::fs::OpenOptions::new()
+        .create(true)
+        .write(true)
+        .append(args.resume)
+        .truncate(!args.resume)
+        .open(&log_path)
+        .map_err(|e| Error::file(&log_path, format!("cannot be written ({e}); does the folder exist, and may you write there?")))?;
+    let mut write = |value: serde_json::Value| {
+        // The log is a convenience: a full disk must not end a run whose checkpoint may still fit.
+        if let Err(e) = writeln!(log, "{value}") {
+            tracing::warn!("{}: {e}", log_path.display());
+        }
+    };
+    let bar = global.bar(config.total_steps() as u64, "training");
+    let quiet = bar.is_hidden();
+    let outcome = train(&engine, &config, &scenes, &val, &args.out, args.resume, &stop, |event| match event {
+        Event::Start { step, total, parameters, flops, bytes } => {
+            bar.set_position(step as u64);
+            global.say(format_args!(
+                "{parameters} parameters, {:.1} GFLOP a step of {} pairs, {:.0} MiB of activations, steps {step} to {total}",
+                flops * 1e-9,
+                config.batch,
+                bytes as f64 / f64::from(1 << 20)
+            ));
+        }
+        Event::Step { step, loss, lr, rate } => {
+            bar.set_position(step as u64);
+            bar.set_message(format!("loss {loss:.3}, {rate:.1} pairs/s"));
+            if quiet && step.is_multiple_of(10) {
+                global.say(format_args!("step {step}/{}: loss {loss:.4}, {rate:.1} pairs/s", config.total_steps()));
+            }
+            write(serde_json::json!({ "step": step, "loss": loss, "lr": lr, "pairs_per_s": rate }));
+        }
+        Event::Validation { step, figures } => {
+            let show = |p: &str| ["1", "5", "10"].map(|k| format!("{:.1}", 100.0 * figures[p][k].as_f64().unwrap_or(f64::NAN))).join("/");
+            bar.suspend(|| {
+                global.say(format_args!(
+                    "step {step}: validation R@1/5/10 in %: aligned {}, arbitrary {} ({} views a side)",
+                    show("aligned"),
+                    show("arbitrary"),
+                    figures["views"]
+                ));
+            });
+            write(figures);
+        }
+        Event::Checkpoint(step) => tracing::info!("checkpoint at step {step}"),
+        Event::Skipped(step) => tracing::warn!("step {step}: the loss is not finite; the step is left out"),
+    })?;
+    bar.finish_and_clear();
+    match outcome {
+        Outcome::Finished => {
+            global.say(format_args!("wrote {}", args.out.display()));
+            Ok(())
+        }
+        Outcome::Stopped { step } => {
+            Err(Error::Interrupted(format!("stopped at step {step}; the checkpoint is saved, --resume goes on from it")))
+        }
+    }
+}

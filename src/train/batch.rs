@@ -1,0 +1,251 @@
+//! Batches: places drawn at random or as hard negatives, and the records that cut and change their patches. All of it hangs
+//! on the seed and the step's number alone.
+
+use super::config::TrainConfig;
+use crate::eval::Random;
+use crate::kernels::sampler::PatchRecord;
+use crate::scene::{ScenePair, compose};
+use crate::{Error, Result};
+
+/// Where a pair is cut.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Place {
+    /// The scene's number.
+    pub scene: u32,
+    /// Centre, map pixels.
+    pub map_px: [f64; 2],
+}
+
+/// Draws the batches of a run.
+#[derive(Debug)]
+pub struct Batcher<'s> {
+    scenes: &'s [ScenePair],
+    config: &'s TrainConfig,
+    /// Shares of data in the scenes, summed: larger scenes are drawn more often.
+    shares: Vec<f64>,
+}
+
+/// A place must have data in this share of its pixels, on the map and in the SAR image.
+const MIN_VALID: f64 = 0.9;
+/// Places in a geographic cluster.
+const CLUSTER: usize = 4;
+/// A place is sought this often before a scene is given up.
+const TRIES: usize = 20_000;
+
+/// Streams of random numbers.
+const PLACES: u64 = 2;
+const POOL: u64 = 3;
+const LOOKS: u64 = 4;
+const ANCHORS: u64 = 5;
+
+impl<'s> Batcher<'s> {
+    /// For some scenes.
+    ///
+    /// # Errors
+    /// No scene with data.
+    pub fn new(scenes: &'s [ScenePair], config: &'s TrainConfig) -> Result<Self> {
+        let mut sum = 0.0;
+        let mut shares = Vec::new();
+        for s in scenes {
+            let (w, h) = (f64::from(s.map.raster.width()), f64::from(s.map.raster.height()));
+            sum += s.map_mask.share(0.0, 0.0, w, h) * w * h;
+            shares.push(sum);
+        }
+        if sum <= 0.0 {
+            return Err(Error::invalid("no training scene has data"));
+        }
+        Ok(Self { scenes, config, shares })
+    }
+
+    fn usable(&self, p: Place) -> Result<bool> {
+        let s = &self.scenes[p.scene as usize];
+        let side = f64::from(self.config.patch);
+        Ok(s.map_share(p.map_px, side) >= MIN_VALID && s.sar_share(p.map_px, side)? >= MIN_VALID)
+    }
+
+    fn draw(&self, random: &mut Random) -> Result<Place> {
+        for _ in 0..TRIES {
+            let at = random.unit() * self.shares[self.shares.len() - 1];
+            let scene = self.shares.iter().position(|s| at < *s).unwrap_or(0);
+            let raster = &self.scenes[scene].map.raster;
+            let p = Place {
+                scene: scene as u32,
+                map_px: [random.unit() * f64::from(raster.width()), random.unit() * f64::from(raster.height())],
+            };
+            if self.usable(p)? {
+                return Ok(p);
+            }
+        }
+        Err(Error::invalid(format!(
+            "no place found where both map and SAR have data in {:.0} % of a patch of {} map pixels: do the images overlap?",
+            MIN_VALID * 100.0,
+            self.config.patch
+        )))
+    }
+
+    /// Whether two places share so much ground that one must not be the other's negative (a third of a patch or closer).
+    fn same(&self, a: Place, b: Place) -> bool {
+        let near = f64::from(self.config.patch) / 3.0;
+        a.scene == b.scene && (a.map_px[0] - b.map_px[0]).abs() < near && (a.map_px[1] - b.map_px[1]).abs() < near
+    }
+
+    /// The places of a step: `near` of them in clusters of neighbours, the others anywhere; none twice.
+    ///
+    /// # Errors
+    /// No usable place.
+    pub fn places(&self, step: usize) -> Result<Vec<Place>> {
+        let mut random = Random::new(self.config.seed, PLACES << 40 | step as u64);
+        let mut out: Vec<Place> = Vec::with_capacity(self.config.batch);
+        let clustered = (self.config.near * self.config.batch as f64) as usize;
+        let reach = 2.0 * f64::from(self.config.patch);
+        while out.len() < self.config.batch {
+            let anchor = self.draw(&mut random)?;
+            if out.iter().any(|p| self.same(*p, anchor)) {
+                continue;
+            }
+            out.push(anchor);
+            if out.len() > clustered {
+                continue;
+            }
+            for _ in 0..8 * CLUSTER {
+                if out.len() >= clustered || out.len().is_multiple_of(CLUSTER) {
+                    break;
+                }
+                let mut p = anchor;
+                p.map_px[0] += random.range(-reach, reach);
+                p.map_px[1] += random.range(-reach, reach);
+                if self.usable(p)? && !out.iter().any(|q| self.same(*q, p)) {
+                    out.push(p);
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// Places whose embedding an epoch's hard negatives come from.
+    ///
+    /// # Errors
+    /// No usable place.
+    pub fn pool(&self, epoch: usize) -> Result<Vec<Place>> {
+        let mut random = Random::new(self.config.seed, POOL << 40 | epoch as u64);
+        (0..self.config.pool).map(|_| self.draw(&mut random)).collect()
+    }
+
+    /// The places of a step with hard negatives from a pool: half of them (`similar`) the nearest to a random one in the
+    /// embedding of the pool's maps (`vectors`, unit rows of `dim`), the rest as [`Batcher::places`].
+    ///
+    /// # Errors
+    /// No usable place.
+    pub fn similar_places(&self, step: usize, pool: &[Place], vectors: &[f32], dim: usize) -> Result<Vec<Place>> {
+        let mut random = Random::new(self.config.seed, ANCHORS << 40 | step as u64);
+        let wanted = (self.config.similar * self.config.batch as f64) as usize;
+        let mut out: Vec<Place> = Vec::with_capacity(self.config.batch);
+        // A few anchors with their nearest each: one anchor alone would fill the batch with a single kind of ground.
+        while out.len() < wanted {
+            let anchor = random.below(pool.len());
+            let own = &vectors[anchor * dim..][..dim];
+            let mut order: Vec<(f32, usize)> =
+                (0..pool.len()).map(|i| (vectors[i * dim..][..dim].iter().zip(own).map(|(a, b)| a * b).sum(), i)).collect();
+            order.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            let mut taken = 0;
+            for (_, i) in order {
+                if taken == 8 || out.len() == wanted {
+                    break;
+                }
+                if !out.iter().any(|q| self.same(*q, pool[i])) {
+                    out.push(pool[i]);
+                    taken += 1;
+                }
+            }
+        }
+        for p in self.places(step)? {
+            if out.len() == self.config.batch {
+                break;
+            }
+            if !out.iter().any(|q| self.same(*q, p)) {
+                out.push(p);
+            }
+        }
+        while out.len() < self.config.batch {
+            let p = self.draw(&mut random)?;
+            if !out.iter().any(|q| self.same(*q, p)) {
+                out.push(p);
+            }
+        }
+        Ok(out)
+    }
+
+    /// A map patch as the index cuts it, without augmentation.
+    ///
+    /// # Errors
+    /// A patch too large for the sampler.
+    pub fn plain_record(&self, place: Place) -> Result<PatchRecord> {
+        let input = self.config.encoder.input;
+        Ok(PatchRecord::new(place.scene, place.map_px, f64::from(self.config.patch) / input as f64, 0.0, false, input)?)
+    }
+
+    /// The records of a step's map and SAR patches, changed at random.
+    ///
+    /// # Errors
+    /// A patch too large for the sampler; a position outside a projection's domain.
+    pub fn records(&self, step: usize, places: &[Place]) -> Result<(Vec<PatchRecord>, Vec<PatchRecord>)> {
+        let mut out = (Vec::with_capacity(places.len()), Vec::with_capacity(places.len()));
+        for (i, place) in places.iter().enumerate() {
+            let mut random = Random::new(self.config.seed, LOOKS << 40 | (step * self.config.batch + i) as u64);
+            let (map, sar) = self.pair(*place, &mut random)?;
+            out.0.push(map);
+            out.1.push(sar);
+        }
+        Ok(out)
+    }
+
+    fn pair(&self, place: Place, random: &mut Random) -> Result<(PatchRecord, PatchRecord)> {
+        let (c, a) = (self.config, &self.config.augment);
+        let input = c.encoder.input;
+        let scene = &self.scenes[place.scene as usize];
+        let sign = |r: &mut Random| if r.unit() < 0.5 { -1.0 } else { 1.0 };
+        let turns = if a.quarter_turns { random.below(4) as f64 } else { 0.0 };
+        let angle = turns * std::f64::consts::FRAC_PI_2 + random.range(-a.rotation_deg, a.rotation_deg).to_radians();
+        let flip = if a.mirror { sign(random) } else { 1.0 };
+        let scale = f64::from(c.patch) / input as f64 * random.range(1.0 - a.scale, 1.0 + a.scale);
+        let turn = |angle: f64, scale: f64, flip: f64| {
+            // Quarter turns stay exact: cos and sin of multiples of 90 degrees are rounded to the fixed point of the record.
+            let (sin, cos) = angle.sin_cos();
+            [[flip * scale * cos, -scale * sin], [flip * scale * sin, scale * cos]]
+        };
+        let map_matrix = turn(angle, scale, flip);
+        let relative = random.range(-a.relative_rotation_deg, a.relative_rotation_deg);
+        let stretch = 1.0 + random.range(-a.relative_rotation_deg, a.relative_rotation_deg) / 100.0;
+        let reach = a.shift * f64::from(c.patch) / f64::from(c.views);
+        let shift = [0, 1].map(|_| random.range(-reach, reach) + random.range(-a.registration_px, a.registration_px));
+        let sar_at = [place.map_px[0] + shift[0], place.map_px[1] + shift[1]];
+        let sar_matrix = compose(scene.link().jacobian(sar_at)?, turn(angle + relative.to_radians(), scale * stretch, flip));
+
+        let gain = |r: &mut Random| {
+            let g = 1.0 + r.unit() * a.gain;
+            (if sign(r) > 0.0 { g } else { 1.0 / g }) as f32
+        };
+        let mut map = PatchRecord::from_affine(place.scene, place.map_px, map_matrix, input)?;
+        let grey = random.unit() < a.grey;
+        let overall = gain(random);
+        let mixed: [[f32; 3]; 3] = std::array::from_fn(|b| {
+            let weights: [f64; 3] =
+                std::array::from_fn(|k| if grey { 1.0 / 3.0 } else { f64::from(u8::from(b == k)) + random.range(-a.mixing, a.mixing) });
+            weights.map(|w| w as f32 * overall)
+        });
+        let common = random.range(-a.offset, a.offset);
+        let offsets = std::array::from_fn(|_| (common + random.range(-a.offset, a.offset) / 3.0) as f32);
+        map = map.with_colour(mixed, offsets).with_noise((random.unit() * a.noise) as f32).with_rng(random.bits() as u32, 0);
+
+        let mut sar = PatchRecord::from_affine(place.scene, scene.link().apply(sar_at)?, sar_matrix, input)?;
+        let g = gain(random);
+        let o = random.range(-a.offset, a.offset) as f32;
+        sar = sar.with_gain([g, 0.0, 0.0], [o, 0.0, 0.0]).with_bands([true, false, false]).with_rng(random.bits() as u32, 1);
+        if a.speckle_looks > 0 && random.unit() < 0.5 {
+            let most = crate::kernels::sampler::MAX_LOOKS;
+            let looks = a.speckle_looks.min(most) + random.below((most - a.speckle_looks.min(most) + 1) as usize) as u32;
+            sar = sar.with_speckle(looks, scene.sar.db_scale());
+        }
+        Ok((map, sar))
+    }
+}

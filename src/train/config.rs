@@ -1,0 +1,184 @@
+//! What a training run is made of; every field has a default, a TOML file may set any of them.
+
+use crate::nn::{Architecture, EncoderConfig, Head, OptimizerConfig, Sharing, Stage};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Random changes of a pair's look and place.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Augment {
+    /// Both patches are turned together by a random multiple of 90 degrees.
+    pub quarter_turns: bool,
+    /// Both patches are mirrored together, every other time.
+    pub mirror: bool,
+    /// Both are turned together by up to this many degrees more.
+    pub rotation_deg: f64,
+    /// Both are scaled together by up to this share.
+    pub scale: f64,
+    /// The SAR patch alone is turned by up to this many degrees and scaled by up to a hundredth of that per degree.
+    pub relative_rotation_deg: f64,
+    /// The SAR patch is displaced by up to this share of a view's step along both axes: half a step is what a query anywhere may have.
+    pub shift: f64,
+    /// And by up to this many map pixels more: the residual error of the scenes' registration.
+    pub registration_px: f64,
+    /// Contrast is multiplied by a factor of up to 1 + this (or its inverse).
+    pub gain: f64,
+    /// Brightness is shifted by up to this many standard deviations.
+    pub offset: f64,
+    /// Map bands are mixed: each by up to this much of the others.
+    pub mixing: f64,
+    /// Every so often the map is grey (share of patches).
+    pub grey: f64,
+    /// Standard deviation of noise on the map, at most.
+    pub noise: f64,
+    /// Speckle of this many looks or more (up to 16) on half of the SAR patches; 0 for none.
+    pub speckle_looks: u32,
+}
+
+impl Default for Augment {
+    fn default() -> Self {
+        Self {
+            quarter_turns: true,
+            mirror: true,
+            rotation_deg: 0.0,
+            scale: 0.03,
+            relative_rotation_deg: 1.0,
+            shift: 0.5,
+            registration_px: 3.0,
+            gain: 0.25,
+            offset: 0.3,
+            mixing: 0.2,
+            grey: 0.1,
+            noise: 0.1,
+            speckle_looks: 4,
+        }
+    }
+}
+
+/// A training run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// The network.
+    pub encoder: EncoderConfig,
+    /// Side of a patch, map pixels.
+    pub patch: u32,
+    /// Views a side that the index will use: their step sets how far a query may be displaced.
+    pub views: u32,
+    /// Pairs in a step.
+    pub batch: usize,
+    /// Passes.
+    pub epochs: usize,
+    /// Steps in a pass.
+    pub steps: usize,
+    /// Everything random hangs on it.
+    pub seed: u64,
+    /// Label smoothing of the InfoNCE loss.
+    pub smoothing: f32,
+    /// Share of all steps over which the learning rate rises; then it falls as a cosine.
+    pub warmup: f64,
+    /// The optimiser.
+    pub optimizer: OptimizerConfig,
+    /// Augmentation.
+    pub augment: Augment,
+    /// Share of a batch drawn as geographic neighbours (clusters of 4 within two cells): hard negatives from the first step.
+    pub near: f64,
+    /// Share of a batch drawn as neighbours in the embedding of the epoch's start, from epoch `similar_from` on.
+    pub similar: f64,
+    /// First epoch with such batches.
+    pub similar_from: usize,
+    /// Places kept for them.
+    pub pool: usize,
+    /// Validation every so many epochs, and after the last.
+    pub validate_every: usize,
+    /// Random queries of a validation.
+    pub validate_queries: usize,
+    /// Views a side at validation (the final evaluation uses the index's own).
+    pub validate_views: u32,
+    /// A checkpoint every so many steps.
+    pub checkpoint_every: usize,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            encoder: EncoderConfig {
+                architecture: Architecture::Residual {
+                    stem: vec![32, 32],
+                    stages: vec![Stage { channels: 32, blocks: 1, stride: 1, dilation: 1 }],
+                },
+                input: 96,
+                sharing: Sharing::Separate,
+                head: Head::Grid { cells: 8, channels: 16 },
+            },
+            patch: 200,
+            views: crate::index::DEFAULT_VIEWS,
+            batch: 64,
+            epochs: 16,
+            steps: 50,
+            seed: 1,
+            smoothing: 0.1,
+            warmup: 0.05,
+            optimizer: OptimizerConfig { lr: 2e-3, weight_decay: 0.01, ..OptimizerConfig::default() },
+            augment: Augment::default(),
+            near: 0.25,
+            similar: 0.25,
+            similar_from: 8,
+            pool: 1024,
+            validate_every: 4,
+            validate_queries: 200,
+            validate_views: 3,
+            checkpoint_every: 50,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// Not there, not TOML, an unknown or senseless value; with the place.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+        let config: Self = toml::from_str(&text).map_err(|e| Error::file(path, e))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Refuses values that make no sense.
+    ///
+    /// # Errors
+    /// The field and what it may be.
+    pub fn check(&self) -> Result<()> {
+        let refuse = |what: &str| Err(Error::invalid(format!("training configuration: {what}")));
+        match self {
+            c if c.batch < 2 => refuse("batch must be at least 2 (a pair alone has no negatives)"),
+            c if c.epochs == 0 || c.steps == 0 => refuse("epochs and steps must be above 0"),
+            c if c.patch == 0 || c.encoder.input == 0 => refuse("patch and encoder.input must be above 0"),
+            c if c.views.is_multiple_of(2) || c.validate_views.is_multiple_of(2) => refuse("views and validate_views must be odd"),
+            c if !(0.0..=1.0).contains(&c.near) || !(0.0..=1.0).contains(&c.similar) => refuse("near and similar are shares, 0 to 1"),
+            c if !(0.0..1.0).contains(&c.smoothing) => refuse("smoothing is a share, 0 to below 1"),
+            c if c.optimizer.lr <= 0.0 || !c.optimizer.lr.is_finite() => refuse("optimizer.lr must be above 0"),
+            c if c.validate_every == 0 || c.checkpoint_every == 0 => refuse("validate_every and checkpoint_every must be above 0"),
+            c if c.similar > 0.0 && c.pool < 4 * c.batch => refuse("pool must be at least four batches"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Steps in all.
+    pub fn total_steps(&self) -> usize {
+        self.epochs * self.steps
+    }
+
+    /// Learning rate of a step (from 0): linear rise, then half a cosine down to 0.
+    pub fn learning_rate(&self, step: usize) -> f64 {
+        let total = self.total_steps() as f64;
+        let warm = (self.warmup * total).max(1.0);
+        let t = step as f64 + 1.0;
+        let factor =
+            if t < warm { t / warm } else { 0.5 * (1.0 + (std::f64::consts::PI * ((t - warm) / (total - warm).max(1.0)).min(1.0)).cos()) };
+        self.optimizer.lr * factor
+    }
+}
