@@ -12,16 +12,22 @@
 // KIND 7  with v = max(x, eps), w = (v / y)^p, which cannot overflow: dx = dy y w / (v H W) where x >= eps, else 0;
 //         partial sums of dy y w (ln v - ln y) / (p H W), whose total is dp
 //                                                                 x, y, dy [N, C], p, dx, partial [N, chunks, C], params
-// Dispatch: KIND 0, 1, 3: one invocation an element of y; 2, 4: of dx; 5, 7: N * chunks * C; 6: N * C; each / VEC, in groups
-// of 64, folded. Variant: KIND, VEC (1 or 4) with T and U; counts are of T. Workgroup memory: none.
+// Dispatch: KIND 0, 1, 3: one invocation a strip of `run` pixels of a row of y; 2, 4: of dx; 5, 7: N * chunks * C; 6: N * C; each / VEC, in groups
+// of 64, folded. Variant: KIND, STRIDE (1 or 2 where both strides are
+// that, else 0), VEC (1 or 4) with T and U; counts are of T. Workgroup memory: none.
 #import fold
 
 alias V = ${T};
 alias M = ${U};
 
 struct Params {
+    n: u32,       // elements of x an image: H * W * C / VEC
     total: u32,   // invocations
+    stride: u32,  // invocations an image
     columns: u32, // C / VEC
+    span: u32,    // a chunk's first element is chunk * span + column,
+    step: u32,    // the next one `step` on,
+    limit: u32,   // all below chunk * span + limit and n
     h: u32,
     w: u32,
     oh: u32,
@@ -32,8 +38,7 @@ struct Params {
     sw: u32,
     ph: u32,
     pw: u32,
-    n: u32,       // KIND 5, 7: elements of x an image: H * W * C / VEC
-    stride: u32,  // KIND 5, 7: invocations an image: chunks * C / VEC
+    run: u32,     // KIND 0-4: pixels an invocation
     eps: f32,
     scale: f32,   // KIND 7: 1 / (H * W)
 }
@@ -88,7 +93,12 @@ fn window(o: u32, stride: u32, pad: u32, kernel: u32, size: u32) -> vec2<u32> {
 }
 
 // [first, end) of the windows that hold row or column `i`.
-fn windows(i: u32, stride: u32, pad: u32, kernel: u32, count: u32) -> vec2<u32> {
+fn windows(i: u32, any_stride: u32, pad: u32, kernel: u32, count: u32) -> vec2<u32> {
+    #if STRIDE > 0
+    let stride = ${STRIDE}u;
+    #else
+    let stride = any_stride;
+    #endif
     let start = i + pad;
     let first = select(0u, (start - min(start, kernel)) / stride + 1u, start >= kernel);
     return vec2<u32>(first, min(start / stride + 1u, count));
@@ -102,15 +112,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
 #if KIND == 0 || KIND == 1 || KIND == 3
     let columns = params.columns;
-    let pixel = i / columns;
-    let c = i - pixel * columns;
-    let row = pixel / params.ow;
-    let ox = pixel - row * params.ow;
+    let strips = (params.ow + params.run - 1u) / params.run;
+    let strip = i / columns;
+    let c = i - strip * columns;
+    let row = strip / strips;
+    let left = (strip - row * strips) * params.run;
     let image = row / params.oh;
     let oy = row - image * params.oh;
     let ys = window(oy, params.sh, params.ph, params.kh, params.h);
-    let xs = window(ox, params.sw, params.pw, params.kw, params.w);
     let base = image * params.h * params.w * columns + c;
+    for (var ox = left; ox < min(left + params.run, params.ow); ox++) {
+    let xs = window(ox, params.sw, params.pw, params.kw, params.w);
     #if KIND == 3
     var sum = V(0.0);
     #else
@@ -137,24 +149,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
     }
     #if KIND == 0
-    y[i] = best;
+    y[(row * params.ow + ox) * columns + c] = best;
     #endif
     #if KIND == 1
-    at[i] = first;
+    at[(row * params.ow + ox) * columns + c] = first;
     #endif
     #if KIND == 3
-    y[i] = sum * (1.0 / f32((ys.y - ys.x) * (xs.y - xs.x)));
+    y[(row * params.ow + ox) * columns + c] = sum * (1.0 / f32((ys.y - ys.x) * (xs.y - xs.x)));
     #endif
+    }
 #endif
 #if KIND == 2 || KIND == 4
     let columns = params.columns;
-    let pixel = i / columns;
-    let c = i - pixel * columns;
-    let row = pixel / params.w;
-    let ix = pixel - row * params.w;
+    let strips = (params.w + params.run - 1u) / params.run;
+    let strip = i / columns;
+    let c = i - strip * columns;
+    let row = strip / strips;
+    let left = (strip - row * strips) * params.run;
     let image = row / params.h;
     let iy = row - image * params.h;
     let ys = windows(iy, params.sh, params.ph, params.kh, params.oh);
+    for (var ix = left; ix < min(left + params.run, params.w); ix++) {
     let xs = windows(ix, params.sw, params.pw, params.kw, params.ow);
     var sum = V(0.0);
     for (var oy = ys.x; oy < ys.y; oy++) {
@@ -174,24 +189,28 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     #endif
         }
     }
-    dx[i] = sum;
+    dx[(row * params.w + ix) * columns + c] = sum;
+    }
 #endif
 #if KIND == 5 || KIND == 7
     let image = i / params.stride;
-    let first = i - image * params.stride;
+    let inner = i - image * params.stride;
+    let chunk = inner / params.columns;
+    let c = inner - chunk * params.columns;
+    let end = min(chunk * params.span + params.limit, params.n);
     let base = image * params.n;
     let power = p[0];
     var sum = V(0.0);
     #if KIND == 5
-    for (var j = first; j < params.n; j += params.stride) {
+    for (var j = chunk * params.span + c; j < end; j += params.step) {
         sum += exp2(power * log2(max(x[base + j], V(params.eps))));
     }
     partials[i] = sum;
     #else
-    let column = image * params.columns + first % params.columns;
+    let column = image * params.columns + c;
     let log_y = log2(y[column]);
     let t = dy[column] * y[column] * params.scale;
-    for (var j = first; j < params.n; j += params.stride) {
+    for (var j = chunk * params.span + c; j < end; j += params.step) {
         let raw = x[base + j];
         let v = max(raw, V(params.eps));
         let l = log2(v) - log_y;

@@ -4,9 +4,9 @@
 // backward  dx from dy, a gather                        bindings: dy, dx, params
 // LINEAR 0  nearest: y[o] = x[o / F]; dx = sum of the F x F elements
 // LINEAR 1  bilinear, corners not aligned: source (o + 1/2) / F - 1/2, not below 0, the upper neighbour not beyond the last;
-//           dx gathers the at most 2 F x 2 F elements whose source lies within one of it, with the same weights
-// Dispatch: forward: one invocation a group of channels of x's rows and y's columns (it writes F rows); backward: one a group of
-// channels of dx; in groups of 64, folded. Variant: BACKWARD, LINEAR, VEC (1 or 4) with T; counts are of T.
+//           dx gathers the at most (2 F + 1)^2 elements whose source lies within one of it, with the same weights
+// Dispatch: forward: one invocation a group of channels of a strip of `run` columns of y for one row of x (it writes
+// F rows); backward: of a strip of dx; in groups of 64, folded. Variant: BACKWARD, LINEAR, FACTOR (2 or 4, 0 for others), VEC (1 or 4) with T; counts are of T.
 // Workgroup memory: none.
 #import fold
 
@@ -18,6 +18,7 @@ struct Params {
     h: u32,
     w: u32,
     factor: u32,
+    run: u32,     // pixels an invocation
 }
 
 #if BACKWARD
@@ -29,6 +30,14 @@ struct Params {
 #endif
 @group(0) @binding(2) var<uniform> params: Params;
 
+fn factor() -> u32 {
+#if FACTOR > 0
+    return ${FACTOR}u;
+#else
+    return params.factor;
+#endif
+}
+
 #if LINEAR
 struct Source {
     low: u32,
@@ -38,7 +47,7 @@ struct Source {
 
 // Whole numbers: the source is (2 o + 1 - F) / (2 F).
 fn source(o: u32, size: u32) -> Source {
-    let f = params.factor;
+    let f = factor();
     let twice = max(2u * o + 1u, f) - f;
     let low = twice / (2u * f);
     return Source(low, min(low + 1u, size - 1u), f32(twice - low * 2u * f) / f32(2u * f));
@@ -58,30 +67,30 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         return;
     }
     let columns = params.columns;
-    let f = params.factor;
+    let f = factor();
     let wide = params.w * f;
 #if BACKWARD
-    let pixel = i / columns;
-    let c = i - pixel * columns;
-    let row = pixel / params.w;
-    let ix = pixel - row * params.w;
+    let strips = (params.w + params.run - 1u) / params.run;
+    let strip = i / columns;
+    let c = i - strip * columns;
+    let row = strip / strips;
+    let left = (strip - row * strips) * params.run;
     let image = row / params.h;
     let iy = row - image * params.h;
     let base = image * params.h * f;
+    for (var ix = left; ix < min(left + params.run, params.w); ix++) {
     var sum = V(0.0);
     #if LINEAR
-    let y_end = min(f * iy + 2u * f, params.h * f);
-    let x_end = min(f * ix + 2u * f, wide);
-    for (var oy = max(f * iy, f) - f; oy < y_end; oy++) {
-        let wy = share(oy, iy, params.h);
-        if wy == 0.0 {
-            continue;
-        }
+    // Elements whose source is above i - 1 and below i + 1.
+    let half = f / 2u;
+    let y_end = min(f * iy + 3u * f / 2u, params.h * f);
+    let x_end = min(f * ix + 3u * f / 2u, wide);
+    for (var oy = max(f * iy, half) - half; oy < y_end; oy++) {
         var line = V(0.0);
-        for (var ox = max(f * ix, f) - f; ox < x_end; ox++) {
+        for (var ox = max(f * ix, half) - half; ox < x_end; ox++) {
             line += share(ox, ix, params.w) * dy[((base + oy) * wide + ox) * columns + c];
         }
-        sum += wy * line;
+        sum += share(oy, iy, params.h) * line;
     }
     #else
     for (var oy = f * iy; oy < f * iy + f; oy++) {
@@ -90,24 +99,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
     }
     #endif
-    dx[i] = sum;
+    dx[(row * params.w + ix) * columns + c] = sum;
+    }
 #else
-    let pixel = i / columns;
-    let c = i - pixel * columns;
-    let row = pixel / wide;
-    let ox = pixel - row * wide;
+    let strips = (wide + params.run - 1u) / params.run;
+    let strip = i / columns;
+    let c = i - strip * columns;
+    let row = strip / strips;
+    let left = (strip - row * strips) * params.run;
     #if LINEAR
     // The F rows of y above row iy of x need the rows iy - 1, iy and iy + 1 of x (kept inside the image) alone.
     let image = row / params.h;
     let iy = row - image * params.h;
-    let sx = source(ox, params.w);
     let top = image * params.h;
-    let low = (sx.low) * columns + c;
-    let high = (sx.high) * columns + c;
     let width = params.w * columns;
     let above = (top + max(iy, 1u) - 1u) * width;
     let here = row * width;
     let below = (top + min(iy + 1u, params.h - 1u)) * width;
+    for (var ox = left; ox < min(left + params.run, wide); ox++) {
+    let sx = source(ox, params.w);
+    let low = sx.low * columns + c;
+    let high = sx.high * columns + c;
     let a = mix(x[above + low], x[above + high], V(sx.weight));
     let b = mix(x[here + low], x[here + high], V(sx.weight));
     let d = mix(x[below + low], x[below + high], V(sx.weight));
@@ -118,10 +130,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let second = select(d, b, sy.low < iy);
         y[((row * f + k) * wide + ox) * columns + c] = mix(first, second, V(sy.weight));
     }
+    }
     #else
+    for (var ox = left; ox < min(left + params.run, wide); ox++) {
     let v = x[(row * params.w + ox / f) * columns + c];
     for (var k = 0u; k < f; k++) {
         y[((row * f + k) * wide + ox) * columns + c] = v;
+    }
     }
     #endif
 #endif
