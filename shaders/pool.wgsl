@@ -122,40 +122,40 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let ys = window(oy, params.sh, params.ph, params.kh, params.h);
     let base = image * params.h * params.w * columns + c;
     for (var ox = left; ox < min(left + params.run, params.ow); ox++) {
-    let xs = window(ox, params.sw, params.pw, params.kw, params.w);
+        let xs = window(ox, params.sw, params.pw, params.kw, params.w);
     #if KIND == 3
-    var sum = V(0.0);
+        var sum = V(0.0);
     #else
-    var best = x[base + (ys.x * params.w + xs.x) * columns];
+        var best = x[base + (ys.x * params.w + xs.x) * columns];
     #endif
     #if KIND == 1
-    var first = M((ys.x + params.ph - oy * params.sh) * params.kw + xs.x + params.pw - ox * params.sw);
+        var first = M((ys.x + params.ph - oy * params.sh) * params.kw + xs.x + params.pw - ox * params.sw);
     #endif
-    for (var iy = ys.x; iy < ys.y; iy++) {
-        let start = base + iy * params.w * columns;
-        for (var ix = xs.x; ix < xs.y; ix++) {
-            let v = x[start + ix * columns];
+        for (var iy = ys.x; iy < ys.y; iy++) {
+            let start = base + iy * params.w * columns;
+            for (var ix = xs.x; ix < xs.y; ix++) {
+                let v = x[start + ix * columns];
     #if KIND == 0
-            best = max(best, v);
+                best = max(best, v);
     #endif
     #if KIND == 1
-            let better = v > best;
-            best = select(best, v, better);
-            first = select(first, M((iy + params.ph - oy * params.sh) * params.kw + ix + params.pw - ox * params.sw), better);
+                let better = v > best;
+                best = select(best, v, better);
+                first = select(first, M((iy + params.ph - oy * params.sh) * params.kw + ix + params.pw - ox * params.sw), better);
     #endif
     #if KIND == 3
-            sum += v;
+                sum += v;
     #endif
+            }
         }
-    }
     #if KIND == 0
-    y[(row * params.ow + ox) * columns + c] = best;
+        y[(row * params.ow + ox) * columns + c] = best;
     #endif
     #if KIND == 1
-    at[(row * params.ow + ox) * columns + c] = first;
+        at[(row * params.ow + ox) * columns + c] = first;
     #endif
     #if KIND == 3
-    y[(row * params.ow + ox) * columns + c] = sum * (1.0 / f32((ys.y - ys.x) * (xs.y - xs.x)));
+        y[(row * params.ow + ox) * columns + c] = sum * (1.0 / f32((ys.y - ys.x) * (xs.y - xs.x)));
     #endif
     }
 #endif
@@ -170,26 +170,26 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let iy = row - image * params.h;
     let ys = windows(iy, params.sh, params.ph, params.kh, params.oh);
     for (var ix = left; ix < min(left + params.run, params.w); ix++) {
-    let xs = windows(ix, params.sw, params.pw, params.kw, params.ow);
-    var sum = V(0.0);
-    for (var oy = ys.x; oy < ys.y; oy++) {
-        let start = (image * params.oh + oy) * params.ow;
+        let xs = windows(ix, params.sw, params.pw, params.kw, params.ow);
+        var sum = V(0.0);
+        for (var oy = ys.x; oy < ys.y; oy++) {
+            let start = (image * params.oh + oy) * params.ow;
     #if KIND == 2
-        let here = (iy + params.ph - oy * params.sh) * params.kw + ix + params.pw;
+            let here = (iy + params.ph - oy * params.sh) * params.kw + ix + params.pw;
     #else
-        let rows = window(oy, params.sh, params.ph, params.kh, params.h);
+            let rows = window(oy, params.sh, params.ph, params.kh, params.h);
     #endif
-        for (var ox = xs.x; ox < xs.y; ox++) {
-            let j = (start + ox) * columns + c;
+            for (var ox = xs.x; ox < xs.y; ox++) {
+                let j = (start + ox) * columns + c;
     #if KIND == 2
-            sum += select(V(0.0), dy[j], at[j] == M(here - ox * params.sw));
+                sum += select(V(0.0), dy[j], at[j] == M(here - ox * params.sw));
     #else
-            let cols = window(ox, params.sw, params.pw, params.kw, params.w);
-            sum += dy[j] * (1.0 / f32((rows.y - rows.x) * (cols.y - cols.x)));
+                let cols = window(ox, params.sw, params.pw, params.kw, params.w);
+                sum += dy[j] * (1.0 / f32((rows.y - rows.x) * (cols.y - cols.x)));
     #endif
+            }
         }
-    }
-    dx[(row * params.w + ix) * columns + c] = sum;
+        dx[(row * params.w + ix) * columns + c] = sum;
     }
 #endif
 #if KIND == 5 || KIND == 7

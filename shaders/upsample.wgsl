@@ -79,27 +79,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let iy = row - image * params.h;
     let base = image * params.h * f;
     for (var ix = left; ix < min(left + params.run, params.w); ix++) {
-    var sum = V(0.0);
+        var sum = V(0.0);
     #if LINEAR
-    // Elements whose source is above i - 1 and below i + 1.
-    let half = f / 2u;
-    let y_end = min(f * iy + 3u * f / 2u, params.h * f);
-    let x_end = min(f * ix + 3u * f / 2u, wide);
-    for (var oy = max(f * iy, half) - half; oy < y_end; oy++) {
-        var line = V(0.0);
-        for (var ox = max(f * ix, half) - half; ox < x_end; ox++) {
-            line += share(ox, ix, params.w) * dy[((base + oy) * wide + ox) * columns + c];
+        // Elements whose source is above i - 1 and below i + 1.
+        let half = f / 2u;
+        let y_end = min(f * iy + 3u * f / 2u, params.h * f);
+        let x_end = min(f * ix + 3u * f / 2u, wide);
+        for (var oy = max(f * iy, half) - half; oy < y_end; oy++) {
+            var line = V(0.0);
+            for (var ox = max(f * ix, half) - half; ox < x_end; ox++) {
+                line += share(ox, ix, params.w) * dy[((base + oy) * wide + ox) * columns + c];
+            }
+            sum += share(oy, iy, params.h) * line;
         }
-        sum += share(oy, iy, params.h) * line;
-    }
     #else
-    for (var oy = f * iy; oy < f * iy + f; oy++) {
-        for (var ox = f * ix; ox < f * ix + f; ox++) {
-            sum += dy[((base + oy) * wide + ox) * columns + c];
+        for (var oy = f * iy; oy < f * iy + f; oy++) {
+            for (var ox = f * ix; ox < f * ix + f; ox++) {
+                sum += dy[((base + oy) * wide + ox) * columns + c];
+            }
         }
-    }
     #endif
-    dx[(row * params.w + ix) * columns + c] = sum;
+        dx[(row * params.w + ix) * columns + c] = sum;
     }
 #else
     let strips = (wide + params.run - 1u) / params.run;
@@ -117,26 +117,26 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let here = row * width;
     let below = (top + min(iy + 1u, params.h - 1u)) * width;
     for (var ox = left; ox < min(left + params.run, wide); ox++) {
-    let sx = source(ox, params.w);
-    let low = sx.low * columns + c;
-    let high = sx.high * columns + c;
-    let a = mix(x[above + low], x[above + high], V(sx.weight));
-    let b = mix(x[here + low], x[here + high], V(sx.weight));
-    let d = mix(x[below + low], x[below + high], V(sx.weight));
-    for (var k = 0u; k < f; k++) {
-        let sy = source(iy * f + k, params.h);
-        // low is iy - 1 or iy.
-        let first = select(b, a, sy.low < iy);
-        let second = select(d, b, sy.low < iy);
-        y[((row * f + k) * wide + ox) * columns + c] = mix(first, second, V(sy.weight));
-    }
+        let sx = source(ox, params.w);
+        let low = sx.low * columns + c;
+        let high = sx.high * columns + c;
+        let a = mix(x[above + low], x[above + high], V(sx.weight));
+        let b = mix(x[here + low], x[here + high], V(sx.weight));
+        let d = mix(x[below + low], x[below + high], V(sx.weight));
+        for (var k = 0u; k < f; k++) {
+            let sy = source(iy * f + k, params.h);
+            // low is iy - 1 or iy.
+            let first = select(b, a, sy.low < iy);
+            let second = select(d, b, sy.low < iy);
+            y[((row * f + k) * wide + ox) * columns + c] = mix(first, second, V(sy.weight));
+        }
     }
     #else
     for (var ox = left; ox < min(left + params.run, wide); ox++) {
-    let v = x[(row * params.w + ox / f) * columns + c];
-    for (var k = 0u; k < f; k++) {
-        y[((row * f + k) * wide + ox) * columns + c] = v;
-    }
+        let v = x[(row * params.w + ox / f) * columns + c];
+        for (var k = 0u; k < f; k++) {
+            y[((row * f + k) * wide + ox) * columns + c] = v;
+        }
     }
     #endif
 #endif
