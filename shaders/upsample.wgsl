@@ -85,12 +85,26 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let half = f / 2u;
         let y_end = min(f * iy + 3u * f / 2u, params.h * f);
         let x_end = min(f * ix + 3u * f / 2u, wide);
+        #if FACTOR > 0
+        // An even factor has 2 F elements in a row; those outside the image count nothing and read its border.
+            #for t in 0..2 * FACTOR
+        let x${t} = max(f * ix + ${t}u, half) - half;
+        let o${t} = min(x${t}, wide - 1u) * columns;
+        let w${t} = select(0.0, share(x${t}, ix, params.w), f * ix + ${t}u >= half && x${t} < wide);
+            #endfor
+        #endif
         for (var oy = max(f * iy, half) - half; oy < y_end; oy++) {
-            var line = V(0.0);
+            let line = ((base + oy) * wide) * columns + c;
+            let wy = share(oy, iy, params.h);
+        #if FACTOR > 0
+            #for t in 0..2 * FACTOR
+            sum += (wy * w${t}) * dy[line + o${t}];
+            #endfor
+        #else
             for (var ox = max(f * ix, half) - half; ox < x_end; ox++) {
-                line += share(ox, ix, params.w) * dy[((base + oy) * wide + ox) * columns + c];
+                sum += (wy * share(ox, ix, params.w)) * dy[line + ox * columns];
             }
-            sum += share(oy, iy, params.h) * line;
+        #endif
         }
     #else
         for (var oy = f * iy; oy < f * iy + f; oy++) {
