@@ -151,9 +151,9 @@ fn twin_gradient_equals_finite_differences() {
         let (dx, dg, db) = twin::backward(&x, (&mean, &var), 1e-3, (&gamma, &beta), true, frozen, &dy);
         let nudge = |v: &[f64], i: usize, d: f64| v.iter().enumerate().map(|(k, a)| if k == i { a + d } else { *a }).collect::<Vec<_>>();
         let h = 1e-6;
-        for i in 0..35 {
+        for (i, g) in dx.iter().enumerate() {
             let want = (loss(&nudge(&x, i, h), &gamma, &beta) - loss(&nudge(&x, i, -h), &gamma, &beta)) / (2.0 * h);
-            assert!((dx[i] - want).abs() < 1e-6, "dx[{i}]: {} against {want}", dx[i]);
+            assert!((g - want).abs() < 1e-6, "dx[{i}]: {g} against {want}");
         }
         for i in 0..5 {
             let want = (loss(&x, &nudge(&gamma, i, h), &beta) - loss(&x, &nudge(&gamma, i, -h), &beta)) / (2.0 * h);

@@ -5,15 +5,20 @@
 // KIND 2  y = y + s * x                    bindings: x [n], y [n], params
 // KIND 3  y = s * x                        bindings: x [n], y [n], params
 // KIND 4  y = s                            bindings: y [n], params
-// Dispatch: `stride` invocations in groups of 64, folded; each takes elements i, i + stride, i + 2 * stride, ...
+// Dispatch: groups of 64, folded; each takes several rows of 64 elements.
 // Variant: KIND, RELU, VEC (1 or 4) with T = f32 or vec4<f32>; n counts T. Workgroup memory: none.
 #import fold
 
 alias V = ${T};
 
 struct Params {
-    n: u32,
-    stride: u32,
+    n: u32,       // elements / VEC
+    total: u32,   // invocations
+    stride: u32,  // invocations
+    columns: u32, // 64
+    span: u32,    // a chunk's first element is chunk * span + column,
+    step: u32,    // the next one `step` on,
+    limit: u32,   // all below chunk * span + limit and n
     s: f32,
 }
 
@@ -36,10 +41,12 @@ struct Params {
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let i = fold_group(group, groups) * 64u + lane;
-    if i >= params.stride {
+    if i >= params.total {
         return;
     }
-    for (var j = i; j < params.n; j += params.stride) {
+    let chunk = i / 64u;
+    let end = min(chunk * params.span + params.limit, params.n);
+    for (var j = chunk * params.span + i % 64u; j < end; j += params.step) {
 #if KIND == 0
     #if RELU
         y[j] = max(a[j] + b[j], V(0.0));

@@ -9,8 +9,8 @@
 // KIND 6  dx = gamma rstd (g - (dbeta + xh dgamma) / R)                         x, saved, gamma, beta, dy, sums_g [C], sums_gx [C], dx, params
 // KIND 7  KIND 5 and dx = gamma rstd g at once (frozen statistics)              x, saved, gamma, beta, dy, dx, partial [P, 2, C], params
 // xh = (x - mean) rstd; g = dy, with RELU only where xh gamma + beta > 0 (recomputed: one load less than reading y).
-// Statistics: blocks of four rows (mean, then squares about it), merged by Chan's update, so no large squares cancel. Chunk
-// k of P holds rows k, k + P, ..., whose number is (R - 1 - k) / P + 1; merging chunks k, k + Q, ... gives the rows k mod Q.
+// Statistics: blocks of four rows (mean, then squares about it), merged by Chan's update, so no large squares cancel. A chunk
+// is a run of rows (merged at once), or every P-th row: merging chunks k, k + Q, ... gives the rows k mod Q.
 // Dispatch: chunks * C / VEC invocations in groups of 64, folded; invocation i works on channel group i mod C / VEC.
 // Variant: KIND, RELU, VEC (1 or 4) with T; counts are of T. Workgroup memory: none.
 #import fold
@@ -19,9 +19,14 @@ alias V = ${T};
 
 struct Params {
     n: u32,       // elements walked: R * C / VEC (KIND 1, 2: P * C / VEC)
+    total: u32,   // invocations
     stride: u32,  // invocations
     columns: u32, // C / VEC
+    span: u32,    // a chunk's first element is chunk * span + column,
+    step: u32,    // the next one `step` on,
+    limit: u32,   // all below chunk * span + limit and n
     rows: u32,    // R
+    block: u32,   // rows of a chunk that is a run of rows; 0 where a chunk is every P-th row
     eps: f32,
     momentum: f32,
 }
@@ -82,23 +87,36 @@ struct Params {
 @group(0) @binding(7) var<uniform> params: Params;
 #endif
 
+#if KIND == 1 || KIND == 2
+// Rows of chunk k of `chunks`.
+fn rows_of(k: u32, chunks: u32) -> f32 {
+    if params.block > 0u {
+        return f32(min(params.block, params.rows - k * params.block));
+    }
+    return f32((params.rows - 1u - k) / chunks + 1u);
+}
+#endif
+
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let i = fold_group(group, groups) * 64u + lane;
-    if i >= params.stride {
+    if i >= params.total {
         return;
     }
 #if KIND == 0
-    let stride = params.stride;
+    let chunk = i / params.columns;
+    let c = i - chunk * params.columns;
+    let end = min(chunk * params.span + params.limit, params.n);
+    let step = params.step;
     var mean = V(0.0);
     var m2 = V(0.0);
     var count = 0.0;
-    var j = i;
-    for (; j + 3u * stride < params.n; j += 4u * stride) {
+    var j = chunk * params.span + c;
+    for (; j + 3u * step < end; j += 4u * step) {
         let v0 = x[j];
-        let v1 = x[j + stride];
-        let v2 = x[j + 2u * stride];
-        let v3 = x[j + 3u * stride];
+        let v1 = x[j + step];
+        let v2 = x[j + 2u * step];
+        let v3 = x[j + 3u * step];
         let m = 0.25 * ((v0 + v1) + (v2 + v3));
         let d0 = v0 - m;
         let d1 = v1 - m;
@@ -110,7 +128,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         m2 += ((d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)) + delta * delta * (count * 4.0 / total);
         count = total;
     }
-    for (; j < params.n; j += stride) {
+    for (; j < end; j += step) {
         let v = x[j];
         count += 1.0;
         let delta = v - mean;
@@ -126,10 +144,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var k = i / params.columns;
     var mean = mean_in[i];
     var m2 = m2_in[i];
-    var count = f32((params.rows - 1u - k) / chunks + 1u);
+    var count = rows_of(k, chunks);
     for (var j = i + params.stride; j < params.n; j += params.stride) {
         k += step;
-        let more = f32((params.rows - 1u - k) / chunks + 1u);
+        let more = rows_of(k, chunks);
         let total = count + more;
         let delta = mean_in[j] - mean;
         mean += delta * (more / total);
@@ -154,6 +172,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #if KIND >= 4
     let chunk = i / params.columns;
     let c = i - chunk * params.columns;
+    let end = min(chunk * params.span + params.limit, params.n);
     let mean = saved[c];
     let rstd = saved[params.columns + c];
     let weight = gamma[c];
@@ -161,7 +180,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let offset = beta[c];
     #endif
     #if KIND == 4
-    for (var j = i; j < params.n; j += params.stride) {
+    for (var j = chunk * params.span + c; j < end; j += params.step) {
         let v = (x[j] - mean) * rstd * weight + offset;
         #if RELU
         y[j] = max(v, V(0.0));
@@ -177,7 +196,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var sum = V(0.0);
     var sum_x = V(0.0);
         #endif
-    for (var j = i; j < params.n; j += params.stride) {
+    for (var j = chunk * params.span + c; j < end; j += params.step) {
         let xh = (x[j] - mean) * rstd;
         var g = dy[j];
         #if RELU

@@ -35,7 +35,8 @@ impl Requirements {
     }
 }
 
-/// Capabilities of an open device, after switches in `ECHOGRID_DISABLE` (a comma list of `f16`, `subgroup`, `timestamp`).
+/// Capabilities of an open device, after switches in `ECHOGRID_DISABLE` (a comma list of `f16`, `subgroup`, `timestamp`, and
+/// `software` to choose on a software adapter what a GPU would run, for tests).
 #[derive(Debug, Clone, Serialize)]
 pub struct Caps {
     /// Subgroup operations may be used.
@@ -70,14 +71,15 @@ impl Caps {
     pub(crate) fn new(device: &wgpu::Device) -> Self {
         let (features, limits, info) = (device.features(), device.limits(), device.adapter_info());
         let off = std::env::var("ECHOGRID_DISABLE").unwrap_or_default();
-        let on = |name: &str, f: wgpu::Features| features.contains(f) && !off.split(',').any(|s| s.trim() == name);
+        let allowed = |name: &str| !off.split(',').any(|s| s.trim() == name);
+        let on = |name: &str, f: wgpu::Features| features.contains(f) && allowed(name);
         Self {
             subgroup: on("subgroup", wgpu::Features::SUBGROUP),
             subgroup_min: info.subgroup_min_size,
             subgroup_max: info.subgroup_max_size,
             f16: on("f16", wgpu::Features::SHADER_F16),
             timestamp: on("timestamp", wgpu::Features::TIMESTAMP_QUERY),
-            software: info.device_type == wgpu::DeviceType::Cpu,
+            software: info.device_type == wgpu::DeviceType::Cpu && allowed("software"),
             max_binding: limits.max_storage_buffer_binding_size as u64,
             max_buffer: limits.max_buffer_size,
             max_groups: limits.max_compute_workgroups_per_dimension,

@@ -1,20 +1,11 @@
 //! Scale and bias of channels: host side of `shaders/bias.wgsl`.
 
-use super::{both_widths, chunks, expect_shape, reduce, rows_cols, spread, vectorised};
-use crate::gpu::{Binding, Cost, DType, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
+use super::{Walk, both_widths, chunks, expect_shape, reduce, rows_cols, spread, vectorised};
+use crate::gpu::{Binding, Cost, DType, Error, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
-use bytemuck::{Pod, Zeroable};
 
 /// The shader of this family.
 pub const SHADER: ShaderSource = shader!("bias");
-
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-struct Params {
-    n: u32,
-    stride: u32,
-    columns: u32,
-}
 
 fn variant(backward: bool, scale: bool, relu: bool, dx: bool) -> Variant {
     Variant::new().flag("BACKWARD", backward).flag("SCALE", scale).flag("RELU", relu).flag("DX", dx)
@@ -43,9 +34,8 @@ pub fn forward(plan: &mut PlanBuilder<'_>, x: &Tensor, scale: Option<&Tensor>, b
     }
     bindings.push(y.into());
     let (variant, vec) = vectorised(variant(false, scale.is_some(), relu, false), &[c]);
-    let stride = spread(plan.engine(), rows) * c / vec;
-    let params = Params { n: (x.len() / vec) as u32, stride: stride as u32, columns: (c / vec) as u32 };
-    plan.dispatch(op, &SHADER, &variant, &bindings, &params, Groups::for_items(stride, 64), Cost::bytes(x.bytes() + y.bytes()))
+    let walk = Walk::new(plan.engine(), 1, x.len() / vec, c / vec, spread(plan.engine(), rows));
+    plan.dispatch(op, &SHADER, &variant, &bindings, &walk, walk.groups(), Cost::bytes(x.bytes() + y.bytes()))
 }
 
 /// What [`backward`] reads and writes.
@@ -98,15 +88,13 @@ pub fn backward(plan: &mut PlanBuilder<'_>, b: &Backward<'_>) -> Result<()> {
     }
     bindings.extend(b.y.iter().chain(&b.dx).map(|t| Binding::from(*t)));
     let (variant, vec) = vectorised(variant(true, b.scale.is_some(), b.y.is_some(), b.dx.is_some()), &[c]);
-    let split = chunks(plan.engine(), rows, c / vec);
+    let walk = Walk::new(plan.engine(), 1, b.dy.len() / vec, c / vec, chunks(plan.engine(), rows, c / vec));
     let sums = 1 + usize::from(b.scale.is_some());
-    let partial = plan.engine().tensor("bias scratch", &[split, sums, c], DType::F32)?;
+    let partial = plan.engine().tensor("bias scratch", &[walk.chunks(), sums, c], DType::F32)?;
     bindings.push((&partial).into());
-    let stride = split * c / vec;
-    let params = Params { n: (b.dy.len() / vec) as u32, stride: stride as u32, columns: (c / vec) as u32 };
     let tensors = 1 + usize::from(b.scale.is_some()) + usize::from(b.y.is_some()) + usize::from(b.dx.is_some());
     let cost = Cost::bytes(b.dy.bytes() * tensors as u64);
-    plan.dispatch(op, &SHADER, &variant, &bindings, &params, Groups::for_items(stride, 64), cost)?;
+    plan.dispatch(op, &SHADER, &variant, &bindings, &walk, walk.groups(), cost)?;
     match b.dscale {
         Some(dscale) => reduce::pairs(plan, &partial, b.dbias, dscale, b.accumulate),
         None => reduce::columns(plan, &partial, b.dbias, 1.0, b.accumulate),

@@ -1,21 +1,11 @@
 //! Images less their mean: host side of `shaders/center.wgsl`.
 
-use super::{both_widths, expect_shape, nhwc, reduce, spread, vectorised};
-use crate::gpu::{Cost, DType, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
+use super::{Walk, both_widths, expect_shape, nhwc, reduce, spread, vectorised};
+use crate::gpu::{Cost, DType, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
-use bytemuck::{Pod, Zeroable};
 
 /// The shader of this family.
 pub const SHADER: ShaderSource = shader!("center");
-
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-struct Params {
-    total: u32,
-    stride: u32,
-    n: u32,
-    columns: u32,
-}
 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
@@ -33,10 +23,9 @@ pub fn forward(plan: &mut PlanBuilder<'_>, x: &Tensor, y: &Tensor) -> Result<()>
     let mean = plan.engine().tensor("center scratch", &[n, c], DType::F32)?;
     reduce::batched(plan, x, &mean, 1.0 / (h * w) as f32, false)?;
     let (variant, vec) = vectorised(Variant::new(), &[c]);
-    let stride = spread(plan.engine(), h * w) * c / vec;
-    let params = Params { total: (n * stride) as u32, stride: stride as u32, n: (h * w * c / vec) as u32, columns: (c / vec) as u32 };
+    let walk = Walk::new(plan.engine(), n, h * w * c / vec, c / vec, spread(plan.engine(), h * w));
     let bindings = [x.into(), (&mean).into(), y.into()];
-    plan.dispatch(op, &SHADER, &variant, &bindings, &params, Groups::for_items(n * stride, 64), Cost::bytes(x.bytes() + y.bytes()))
+    plan.dispatch(op, &SHADER, &variant, &bindings, &walk, walk.groups(), Cost::bytes(x.bytes() + y.bytes()))
 }
 
 /// Appends dx = dy less its mean: the operation is a symmetric projection, so it is its own gradient.

@@ -1,6 +1,6 @@
 //! Copies of slices of channels: host side of `shaders/concat.wgsl`.
 
-use super::{both_widths, rows_cols, spread, vectorised};
+use super::{Walk, both_widths, rows_cols, spread, vectorised};
 use crate::gpu::{Cost, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
@@ -13,7 +13,9 @@ pub const SHADER: ShaderSource = shader!("concat");
 struct Params {
     total: u32,
     rows: u32,
-    chunks: u32,
+    chunk_rows: u32,
+    row_step: u32,
+    row_span: u32,
     count: u32,
     src_off: u32,
     src_stride: u32,
@@ -43,13 +45,16 @@ pub fn copy_channels(plan: &mut PlanBuilder<'_>, src: &Tensor, src_off: usize, d
         return Err(Error::shape(op, reason));
     }
     let (variant, vec) = vectorised(Variant::new(), &[cs, cd, src_off, dst_off, count]);
-    let chunks = spread(plan.engine(), rows);
+    let walk = Walk::new(plan.engine(), 1, rows, 1, spread(plan.engine(), rows));
+    let chunks = walk.chunks();
     let u = |v: usize| (v / vec) as u32;
     let total = chunks * count / vec;
     let params = Params {
         total: total as u32,
         rows: rows as u32,
-        chunks: chunks as u32,
+        chunk_rows: rows.div_ceil(chunks) as u32,
+        row_step: walk.step,
+        row_span: walk.span,
         count: u(count),
         src_off: u(src_off),
         src_stride: u(cs),

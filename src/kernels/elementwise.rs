@@ -1,7 +1,7 @@
 //! Elementwise sums, copies and masks: host side of `shaders/elementwise.wgsl`.
 
-use super::{both_widths, rows_cols, same_len, spread, vectorised};
-use crate::gpu::{Binding, Cost, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
+use super::{Walk, both_widths, rows_cols, same_len, spread, vectorised};
+use crate::gpu::{Binding, Cost, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
 
@@ -11,8 +11,7 @@ pub const SHADER: ShaderSource = shader!("elementwise");
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 struct Params {
-    n: u32,
-    stride: u32,
+    walk: Walk,
     s: f32,
 }
 
@@ -31,11 +30,12 @@ fn each(plan: &mut PlanBuilder<'_>, op: &str, kind: i64, relu: bool, tensors: &[
         rows_cols(op, "tensor", t)?;
     }
     let (variant, vec) = vectorised(variant(kind, relu), &[n]);
-    let stride = spread(plan.engine(), n / vec);
-    let params = Params { n: (n / vec) as u32, stride: stride as u32, s };
+    let rows = (n / vec).div_ceil(64);
+    let walk = Walk::new(plan.engine(), 1, n / vec, 64, spread(plan.engine(), rows));
+    let params = Params { walk, s };
     let bindings: Vec<Binding<'_>> = tensors.iter().map(|t| Binding::from(*t)).collect();
     let moved = tensors.len() + usize::from(kind == 2);
-    plan.dispatch(op, &SHADER, &variant, &bindings, &params, Groups::for_items(stride, 64), Cost::bytes(4 * (n * moved) as u64))
+    plan.dispatch(op, &SHADER, &variant, &bindings, &params, walk.groups(), Cost::bytes(4 * (n * moved) as u64))
 }
 
 /// Appends y = a + b, or max(a + b, 0) with `relu`.

@@ -19,7 +19,8 @@ pub mod topk;
 pub mod triplet;
 pub mod upsample;
 
-use crate::gpu::{DType, Engine, Error, Result, Tensor, Variant};
+use crate::gpu::{DType, Engine, Error, Groups, Result, Tensor, Variant};
+use bytemuck::{Pod, Zeroable};
 
 /// Refuses tensors whose element counts differ.
 pub(crate) fn same_len(op: &str, tensors: &[&Tensor]) -> Result<usize> {
@@ -100,4 +101,46 @@ pub(crate) const LANES: [i64; 2] = [8, 64];
 /// Which of [`LANES`]: one subgroup where subgroups are 8 wide, because a barrier then costs nothing on a CPU; else 64.
 pub(crate) fn lanes(engine: &Engine) -> i64 {
     if engine.caps().subgroup_is(8) { LANES[0] } else { LANES[1] }
+}
+
+/// How invocations share out rows of columns; the first words of a kernel's parameters. Invocation i of an image works on
+/// column i mod `columns` of chunk k = i / `columns`: on element k * span + column and every `step`-th below
+/// min(k * span + limit, n). A GPU's chunks are every chunks-th row, so that neighbours read neighbours whatever the number of
+/// columns; a CPU's are rows in a run, which its prefetcher can follow.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+pub(crate) struct Walk {
+    pub(crate) n: u32,
+    pub(crate) total: u32,
+    pub(crate) stride: u32,
+    pub(crate) columns: u32,
+    pub(crate) span: u32,
+    pub(crate) step: u32,
+    pub(crate) limit: u32,
+}
+
+impl Walk {
+    /// A walk over `n` elements of each of `batch` images in about `split` chunks; `chunks` tells how many it became.
+    pub(crate) fn new(engine: &Engine, batch: usize, n: usize, columns: usize, split: usize) -> Self {
+        let rows = n.div_ceil(columns);
+        let block = rows.div_ceil(split);
+        let (chunks, span, step, limit) = if engine.caps().software {
+            (rows.div_ceil(block), block * columns, columns, block * columns)
+        } else {
+            (split, columns, split * columns, n)
+        };
+        let [n, total, stride, columns, span, step, limit] =
+            [n, batch * chunks * columns, chunks * columns, columns, span, step, limit].map(|v| v as u32);
+        Self { n, total, stride, columns, span, step, limit }
+    }
+
+    /// Chunks of an image.
+    pub(crate) fn chunks(&self) -> usize {
+        (self.stride / self.columns) as usize
+    }
+
+    /// Groups of 64.
+    pub(crate) fn groups(&self) -> Groups {
+        Groups::for_items(self.total as usize, 64)
+    }
 }

@@ -1,7 +1,7 @@
 //! Batch normalisation: host side of `shaders/norm.wgsl`.
 
-use super::{both_widths, chunks, elementwise, expect_shape, reduce, rows_cols, spread, vectorised};
-use crate::gpu::{Binding, Cost, DType, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
+use super::{Walk, both_widths, chunks, elementwise, expect_shape, reduce, rows_cols, spread, vectorised};
+use crate::gpu::{Binding, Cost, DType, Error, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
 
@@ -11,10 +11,9 @@ pub const SHADER: ShaderSource = shader!("norm");
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 struct Params {
-    n: u32,
-    stride: u32,
-    columns: u32,
+    walk: Walk,
     rows: u32,
+    block: u32,
     eps: f32,
     momentum: f32,
 }
@@ -86,6 +85,7 @@ struct Step {
     walked: usize,
     split: usize,
     rows: usize,
+    block: usize,
     c: usize,
     eps: f32,
     momentum: f32,
@@ -93,16 +93,10 @@ struct Step {
 
 fn step(plan: &mut PlanBuilder<'_>, op: &str, s: Step, bindings: &[&Tensor], bytes: u64) -> Result<()> {
     let (variant, vec) = vectorised(variant(s.kind, s.relu), &[s.c]);
-    let params = Params {
-        n: (s.walked * s.c / vec) as u32,
-        stride: (s.split * s.c / vec) as u32,
-        columns: (s.c / vec) as u32,
-        rows: s.rows as u32,
-        eps: s.eps,
-        momentum: s.momentum,
-    };
+    let walk = Walk::new(plan.engine(), 1, s.walked * s.c / vec, s.c / vec, s.split);
+    let params = Params { walk, rows: s.rows as u32, block: s.block as u32, eps: s.eps, momentum: s.momentum };
     let bindings: Vec<Binding<'_>> = bindings.iter().map(|t| Binding::from(*t)).collect();
-    plan.dispatch(op, &SHADER, &variant, &bindings, &params, Groups::for_items(s.split * s.c / vec, 64), Cost::bytes(bytes))
+    plan.dispatch(op, &SHADER, &variant, &bindings, &params, walk.groups(), Cost::bytes(bytes))
 }
 
 fn expect_channels(op: &str, c: usize, tensors: &[(&str, &Tensor)]) -> Result<()> {
@@ -136,13 +130,15 @@ pub fn forward_batch(
     let scratch = |split: usize| -> Result<(Tensor, Tensor)> {
         Ok((engine.tensor("norm scratch", &[split, c], DType::F32)?, engine.tensor("norm scratch", &[split, c], DType::F32)?))
     };
-    let mut split = chunks(engine, rows, c / vec);
+    let walk = Walk::new(engine, 1, x.len() / vec, c / vec, chunks(engine, rows, c / vec));
+    let mut split = walk.chunks();
+    let block = if engine.caps().software { (walk.span / walk.columns) as usize } else { 0 };
     let mut from = scratch(split)?;
-    let base = Step { kind: 0, relu: false, walked: rows, split, rows, c, eps: norm.eps, momentum };
+    let base = Step { kind: 0, relu: false, walked: rows, split, rows, block, c, eps: norm.eps, momentum };
     step(plan, "norm statistics", base, &[x, &from.0, &from.1], x.bytes())?;
     loop {
         let next = chunks(engine, split, c / vec);
-        if next == 1 {
+        if next == 1 || block > 0 {
             break;
         }
         let to = scratch(next)?;
@@ -171,7 +167,7 @@ pub fn forward_frozen(
     let (rows, c) = rows_cols(op, "x", x)?;
     expect_channels(op, c, &[("running mean", running.mean), ("running var", running.var)])?;
     expect_shape(op, "saved", saved, &[2, c])?;
-    let s = Step { kind: 3, relu: false, walked: 1, split: 1, rows, c, eps: norm.eps, momentum: 0.0 };
+    let s = Step { kind: 3, relu: false, walked: 1, split: 1, rows, block: 0, c, eps: norm.eps, momentum: 0.0 };
     step(plan, "norm frozen statistics", s, &[running.mean, running.var, saved], 2 * saved.bytes())?;
     apply(plan, norm, x, y, saved)
 }
@@ -182,7 +178,7 @@ fn apply(plan: &mut PlanBuilder<'_>, norm: &Norm<'_>, x: &Tensor, y: &Tensor, sa
     expect_shape(op, "y", y, x.shape())?;
     expect_channels(op, c, &[("gamma", norm.gamma), ("beta", norm.beta)])?;
     let split = spread(plan.engine(), rows);
-    let s = Step { kind: 4, relu: norm.relu, walked: rows, split, rows, c, eps: norm.eps, momentum: 0.0 };
+    let s = Step { kind: 4, relu: norm.relu, walked: rows, split, rows, block: 0, c, eps: norm.eps, momentum: 0.0 };
     step(plan, op, s, &[x, saved, norm.gamma, norm.beta, y], x.bytes() + y.bytes())
 }
 
@@ -199,9 +195,10 @@ pub fn backward(plan: &mut PlanBuilder<'_>, norm: &Norm<'_>, stats: Stats, b: &B
     expect_shape(op, "saved", b.saved, &[2, c])?;
     expect_channels(op, c, &[("gamma", norm.gamma), ("beta", norm.beta), ("dgamma", b.dgamma), ("dbeta", b.dbeta)])?;
     let engine = plan.engine();
-    let split = chunks(engine, rows, if c.is_multiple_of(4) { c / 4 } else { c });
+    let columns = if c.is_multiple_of(4) { c / 4 } else { c };
+    let split = Walk::new(engine, 1, rows * columns, columns, chunks(engine, rows, columns)).chunks();
     let partial = engine.tensor("norm scratch", &[split, 2, c], DType::F32)?;
-    let base = Step { kind: 5, relu: norm.relu, walked: rows, split, rows, c, eps: norm.eps, momentum: 0.0 };
+    let base = Step { kind: 5, relu: norm.relu, walked: rows, split, rows, block: 0, c, eps: norm.eps, momentum: 0.0 };
     if stats == Stats::Frozen {
         let bindings = [b.x, b.saved, norm.gamma, norm.beta, b.dy, b.dx, &partial];
         step(plan, "norm frozen backward", Step { kind: 7, ..base }, &bindings, 3 * b.x.bytes())?;

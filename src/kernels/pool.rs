@@ -1,7 +1,7 @@
 //! Pooling over windows and whole images: host side of `shaders/pool.wgsl`.
 
-use super::{both_widths, chunks, expect_shape, nhwc, reduce, vectorised};
-use crate::gpu::{Binding, Cost, DType, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
+use super::{Walk, both_widths, chunks, expect_shape, nhwc, reduce, vectorised};
+use crate::gpu::{Binding, Cost, DType, Error, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
 
@@ -11,8 +11,7 @@ pub const SHADER: ShaderSource = shader!("pool");
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
 struct Params {
-    total: u32,
-    columns: u32,
+    walk: Walk,
     h: u32,
     w: u32,
     oh: u32,
@@ -23,8 +22,7 @@ struct Params {
     sw: u32,
     ph: u32,
     pw: u32,
-    n: u32,
-    stride: u32,
+    run: u32,
     eps: f32,
     scale: f32,
 }
@@ -70,13 +68,13 @@ impl Window {
     }
 }
 
-fn variant(kind: i64) -> Variant {
-    Variant::new().int("KIND", kind)
+fn variant(kind: i64, stride: i64) -> Variant {
+    Variant::new().int("KIND", kind).int("STRIDE", stride)
 }
 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
-    both_widths((0..8).map(variant))
+    both_widths((0..8).map(|k| variant(k, 0)).chain([2, 4].into_iter().flat_map(|k| [variant(k, 1), variant(k, 2)])))
 }
 
 fn geometry(op: &str, window: &Window, x: &Tensor, y: &Tensor) -> Result<Params> {
@@ -96,21 +94,26 @@ fn geometry(op: &str, window: &Window, x: &Tensor, y: &Tensor) -> Result<Params>
         sw: u(sw),
         ph: u(ph),
         pw: u(pw),
-        columns: u(c),
         ..Params::default()
     })
 }
 
-/// One dispatch with an invocation for each element of `over` (divided by the vector width).
-fn each(plan: &mut PlanBuilder<'_>, op: &str, kind: i64, mut params: Params, over: usize, bindings: &[&Tensor]) -> Result<()> {
-    let (variant, vec) = vectorised(variant(kind), &[params.columns as usize]);
-    params.columns /= vec as u32;
-    params.n /= vec as u32;
-    params.stride /= vec as u32;
-    params.total = (over / vec) as u32;
+/// One dispatch over the pixels of `over` \[N, H, W, C\], in strips of a row.
+fn strips(plan: &mut PlanBuilder<'_>, op: &str, kind: i64, mut params: Params, over: &Tensor, bindings: &[&Tensor]) -> Result<()> {
+    let [n, h, w, c] = nhwc(op, "pixels", over)?;
+    let run = if plan.engine().caps().software { 16.min(w) } else { 1 };
+    let stride = if params.sh == params.sw && (kind == 2 || kind == 4) && params.sh <= 2 { params.sh } else { 0 };
+    let (variant, vec) = vectorised(variant(kind, stride.into()), &[c]);
+    let total = n * h * w.div_ceil(run) * c / vec;
+    params.run = run as u32;
+    params.walk = Walk { total: total as u32, columns: (c / vec) as u32, ..Walk::default() };
+    dispatch(plan, op, &variant, &params, bindings)
+}
+
+fn dispatch(plan: &mut PlanBuilder<'_>, op: &str, variant: &Variant, params: &Params, bindings: &[&Tensor]) -> Result<()> {
     let cost = Cost::bytes(bindings.iter().map(|t| t.bytes()).sum());
     let bindings: Vec<Binding<'_>> = bindings.iter().map(|t| Binding::from(*t)).collect();
-    plan.dispatch(op, &SHADER, &variant, &bindings, &params, Groups::for_items(over / vec, 64), cost)
+    plan.dispatch(op, &SHADER, variant, &bindings, params, params.walk.groups(), cost)
 }
 
 /// Appends y = maximum or average of each window of x. NaN may or may not win a maximum.
@@ -127,8 +130,8 @@ pub fn forward(plan: &mut PlanBuilder<'_>, pool: Pool, window: &Window, x: &Tens
         return global_average(plan, x, &y.reshape(&[x.shape()[0], x.shape()[3]])?);
     }
     match pool {
-        Pool::Max => each(plan, "max pool", 0, params, y.len(), &[x, y]),
-        Pool::Average => each(plan, "average pool", 3, params, y.len(), &[x, y]),
+        Pool::Max => strips(plan, "max pool", 0, params, y, &[x, y]),
+        Pool::Average => strips(plan, "average pool", 3, params, y, &[x, y]),
     }
 }
 
@@ -144,10 +147,10 @@ pub fn backward(plan: &mut PlanBuilder<'_>, pool: Pool, window: &Window, x: &Ten
     match pool {
         Pool::Max => {
             let at = plan.engine().tensor("pool scratch", dy.shape(), DType::U32)?;
-            each(plan, "max pool places", 1, params, dy.len(), &[x, &at])?;
-            each(plan, "max pool backward", 2, params, dx.len(), &[&at, dy, dx])
+            strips(plan, "max pool places", 1, params, dy, &[x, &at])?;
+            strips(plan, "max pool backward", 2, params, dx, &[&at, dy, dx])
         }
-        Pool::Average => each(plan, "average pool backward", 4, params, dx.len(), &[dy, dx]),
+        Pool::Average => strips(plan, "average pool backward", 4, params, dx, &[dy, dx]),
     }
 }
 
@@ -170,15 +173,15 @@ pub fn global_average_backward(plan: &mut PlanBuilder<'_>, dy: &Tensor, dx: &Ten
     reduce::backward(plan, dy, dx, 1.0 / (h * w) as f32)
 }
 
-fn gem(plan: &PlanBuilder<'_>, op: &str, x: &Tensor, p: &Tensor, eps: f32) -> Result<(Params, usize)> {
+fn gem(plan: &PlanBuilder<'_>, op: &str, x: &Tensor, p: &Tensor, eps: f32) -> Result<Params> {
     let [n, h, w, c] = nhwc(op, "x", x)?;
     expect_shape(op, "p", p, &[1])?;
     if !(eps >= f32::MIN_POSITIVE && eps.is_finite()) {
         return Err(Error::shape(op, format!("eps must be a positive normal number, not {eps}")));
     }
-    let split = chunks(plan.engine(), h * w, n * c.div_ceil(if c.is_multiple_of(4) { 4 } else { 1 }));
-    let (size, stride) = ((h * w * c) as u32, (split * c) as u32);
-    Ok((Params { columns: c as u32, n: size, stride, eps, scale: 1.0 / (h * w) as f32, ..Params::default() }, split))
+    let columns = if c.is_multiple_of(4) { c / 4 } else { c };
+    let walk = Walk::new(plan.engine(), n, h * w * columns, columns, chunks(plan.engine(), h * w, n * columns));
+    Ok(Params { walk, eps, scale: 1.0 / (h * w) as f32, ..Params::default() })
 }
 
 /// Appends the generalised mean y\[n, c\] = (mean over H and W of max(x, eps)^p)^(1/p), with p a tensor of one element, not 0.
@@ -188,14 +191,16 @@ fn gem(plan: &PlanBuilder<'_>, op: &str, x: &Tensor, p: &Tensor, eps: f32) -> Re
 /// x is not \[N, H, W, C\], y not \[N, C\], p not \[1\], eps not a positive normal number.
 pub fn generalised_mean(plan: &mut PlanBuilder<'_>, x: &Tensor, p: &Tensor, eps: f32, y: &Tensor) -> Result<()> {
     let op = "generalised mean";
-    let (params, split) = gem(plan, op, x, p, eps)?;
+    let params = gem(plan, op, x, p, eps)?;
     let (n, c) = (x.shape()[0], x.shape()[3]);
     expect_shape(op, "y", y, &[n, c])?;
-    let partial = plan.engine().tensor("pool scratch", &[n, split, c], DType::F32)?;
+    let partial = plan.engine().tensor("pool scratch", &[n, params.walk.chunks(), c], DType::F32)?;
     let mean = plan.engine().tensor("pool scratch", &[n, c], DType::F32)?;
-    each(plan, op, 5, params, partial.len(), &[x, p, &partial])?;
+    dispatch(plan, op, &vectorised(variant(5, 0), &[c]).0, &params, &[x, p, &partial])?;
     reduce::batched(plan, &partial, &mean, params.scale, false)?;
-    each(plan, op, 6, params, y.len(), &[&mean, p, y])
+    let (variant, vec) = vectorised(variant(6, 0), &[c]);
+    let params = Params { walk: Walk { total: (n * c / vec) as u32, ..params.walk }, ..params };
+    dispatch(plan, op, &variant, &params, &[&mean, p, y])
 }
 
 /// Appends the gradients of [`generalised_mean`] from its input and output: with v = max(x, eps) and w = (v / y)^p,
@@ -216,13 +221,13 @@ pub fn generalised_mean_backward(
     accumulate: bool,
 ) -> Result<()> {
     let op = "generalised mean backward";
-    let (params, split) = gem(plan, op, x, p, eps)?;
+    let params = gem(plan, op, x, p, eps)?;
     let (n, c) = (x.shape()[0], x.shape()[3]);
     expect_shape(op, "y", y, &[n, c])?;
     expect_shape(op, "dy", dy, &[n, c])?;
     expect_shape(op, "dx", dx, x.shape())?;
     expect_shape(op, "dp", dp, &[1])?;
-    let partial = plan.engine().tensor("pool scratch", &[n, split, c], DType::F32)?;
-    each(plan, op, 7, params, partial.len(), &[x, y, dy, p, dx, &partial])?;
+    let partial = plan.engine().tensor("pool scratch", &[n, params.walk.chunks(), c], DType::F32)?;
+    dispatch(plan, op, &vectorised(variant(7, 0), &[c]).0, &params, &[x, y, dy, p, dx, &partial])?;
     reduce::columns(plan, &partial, dp, 1.0, accumulate)
 }

@@ -1,7 +1,7 @@
 //! Sums over rows: host side of `shaders/reduce.wgsl`.
 
-use super::{both_widths, chunks, expect_shape, rows_cols, spread, vectorised};
-use crate::gpu::{Cost, DType, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
+use super::{Walk, both_widths, chunks, expect_shape, rows_cols, spread, vectorised};
+use crate::gpu::{Cost, DType, Error, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
 
@@ -11,10 +11,8 @@ pub const SHADER: ShaderSource = shader!("reduce");
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 struct Params {
-    n: u32,
-    stride: u32,
-    total: u32,
-    columns: u32,
+    walk: Walk,
+    half: u32,
     scale: f32,
 }
 
@@ -89,10 +87,10 @@ pub fn backward(plan: &mut PlanBuilder<'_>, dy: &Tensor, dx: &Tensor, scale: f32
     let (variant, vec) = vectorised(variant(2, false), &[c]);
     let n = dx.len() / batch / vec;
     let columns = c / vec;
-    let stride = spread(plan.engine(), n / columns) * columns;
-    let params = Params { n: n as u32, stride: stride as u32, total: (batch * stride) as u32, columns: columns as u32, scale };
+    let walk = Walk::new(plan.engine(), batch, n, columns, spread(plan.engine(), n / columns));
+    let params = Params { walk, half: 0, scale };
     let cost = Cost::bytes(dx.bytes() + dy.bytes());
-    plan.dispatch(op, &SHADER, &variant, &[dy.into(), dx.into()], &params, Groups::for_items(batch * stride, 64), cost)
+    plan.dispatch(op, &SHADER, &variant, &[dy.into(), dx.into()], &params, walk.groups(), cost)
 }
 
 fn columns_of(op: &str, x: &Tensor, y: &Tensor) -> Result<(usize, usize)> {
@@ -127,15 +125,10 @@ fn stages(
         let (v, vec) =
             vectorised(variant(if last { outputs.len() as i64 - 1 } else { 0 }, last && accumulate), &[wide, if last { half } else { 4 }]);
         let split = if last { 1 } else { chunks(engine, rows, batch * wide.div_ceil(vec)) };
-        let stride = split * wide / vec;
-        let params = Params {
-            n: (rows * wide / vec) as u32,
-            stride: stride as u32,
-            total: (batch * stride) as u32,
-            columns: (half / vec) as u32,
-            scale: if last { scale } else { 1.0 },
-        };
-        let groups = Groups::for_items(batch * stride, 64);
+        let walk = Walk::new(engine, batch, rows * wide / vec, wide / vec, split);
+        let split = walk.chunks();
+        let params = Params { walk, half: (half / vec) as u32, scale: if last { scale } else { 1.0 } };
+        let groups = walk.groups();
         let cost = Cost { flops: from.len() as f64, bytes: (from.bytes() + 4 * (batch * split * wide) as u64) as f64 };
         if last {
             let mut bindings = vec![(&from).into()];

@@ -25,15 +25,21 @@ struct Params {
     h: u32,
     w: u32,
     factor: u32,
+    run: u32,
 }
 
-fn variant(backward: bool, mode: Upsample) -> Variant {
-    Variant::new().flag("BACKWARD", backward).flag("LINEAR", mode == Upsample::Bilinear)
+fn variant(backward: bool, mode: Upsample, factor: usize) -> Variant {
+    let factor = if factor == 2 || factor == 4 { factor as i64 } else { 0 };
+    Variant::new().int("FACTOR", factor).flag("BACKWARD", backward).flag("LINEAR", mode == Upsample::Bilinear)
 }
 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
-    both_widths([Upsample::Nearest, Upsample::Bilinear].into_iter().flat_map(|m| [variant(false, m), variant(true, m)]))
+    both_widths(
+        [Upsample::Nearest, Upsample::Bilinear]
+            .into_iter()
+            .flat_map(|m| [0, 2, 4].into_iter().flat_map(move |f| [variant(false, m, f), variant(true, m, f)])),
+    )
 }
 
 fn params(op: &str, small: &Tensor, large: &Tensor, factor: usize) -> Result<[usize; 4]> {
@@ -45,16 +51,23 @@ fn params(op: &str, small: &Tensor, large: &Tensor, factor: usize) -> Result<[us
     Ok(shape)
 }
 
+/// Columns an invocation: a CPU divides slowly, so it finds its place once for several.
+fn run(plan: &PlanBuilder<'_>, w: usize) -> usize {
+    if plan.engine().caps().software { w.min(16) } else { 1 }
+}
+
 /// Appends y \[N, factor H, factor W, C\] from x \[N, H, W, C\].
 ///
 /// # Errors
 /// Shapes differ from these, or the factor is 0 or over 4096.
 pub fn forward(plan: &mut PlanBuilder<'_>, mode: Upsample, factor: usize, x: &Tensor, y: &Tensor) -> Result<()> {
     let op = "upsample";
-    let [_, h, w, c] = params(op, x, y, factor)?;
-    let (variant, vec) = vectorised(variant(false, mode), &[c]);
-    let total = y.len() / factor / vec;
-    let params = Params { total: total as u32, columns: (c / vec) as u32, h: h as u32, w: w as u32, factor: factor as u32 };
+    let [n, h, w, c] = params(op, x, y, factor)?;
+    let (variant, vec) = vectorised(variant(false, mode, factor), &[c]);
+    let run = run(plan, w * factor);
+    let total = n * h * (w * factor).div_ceil(run) * c / vec;
+    let params =
+        Params { total: total as u32, columns: (c / vec) as u32, h: h as u32, w: w as u32, factor: factor as u32, run: run as u32 };
     let cost = Cost::bytes(x.bytes() + y.bytes());
     plan.dispatch(op, &SHADER, &variant, &[x.into(), y.into()], &params, Groups::for_items(total, 64), cost)
 }
@@ -65,10 +78,12 @@ pub fn forward(plan: &mut PlanBuilder<'_>, mode: Upsample, factor: usize, x: &Te
 /// As [`forward`].
 pub fn backward(plan: &mut PlanBuilder<'_>, mode: Upsample, factor: usize, dy: &Tensor, dx: &Tensor) -> Result<()> {
     let op = "upsample backward";
-    let [_, h, w, c] = params(op, dx, dy, factor)?;
-    let (variant, vec) = vectorised(variant(true, mode), &[c]);
-    let total = dx.len() / vec;
-    let params = Params { total: total as u32, columns: (c / vec) as u32, h: h as u32, w: w as u32, factor: factor as u32 };
+    let [n, h, w, c] = params(op, dx, dy, factor)?;
+    let (variant, vec) = vectorised(variant(true, mode, factor), &[c]);
+    let run = run(plan, w);
+    let total = n * h * w.div_ceil(run) * c / vec;
+    let params =
+        Params { total: total as u32, columns: (c / vec) as u32, h: h as u32, w: w as u32, factor: factor as u32, run: run as u32 };
     let cost = Cost::bytes(dx.bytes() + dy.bytes());
     plan.dispatch(op, &SHADER, &variant, &[dy.into(), dx.into()], &params, Groups::for_items(total, 64), cost)
 }
