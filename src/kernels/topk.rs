@@ -52,8 +52,8 @@ fn score_variant(f16: bool, vec: bool, broadcast: bool, qt: i64, rt: i64) -> Var
 }
 
 fn select_variant(k: usize, ids: bool, fresh: bool, lanes: i64) -> Variant {
-    let (kp, size, chunk) = if k <= 32 { (32, 512, 256) } else { (SMALL_K as i64, 1024, 512) };
-    let v = Variant::new().int("KIND", 1).int("KP", kp).int("SIZE", size).int("CHUNK", chunk);
+    let kp = if k <= 32 { 32 } else { SMALL_K as i64 };
+    let v = Variant::new().int("KIND", 1).int("KP", kp).int("CAP", 512).int("CHUNK", 256);
     v.flag("IDS", ids).flag("FRESH", fresh).int("LANES", lanes)
 }
 
