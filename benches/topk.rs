@@ -29,9 +29,6 @@ pub fn run(e: &Engine) {
             });
         }
     }
-    if std::env::var("QUICK").is_ok() {
-        return;
-    }
     for (nq, k) in [(1, 10), (1, 100), (1, 50_000), (1000, 10), (1000, 100)] {
         let q = e.upload_f32("q", &[nq, d], &noise(nq * d)).unwrap();
         let top = TopK::new(e, nq, k, n).unwrap();

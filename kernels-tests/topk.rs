@@ -57,7 +57,10 @@ fn check_lists(got_scores: &[f32], got_ids: &[u32], scores: &[f32], k: usize, n:
             let w = row[*id as usize];
             assert!(s.is_nan() && w.is_nan() || *s == w && (w == 0.0 || s.to_bits() == w.to_bits()), "{name}: {s} against {w} at {id}");
         }
-        assert!(gi[want.len()..].iter().all(|i| *i == EMPTY) && gs[want.len()..].iter().all(|s| *s == f32::NEG_INFINITY), "{name}: empty slots");
+        assert!(
+            gi[want.len()..].iter().all(|i| *i == EMPTY) && gs[want.len()..].iter().all(|s| *s == f32::NEG_INFINITY),
+            "{name}: empty slots"
+        );
     }
 }
 
@@ -76,10 +79,13 @@ fn selection_is_exact() {
             let scratch = Scratch::new(e, nq, n, k).unwrap();
             let (ls, li) = (out(e, &[nq, k]), e.tensor("ids", &[nq, k], DType::U32).unwrap());
             for parts in [vec![(0, n)], vec![(cut, n), (0, cut)]] {
-                let blocks: Vec<_> = parts.iter().filter(|(a, b)| a < b).map(|(a, b)| (up(e, &[nq, b - a], &part(*a, *b)), *a, b - a)).collect();
+                let blocks: Vec<_> =
+                    parts.iter().filter(|(a, b)| a < b).map(|(a, b)| (up(e, &[nq, b - a], &part(*a, *b)), *a, b - a)).collect();
                 let got = run_twice(e, &ls, |p| {
                     kernel::clear(p, &ls, &li)?;
-                    blocks.iter().try_for_each(|(t, first, rows)| kernel::select_block(p, t, nq, *rows, *first as u32, 0, &ls, &li, &scratch))
+                    blocks
+                        .iter()
+                        .try_for_each(|(t, first, rows)| kernel::select_block(p, t, nq, *rows, *first as u32, 0, &ls, &li, &scratch))
                 });
                 check_lists(&got, &e.read::<u32>(&li).unwrap(), &scores, k, n, &format!("{nq} x {n}, k = {k}, {} parts", parts.len()));
             }
@@ -133,9 +139,13 @@ fn searches_shards() {
     let (engines, _lock) = engines();
     for e in engines {
         // The last: several blocks of 128 queries; and k so large that queries and rows are cut.
-        for (nq, shards, d, k) in
-            [(1, vec![50], 8, 60), (5, vec![1000, 1, 500], 16, 10), (130, vec![300, 200], 7, 129), (3, vec![70_000], 4, 5), (2, vec![150_000], 4, 100_000)]
-        {
+        for (nq, shards, d, k) in [
+            (1, vec![50], 8, 60),
+            (5, vec![1000, 1, 500], 16, 10),
+            (130, vec![300, 200], 7, 129),
+            (3, vec![70_000], 4, 5),
+            (2, vec![150_000], 4, 100_000),
+        ] {
             let n: usize = shards.iter().sum();
             let q = random(nq * d, 1);
             let mut x = random(n * d, 2);

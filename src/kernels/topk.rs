@@ -63,7 +63,7 @@ fn list_variant(kind: i64, lanes: i64) -> Variant {
 }
 
 /// Tiles with broadcast (queries, rows a lane), then without.
-const BROADCAST_TILES: [(i64, i64); 3] = [(16, 1), (8, 1), (1, 4)];
+const BROADCAST_TILES: [(i64, i64); 2] = [(8, 4), (1, 4)];
 const PLAIN_TILES: [(i64, i64); 2] = [(4, 4), (1, 1)];
 
 /// Every variant, for validation and translation tests. Those with BROADCAST need subgroups.
@@ -122,8 +122,7 @@ pub fn score_block(
     let (f16, vec) = (x.dtype() == DType::F16, d.is_multiple_of(4));
     let broadcast = vec && plan.engine().caps().subgroup_is(8);
     let (qt, rt) = match (broadcast, queries) {
-        (true, 1..=3) => BROADCAST_TILES[2],
-        (true, 4..=8) => BROADCAST_TILES[1],
+        (true, 1..=3) => BROADCAST_TILES[1],
         (true, _) => BROADCAST_TILES[0],
         (false, 1..=3) => PLAIN_TILES[1],
         (false, _) => PLAIN_TILES[0],
@@ -214,10 +213,8 @@ pub fn select_block(
     let op = "topk select";
     let (nq, k) = lists(op, list_scores, list_ids)?;
     if k != scratch.k || queries > scratch.queries || rows > scratch.rows {
-        let reason = format!(
-            "{queries} x {rows} scores, k = {k}, with scratch for {} x {}, k = {}",
-            scratch.queries, scratch.rows, scratch.k
-        );
+        let reason =
+            format!("{queries} x {rows} scores, k = {k}, with scratch for {} x {}, k = {}", scratch.queries, scratch.rows, scratch.k);
         return Err(Error::shape(op, reason));
     }
     if first_query + queries > nq || queries * rows > scores.len() {
@@ -286,7 +283,15 @@ pub fn select_block(
         let stay = runs.div_ceil(2);
         let params = Params { runs: runs as u32, x0: stay as u32, ..base };
         let items = queries * (runs - stay) * run;
-        plan.dispatch("topk halve", &SHADER, &list_variant(5, 0), &pair, &params, Groups::for_items(items, 64), Cost::bytes(16 * items as u64))?;
+        plan.dispatch(
+            "topk halve",
+            &SHADER,
+            &list_variant(5, 0),
+            &pair,
+            &params,
+            Groups::for_items(items, 64),
+            Cost::bytes(16 * items as u64),
+        )?;
         runs = stay;
         merge(plan, runs * run, run)?;
     }

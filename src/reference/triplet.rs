@@ -11,8 +11,11 @@ pub fn run(f: Triplet, s: &[f64], b: usize, m: usize) -> (f64, Vec<f64>) {
     let mut term = |positive: usize, others: &mut dyn Iterator<Item = usize>| {
         let Some(negative) = others.reduce(|a, at| if s[at] > s[a] { at } else { a }) else { return };
         let u = distance(s[positive]) - distance(s[negative]) + margin;
-        let (value, pull) =
-            if f.soft { (u.max(0.0) + (-u.abs()).exp().ln_1p(), 1.0 / (1.0 + (-u).exp())) } else { (u.max(0.0), f64::from(u8::from(u > 0.0))) };
+        let (value, pull) = if f.soft {
+            (u.max(0.0) + (-u.abs()).exp().ln_1p(), 1.0 / (1.0 + (-u).exp()))
+        } else {
+            (u.max(0.0), f64::from(u8::from(u > 0.0)))
+        };
         loss += value;
         ds[positive] += pull * slope(s[positive]);
         ds[negative] -= pull * slope(s[negative]);
