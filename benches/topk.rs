@@ -20,9 +20,9 @@ pub fn run(e: &Engine) {
     for (nq, rows) in [(1, n), (8, n), (128, 16_384)] {
         let (q, scores) = (e.upload_f32("q", &[nq, d], &noise(nq * d)).unwrap(), tensor(e, &[nq, rows]));
         time(e, &format!("topk score {nq} x {rows} x {d} f16"), |p| score_block(p, &q, &x, 0, nq, 0, rows, &scores));
-        for k in [10, 100, 1000] {
+        for k in if nq == 1 { vec![10, 100, 1000] } else { vec![10, 100] } {
             let (ls, li) = (tensor(e, &[nq, k]), e.tensor("ids", &[nq, k], DType::U32).unwrap());
-            let Ok(scratch) = Scratch::new(e, nq, rows, k) else { continue };
+            let scratch = Scratch::new(e, nq, rows, k).unwrap();
             time(e, &format!("topk select {nq} x {rows} k={k}"), |p| {
                 clear(p, &ls, &li)?;
                 select_block(p, &scores, nq, rows, 0, 0, &ls, &li, &scratch)

@@ -9,7 +9,7 @@
 // KIND 1 select  k <= KP: list[q0 + row * segments + segment] of row's candidates [segment * length, +length) below n, and, unless
 //                FRESH, of what the list held.    bindings: scores [nq, n], ids [nq, n] if IDS, list scores, list ids, params
 //                id = ids[..] or x0 + column. One group of LANES a list, folded. Candidates that beat the k-th go to workgroup memory
-//                in any order (atomic counter); a bitonic sort by (key, id) makes the order one.
+//                in any order (atomic counter); a bitonic sort by (key, id) makes the order one. CHUNK scores are read between barriers.
 // KIND 2 load    keys, ids [nq, total]: the running list's k, then the block's n, then empty  bindings: scores, list scores, list ids, keys, ids, params
 // KIND 3 sort    one bitonic pass (size, stride) over runs of `run`                              bindings: keys, ids, params
 // KIND 4 local   all passes of sizes size..=last with strides below 512, in workgroup memory    bindings: keys, ids, params
@@ -17,7 +17,7 @@
 // KIND 6 store   list = the first k of keys, ids                              bindings: keys, ids, list scores, list ids, params
 // KIND 7 clear   list empty: score -infinity, id 0xffffffff                   bindings: list scores, list ids, params
 // Dispatch: KIND 2, 3, 5, 6, 7 one invocation of 64 an element or pair, folded; 4 one group of LANES for each 512 elements.
-// Workgroup memory: KIND 1 8 SIZE + 16 bytes; KIND 4 4 KiB.
+// Workgroup memory: KIND 1 8 (KP + CAP) + 16 bytes; KIND 4 4 KiB.
 #import fold
 
 #if KIND == 0
@@ -215,40 +215,58 @@ fn better(a_key: u32, a_id: u32, b_key: u32, b_id: u32) -> bool {
 @group(0) @binding(${2 + IDS}) var<storage, read_write> list_ids: array<u32>;
 @group(0) @binding(${3 + IDS}) var<uniform> params: Params;
 
-// The list's KP best, sorted, then candidates.
-var<workgroup> best_key: array<u32, ${SIZE}>;
-var<workgroup> best_id: array<u32, ${SIZE}>;
+// The list's KP best, sorted, then room for CAP candidates (both powers of two).
+var<workgroup> best_key: array<u32, ${KP + CAP}>;
+var<workgroup> best_id: array<u32, ${KP + CAP}>;
 var<workgroup> count: atomic<u32>;
 
-// Sorts the first `used` entries, best first, padding with empty ones.
-fn sort_all(lane: u32, used: u32) {
-    var all = ${KP}u;
-    while all < used {
+// One bitonic pass over `all` entries from `base` on.
+fn pass_over(lane: u32, base: u32, all: u32, size: u32, stride: u32) {
+    for (var p = lane; p < all / 2u; p += ${LANES}u) {
+        let at = 2u * p - (p & (stride - 1u));
+        let i = base + at;
+        let j = i + stride;
+        let ki = best_key[i];
+        let kj = best_key[j];
+        let di = best_id[i];
+        let dj = best_id[j];
+        if better(kj, dj, ki, di) == ((at & size) == 0u) {
+            best_key[i] = kj;
+            best_key[j] = ki;
+            best_id[i] = dj;
+            best_id[j] = di;
+        }
+    }
+    workgroupBarrier();
+}
+
+// Merges `found` candidates into the list: sort them; of the list and the reversed candidates the better of each place is the
+// best KP of both, and bitonic; one more merge sorts it.
+fn merge_in(lane: u32, found: u32) {
+    var all = 1u;
+    while all < found {
         all = all * 2u;
     }
-    for (var i = used + lane; i < all; i += ${LANES}u) {
-        best_key[i] = 0u;
-        best_id[i] = EMPTY;
+    for (var i = found + lane; i < max(all, ${KP}u); i += ${LANES}u) {
+        best_key[${KP}u + i] = 0u;
+        best_id[${KP}u + i] = EMPTY;
     }
     workgroupBarrier();
     for (var size = 2u; size <= all; size = size * 2u) {
         for (var stride = size / 2u; stride > 0u; stride = stride / 2u) {
-            for (var p = lane; p < all / 2u; p += ${LANES}u) {
-                let i = 2u * p - (p & (stride - 1u));
-                let j = i + stride;
-                let ki = best_key[i];
-                let kj = best_key[j];
-                let di = best_id[i];
-                let dj = best_id[j];
-                if better(kj, dj, ki, di) == ((i & size) == 0u) {
-                    best_key[i] = kj;
-                    best_key[j] = ki;
-                    best_id[i] = dj;
-                    best_id[j] = di;
-                }
-            }
-            workgroupBarrier();
+            pass_over(lane, ${KP}u, all, size, stride);
         }
+    }
+    for (var i = lane; i < ${KP}u; i += ${LANES}u) {
+        let j = ${2 * KP - 1}u - i;
+        if better(best_key[j], best_id[j], best_key[i], best_id[i]) {
+            best_key[i] = best_key[j];
+            best_id[i] = best_id[j];
+        }
+    }
+    workgroupBarrier();
+    for (var stride = ${KP / 2}u; stride > 0u; stride = stride / 2u) {
+        pass_over(lane, 0u, ${KP}u, ${KP}u, stride);
     }
 }
 
@@ -278,10 +296,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         atomicStore(&count, 0u);
     }
     workgroupBarrier();
-    for (var chunk = begin; chunk < end; chunk += ${CHUNK}u) {
+    // The first chunk is small: all of it gets in.
+    var chunk = begin;
+    var width = ${2 * KP}u;
+    while chunk < end {
         let last_key = best_key[params.k - 1u];
         let last_id = best_id[params.k - 1u];
-        let stop = min(chunk + ${CHUNK}u, end);
+        let stop = min(chunk + width, end);
         for (var i = chunk + lane; i < stop; i += ${LANES}u) {
 #if IDS
             let id = ids[row * params.n + i];
@@ -301,13 +322,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         workgroupBarrier();
         let found = atomicLoad(&count);
         workgroupBarrier();
-        // At most CHUNK more may come: SIZE holds KP + what may be left here + CHUNK.
-        if found > ${SIZE - KP - CHUNK}u || (stop == end && found > 0u) {
+        // At most CHUNK more may come. A list's worth is merged at once, because it raises the bar for the rest.
+        if found > ${CAP - CHUNK}u || found >= params.k || (stop == end && found > 0u) {
             if lane == 0u {
                 atomicStore(&count, 0u);
             }
-            sort_all(lane, ${KP}u + found);
+            merge_in(lane, found);
         }
+        chunk = stop;
+        width = ${CHUNK}u;
     }
     for (var i = lane; i < params.k; i += ${LANES}u) {
         list_scores[list + i] = bits_of(best_key[i], best_id[i]);

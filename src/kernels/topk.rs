@@ -52,8 +52,8 @@ fn score_variant(f16: bool, vec: bool, broadcast: bool, qt: i64, rt: i64) -> Var
 }
 
 fn select_variant(k: usize, ids: bool, fresh: bool, lanes: i64) -> Variant {
-    let (kp, size, chunk) = if k <= 32 { (32, 512, 256) } else { (SMALL_K as i64, 1024, 512) };
-    let v = Variant::new().int("KIND", 1).int("KP", kp).int("SIZE", size).int("CHUNK", chunk);
+    let kp = if k <= 32 { 32 } else { SMALL_K as i64 };
+    let v = Variant::new().int("KIND", 1).int("KP", kp).int("CAP", 512).int("CHUNK", 256);
     v.flag("IDS", ids).flag("FRESH", fresh).int("LANES", lanes)
 }
 
@@ -63,7 +63,7 @@ fn list_variant(kind: i64, lanes: i64) -> Variant {
 }
 
 /// Tiles with broadcast (queries, rows a lane), then without.
-const BROADCAST_TILES: [(i64, i64); 3] = [(16, 1), (8, 1), (1, 4)];
+const BROADCAST_TILES: [(i64, i64); 2] = [(8, 4), (1, 4)];
 const PLAIN_TILES: [(i64, i64); 2] = [(4, 4), (1, 1)];
 
 /// Every variant, for validation and translation tests. Those with BROADCAST need subgroups.
@@ -122,8 +122,7 @@ pub fn score_block(
     let (f16, vec) = (x.dtype() == DType::F16, d.is_multiple_of(4));
     let broadcast = vec && plan.engine().caps().subgroup_is(8);
     let (qt, rt) = match (broadcast, queries) {
-        (true, 1..=3) => BROADCAST_TILES[2],
-        (true, 4..=8) => BROADCAST_TILES[1],
+        (true, 1..=3) => BROADCAST_TILES[1],
         (true, _) => BROADCAST_TILES[0],
         (false, 1..=3) => PLAIN_TILES[1],
         (false, _) => PLAIN_TILES[0],
