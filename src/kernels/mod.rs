@@ -33,8 +33,13 @@ pub(crate) fn same_len(op: &str, tensors: &[&Tensor]) -> Result<usize> {
 
 /// Refuses a tensor that is not f32 of exactly this shape.
 pub(crate) fn expect_shape(op: &str, name: &str, t: &Tensor, shape: &[usize]) -> Result<()> {
-    if t.dtype() != DType::F32 || t.shape() != shape {
-        return Err(Error::shape(op, format!("`{name}` must be F32 {shape:?}, not {:?} {:?}", t.dtype(), t.shape())));
+    expect(op, name, t, shape, DType::F32)
+}
+
+/// Refuses a tensor that is not of exactly this shape and type.
+pub(crate) fn expect(op: &str, name: &str, t: &Tensor, shape: &[usize], dtype: DType) -> Result<()> {
+    if t.dtype() != dtype || t.shape() != shape {
+        return Err(Error::shape(op, format!("`{name}` must be {dtype:?} {shape:?}, not {:?} {:?}", t.dtype(), t.shape())));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! Scores are dot products (give unit rows for cosine). Order: greater score first, the lower id of equals, NaN after all numbers;
 //! slots that stay empty (k beyond the rows seen) hold score -infinity and id [`EMPTY`]. -0 counts, and comes back, as 0.
 
-use super::{LANES, expect_shape, lanes, matrix};
+use super::{LANES, expect, lanes, matrix};
 use crate::gpu::{Binding, Cost, DType, Engine, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
@@ -302,7 +302,7 @@ pub fn select_block(
 
 fn lists(op: &str, scores: &Tensor, ids: &Tensor) -> Result<(usize, usize)> {
     let (nq, k) = matrix(op, "list_scores", scores)?;
-    expect_shape(op, "list_ids", ids, &[nq, k])?;
+    expect(op, "list_ids", ids, &[nq, k], DType::U32)?;
     if scores.dtype() != DType::F32 || ids.dtype() != DType::U32 {
         return Err(Error::shape(op, format!("lists of {:?} and {:?}, expected F32 and U32", scores.dtype(), ids.dtype())));
     }
