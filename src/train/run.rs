@@ -8,7 +8,7 @@ use crate::eval::{Protocol, evaluate, queries};
 use crate::gpu::{Engine, OpTime, PlanBuilder};
 use crate::index::{Database, Embedder, IndexConfig, LoadedModel, Searcher, build};
 use crate::kernels::sampler;
-use crate::nn::{Graph, Manifest, Modality, Optimizer, StepFactors, WeightFile, Weights, ops::InfoNce};
+use crate::nn::{Graph, Manifest, Modality, NodeId, Optimizer, StepFactors, WeightFile, Weights, ops::InfoNce};
 use crate::scene::{PageCache, ScenePair};
 use crate::{Error, Result};
 use std::path::Path;
@@ -95,13 +95,7 @@ pub fn train(
     let records = checkpoint::scene_records(scenes)?;
     let patch_m = patch * scenes[0].map.raster.ground_pixel_size()?.0;
 
-    // The network: both towers and the loss.
-    let mut graph = Graph::new();
-    let map_in = graph.input("map", &[batch, input, input, 4]);
-    let sar_in = graph.input("sar", &[batch, input, input, 4]);
-    let map = config.encoder.tower(&mut graph, Modality::Map, map_in)?;
-    let sar = config.encoder.tower(&mut graph, Modality::Sar, sar_in)?;
-    let loss = graph.add("loss", InfoNce { smoothing: config.smoothing }, &[sar, map])?;
+    let (graph, loss) = network_graph(config)?;
     let weights = Weights::init(engine, &graph, config.seed)?;
     let plan = graph.training(engine, &weights, &[loss])?;
     let optimizer = Optimizer::new(engine, &graph, &weights, &plan.gradients, config.optimizer)?;
@@ -251,18 +245,13 @@ impl Run<'_> {
     }
 }
 
-/// Time of each op of a training step, for `echogrid profile`.
+/// Median time of each dispatch of a training step over `steps` runs, for `echogrid profile`.
 ///
 /// # Errors
 /// As [`train`].
-pub fn profile_step(engine: &Engine, config: &TrainConfig) -> Result<Vec<OpTime>> {
-    let (input, batch) = (config.encoder.input, config.batch);
-    let mut graph = Graph::new();
-    let map_in = graph.input("map", &[batch, input, input, 4]);
-    let sar_in = graph.input("sar", &[batch, input, input, 4]);
-    let map = config.encoder.tower(&mut graph, Modality::Map, map_in)?;
-    let sar = config.encoder.tower(&mut graph, Modality::Sar, sar_in)?;
-    let loss = graph.add("loss", InfoNce { smoothing: config.smoothing }, &[sar, map])?;
+pub fn profile_step(engine: &Engine, config: &TrainConfig, steps: usize) -> Result<Vec<OpTime>> {
+    config.check()?;
+    let (graph, loss) = network_graph(config)?;
     let weights = Weights::init(engine, &graph, config.seed)?;
     let mut plan = graph.training(engine, &weights, &[loss])?;
     let optimizer = Optimizer::new(engine, &graph, &weights, &plan.gradients, config.optimizer)?;
@@ -270,5 +259,24 @@ pub fn profile_step(engine: &Engine, config: &TrainConfig) -> Result<Vec<OpTime>
     plan.plan.extend(optimizer.plan.clone());
     plan.plan.submit(engine)?;
     engine.wait("warm-up")?;
-    Ok(plan.plan.profile(engine)?)
+    let runs = (0..steps).map(|_| Ok(plan.plan.profile(engine)?)).collect::<Result<Vec<_>>>()?;
+    let mut median = runs[0].clone();
+    for (i, op) in median.iter_mut().enumerate() {
+        let mut all: Vec<f64> = runs.iter().map(|r| r[i].seconds).collect();
+        all.sort_by(f64::total_cmp);
+        op.seconds = all[all.len() / 2];
+    }
+    Ok(median)
+}
+
+/// Both towers and the loss; inputs `map` and `sar` in this order.
+fn network_graph(config: &TrainConfig) -> Result<(Graph, NodeId)> {
+    let (input, batch) = (config.encoder.input, config.batch);
+    let mut graph = Graph::new();
+    let map_in = graph.input("map", &[batch, input, input, 4]);
+    let sar_in = graph.input("sar", &[batch, input, input, 4]);
+    let map = config.encoder.tower(&mut graph, Modality::Map, map_in)?;
+    let sar = config.encoder.tower(&mut graph, Modality::Sar, sar_in)?;
+    let loss = graph.add("loss", InfoNce { smoothing: config.smoothing }, &[sar, map])?;
+    Ok((graph, loss))
 }
