@@ -8,4 +8,4 @@ mod store;
 pub use build::{DEFAULT_VIEWS, IndexConfig, VIEW_MAX_MISSING, build, view_records};
 pub use embed::{Embedder, LoadedModel};
 pub use search::{CellHit, RESIDENT_BYTES, Searcher};
-pub use store::{Database, DatabaseManifest, Row, Writer};
+pub use store::{Database, DatabaseManifest, Row, RowId, Writer};
