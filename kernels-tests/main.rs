@@ -16,6 +16,7 @@ mod pool;
 mod reduce;
 mod sampler;
 mod softmax_xent;
+mod suppress;
 mod topk;
 mod triplet;
 mod upsample;
