@@ -41,7 +41,7 @@ impl Conv {
             || self.dilation == 0
             || self.groups == 0
             || ci % self.groups != 0
-            || co % self.groups != 0
+            || !co.is_multiple_of(self.groups)
         {
             return Err(Error::shape("conv", format!("{self:?} does not fit {ci} -> {co} channels")));
         }
@@ -118,7 +118,7 @@ impl Shape {
     }
 
     fn lanes(&self, conv: &Conv, caps: &Caps) -> bool {
-        caps.software && caps.subgroup_is(8) && conv.groups == 1 && self.ci % 4 == 0 && self.co % 4 == 0
+        caps.software && caps.subgroup_is(8) && conv.groups == 1 && self.ci.is_multiple_of(4) && self.co.is_multiple_of(4)
     }
 
     fn variant(&self, conv: &Conv, mode: Mode, lanes: bool) -> Variant {

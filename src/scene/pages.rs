@@ -123,7 +123,7 @@ impl PageCache {
         if record.image as usize >= self.images.len() {
             return Vec::new();
         }
-        let reach = |a: i32, b: i32| ((i64::from(a).abs() + i64::from(b).abs()) * side as i64 / 2 >> 16) + 2;
+        let reach = |a: i32, b: i32| (((i64::from(a).abs() + i64::from(b).abs()) * side as i64 / 2) >> 16) + 2;
         let [px, py] = self.table.pages(record.image);
         let span = |centre: i32, reach: i64, pages: u32| {
             let page = |v: i64| v.div_euclid(PAGE as i64).clamp(0, i64::from(pages) - 1) as u32;
