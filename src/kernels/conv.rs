@@ -8,6 +8,10 @@ use bytemuck::{Pod, Zeroable};
 /// The shader of this family.
 pub const SHADER: ShaderSource = shader!("conv");
 
+/// Bytes of the uniform that every variant with parameters takes.
+#[doc(hidden)]
+pub const PARAMS_BYTES: usize = size_of::<Params>();
+
 /// The geometry of a convolution, shared by its three passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Conv {
@@ -40,8 +44,8 @@ impl Conv {
             || self.stride == 0
             || self.dilation == 0
             || self.groups == 0
-            || ci % self.groups != 0
-            || co % self.groups != 0
+            || !ci.is_multiple_of(self.groups)
+            || !co.is_multiple_of(self.groups)
         {
             return Err(Error::shape("conv", format!("{self:?} does not fit {ci} -> {co} channels")));
         }
@@ -118,7 +122,7 @@ impl Shape {
     }
 
     fn lanes(&self, conv: &Conv, caps: &Caps) -> bool {
-        caps.software && caps.subgroup_is(8) && conv.groups == 1 && self.ci % 4 == 0 && self.co % 4 == 0
+        caps.software && caps.subgroup_is(8) && conv.groups == 1 && self.ci.is_multiple_of(4) && self.co.is_multiple_of(4)
     }
 
     fn variant(&self, conv: &Conv, mode: Mode, lanes: bool) -> Variant {

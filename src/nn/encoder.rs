@@ -247,7 +247,7 @@ impl Tower<'_> {
                     &[x],
                 )?;
                 let side = self.graph.shape(y)[1];
-                if cells == 0 || side % cells != 0 {
+                if cells == 0 || !side.is_multiple_of(cells) {
                     return Err(Error::shape(
                         "grid head",
                         format!("a {side} x {side} feature map does not divide into {cells} x {cells} squares"),

@@ -14,6 +14,6 @@ pub use encoder::{Architecture, EncoderConfig, Head, Modality, Sharing, Stage};
 pub use graph::{Graph, NodeId};
 pub use ops::{Backward, Forward, Init, Keeps, Op, ParamKind, ParamSpec};
 pub use optimizer::{Optimizer, OptimizerConfig, StepFactors};
-pub use weights::{Manifest, SceneRecord, WeightFile, Weights, WeightsError};
+pub use weights::{Manifest, SceneRecord, TensorMap, WeightFile, Weights, WeightsError};
 
 pub(crate) use weights::splitmix;

@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// Result of reading and writing weights.
 pub type Result<T, E = WeightsError> = std::result::Result<T, E>;
 
+/// Extents and values by name.
+pub type TensorMap = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
 /// What can be wrong with a weights file.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
@@ -85,7 +88,7 @@ pub struct WeightFile {
     /// The manifest.
     pub manifest: Manifest,
     /// Tensors by name.
-    pub tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    pub tensors: TensorMap,
 }
 
 impl WeightFile {
@@ -218,7 +221,7 @@ impl Weights {
     ///
     /// # Errors
     /// Other extents.
-    pub fn load(&self, engine: &Engine, tensors: &BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Result<usize> {
+    pub fn load(&self, engine: &Engine, tensors: &TensorMap) -> Result<usize> {
         let mut count = 0;
         for (name, tensor) in &self.tensors {
             if let Some((shape, values)) = tensors.get(name) {
@@ -236,7 +239,7 @@ impl Weights {
     ///
     /// # Errors
     /// Device lost.
-    pub fn read(&self, engine: &Engine) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
+    pub fn read(&self, engine: &Engine) -> Result<TensorMap> {
         self.tensors.iter().map(|(n, t)| Ok((n.clone(), (t.shape().to_vec(), engine.read(t)?)))).collect()
     }
 }

@@ -72,6 +72,9 @@ impl Image {
     }
 }
 
+/// Image and page.
+type PageKey = (u32, [u32; 2]);
+
 /// Pages of some images in a texture array; the least recently used make room.
 #[derive(Debug)]
 pub struct PageCache {
@@ -79,9 +82,9 @@ pub struct PageCache {
     array: PageArray,
     table: PageTable,
     /// What each layer holds (image, page), and when it was last asked for.
-    layers: Vec<(Option<(u32, [u32; 2])>, u64)>,
+    layers: Vec<(Option<PageKey>, u64)>,
     /// Pages known to hold nothing.
-    empty: BTreeSet<(u32, [u32; 2])>,
+    empty: BTreeSet<PageKey>,
     clock: u64,
 }
 
@@ -123,7 +126,7 @@ impl PageCache {
         if record.image as usize >= self.images.len() {
             return Vec::new();
         }
-        let reach = |a: i32, b: i32| ((i64::from(a).abs() + i64::from(b).abs()) * side as i64 / 2 >> 16) + 2;
+        let reach = |a: i32, b: i32| (((i64::from(a).abs() + i64::from(b).abs()) * side as i64 / 2) >> 16) + 2;
         let [px, py] = self.table.pages(record.image);
         let span = |centre: i32, reach: i64, pages: u32| {
             let page = |v: i64| v.div_euclid(PAGE as i64).clamp(0, i64::from(pages) - 1) as u32;

@@ -182,10 +182,9 @@ pub fn train(
         let stopping = stop.load(Ordering::Relaxed);
         let epoch_done = progress.step.is_multiple_of(config.steps);
         let last = progress.step == total;
-        if stopping || last || progress.step.is_multiple_of(config.checkpoint_every) || epoch_done {
-            if let Some(previous) = pending.take() {
-                report(previous, &mut recent, &mut on)?;
-            }
+        let due = stopping || last || progress.step.is_multiple_of(config.checkpoint_every) || epoch_done;
+        if due && let Some(previous) = pending.take() {
+            report(previous, &mut recent, &mut on)?;
         }
         if epoch_done && ((progress.step / config.steps).is_multiple_of(config.validate_every) || last) {
             let figures = run.validate(progress.step)?;
