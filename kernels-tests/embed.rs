@@ -62,8 +62,7 @@ fn records_into_the_apps_pass() {
     conv::forward(&mut builder, &geometry, &tx, &tw, None, false, &ty).unwrap();
     let plan = builder.finish();
 
-    let module =
-        device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source: wgpu::ShaderSource::Wgsl(OWN.into()) });
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source: wgpu::ShaderSource::Wgsl(OWN.into()) });
     let own = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label: None,
         layout: None,
@@ -115,7 +114,7 @@ fn leaves_the_apps_handler_alone() {
     let x = up(&engine, &[4], &[1.0; 4]);
 
     // An error of the app's own.
-    device.create_buffer(&wgpu::BufferDescriptor {
+    let _ = device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("wrong usage"),
         size: 4,
         usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::STORAGE,

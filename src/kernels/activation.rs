@@ -8,9 +8,9 @@ use bytemuck::{Pod, Zeroable};
 /// The shader of this family.
 pub const SHADER: ShaderSource = shader!("activation");
 
-/// Bytes of the uniform that every variant with parameters takes.
+/// Bytes of the uniforms of its variants.
 #[doc(hidden)]
-pub const PARAMS_BYTES: usize = size_of::<Params>();
+pub const PARAMS_BYTES: &[usize] = &[size_of::<Params>()];
 
 /// A pointwise activation.
 #[derive(Debug, Clone, Copy, PartialEq)]

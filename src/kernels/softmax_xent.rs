@@ -8,9 +8,9 @@ use bytemuck::{Pod, Zeroable};
 /// The shader of this family.
 pub const SHADER: ShaderSource = shader!("softmax_xent");
 
-/// Bytes of the uniform that every variant with parameters takes.
+/// Bytes of the uniforms of its variants.
 #[doc(hidden)]
-pub const PARAMS_BYTES: usize = size_of::<Params>();
+pub const PARAMS_BYTES: &[usize] = &[size_of::<Params>()];
 
 /// The label of a row that does not count.
 pub const IGNORE: u32 = u32::MAX;

@@ -35,6 +35,16 @@ pub enum WeightsError {
         /// What is wrong.
         reason: String,
     },
+    /// A file of another project's weights is not what it should be.
+    #[error("{path}: {reason}; give a safetensors file of torchvision's {wanted}")]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+        /// The network expected.
+        wanted: &'static str,
+    },
     /// The device refused.
     #[error(transparent)]
     Gpu(#[from] crate::gpu::Error),

@@ -8,7 +8,7 @@ use crate::eval::{Protocol, evaluate, queries};
 use crate::gpu::{Engine, OpTime, PlanBuilder};
 use crate::index::{Database, Embedder, IndexConfig, LoadedModel, Searcher, build};
 use crate::kernels::sampler;
-use crate::nn::{Graph, Manifest, Modality, Optimizer, StepFactors, WeightFile, Weights, ops::InfoNce};
+use crate::nn::{Graph, Manifest, Modality, Optimizer, StepFactors, WeightFile, Weights, import_torchvision, ops::InfoNce};
 use crate::scene::{PageCache, ScenePair};
 use crate::{Error, Result};
 use std::path::Path;
@@ -103,6 +103,9 @@ pub fn train(
     let sar = config.encoder.tower(&mut graph, Modality::Sar, sar_in)?;
     let loss = graph.add("loss", InfoNce { smoothing: config.smoothing }, &[sar, map])?;
     let weights = Weights::init(engine, &graph, config.seed)?;
+    if let Some(path) = config.init_from.as_ref().filter(|_| !resume) {
+        weights.load(engine, &import_torchvision(path, &config.encoder)?)?;
+    }
     let plan = graph.training(engine, &weights, &[loss])?;
     let optimizer = Optimizer::new(engine, &graph, &weights, &plan.gradients, config.optimizer)?;
 
