@@ -2,6 +2,7 @@
 
 mod common;
 mod eval;
+mod profile;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -21,6 +22,7 @@ struct Cli {
 enum Command {
     Train(train::Args),
     Eval(eval::Args),
+    Profile(profile::Args),
 }
 
 /// Runs the command line: 0 on success, 1 on failure, 2 on wrong usage.
@@ -36,6 +38,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Train(args) => train::run(&cli.global, &args),
         Command::Eval(args) => eval::run(&cli.global, &args),
+        Command::Profile(args) => profile::run(&cli.global, &args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,7 +1,7 @@
 //! From a map to a database.
 
 use super::embed::{Embedder, LoadedModel};
-use super::store::{Database, DatabaseManifest, Row, Writer};
+use super::store::{Database, DatabaseManifest, RowId, Writer};
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::Modality;
 use crate::scene::{Cell, DEFAULT_MAX_MISSING, Grid, Image, PageCache, ValidityMask};
@@ -12,8 +12,14 @@ use std::sync::Arc;
 /// Views a side of each cell.
 pub const DEFAULT_VIEWS: u32 = 7;
 
+/// Most views a side.
+pub(super) const MAX_VIEWS: u32 = 255;
+
 /// A view may lack this share of its pixels (it reaches beyond its cell, which may be at the border of the data).
 pub const VIEW_MAX_MISSING: f64 = 0.25;
+
+/// Cells whose views are prepared together.
+const CELLS_AT_ONCE: usize = 256;
 
 /// The grid of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -36,39 +42,48 @@ impl Default for IndexConfig {
 }
 
 impl IndexConfig {
-    /// Offsets of the views from the cell's centre along one axis, map pixels.
-    fn offsets(&self) -> Vec<f64> {
-        let v = f64::from(self.views);
-        (0..self.views).map(|i| (f64::from(i) - (v - 1.0) / 2.0) * f64::from(self.stride) / v).collect()
+    /// Views of a cell at most.
+    pub fn views_a_cell(&self) -> u32 {
+        self.views * self.views
+    }
+
+    /// Offset of a view (0 to `views_a_cell`, row by row) from its cell's centre, map pixels.
+    pub fn offset(&self, view: u32) -> [f64; 2] {
+        let n = f64::from(self.views);
+        let along = |i: u32| (f64::from(i) - (n - 1.0) / 2.0) * f64::from(self.stride) / n;
+        [along(view % self.views), along(view / self.views)]
     }
 }
 
-/// The views of each cell: what to encode, and where it lies. The view on the cell itself is always there; another is left out
-/// where more than [`VIEW_MAX_MISSING`] of it lacks data.
+/// The views of some cells, of which the first has the number `first`: what to encode, and its row. The view on the cell itself is
+/// always there; another is left out where more than [`VIEW_MAX_MISSING`] of it lacks data.
 ///
 /// # Errors
 /// A cell too large for the sampler.
-pub fn view_records(config: &IndexConfig, cells: &[Cell], mask: &ValidityMask, input: usize) -> Result<Vec<(Row, PatchRecord)>> {
-    let offsets = config.offsets();
+pub fn view_records(
+    config: &IndexConfig,
+    first: usize,
+    cells: &[Cell],
+    mask: &ValidityMask,
+    input: usize,
+) -> Result<(Vec<RowId>, Vec<PatchRecord>)> {
     let side = f64::from(config.cell);
     let scale = side / input as f64;
-    let mut all = Vec::with_capacity(cells.len() * offsets.len() * offsets.len());
-    for (id, cell) in cells.iter().enumerate() {
-        for dy in &offsets {
-            for dx in &offsets {
-                let centre = [cell.centre_px.0 + dx, cell.centre_px.1 + dy];
-                let own = *dx == 0.0 && *dy == 0.0;
-                if own || mask.share(centre[0] - side / 2.0, centre[1] - side / 2.0, side, side) >= 1.0 - VIEW_MAX_MISSING {
-                    let record = PatchRecord::new(0, centre, scale, 0.0, false, input)?;
-                    all.push((Row { cell: id as u32, centre_px: centre }, record));
-                }
+    let (mut rows, mut records) = (Vec::new(), Vec::new());
+    for (i, cell) in cells.iter().enumerate() {
+        for view in 0..config.views_a_cell() {
+            let offset = config.offset(view);
+            let centre = [cell.centre_px.0 + offset[0], cell.centre_px.1 + offset[1]];
+            if offset == [0.0, 0.0] || mask.share(centre[0] - side / 2.0, centre[1] - side / 2.0, side, side) >= 1.0 - VIEW_MAX_MISSING {
+                rows.push(RowId::new(config, (first + i) as u32, view));
+                records.push(PatchRecord::new(0, centre, scale, 0.0, false, input)?);
             }
         }
     }
-    Ok(all)
+    Ok((rows, records))
 }
 
-/// Encodes a map's cells into a database. `progress(done, total)` counts views.
+/// Encodes a map's cells into a database. `progress(done, total)` counts cells.
 ///
 /// # Errors
 /// An even number of views, no cell with data, reading, the device, the file.
@@ -83,6 +98,9 @@ pub fn build(
     if config.views.is_multiple_of(2) {
         return Err(Error::invalid(format!("--views {} is even: no view would lie on the cell itself; give an odd number", config.views)));
     }
+    if config.views > MAX_VIEWS {
+        return Err(Error::invalid(format!("--views {} is more than {MAX_VIEWS}", config.views)));
+    }
     let raster = &map.raster;
     raster.georeference()?;
     let grid = Grid::new(raster.width(), raster.height(), config.cell, config.stride)?;
@@ -96,18 +114,31 @@ pub fn build(
         )));
     }
     let mask = ValidityMask::new(raster)?;
-    let views = view_records(config, &cells, &mask, embedder.input())?;
+    let most = cells.len() as u64 * u64::from(config.views_a_cell());
+    if most > u64::from(u32::MAX) {
+        return Err(Error::invalid(format!(
+            "{} cells of {} views are more rows than a database counts; use fewer views or larger cells",
+            cells.len(),
+            config.views_a_cell()
+        )));
+    }
     let taps = sampler::taps_for(f64::from(config.cell) / embedder.input() as f64);
     let mut cache = PageCache::new(embedder.engine(), vec![map.clone()], crate::scene::pages::DEFAULT_PAGES)?;
-    let records: Vec<PatchRecord> = views.iter().map(|v| v.1).collect();
     let mut writer = writer;
     writer.begin(embedder.dim())?;
-    let total = records.len();
-    embedder.embed(Modality::Map, &mut cache, &records, taps, |first, rows| {
-        writer.rows(rows)?;
-        progress(first + rows.len() / embedder.dim(), total);
-        Ok(())
-    })?;
+    let mut rows = Vec::new();
+    // A few cells at a time: a large map has millions of views.
+    for (chunk, some) in cells.chunks(CELLS_AT_ONCE).enumerate() {
+        let first = chunk * CELLS_AT_ONCE;
+        let (ids, records) = view_records(config, first, some, &mask, embedder.input())?;
+        embedder.embed(Modality::Map, &mut cache, &records, taps, |done, vectors| {
+            writer.rows(vectors)?;
+            let share = (done + vectors.len() / embedder.dim()) as f64 / records.len() as f64;
+            progress(first + (share * some.len() as f64) as usize, cells.len());
+            Ok(())
+        })?;
+        rows.extend(ids);
+    }
     let (pixel_x, pixel_y) = raster.ground_pixel_size()?;
     let (geo, crs) = raster.georeference()?;
     let manifest = DatabaseManifest {
@@ -125,5 +156,5 @@ pub fn build(
         grid: *config,
         adapter: embedder.engine().adapter().to_string(),
     };
-    writer.finish(manifest, &cells, &views.iter().map(|v| v.0).collect::<Vec<_>>())
+    writer.finish(manifest, &cells, &rows)
 }

@@ -4,8 +4,10 @@ mod build;
 mod embed;
 mod search;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use build::{DEFAULT_VIEWS, IndexConfig, VIEW_MAX_MISSING, build, view_records};
 pub use embed::{Embedder, LoadedModel};
 pub use search::{CellHit, RESIDENT_BYTES, Searcher};
-pub use store::{Database, DatabaseManifest, Row, Writer};
+pub use store::{Database, DatabaseManifest, Row, RowId, Writer};

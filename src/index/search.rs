@@ -39,12 +39,17 @@ impl<'d> Searcher<'d> {
     /// # Errors
     /// Device memory.
     pub fn new(engine: &Engine, database: &'d Database, resident_bytes: u64) -> Result<Self> {
+        Self::with_shards(engine, database, resident_bytes, SHARD_BYTES)
+    }
+
+    /// [`Searcher::new`] with shards of another size, for tests.
+    pub(super) fn with_shards(engine: &Engine, database: &'d Database, resident_bytes: u64, shard_bytes: u64) -> Result<Self> {
         let width = database.dim() as u64 * 2;
         if !database.dim().is_multiple_of(2) {
             return Err(Error::invalid(format!("rows of {} values cannot be packed in pairs", database.dim())));
         }
-        let per_shard = (SHARD_BYTES.min(engine.caps().max_binding) / width).max(1) as usize;
-        let count = database.rows.len();
+        let per_shard = (shard_bytes.min(engine.caps().max_binding) / width).max(1) as usize;
+        let count = database.len();
         let resident = count as u64 * width <= resident_bytes;
         let mut shards = Vec::new();
         for start in (0..count).step_by(per_shard) {
@@ -55,9 +60,7 @@ impl<'d> Searcher<'d> {
             };
             shards.push((range, tensor));
         }
-        let mut views = vec![0usize; database.cells()];
-        database.rows.iter().for_each(|r| views[r.cell as usize] += 1);
-        Ok(Self { database, shards, most_views: views.into_iter().max().unwrap_or(1).max(1) })
+        Ok(Self { database, shards, most_views: database.manifest.grid.views_a_cell() as usize })
     }
 
     /// The k best cells for each row of `queries` [n, dim]; ties go to the lower cell. Fewer than k come back where the
@@ -75,7 +78,7 @@ impl<'d> Searcher<'d> {
             return Err(Error::invalid(format!("queries of {} values for rows of {dim}", queries.len())));
         }
         // A cell has at most `most_views` rows: among this many rows there are k cells, and the first row of each is its best.
-        let rows = (k * self.most_views).min(self.database.rows.len());
+        let rows = (k * self.most_views).min(self.database.len());
         let largest = self.shards.iter().map(|s| s.0.len()).max().unwrap_or(1);
         let mut out = Vec::with_capacity(queries.len() / dim);
         for chunk in queries.chunks(QUERIES * dim) {
@@ -115,7 +118,7 @@ impl<'d> Searcher<'d> {
         let mut hits: Vec<CellHit> = Vec::with_capacity(k);
         let mut seen = std::collections::HashSet::new();
         for (score, id) in scores.iter().zip(ids).filter(|(_, id)| **id != EMPTY) {
-            let row = self.database.rows[*id as usize];
+            let row = self.database.row(*id as usize);
             if seen.insert(row.cell) {
                 hits.push(CellHit { cell: row.cell, score: *score, centre_px: row.centre_px });
                 if hits.len() == k {

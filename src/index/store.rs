@@ -1,9 +1,8 @@
 //! The database file: safetensors with f16 rows, positions and a manifest, mapped from disk.
 //!
-//! Tensors: `rows` F16 [R, D], `row_cell` U32 [R], `row_px` F64 [R, 2] (centre of the view, map pixels), `cell_px` F64 [C, 2],
-//! `cell_lonlat` F64 [C, 2]. Rows of one cell follow each other.
+//! Tensors: `rows` F16 [R, D], `row_id` U32 [R] (cell * views * views + view; rising), `cell_px` F64 [C, 2], `cell_lonlat` F64 [C, 2].
 
-use super::build::IndexConfig;
+use super::build::{IndexConfig, MAX_VIEWS};
 use crate::scene::{Cell, Crs, GeoTransform};
 use crate::{Error, Result};
 use half::f16;
@@ -46,6 +45,16 @@ pub struct DatabaseManifest {
     pub adapter: String,
 }
 
+/// What a row is: a view of a cell, in one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RowId(u32);
+
+impl RowId {
+    pub(super) fn new(config: &IndexConfig, cell: u32, view: u32) -> Self {
+        Self(cell * config.views_a_cell() + view)
+    }
+}
+
 /// One row: a view of a cell.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Row {
@@ -77,15 +86,16 @@ pub struct Database {
     pub manifest: DatabaseManifest,
     /// Where it lies; `(memory)` for one that was not stored.
     pub path: PathBuf,
-    /// Each row's cell and place.
-    pub rows: Vec<Row>,
     /// Centres of the cells, map pixels.
     pub cell_px: Vec<[f64; 2]>,
     /// Centres of the cells, WGS 84 longitude and latitude in degrees.
     pub cell_lonlat: Vec<[f64; 2]>,
     dim: usize,
+    count: usize,
     bytes: Bytes,
-    span: Range<usize>,
+    /// Where the rows and their ids lie in the file.
+    rows: Range<usize>,
+    ids: Range<usize>,
 }
 
 impl Database {
@@ -123,25 +133,56 @@ impl Database {
         let any = usize::MAX;
         let rows = tensor("rows", Dtype::F16, &[any, any])?;
         let (count, dim) = (rows.shape()[0], rows.shape()[1]);
-        let cells: Vec<u32> = tensor("row_cell", Dtype::U32, &[count])?
-            .data()
-            .chunks_exact(4)
-            .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect();
         let pairs = |t: &TensorView<'_>| -> Vec<[f64; 2]> {
             let f = |b: &[u8]| f64::from_le_bytes(b.try_into().expect("8 bytes"));
             t.data().chunks_exact(16).map(|b| [f(&b[..8]), f(&b[8..])]).collect()
         };
-        let row_px = pairs(&tensor("row_px", Dtype::F64, &[count, 2])?);
+        let ids = tensor("row_id", Dtype::U32, &[count])?;
         let cell_px = pairs(&tensor("cell_px", Dtype::F64, &[any, 2])?);
         let cell_lonlat = pairs(&tensor("cell_lonlat", Dtype::F64, &[cell_px.len(), 2])?);
-        if cells.iter().any(|c| *c as usize >= cell_px.len()) || cells.windows(2).any(|w| w[0] > w[1]) || count == 0 || dim == 0 {
+        let number = |b: &[u8]| u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+        let views = match manifest.grid.views {
+            v @ 1..=MAX_VIEWS => v * v,
+            v => return Err(bad(&format!("its manifest tells of {v} views a side"))),
+        };
+        let mut last = None;
+        let rising = ids
+            .data()
+            .chunks_exact(4)
+            .map(number)
+            .all(|id| last.replace(id).is_none_or(|l| l < id) && ((id / views) as usize) < cell_px.len());
+        if !rising || count == 0 || dim == 0 {
             return Err(bad(&"rows and cells do not fit each other"));
         }
-        let start = rows.data().as_ptr() as usize - data.as_ptr() as usize;
-        let span = start..start + rows.data().len();
-        let rows = cells.into_iter().zip(row_px).map(|(cell, centre_px)| Row { cell, centre_px }).collect();
-        Ok(Self { manifest, path: path.into(), rows, cell_px, cell_lonlat, dim, span, bytes })
+        let span = |t: &TensorView<'_>| {
+            let start = t.data().as_ptr() as usize - data.as_ptr() as usize;
+            start..start + t.data().len()
+        };
+        let (rows, ids) = (span(&rows), span(&ids));
+        Ok(Self { manifest, path: path.into(), cell_px, cell_lonlat, dim, count, rows, ids, bytes })
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Never: a database has at least one row.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// What a row is.
+    ///
+    /// # Panics
+    /// No such row.
+    pub fn row(&self, index: usize) -> Row {
+        let b = &self.bytes.get()[self.ids.clone()][index * 4..][..4];
+        let id = u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+        let grid = &self.manifest.grid;
+        let (cell, offset) = (id / grid.views_a_cell(), grid.offset(id % grid.views_a_cell()));
+        let centre = self.cell_px[cell as usize];
+        Row { cell, centre_px: [centre[0] + offset[0], centre[1] + offset[1]] }
     }
 
     /// Length of a row.
@@ -157,7 +198,7 @@ impl Database {
     /// The f16 values of some rows, as little-endian bytes.
     pub fn row_bytes(&self, rows: Range<usize>) -> &[u8] {
         let width = self.dim * 2;
-        &self.bytes.get()[self.span.clone()][rows.start * width..rows.end * width]
+        &self.bytes.get()[self.rows.clone()][rows.start * width..rows.end * width]
     }
 
     /// Refuses a model other than the one that encoded the rows.
@@ -243,22 +284,20 @@ impl Writer {
     }
 
     /// Writes the file and maps it.
-    pub(super) fn finish(mut self, manifest: DatabaseManifest, cells: &[Cell], rows: &[Row]) -> Result<Database> {
+    pub(super) fn finish(mut self, manifest: DatabaseManifest, cells: &[Cell], rows: &[RowId]) -> Result<Database> {
         let spool = self.spool.take().expect("begin() was called").into_inner().map_err(|e| self.fail(e.error()))?;
         // SAFETY: the file has no name, so nobody else can change it.
         let data = unsafe { Mmap::map(&spool) }.map_err(|e| self.fail(e))?;
         let flat = |p: &mut dyn Iterator<Item = [f64; 2]>| -> Vec<u8> {
             p.flat_map(|[a, b]| [a.to_le_bytes(), b.to_le_bytes()].concat()).collect()
         };
-        let row_cell: Vec<u8> = rows.iter().flat_map(|r| r.cell.to_le_bytes()).collect();
-        let row_px = flat(&mut rows.iter().map(|r| r.centre_px));
+        let ids: Vec<u8> = rows.iter().flat_map(|r| r.0.to_le_bytes()).collect();
         let cell_px = flat(&mut cells.iter().map(|c| [c.centre_px.0, c.centre_px.1]));
         let cell_lonlat = flat(&mut cells.iter().map(|c| c.centre_lonlat.map_or([f64::NAN; 2], |p| [p.0, p.1])));
         let (r, c) = (rows.len(), cells.len());
         let views = [
             ("rows", Dtype::F16, vec![r, self.dim], &data[..]),
-            ("row_cell", Dtype::U32, vec![r], &row_cell[..]),
-            ("row_px", Dtype::F64, vec![r, 2], &row_px[..]),
+            ("row_id", Dtype::U32, vec![r], &ids[..]),
             ("cell_px", Dtype::F64, vec![c, 2], &cell_px[..]),
             ("cell_lonlat", Dtype::F64, vec![c, 2], &cell_lonlat[..]),
         ];

@@ -5,13 +5,18 @@ use super::checkpoint::{self, Progress, checkpoint_path};
 use super::config::TrainConfig;
 use crate::eval::metrics::Summary;
 use crate::eval::{Protocol, evaluate, queries};
-use crate::gpu::{Engine, OpTime, PlanBuilder};
+use crate::gpu::{Engine, OpTime, PAGE, Plan, PlanBuilder, Readback, Tensor};
 use crate::index::{Database, Embedder, IndexConfig, LoadedModel, Searcher, build};
 use crate::kernels::sampler;
-use crate::nn::{Graph, Manifest, Modality, Optimizer, StepFactors, WeightFile, Weights, import_torchvision, ops::InfoNce};
-use crate::scene::{PageCache, ScenePair};
+use crate::nn::{
+    Graph, Manifest, Modality, NodeId, Optimizer, SceneRecord, StepFactors, TrainingPlan, WeightFile, Weights, import_torchvision,
+    ops::InfoNce,
+};
+use crate::scene::{Image, PageCache, ScenePair, ValidityMask};
 use crate::{Error, Result};
+use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -67,19 +72,43 @@ pub enum Outcome {
     },
 }
 
-/// Everything of a run that lives on the device.
-struct Run<'a> {
+/// A run: what lives on the device, and where it stands.
+struct Trainer<'a> {
     engine: &'a Engine,
     config: &'a TrainConfig,
     scenes: &'a [ScenePair],
     val: &'a ScenePair,
+    out: &'a Path,
+    records: Vec<SceneRecord>,
     weights: Weights,
+    optimizer: Optimizer,
+    plan: TrainingPlan,
+    /// Sampler, both passes, optimiser.
+    step_plan: Plan,
+    map_cache: PageCache,
+    patches: [Tensor; 2],
+    batcher: Batcher<'a>,
+    progress: Progress,
+    pending: Option<Pending>,
+    recent: VecDeque<Instant>,
+    not_finite: usize,
 }
+
+/// A step whose loss is on its way back.
+struct Pending {
+    step: usize,
+    lr: f64,
+    loss: Readback,
+}
+
+/// Steps without a finite loss in a row after which a run is given up.
+const NOT_FINITE: usize = 20;
 
 /// Trains on `scenes` and writes the model to `out`; checkpoints go beside it. `stop` may be raised at any time.
 ///
 /// # Errors
-/// Configuration, scenes, device, files. A checkpoint that does not fit the run.
+/// Configuration, scenes, device, files. A checkpoint that does not fit the run, or one that would be overwritten; a loss
+/// that stays infinite.
 pub fn train(
     engine: &Engine,
     config: &TrainConfig,
@@ -91,127 +120,178 @@ pub fn train(
     mut on: impl FnMut(Event),
 ) -> Result<Outcome> {
     config.check()?;
-    let (patch, input, batch) = (f64::from(config.patch), config.encoder.input, config.batch);
-    let records = checkpoint::scene_records(scenes)?;
-    let patch_m = patch * scenes[0].map.raster.ground_pixel_size()?.0;
-
-    // The network: both towers and the loss.
-    let mut graph = Graph::new();
-    let map_in = graph.input("map", &[batch, input, input, 4]);
-    let sar_in = graph.input("sar", &[batch, input, input, 4]);
-    let map = config.encoder.tower(&mut graph, Modality::Map, map_in)?;
-    let sar = config.encoder.tower(&mut graph, Modality::Sar, sar_in)?;
-    let loss = graph.add("loss", InfoNce { smoothing: config.smoothing }, &[sar, map])?;
-    let weights = Weights::init(engine, &graph, config.seed)?;
-    if let Some(path) = config.init_from.as_ref().filter(|_| !resume) {
-        weights.load(engine, &import_torchvision(path, &config.encoder)?)?;
-    }
-    let plan = graph.training(engine, &weights, &[loss])?;
-    let optimizer = Optimizer::new(engine, &graph, &weights, &plan.gradients, config.optimizer)?;
-
-    // The scenes enter the device once.
-    let cache = |pick: fn(&ScenePair) -> &std::sync::Arc<crate::scene::Image>| -> Result<PageCache> {
-        let mut cache = PageCache::new(engine, scenes.iter().map(|s| pick(s).clone()).collect(), u32::MAX)?;
-        cache.require_all(engine)?;
-        Ok(cache)
-    };
-    let mut map_cache = cache(|s| &s.map)?;
-    let sar_cache = cache(|s| &s.sar)?;
-    let (map_records, sar_records) = (sampler::records(engine, batch)?, sampler::records(engine, batch)?);
-    let taps = sampler::taps_for(patch / input as f64);
-    let mut builder = PlanBuilder::new(engine);
-    sampler::forward(&mut builder, map_cache.array(), map_cache.table(), &map_records, taps, true, &plan.inputs[0])?;
-    sampler::forward(&mut builder, sar_cache.array(), sar_cache.table(), &sar_records, taps, true, &plan.inputs[1])?;
-    let mut step_plan = builder.finish();
-    step_plan.extend(plan.plan.clone());
-    step_plan.extend(optimizer.plan.clone());
-
-    let batcher = Batcher::new(scenes, config)?;
-    let file = checkpoint_path(out);
-    let mut progress = match resume {
-        true => checkpoint::load(&file, engine, config, &records, &weights, &optimizer)?,
-        false => Progress::default(),
-    };
-    let run = Run { engine, config, scenes, val, weights };
+    let mut run = Trainer::new(engine, config, scenes, val, out, resume)?;
     let total = config.total_steps();
-    on(Event::Start { step: progress.step, total, parameters: graph.parameter_count(), flops: step_plan.flops(), bytes: plan.bytes });
-
-    let save = |progress: &Progress, on: &mut dyn FnMut(Event)| -> Result<()> {
-        let manifest = checkpoint::manifest("checkpoint", engine, config, &records, patch_m, progress)?;
-        checkpoint::save(&file, manifest, engine, &run.weights, &optimizer)?;
-        on(Event::Checkpoint(progress.step));
-        Ok(())
-    };
+    on(Event::Start { step: run.progress.step, total, parameters: run.parameters(), flops: run.step_plan.flops(), bytes: run.plan.bytes });
     // An early checkpoint shows at once that the folder can be written, not after an hour.
     if !resume {
-        save(&progress, &mut on)?;
+        run.save(&mut on)?;
     }
-    let mut recent: std::collections::VecDeque<Instant> = std::collections::VecDeque::from([Instant::now()]);
-    let mut pending: Option<(usize, f64, crate::gpu::Readback)> = None;
-    let report = |(step, lr, read): (usize, f64, crate::gpu::Readback),
-                  recent: &mut std::collections::VecDeque<Instant>,
-                  on: &mut dyn FnMut(Event)|
-     -> Result<()> {
-        let loss = read.finish::<f32>(engine)?[0];
-        recent.push_back(Instant::now());
-        if recent.len() > 20 {
-            recent.pop_front();
+    while run.progress.step < total {
+        run.step(&mut on)?;
+        let step = run.progress.step;
+        let (last, stopping) = (step == total, stop.load(Ordering::Relaxed));
+        let epochs = step / config.steps;
+        let validating = step.is_multiple_of(config.steps) && (epochs.is_multiple_of(config.validate_every) || last);
+        let saving = last || stopping || step.is_multiple_of(config.checkpoint_every);
+        if validating || saving {
+            run.collect(&mut on)?;
         }
-        let rate = batch as f64 * (recent.len() - 1) as f64 / recent[0].elapsed().as_secs_f64().max(1e-9);
-        on(Event::Step { step, loss, lr, rate });
-        if !loss.is_finite() {
-            on(Event::Skipped(step));
+        if validating {
+            let figures = run.validate()?;
+            run.progress.validation.push(figures.clone());
+            on(Event::Validation { step, figures });
+            run.recent = VecDeque::from([Instant::now()]);
         }
-        Ok(())
-    };
-    while progress.step < total {
-        let step = progress.step;
-        let epoch = step / config.steps;
-        if step.is_multiple_of(config.steps) && progress.planned.is_empty() && epoch >= config.similar_from && config.similar > 0.0 {
-            progress.planned = run.plan_epoch(&batcher, &mut map_cache, epoch)?;
-        }
-        let places = if progress.planned.is_empty() { batcher.places(step)? } else { progress.planned.remove(0) };
-        let (map_patches, sar_patches) = batcher.records(step, &places)?;
-        let lr = config.learning_rate(step);
-        optimizer.set(engine, StepFactors { lr, step: step as u64 + 1 })?;
-        engine.write(&map_records, &map_patches)?;
-        engine.write(&sar_records, &sar_patches)?;
-        step_plan.submit(engine)?;
-        let read = engine.start_read(&plan.outputs[0])?;
-        if let Some(previous) = pending.replace((step + 1, lr, read)) {
-            report(previous, &mut recent, &mut on)?;
-        }
-        progress.step += 1;
-        let stopping = stop.load(Ordering::Relaxed);
-        let epoch_done = progress.step.is_multiple_of(config.steps);
-        let last = progress.step == total;
-        let due = stopping || last || progress.step.is_multiple_of(config.checkpoint_every) || epoch_done;
-        if due && let Some(previous) = pending.take() {
-            report(previous, &mut recent, &mut on)?;
-        }
-        if epoch_done && ((progress.step / config.steps).is_multiple_of(config.validate_every) || last) {
-            let figures = run.validate(progress.step)?;
-            progress.validation.push(figures.clone());
-            on(Event::Validation { step: progress.step, figures });
-            recent.clear();
-            recent.push_back(Instant::now());
-        }
-        if stopping || last || progress.step.is_multiple_of(config.checkpoint_every) {
-            save(&progress, &mut on)?;
+        if saving {
+            run.save(&mut on)?;
         }
         if stopping && !last {
-            return Ok(Outcome::Stopped { step: progress.step });
+            return Ok(Outcome::Stopped { step });
         }
     }
-    let manifest = checkpoint::manifest("model", engine, config, &records, patch_m, &progress)?;
-    let network = run.network(manifest)?;
-    network.save(out)?;
-    std::fs::remove_file(&file)
-        .map_err(|e| Error::file(&file, format!("the model is written, but this checkpoint cannot be removed ({e})")))?;
+    run.finish()?;
     Ok(Outcome::Finished)
 }
 
-impl Run<'_> {
+impl<'a> Trainer<'a> {
+    fn new(
+        engine: &'a Engine,
+        config: &'a TrainConfig,
+        scenes: &'a [ScenePair],
+        val: &'a ScenePair,
+        out: &'a Path,
+        resume: bool,
+    ) -> Result<Self> {
+        let file = checkpoint_path(out);
+        if !resume && file.exists() {
+            return Err(Error::file(&file, "is the checkpoint of an unfinished run; go on with --resume, or delete it to start anew"));
+        }
+        let batcher = Batcher::new(scenes, config)?;
+        let (graph, loss) = network_graph(config)?;
+        let weights = Weights::init(engine, &graph, config.seed)?;
+        if let Some(path) = config.init_from.as_ref().filter(|_| !resume) {
+            weights.load(engine, &import_torchvision(path, &config.encoder)?)?;
+        }
+        let plan = graph.training(engine, &weights, &[loss])?;
+        let optimizer = Optimizer::new(engine, &graph, &weights, &plan.gradients, config.optimizer)?;
+        let map_cache = resident(engine, scenes, |s| (&s.map, &s.map_mask))?;
+        let sar_cache = resident(engine, scenes, |s| (&s.sar, &s.sar_mask))?;
+        let patches = [sampler::records(engine, config.batch)?, sampler::records(engine, config.batch)?];
+        let scale = f64::from(config.patch) / config.encoder.input as f64;
+        let mut sar_scale = scale;
+        for s in scenes {
+            let middle = [f64::from(s.map.raster.width()) / 2.0, f64::from(s.map.raster.height()) / 2.0];
+            let [row, _] = s.link().jacobian(middle)?;
+            sar_scale = sar_scale.max(scale * row[0].hypot(row[1]));
+        }
+        let mut builder = PlanBuilder::new(engine);
+        for (i, (cache, scale)) in [(&map_cache, scale), (&sar_cache, sar_scale)].into_iter().enumerate() {
+            sampler::forward(&mut builder, cache.array(), cache.table(), &patches[i], sampler::taps_for(scale), true, &plan.inputs[i])?;
+        }
+        let mut step_plan = builder.finish();
+        step_plan.extend(plan.plan.clone());
+        step_plan.extend(optimizer.plan.clone());
+        let records = checkpoint::scene_records(scenes)?;
+        let progress = match resume {
+            true => checkpoint::load(&file, engine, config, &records, &weights, &optimizer)?,
+            false => Progress::default(),
+        };
+        Ok(Self {
+            engine,
+            config,
+            scenes,
+            val,
+            out,
+            records,
+            weights,
+            optimizer,
+            plan,
+            step_plan,
+            map_cache,
+            patches,
+            batcher,
+            progress,
+            pending: None,
+            recent: VecDeque::from([Instant::now()]),
+            not_finite: 0,
+        })
+    }
+
+    /// Trained values.
+    fn parameters(&self) -> usize {
+        self.plan.gradients.iter().flatten().map(Tensor::len).sum()
+    }
+
+    /// Submits one step and reports the one before it.
+    fn step(&mut self, on: &mut impl FnMut(Event)) -> Result<()> {
+        let c = self.config;
+        let step = self.progress.step;
+        let epoch = step / c.steps;
+        if step.is_multiple_of(c.steps) && self.progress.planned.is_empty() && epoch >= c.similar_from && c.similar > 0.0 {
+            self.progress.planned = self.plan_epoch(epoch)?;
+        }
+        let places = if self.progress.planned.is_empty() { self.batcher.places(step)? } else { self.progress.planned.remove(0) };
+        let (map, sar) = self.batcher.records(step, &places)?;
+        let lr = c.learning_rate(step);
+        self.optimizer.set(self.engine, StepFactors { lr, step: step as u64 + 1 })?;
+        self.engine.write(&self.patches[0], &map)?;
+        self.engine.write(&self.patches[1], &sar)?;
+        self.step_plan.submit(self.engine)?;
+        let loss = self.engine.start_read(&self.plan.outputs[0])?;
+        let previous = self.pending.replace(Pending { step: step + 1, lr, loss });
+        self.progress.step += 1;
+        previous.map_or(Ok(()), |p| self.report(p, on))
+    }
+
+    /// Waits for the last step.
+    fn collect(&mut self, on: &mut impl FnMut(Event)) -> Result<()> {
+        let last = self.pending.take();
+        last.map_or(Ok(()), |p| self.report(p, on))
+    }
+
+    fn report(&mut self, pending: Pending, on: &mut impl FnMut(Event)) -> Result<()> {
+        let Pending { step, lr, loss } = pending;
+        let loss = loss.finish::<f32>(self.engine)?[0];
+        self.recent.push_back(Instant::now());
+        if self.recent.len() > 20 {
+            self.recent.pop_front();
+        }
+        let seconds = self.recent[0].elapsed().as_secs_f64().max(1e-9);
+        on(Event::Step { step, loss, lr, rate: (self.config.batch * (self.recent.len() - 1)) as f64 / seconds });
+        self.not_finite = if loss.is_finite() { 0 } else { self.not_finite + 1 };
+        if self.not_finite > 0 {
+            on(Event::Skipped(step));
+        }
+        if self.not_finite >= NOT_FINITE {
+            return Err(Error::invalid(format!(
+                "the loss was not finite in {NOT_FINITE} steps in a row (up to step {step}); lower optimizer.lr, or look for broken values in the scenes"
+            )));
+        }
+        Ok(())
+    }
+
+    fn save(&self, on: &mut impl FnMut(Event)) -> Result<()> {
+        let manifest = checkpoint::manifest("checkpoint", self.engine, self.config, &self.records, self.patch_m()?, &self.progress)?;
+        checkpoint::save(&checkpoint_path(self.out), manifest, self.engine, &self.weights, &self.optimizer)?;
+        on(Event::Checkpoint(self.progress.step));
+        Ok(())
+    }
+
+    /// Writes the model and removes the checkpoint.
+    fn finish(&self) -> Result<()> {
+        let manifest = checkpoint::manifest("model", self.engine, self.config, &self.records, self.patch_m()?, &self.progress)?;
+        self.network(manifest)?.save(self.out)?;
+        let file = checkpoint_path(self.out);
+        std::fs::remove_file(&file)
+            .map_err(|e| Error::file(&file, format!("the model is written, but this checkpoint cannot be removed ({e})")))
+    }
+
+    /// Ground size of a patch, metres.
+    fn patch_m(&self) -> Result<f64> {
+        Ok(f64::from(self.config.patch) * self.scenes[0].map.raster.ground_pixel_size()?.0)
+    }
+
     /// The trained towers, without the loss's temperature.
     fn network(&self, manifest: Manifest) -> Result<WeightFile> {
         let mut tensors = self.weights.read(self.engine)?;
@@ -220,17 +300,18 @@ impl Run<'_> {
     }
 
     /// Places of an epoch's steps with hard negatives from the embedding as it is now.
-    fn plan_epoch(&self, batcher: &Batcher<'_>, cache: &mut PageCache, epoch: usize) -> Result<Vec<Vec<Place>>> {
+    fn plan_epoch(&mut self, epoch: usize) -> Result<Vec<Vec<Place>>> {
+        let batcher = &self.batcher;
         let pool = batcher.pool(epoch)?;
         let embedder = Embedder::new(self.engine, &self.config.encoder, &self.weights, self.config.batch)?;
         let records = pool.iter().map(|p| batcher.plain_record(*p)).collect::<Result<Vec<_>>>()?;
         let taps = sampler::taps_for(f64::from(self.config.patch) / self.config.encoder.input as f64);
-        let vectors = embedder.embed_all(Modality::Map, cache, &records, taps)?;
+        let vectors = embedder.embed_all(Modality::Map, &mut self.map_cache, &records, taps)?;
         (0..self.config.steps).map(|i| batcher.similar_places(epoch * self.config.steps + i, &pool, &vectors, embedder.dim())).collect()
     }
 
     /// Recall of both protocols on the validation scene.
-    fn validate(&self, step: usize) -> Result<serde_json::Value> {
+    fn validate(&self) -> Result<serde_json::Value> {
         let c = self.config;
         let embedder = Embedder::new(self.engine, &c.encoder, &self.weights, c.batch)?;
         let grid = IndexConfig { cell: c.patch, stride: c.patch, views: c.validate_views, ..IndexConfig::default() };
@@ -239,7 +320,7 @@ impl Run<'_> {
         let model = LoadedModel { hash: file.hash(), file, path: "(training)".into() };
         let database = build(&embedder, &model, &self.val.map, &grid, Database::in_memory(), |_, _| {})?;
         let searcher = Searcher::new(self.engine, &database, crate::index::RESIDENT_BYTES)?;
-        let mut figures = serde_json::json!({ "step": step, "views": c.validate_views });
+        let mut figures = serde_json::json!({ "step": self.progress.step, "views": c.validate_views });
         for (name, protocol) in [("aligned", Protocol::Aligned), ("arbitrary", Protocol::Arbitrary)] {
             let queries = queries(self.val, &database, protocol, c.validate_queries, c.encoder.input, 7)?;
             let evaluation = evaluate(&embedder, self.val, &database, &searcher, queries)?;
@@ -248,23 +329,37 @@ impl Run<'_> {
                 summary.recall.iter().map(|(k, e)| (k.to_string(), e.value.into())).collect();
             figures[name] = recall.into();
         }
-        debug_assert!(!self.scenes.is_empty());
         Ok(figures)
     }
 }
 
-/// Time of each op of a training step, for `echogrid profile`.
+/// The pages of one modality's images, all on the device.
+fn resident<'s>(
+    engine: &Engine,
+    scenes: &'s [ScenePair],
+    pick: fn(&'s ScenePair) -> (&'s Arc<Image>, &'s ValidityMask),
+) -> Result<PageCache> {
+    let pages = scenes.iter().map(|s| pages_with_data(pick(s).0, pick(s).1)).sum();
+    let mut cache = PageCache::new(engine, scenes.iter().map(|s| pick(s).0.clone()).collect(), pages)?;
+    cache.require_all(engine)?;
+    Ok(cache)
+}
+
+fn pages_with_data(image: &Image, mask: &ValidityMask) -> u32 {
+    let side = PAGE as f64;
+    let across = |size: u32| size.div_ceil(PAGE as u32);
+    let pages =
+        (0..across(image.raster.height())).flat_map(|y| (0..across(image.raster.width())).map(move |x| (f64::from(x), f64::from(y))));
+    pages.filter(|(x, y)| mask.share(x * side, y * side, side, side) > 0.0).count() as u32
+}
+
+/// Median time of each dispatch of a training step over `steps` runs, for `echogrid profile`.
 ///
 /// # Errors
 /// As [`train`].
-pub fn profile_step(engine: &Engine, config: &TrainConfig) -> Result<Vec<OpTime>> {
-    let (input, batch) = (config.encoder.input, config.batch);
-    let mut graph = Graph::new();
-    let map_in = graph.input("map", &[batch, input, input, 4]);
-    let sar_in = graph.input("sar", &[batch, input, input, 4]);
-    let map = config.encoder.tower(&mut graph, Modality::Map, map_in)?;
-    let sar = config.encoder.tower(&mut graph, Modality::Sar, sar_in)?;
-    let loss = graph.add("loss", InfoNce { smoothing: config.smoothing }, &[sar, map])?;
+pub fn profile_step(engine: &Engine, config: &TrainConfig, steps: usize) -> Result<Vec<OpTime>> {
+    config.check()?;
+    let (graph, loss) = network_graph(config)?;
     let weights = Weights::init(engine, &graph, config.seed)?;
     let mut plan = graph.training(engine, &weights, &[loss])?;
     let optimizer = Optimizer::new(engine, &graph, &weights, &plan.gradients, config.optimizer)?;
@@ -272,5 +367,24 @@ pub fn profile_step(engine: &Engine, config: &TrainConfig) -> Result<Vec<OpTime>
     plan.plan.extend(optimizer.plan.clone());
     plan.plan.submit(engine)?;
     engine.wait("warm-up")?;
-    Ok(plan.plan.profile(engine)?)
+    let runs = (0..steps).map(|_| Ok(plan.plan.profile(engine)?)).collect::<Result<Vec<_>>>()?;
+    let mut median = runs[0].clone();
+    for (i, op) in median.iter_mut().enumerate() {
+        let mut all: Vec<f64> = runs.iter().map(|r| r[i].seconds).collect();
+        all.sort_by(f64::total_cmp);
+        op.seconds = all[all.len() / 2];
+    }
+    Ok(median)
+}
+
+/// Both towers and the loss; inputs `map` and `sar` in this order.
+fn network_graph(config: &TrainConfig) -> Result<(Graph, NodeId)> {
+    let (input, batch) = (config.encoder.input, config.batch);
+    let mut graph = Graph::new();
+    let map_in = graph.input("map", &[batch, input, input, 4]);
+    let sar_in = graph.input("sar", &[batch, input, input, 4]);
+    let map = config.encoder.tower(&mut graph, Modality::Map, map_in)?;
+    let sar = config.encoder.tower(&mut graph, Modality::Sar, sar_in)?;
+    let loss = graph.add("loss", InfoNce { smoothing: config.smoothing }, &[sar, map])?;
+    Ok((graph, loss))
 }

@@ -1,0 +1,32 @@
+# Two commands for a newcomer: `make demo` and `make test`. Thin lines over cargo.
+CARGO ?= cargo
+export XDG_RUNTIME_DIR ?= /tmp
+
+.PHONY: demo test bench lint driver
+
+demo: driver
+	$(CARGO) run --release -- demo
+
+test: driver
+	$(CARGO) test --release
+
+bench: driver
+	$(CARGO) bench --bench kernels
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --release --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
+
+# A Vulkan driver is needed on Linux; where there is none, Mesa's software one (llvmpipe) will do.
+driver:
+	@if [ "$$(uname)" = Linux ] && ! ls /usr/share/vulkan/icd.d/*.json /etc/vulkan/icd.d/*.json /usr/local/share/vulkan/icd.d/*.json >/dev/null 2>&1 \
+	    && [ -z "$$VK_DRIVER_FILES$$VK_ICD_FILENAMES" ]; then \
+	  echo "no Vulkan driver found: installing Mesa's software one (mesa-vulkan-drivers)"; \
+	  if [ "$$(id -u)" = 0 ]; then sudo=; else sudo=sudo; fi; \
+	  $$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q libvulkan1 mesa-vulkan-drivers; \
+	elif [ "$$(uname)" = Linux ] && ! ldconfig -p 2>/dev/null | grep -q 'libvulkan\.so\.1'; then \
+	  echo "no Vulkan loader found: installing it (libvulkan1)"; \
+	  if [ "$$(id -u)" = 0 ]; then sudo=; else sudo=sudo; fi; \
+	  $$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q libvulkan1; \
+	fi

@@ -1,0 +1,46 @@
+//! `echogrid profile`.
+
+use super::common::{Global, print_json};
+use crate::Result;
+use crate::gpu::summarise;
+use crate::train::{TrainConfig, profile_step};
+use std::path::PathBuf;
+
+/// Show where the time of a training step goes, op by op
+///
+/// Device timestamps where the adapter has them, else the wall clock around each dispatch.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Training settings in TOML, as `train` takes them
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Steps to take the median of
+    #[arg(long, default_value_t = 5)]
+    steps: usize,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
+    let config = match &args.config {
+        Some(path) => TrainConfig::load(path)?,
+        None => TrainConfig::default(),
+    };
+    let engine = global.engine()?;
+    let runs = profile_step(&engine, &config, args.steps.max(1))?;
+    let ops = summarise(&runs);
+    let total: f64 = ops.iter().map(|o| o.seconds).sum();
+    if args.json {
+        return print_json(
+            &serde_json::json!({ "adapter": engine.adapter().to_string(), "batch": config.batch, "seconds": total, "ops": ops }),
+        );
+    }
+    println!("a training step of {} pairs: {:.1} ms in {} dispatches, {}", config.batch, total * 1e3, runs.len(), engine.adapter());
+    println!("{:<28} {:>7} {:>10} {:>10} {:>8}", "op", "share", "ms", "GFLOP/s", "GB/s");
+    for o in ops {
+        let rate = |v: f64| if v > 0.0 { format!("{:.1}", v / o.seconds * 1e-9) } else { "-".into() };
+        println!("{:<28} {:>5.1} % {:>10.2} {:>10} {:>8}", o.op, 100.0 * o.seconds / total, o.seconds * 1e3, rate(o.flops), rate(o.bytes));
+    }
+    Ok(())
+}
