@@ -21,8 +21,11 @@ mod topk;
 mod triplet;
 mod upsample;
 
+/// The benchmarks of one family.
+type Run = fn(&echogrid::gpu::Engine);
+
 /// Name and function of every family.
-const ALL: &[(&str, fn(&echogrid::gpu::Engine))] = &[
+const ALL: &[(&str, Run)] = &[
     ("activation", activation::run),
     ("bias", bias::run),
     ("center", center::run),

@@ -20,6 +20,17 @@ pub fn engines() -> ([&'static Engine; 2], MutexGuard<'static, ()>) {
     ([&ENGINE, &BASELINE], LOCK.lock().unwrap_or_else(|e| e.into_inner()))
 }
 
+/// A device as an app would open it: its own instance, `Limits::default()`, no feature, nothing of echogrid.
+pub fn foreign() -> (wgpu::Device, wgpu::Queue) {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let wanted = ENGINE.adapter().name.clone();
+    pollster::block_on(async {
+        let all = instance.enumerate_adapters(wgpu::Backends::all()).await;
+        let adapter = all.into_iter().find(|a| a.get_info().name == wanted).expect("the adapter of the other tests");
+        adapter.request_device(&wgpu::DeviceDescriptor::default()).await.expect("a device")
+    })
+}
+
 /// Deterministic numbers in [-1, 1): splitmix64 of the seed and the index.
 pub fn random(n: usize, seed: u64) -> Vec<f32> {
     (0..n as u64)

@@ -91,6 +91,7 @@ pub struct Engine {
     summary: AdapterSummary,
     pipelines: PipelineCache,
     faults: Arc<Mutex<Faults>>,
+    foreign: bool,
     checked: bool,
 }
 
@@ -145,9 +146,7 @@ impl Engine {
         let faults = Arc::new(Mutex::new(Faults::default()));
         let slot = faults.clone();
         device.set_device_lost_callback(move |reason, message| {
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                slot.lock().expect("no panic under the lock").lost = Some(format!("{reason:?} {message}"));
-            }
+            slot.lock().expect("no panic under the lock").lost = Some(format!("{reason:?} {message}"));
         });
         let slot = faults.clone();
         device.on_uncaptured_error(Arc::new(move |error| {
@@ -159,6 +158,7 @@ impl Engine {
         }));
         let mut engine = Self::from_device(device, queue);
         engine.faults = faults;
+        engine.foreign = false;
         Ok(engine)
     }
 
@@ -171,6 +171,7 @@ impl Engine {
             queue,
             pipelines: PipelineCache::default(),
             faults: Arc::default(),
+            foreign: true,
             checked: std::env::var("ECHOGRID_CHECKED").is_ok_and(|v| v == "1"),
         }
     }
@@ -214,6 +215,9 @@ impl Engine {
     /// # Errors
     /// Lost, out of memory, validation.
     pub fn check(&self, op: &str) -> Result<()> {
+        if self.foreign && !self.alive() {
+            return Err(Error::Lost { op: op.into(), reason: "it takes no more work".into() });
+        }
         let mut faults = self.faults.lock().expect("no panic under the lock");
         if let Some(reason) = &faults.lost {
             return Err(Error::Lost { op: op.into(), reason: reason.clone() });
@@ -225,6 +229,14 @@ impl Engine {
             Some(reason) => Err(Error::Validation { op: op.into(), reason }),
             None => Ok(()),
         }
+    }
+
+    /// Whether a device that we may set no handler on still makes buffers. wgpu tells a loss to the handler alone, but the
+    /// memory of a buffer that a lost device made cannot be had.
+    fn alive(&self) -> bool {
+        let usage = wgpu::BufferUsages::COPY_SRC;
+        let probe = self.device.create_buffer(&wgpu::BufferDescriptor { label: Some("probe"), size: 4, usage, mapped_at_creation: true });
+        probe.get_mapped_range_mut(..).is_ok()
     }
 
     /// Runs `make` under error scopes and turns what they catch into an error value of `op`.
@@ -246,7 +258,7 @@ impl Engine {
 
     /// A buffer of `bytes` (rounded up to whole words).
     pub(crate) fn buffer(&self, op: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
-        let size = bytes.next_multiple_of(4).max(4);
+        let size = bytes.checked_next_multiple_of(4).unwrap_or(bytes).max(4);
         if size > self.caps.max_buffer {
             return Err(Error::Limit {
                 op: op.into(),
@@ -285,7 +297,7 @@ impl Engine {
     /// Over the largest buffer, or out of memory.
     pub fn tensor(&self, name: &str, shape: &[usize], dtype: DType) -> Result<Tensor> {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let bytes = shape.iter().product::<usize>() as u64 * dtype.bytes() as u64;
+        let bytes = shape.iter().fold(dtype.bytes() as u64, |n, d| n.saturating_mul(*d as u64));
         Ok(Tensor::new(Arc::new(self.buffer(name, bytes, usage)?), shape, dtype))
     }
 }

@@ -141,12 +141,14 @@ impl Plan {
                 flops += self.steps[end].cost.flops;
                 end += 1;
             }
-            let mut encoder = engine.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("plan") });
-            record_steps(&self.steps[start..end], &mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
-            engine.queue().submit([encoder.finish()]);
+            engine.scoped("plan", 0, || {
+                let mut encoder = engine.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("plan") });
+                record_steps(&self.steps[start..end], &mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
+                engine.queue().submit([encoder.finish()]);
+            })?;
             start = end;
         }
-        engine.check("plan")
+        Ok(())
     }
 }
 

@@ -98,7 +98,8 @@ impl Tensor {
 
     /// Whether both share a buffer.
     pub fn same_buffer(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.buffer, &other.buffer)
+        // Not the handles' addresses: an app may wrap clones of one buffer.
+        *self.buffer == *other.buffer
     }
 
     pub(crate) fn binding(&self) -> wgpu::BindingResource<'_> {

@@ -43,8 +43,7 @@ impl Engine {
         if bytes.len() != tensor.len() * tensor.dtype().bytes() {
             return Err(Error::shape("write", format!("{} bytes for a tensor {:?} of {:?}", bytes.len(), tensor.shape(), tensor.dtype())));
         }
-        self.write_bytes(tensor.buffer(), tensor.offset, bytes);
-        self.check("write")
+        self.scoped("write", 0, || self.write_bytes(tensor.buffer(), tensor.offset, bytes))
     }
 
     /// Starts reading a tensor back; work submitted before is seen.
@@ -54,9 +53,11 @@ impl Engine {
     pub fn start_read(&self, tensor: &Tensor) -> Result<Readback> {
         let size = tensor.bytes();
         let staging = self.buffer("readback", size, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)?;
-        let mut encoder = self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("readback") });
-        encoder.copy_buffer_to_buffer(tensor.buffer(), tensor.offset, &staging, 0, size);
-        self.queue().submit([encoder.finish()]);
+        self.scoped("readback", size, || {
+            let mut encoder = self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("readback") });
+            encoder.copy_buffer_to_buffer(tensor.buffer(), tensor.offset, &staging, 0, size);
+            self.queue().submit([encoder.finish()]);
+        })?;
         let (tell, done) = mpsc::channel();
         staging.map_async(wgpu::MapMode::Read, .., move |r| {
             let _ = tell.send(r);
@@ -89,15 +90,20 @@ impl Readback {
     /// # Errors
     /// Device lost or hung.
     pub fn finish<T: Pod>(self, engine: &Engine) -> Result<Vec<T>> {
-        loop {
-            match self.done.try_recv() {
-                Ok(Ok(())) => break,
-                Ok(Err(e)) => {
-                    engine.check("readback")?;
-                    return Err(Error::Lost { op: "readback".into(), reason: e.to_string() });
-                }
-                Err(_) => engine.wait("readback")?,
+        let lost = |reason: String| Error::Lost { op: "readback".into(), reason };
+        let mut answer = self.done.try_recv();
+        if answer == Err(mpsc::TryRecvError::Empty) {
+            // The device may be done and the answer still on its way: another thread polled.
+            engine.wait("readback")?;
+            answer = self.done.recv_timeout(TIMEOUT).map_err(|_| mpsc::TryRecvError::Disconnected);
+        }
+        match answer {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => {
+                engine.check("readback")?;
+                return Err(lost(e.to_string()));
             }
+            Err(_) => return Err(lost("no answer".into())),
         }
         let view = self.staging.get_mapped_range(..).map_err(|e| Error::Validation { op: "readback".into(), reason: e.to_string() })?;
         let mut out = vec![T::zeroed(); self.bytes / size_of::<T>()];

@@ -12,6 +12,9 @@ use std::sync::Arc;
 /// Views a side of each cell.
 pub const DEFAULT_VIEWS: u32 = 7;
 
+/// Most views a side.
+pub(super) const MAX_VIEWS: u32 = 255;
+
 /// A view may lack this share of its pixels (it reaches beyond its cell, which may be at the border of the data).
 pub const VIEW_MAX_MISSING: f64 = 0.25;
 
@@ -94,6 +97,9 @@ pub fn build(
 ) -> Result<Database> {
     if config.views.is_multiple_of(2) {
         return Err(Error::invalid(format!("--views {} is even: no view would lie on the cell itself; give an odd number", config.views)));
+    }
+    if config.views > MAX_VIEWS {
+        return Err(Error::invalid(format!("--views {} is more than {MAX_VIEWS}", config.views)));
     }
     let raster = &map.raster;
     raster.georeference()?;

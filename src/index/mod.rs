@@ -4,6 +4,8 @@ mod build;
 mod embed;
 mod search;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use build::{DEFAULT_VIEWS, IndexConfig, VIEW_MAX_MISSING, build, view_records};
 pub use embed::{Embedder, LoadedModel};

@@ -48,11 +48,16 @@ impl<'d> Searcher<'d> {
     /// # Errors
     /// Device memory; cells of more views than a shard holds.
     pub fn new(engine: &Engine, database: &'d Database, resident_bytes: u64) -> Result<Self> {
+        Self::with_shards(engine, database, resident_bytes, SHARD_BYTES)
+    }
+
+    /// [`Searcher::new`] with shards of another size, for tests.
+    pub(super) fn with_shards(engine: &Engine, database: &'d Database, resident_bytes: u64, shard_bytes: u64) -> Result<Self> {
         let width = database.dim() as u64 * 2;
         if !database.dim().is_multiple_of(2) {
             return Err(Error::invalid(format!("rows of {} values cannot be packed in pairs", database.dim())));
         }
-        let most = ((SHARD_BYTES.min(engine.caps().max_binding) / width) as usize).min(GROUPED_ROWS);
+        let most = ((shard_bytes.min(engine.caps().max_binding) / width) as usize).min(GROUPED_ROWS);
         let resident = database.len() as u64 * width <= resident_bytes;
         let mut searcher = Self { database, shards: Vec::new() };
         // Rows of the shard under way, and where its cells start.

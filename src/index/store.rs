@@ -2,7 +2,7 @@
 //!
 //! Tensors: `rows` F16 [R, D], `row_id` U32 [R] (cell * views * views + view; rising), `cell_px` F64 [C, 2], `cell_lonlat` F64 [C, 2].
 
-use super::build::IndexConfig;
+use super::build::{IndexConfig, MAX_VIEWS};
 use crate::scene::{Cell, Crs, GeoTransform};
 use crate::{Error, Result};
 use half::f16;
@@ -141,7 +141,10 @@ impl Database {
         let cell_px = pairs(&tensor("cell_px", Dtype::F64, &[any, 2])?);
         let cell_lonlat = pairs(&tensor("cell_lonlat", Dtype::F64, &[cell_px.len(), 2])?);
         let number = |b: &[u8]| u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-        let views = manifest.grid.views_a_cell().max(1);
+        let views = match manifest.grid.views {
+            v @ 1..=MAX_VIEWS => v * v,
+            v => return Err(bad(&format!("its manifest tells of {v} views a side"))),
+        };
         let mut last = None;
         let rising = ids
             .data()

@@ -7,6 +7,10 @@ use crate::shader;
 /// The shader of this family.
 pub const SHADER: ShaderSource = shader!("bias");
 
+/// Bytes of the uniforms of its variants.
+#[doc(hidden)]
+pub const PARAMS_BYTES: &[usize] = &[size_of::<Walk>()];
+
 fn variant(backward: bool, scale: bool, relu: bool, dx: bool) -> Variant {
     Variant::new().flag("BACKWARD", backward).flag("SCALE", scale).flag("RELU", relu).flag("DX", dx)
 }

@@ -7,6 +7,10 @@ use crate::shader;
 /// The shader of this family.
 pub const SHADER: ShaderSource = shader!("center");
 
+/// Bytes of the uniforms of its variants.
+#[doc(hidden)]
+pub const PARAMS_BYTES: &[usize] = &[size_of::<Walk>()];
+
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
     both_widths([Variant::new()])

@@ -8,6 +8,10 @@ use bytemuck::{Pod, Zeroable};
 /// The shader of this family.
 pub const SHADER: ShaderSource = shader!("conv");
 
+/// Bytes of the uniforms of its variants.
+#[doc(hidden)]
+pub const PARAMS_BYTES: &[usize] = &[size_of::<Params>()];
+
 /// The geometry of a convolution, shared by its three passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Conv {
@@ -40,7 +44,7 @@ impl Conv {
             || self.stride == 0
             || self.dilation == 0
             || self.groups == 0
-            || ci % self.groups != 0
+            || !ci.is_multiple_of(self.groups)
             || !co.is_multiple_of(self.groups)
         {
             return Err(Error::shape("conv", format!("{self:?} does not fit {ci} -> {co} channels")));

@@ -8,6 +8,10 @@ use bytemuck::{Pod, Zeroable};
 /// The shader of this family.
 pub const SHADER: ShaderSource = shader!("infonce");
 
+/// Bytes of the uniforms of its variants.
+#[doc(hidden)]
+pub const PARAMS_BYTES: &[usize] = &[size_of::<Params>()];
+
 /// What the loss is taken of. z = min(exp(t), 100) s; the target of row i over its M columns is
 /// (1 - smoothing) w_ij / sum_j w_ij + smoothing / M, of column j < B over its B rows (1 - smoothing) w_ij / sum_i w_ij + smoothing / B.
 /// A row or column whose weights are all 0 has no positive and is left out (the mean stays over B).

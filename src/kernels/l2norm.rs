@@ -8,6 +8,10 @@ use bytemuck::{Pod, Zeroable};
 /// The shader of this family.
 pub const SHADER: ShaderSource = shader!("l2norm");
 
+/// Bytes of the uniforms of its variants.
+#[doc(hidden)]
+pub const PARAMS_BYTES: &[usize] = &[size_of::<Params>()];
+
 /// The usual guard against rows without length.
 pub const EPS: f32 = 1e-12;
 

@@ -7,6 +7,10 @@ use bytemuck::{Pod, Zeroable};
 /// The shader of this family.
 pub const SHADER: ShaderSource = shader!("matmul");
 
+/// Bytes of the uniforms of its variants.
+#[doc(hidden)]
+pub const PARAMS_BYTES: &[usize] = &[size_of::<Params>()];
+
 /// Whether an operand is used as stored or transposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {

@@ -15,6 +15,10 @@ use bytemuck::{Pod, Zeroable};
 /// The shader of this family.
 pub const SHADER: ShaderSource = shader!("sampler");
 
+/// Bytes of the uniforms of its variants.
+#[doc(hidden)]
+pub const PARAMS_BYTES: &[usize] = &[size_of::<Params>()];
+
 /// Most taps a side.
 pub const MAX_TAPS: u32 = 8;
 

@@ -11,6 +11,10 @@ use bytemuck::{Pod, Zeroable};
 /// The shader of this family.
 pub const SHADER: ShaderSource = shader!("topk");
 
+/// Bytes of the uniforms of its variants.
+#[doc(hidden)]
+pub const PARAMS_BYTES: &[usize] = &[size_of::<ScoreParams>(), size_of::<Params>()];
+
 /// The id of an empty slot.
 pub const EMPTY: u32 = u32::MAX;
 

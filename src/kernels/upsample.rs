@@ -8,6 +8,10 @@ use bytemuck::{Pod, Zeroable};
 /// The shader of this family.
 pub const SHADER: ShaderSource = shader!("upsample");
 
+/// Bytes of the uniforms of its variants.
+#[doc(hidden)]
+pub const PARAMS_BYTES: &[usize] = &[size_of::<Params>()];
+
 /// How the new elements are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Upsample {

@@ -52,7 +52,7 @@ impl Graph {
                 last[i] = usize::MAX;
             }
         }
-        let mut memory = Memory::new(engine);
+        let mut memory = Memory::new(engine, !self.unshared);
         let mut builder = PlanBuilder::new(engine);
         let mut values: Vec<Option<Tensor>> = vec![None; n];
         for j in 0..n {
@@ -108,7 +108,7 @@ impl Graph {
         }
         outputs.iter().for_each(|o| last[o.0] = usize::MAX);
 
-        let mut memory = Memory::new(engine);
+        let mut memory = Memory::new(engine, !self.unshared);
         let mut builder = PlanBuilder::new(engine);
         let mut values: Vec<Option<Tensor>> = vec![None; n];
         let mut saved: Vec<Vec<Tensor>> = vec![Vec::new(); n];

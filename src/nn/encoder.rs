@@ -63,6 +63,18 @@ pub enum Architecture {
     Darknet53,
 }
 
+impl Architecture {
+    /// torchvision's name of the network, where it has it.
+    pub fn torchvision(&self) -> Option<&'static str> {
+        match self {
+            Self::Resnet18 => Some("resnet18"),
+            Self::Resnet34 => Some("resnet34"),
+            Self::Resnet50 => Some("resnet50"),
+            Self::Residual { .. } | Self::Darknet53 => None,
+        }
+    }
+}
+
 /// From the feature map to a unit vector.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]

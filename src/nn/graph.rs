@@ -24,6 +24,8 @@ pub(crate) struct Node {
 pub struct Graph {
     pub(crate) nodes: Vec<Node>,
     pub(crate) params: Vec<(String, ParamSpec)>,
+    /// Every tensor of a plan gets a buffer of its own.
+    pub(crate) unshared: bool,
 }
 
 impl Graph {
@@ -61,6 +63,12 @@ impl Graph {
         }
         self.nodes.push(Node { name: name.into(), op: Some(Arc::new(op)), inputs: inputs.to_vec(), params, shape });
         Ok(NodeId(self.nodes.len() - 1))
+    }
+
+    /// Switches the sharing of buffers by liveness off in plans built from now on: for the tests that prove it harmless.
+    #[doc(hidden)]
+    pub fn share_buffers(&mut self, on: bool) {
+        self.unshared = !on;
     }
 
     /// Extents of a node's output.

@@ -9,11 +9,12 @@ pub(crate) struct Memory<'e> {
     engine: &'e Engine,
     free: Vec<Arc<wgpu::Buffer>>,
     total: u64,
+    share: bool,
 }
 
 impl<'e> Memory<'e> {
-    pub(crate) fn new(engine: &'e Engine) -> Self {
-        Self { engine, free: Vec::new(), total: 0 }
+    pub(crate) fn new(engine: &'e Engine, share: bool) -> Self {
+        Self { engine, free: Vec::new(), total: 0, share }
     }
 
     /// The smallest free buffer that fits without wasting more than half of it, else a new one.
@@ -29,7 +30,9 @@ impl<'e> Memory<'e> {
     }
 
     pub(crate) fn give(&mut self, tensor: &Tensor) {
-        self.free.push(tensor.buffer.clone());
+        if self.share {
+            self.free.push(tensor.buffer.clone());
+        }
     }
 
     /// Bytes in all buffers made so far.

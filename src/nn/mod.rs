@@ -7,13 +7,16 @@ mod graph;
 mod memory;
 pub mod ops;
 mod optimizer;
+mod torchvision;
+mod twin;
 mod weights;
 
 pub use build::{InferencePlan, TrainingPlan};
 pub use encoder::{Architecture, EncoderConfig, Head, Modality, Sharing, Stage};
 pub use graph::{Graph, NodeId};
-pub use ops::{Backward, Forward, Init, Keeps, Op, ParamKind, ParamSpec};
+pub use ops::{Backward, Forward, Host, Init, Keeps, Op, ParamKind, ParamSpec};
 pub use optimizer::{Optimizer, OptimizerConfig, StepFactors};
-pub use weights::{Manifest, SceneRecord, WeightFile, Weights, WeightsError};
+pub use torchvision::import_torchvision;
+pub use weights::{Manifest, SceneRecord, TensorMap, WeightFile, Weights, WeightsError};
 
 pub(crate) use weights::splitmix;

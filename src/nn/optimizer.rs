@@ -2,7 +2,7 @@
 
 use super::graph::Graph;
 use super::ops::ParamKind;
-use super::weights::{Result, Weights, WeightsError};
+use super::weights::{Result, TensorMap, Weights, WeightsError};
 use crate::gpu::{DType, Engine, Plan, PlanBuilder, Tensor};
 use crate::kernels::optim::{self, AdamW, Step};
 use serde::{Deserialize, Serialize};
@@ -101,7 +101,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// Device lost.
-    pub fn read(&self, engine: &Engine) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
+    pub fn read(&self, engine: &Engine) -> Result<TensorMap> {
         let mut out = BTreeMap::new();
         for (name, (m, v)) in &self.moments {
             out.insert(format!("optimizer.m.{name}"), (m.shape().to_vec(), engine.read(m)?));
@@ -114,7 +114,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// A moment is missing or has other extents.
-    pub fn load(&self, engine: &Engine, tensors: &BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Result<()> {
+    pub fn load(&self, engine: &Engine, tensors: &TensorMap) -> Result<()> {
         for (name, (m, v)) in &self.moments {
             for (kind, tensor) in [("m", m), ("v", v)] {
                 let full = format!("optimizer.{kind}.{name}");

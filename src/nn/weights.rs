@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// Result of reading and writing weights.
 pub type Result<T, E = WeightsError> = std::result::Result<T, E>;
 
+/// Extents and values by name.
+pub type TensorMap = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
 /// What can be wrong with a weights file.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
@@ -31,6 +34,16 @@ pub enum WeightsError {
         path: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// A file of another project's weights is not what it should be.
+    #[error("{path}: {reason}; give a safetensors file of torchvision's {wanted}")]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+        /// The network expected.
+        wanted: &'static str,
     },
     /// The device refused.
     #[error(transparent)]
@@ -85,7 +98,7 @@ pub struct WeightFile {
     /// The manifest.
     pub manifest: Manifest,
     /// Tensors by name.
-    pub tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    pub tensors: TensorMap,
 }
 
 impl WeightFile {
@@ -218,7 +231,7 @@ impl Weights {
     ///
     /// # Errors
     /// Other extents.
-    pub fn load(&self, engine: &Engine, tensors: &BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Result<usize> {
+    pub fn load(&self, engine: &Engine, tensors: &TensorMap) -> Result<usize> {
         let mut count = 0;
         for (name, tensor) in &self.tensors {
             if let Some((shape, values)) = tensors.get(name) {
@@ -236,7 +249,7 @@ impl Weights {
     ///
     /// # Errors
     /// Device lost.
-    pub fn read(&self, engine: &Engine) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
+    pub fn read(&self, engine: &Engine) -> Result<TensorMap> {
         self.tensors.iter().map(|(n, t)| Ok((n.clone(), (t.shape().to_vec(), engine.read(t)?)))).collect()
     }
 }

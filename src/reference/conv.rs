@@ -52,9 +52,12 @@ pub fn forward(conv: &Conv, s: Sizes, x: &[f64], w: &[f64], bias: Option<&[f64]>
             y.chunks_mut(co).for_each(|p| p.copy_from_slice(bias));
         }
         s.pairs(conv, |o, tap, i| {
-            for c in 0..co {
-                let g = c / cog;
-                y[o * co + c] += (0..cig).map(|k| x[i * ci + g * cig + k] * w[(tap * cig + k) * co + c]).sum::<f64>();
+            for g in 0..conv.groups {
+                let y = &mut y[o * co + g * cog..][..cog];
+                for k in 0..cig {
+                    let (v, w) = (x[i * ci + g * cig + k], &w[(tap * cig + k) * co + g * cog..][..cog]);
+                    y.iter_mut().zip(w).for_each(|(y, w)| *y += v * w);
+                }
             }
         });
     });

@@ -72,6 +72,9 @@ impl Image {
     }
 }
 
+/// Image and page.
+type PageKey = (u32, [u32; 2]);
+
 /// Pages of some images in a texture array; the least recently used make room.
 #[derive(Debug)]
 pub struct PageCache {
@@ -79,9 +82,9 @@ pub struct PageCache {
     array: PageArray,
     table: PageTable,
     /// What each layer holds (image, page), and when it was last asked for.
-    layers: Vec<(Option<(u32, [u32; 2])>, u64)>,
+    layers: Vec<(Option<PageKey>, u64)>,
     /// Pages known to hold nothing.
-    empty: BTreeSet<(u32, [u32; 2])>,
+    empty: BTreeSet<PageKey>,
     clock: u64,
 }
 

@@ -3,7 +3,7 @@
 use crate::nn::{Architecture, EncoderConfig, Head, OptimizerConfig, Sharing, Stage};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Random changes of a pair's look and place.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -75,6 +75,8 @@ pub struct TrainConfig {
     pub steps: usize,
     /// Everything random hangs on it.
     pub seed: u64,
+    /// ResNet trunks start from this safetensors file with torchvision's names ([`crate::nn::import_torchvision`]).
+    pub init_from: Option<PathBuf>,
     /// Label smoothing of the InfoNCE loss.
     pub smoothing: f32,
     /// Share of all steps over which the learning rate rises; then it falls as a cosine.
@@ -119,6 +121,7 @@ impl Default for TrainConfig {
             epochs: 16,
             steps: 50,
             seed: 1,
+            init_from: None,
             smoothing: 0.1,
             warmup: 0.05,
             optimizer: OptimizerConfig { lr: 2e-3, weight_decay: 0.01, ..OptimizerConfig::default() },
@@ -159,6 +162,9 @@ impl TrainConfig {
             c if c.patch == 0 || c.encoder.input == 0 => refuse("patch and encoder.input must be above 0"),
             c if c.views.is_multiple_of(2) || c.validate_views.is_multiple_of(2) => refuse("views and validate_views must be odd"),
             c if !(0.0..=1.0).contains(&c.near) || !(0.0..=1.0).contains(&c.similar) => refuse("near and similar are shares, 0 to 1"),
+            c if c.init_from.is_some() && c.encoder.architecture.torchvision().is_none() => {
+                refuse("init_from is for encoder.architecture resnet18, resnet34 and resnet50")
+            }
             c if !(0.0..1.0).contains(&c.smoothing) => refuse("smoothing is a share, 0 to below 1"),
             c if c.optimizer.lr <= 0.0 || !c.optimizer.lr.is_finite() => refuse("optimizer.lr must be above 0"),
             c if c.validate_every == 0 || c.checkpoint_every == 0 => refuse("validate_every and checkpoint_every must be above 0"),

@@ -8,7 +8,10 @@ use crate::eval::{Protocol, evaluate, queries};
 use crate::gpu::{Engine, OpTime, PAGE, Plan, PlanBuilder, Readback, Tensor};
 use crate::index::{Database, Embedder, IndexConfig, LoadedModel, Searcher, build};
 use crate::kernels::sampler;
-use crate::nn::{Graph, Manifest, Modality, NodeId, Optimizer, SceneRecord, StepFactors, TrainingPlan, WeightFile, Weights, ops::InfoNce};
+use crate::nn::{
+    Graph, Manifest, Modality, NodeId, Optimizer, SceneRecord, StepFactors, TrainingPlan, WeightFile, Weights, import_torchvision,
+    ops::InfoNce,
+};
 use crate::scene::{Image, PageCache, ScenePair, ValidityMask};
 use crate::{Error, Result};
 use std::collections::VecDeque;
@@ -167,6 +170,9 @@ impl<'a> Trainer<'a> {
         let batcher = Batcher::new(scenes, config)?;
         let (graph, loss) = network_graph(config)?;
         let weights = Weights::init(engine, &graph, config.seed)?;
+        if let Some(path) = config.init_from.as_ref().filter(|_| !resume) {
+            weights.load(engine, &import_torchvision(path, &config.encoder)?)?;
+        }
         let plan = graph.training(engine, &weights, &[loss])?;
         let optimizer = Optimizer::new(engine, &graph, &weights, &plan.gradients, config.optimizer)?;
         let map_cache = resident(engine, scenes, |s| (&s.map, &s.map_mask))?;

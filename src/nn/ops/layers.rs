@@ -1,10 +1,11 @@
 //! Layers: each an [`Op`] over one kernel family.
 
-use super::{Backward, Forward, Init, Keeps, Op, ParamKind, ParamSpec};
+use super::{Backward, Forward, Host, Init, Keeps, Op, ParamKind, ParamSpec};
 use crate::gpu::{DType, Error, PlanBuilder, Result, Tensor};
 use crate::kernels::activation::{self, Activation};
 use crate::kernels::conv::{self, Conv};
 use crate::kernels::{bias, center, concat, elementwise, l2norm, matmul, norm, pool, upsample};
+use crate::reference as twin;
 
 fn spec(name: &'static str, shape: &[usize], init: Init, kind: ParamKind) -> ParamSpec {
     ParamSpec { name, shape: shape.to_vec(), init, kind }
@@ -12,6 +13,11 @@ fn spec(name: &'static str, shape: &[usize], init: Init, kind: ParamKind) -> Par
 
 fn channels(op: &str, shape: &[usize]) -> Result<usize> {
     shape.last().copied().ok_or_else(|| Error::shape(op, "scalar input"))
+}
+
+/// The extents of an image batch that [`Op::shape`] has accepted.
+fn image(shape: &[usize]) -> [usize; 4] {
+    shape.try_into().expect("[N, H, W, C]")
 }
 
 /// The rows of a tensor: the first extent against all the others.
@@ -57,6 +63,16 @@ impl Op for Conv2d {
 
     fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
         conv::forward(plan, &self.geometry, io.inputs[0], io.params[0], io.params.get(1).copied(), self.relu, io.output)
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], params: &[&[f64]], _: bool) -> Vec<f64> {
+        let (shape, x) = inputs[0];
+        let s = twin::conv::Sizes::new(&self.geometry, image(shape), self.channels).expect("shape() accepted it");
+        let mut y = twin::conv::forward(&self.geometry, s, x, params[0], params.get(1).copied());
+        if self.relu {
+            y.iter_mut().for_each(|v| *v = v.max(0.0));
+        }
+        y
     }
 
     fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
@@ -138,6 +154,15 @@ impl Op for BatchNorm {
         }
     }
 
+    fn reference(&self, inputs: &[Host<'_>], params: &[&[f64]], training: bool) -> Vec<f64> {
+        let (shape, x) = inputs[0];
+        let (mean, var) = match training {
+            true => twin::norm::statistics(x, shape[shape.len() - 1]),
+            false => (params[2].to_vec(), params[3].to_vec()),
+        };
+        twin::norm::apply(x, &mean, &var, f64::from(self.eps), params[0], params[1], self.relu)
+    }
+
     fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
         let scratch;
         let dx = match &io.dx[0] {
@@ -180,6 +205,10 @@ impl Op for Add {
         elementwise::add(plan, io.inputs[0], io.inputs[1], self.relu, io.output)
     }
 
+    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+        twin::elementwise::add(inputs[0].1, inputs[1].1, self.relu)
+    }
+
     fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
         for dx in io.dx.iter().flatten() {
             match self.relu {
@@ -210,6 +239,10 @@ impl Op for Pointwise {
 
     fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
         activation::forward(plan, self.0, io.inputs[0], io.output)
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+        twin::activation::forward(self.0, inputs[0].1)
     }
 
     fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
@@ -269,6 +302,10 @@ macro_rules! pool_op {
                 pool::forward(plan, $kind, &self.window(), io.inputs[0], io.output)
             }
 
+            fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+                twin::pool::forward($kind, &self.window(), inputs[0].1, image(inputs[0].0))
+            }
+
             fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
                 match &io.dx[0] {
                     Some(dx) => pool::backward(plan, $kind, &self.window(), io.inputs[0], io.dy, dx),
@@ -313,6 +350,11 @@ impl Op for Gem {
 
     fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
         pool::generalised_mean(plan, io.inputs[0], io.params[0], self.eps, io.output)
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], params: &[&[f64]], _: bool) -> Vec<f64> {
+        let [n, _, _, c] = image(inputs[0].0);
+        twin::pool::generalised_mean(inputs[0].1, n, c, params[0][0], f64::from(self.eps))
     }
 
     fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
@@ -374,6 +416,15 @@ impl Op for Linear {
         }
     }
 
+    fn reference(&self, inputs: &[Host<'_>], params: &[&[f64]], _: bool) -> Vec<f64> {
+        let (shape, x) = inputs[0];
+        let mut y = twin::matmul::matmul(x, params[0], shape[0], x.len() / shape[0], self.out);
+        if let Some(b) = params.get(1) {
+            y.iter_mut().enumerate().for_each(|(i, v)| *v += b[i % self.out]);
+        }
+        y
+    }
+
     fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
         let x = rows(io.inputs[0])?;
         if let Some(dw) = &io.dparams[0] {
@@ -409,6 +460,11 @@ impl Op for Center {
 
     fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
         center::forward(plan, io.inputs[0], io.output)
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+        let [n, _, _, c] = image(inputs[0].0);
+        twin::center::forward(inputs[0].1, n, c)
     }
 
     fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
@@ -477,6 +533,15 @@ impl Op for L2Norm {
         l2norm::forward(plan, self.eps, &self.rows(io.inputs[0])?, &self.rows(io.output)?, &io.saved[0])
     }
 
+    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+        let (shape, x) = inputs[0];
+        let d = match self.span {
+            Span::Image => x.len() / shape[0],
+            Span::Pixel => shape[shape.len() - 1],
+        };
+        twin::l2norm::forward(x, d, f64::from(self.eps)).0
+    }
+
     fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
         match &io.dx[0] {
             Some(dx) => l2norm::backward(plan, self.eps, &self.rows(io.output)?, &self.rows(io.dy)?, &io.saved[0], &self.rows(dx)?),
@@ -512,6 +577,18 @@ impl Op for Concat {
 
     fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
         concat::forward(plan, io.inputs, io.output)
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+        let width = |shape: &[usize]| shape[shape.len() - 1];
+        let all: usize = inputs.iter().map(|i| width(i.0)).sum();
+        let mut y = vec![0.0; inputs[0].1.len() / width(inputs[0].0) * all];
+        let mut offset = 0;
+        for (shape, x) in inputs {
+            twin::concat::copy_channels(x, width(shape), 0, &mut y, all, offset, width(shape));
+            offset += width(shape);
+        }
+        y
     }
 
     fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
@@ -560,6 +637,10 @@ impl Op for Upsample {
 
     fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
         upsample::forward(plan, self.mode(), self.factor, io.inputs[0], io.output)
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+        twin::upsample::forward(self.mode(), self.factor, inputs[0].1, image(inputs[0].0))
     }
 
     fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {

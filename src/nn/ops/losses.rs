@@ -1,8 +1,9 @@
 //! Losses: ops whose output is one number.
 
-use super::{Backward, Forward, Init, Keeps, Op, ParamKind, ParamSpec};
+use super::{Backward, Forward, Host, Init, Keeps, Op, ParamKind, ParamSpec};
 use crate::gpu::{DType, Error, PlanBuilder, Result, Tensor};
 use crate::kernels::{infonce, matmul};
+use crate::reference as twin;
 
 /// Symmetric InfoNCE between unit vectors a [B, D] and b [M, D], M >= B: row i of a belongs to row i of b; what b has beyond
 /// B rows are more negatives. The temperature is learned, from 1/0.07. A third input [B, B], where given, weights the
@@ -49,6 +50,14 @@ impl Op for InfoNce {
         let [similarity, stats, accuracy] = io.saved else { unreachable!("saved() names three") };
         matmul::matmul(plan, io.inputs[0], matmul::Op::Plain, io.inputs[1], matmul::Op::Transposed, similarity)?;
         infonce::forward(plan, self.call(similarity, io.params, io.inputs), stats, io.output, accuracy)
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], params: &[&[f64]], _: bool) -> Vec<f64> {
+        let ([b, d], [m, _]) = (inputs[0].0, inputs[1].0) else { unreachable!("shape() accepted it") };
+        let s = twin::matmul::matmul(inputs[0].1, &twin::matmul::transpose(inputs[1].1, *m, *d), *b, *d, *m);
+        let w = inputs.get(2).map(|w| w.1.to_vec());
+        let loss = twin::infonce::InfoNce { s, b: *b, m: *m, t: params[0][0], w, smoothing: f64::from(self.smoothing) };
+        vec![loss.run().0]
     }
 
     fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {

@@ -89,6 +89,9 @@ pub struct Backward<'a> {
     pub dparams: &'a [Option<Tensor>],
 }
 
+/// Extents and values of a tensor on the host.
+pub type Host<'a> = (&'a [usize], &'a [f64]);
+
 /// One kind of node.
 pub trait Op: Debug + Send + Sync {
     /// For profiles and messages.
@@ -108,6 +111,8 @@ pub trait Op: Debug + Send + Sync {
     }
     /// What backward reads.
     fn keeps(&self) -> Keeps;
+    /// The forward pass on the host in f64, from the CPU twins: extents and values of the inputs, values of the parameters.
+    fn reference(&self, inputs: &[Host<'_>], params: &[&[f64]], training: bool) -> Vec<f64>;
     /// Appends the forward pass.
     ///
     /// # Errors

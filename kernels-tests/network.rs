@@ -1,0 +1,357 @@
+//! Whole networks: the device against the f64 twin of the graph, forward, backward and one optimiser step.
+
+use crate::common::*;
+use echogrid::gpu::Engine;
+use echogrid::kernels::activation::Activation;
+use echogrid::kernels::conv::Conv;
+use echogrid::kernels::optim::{AdamW, Step};
+use echogrid::nn::ops::{Add, AvgPool, Center, Concat, Conv2d, Gem, InfoNce, L2Norm, Linear, MaxPool, Pointwise, Span, Upsample};
+use echogrid::nn::{
+    Architecture, EncoderConfig, Graph, Head, Modality, NodeId, Optimizer, OptimizerConfig, ParamKind, Sharing, Stage, StepFactors, Weights,
+};
+use echogrid::reference::optim as optim_twin;
+use echogrid::train::TrainConfig;
+use std::collections::BTreeMap;
+
+type Host = BTreeMap<String, Vec<f64>>;
+
+/// A graph with its inputs and outputs: the loss first where it is trained.
+struct Case {
+    graph: Graph,
+    inputs: Vec<Vec<f32>>,
+    outputs: Vec<NodeId>,
+}
+
+/// A patch as the sampler makes it: three bands about zero and validity 1, 0 in a corner.
+fn patches(n: usize, side: usize, seed: u64) -> Vec<f32> {
+    let mut x = random(n * side * side * 4, seed);
+    x.iter_mut().skip(3).step_by(4).enumerate().for_each(|(i, v)| *v = if i % (side * side) < side { 0.0 } else { 1.0 });
+    x
+}
+
+/// Both towers and the loss, as training has them.
+fn pair(config: &EncoderConfig, batch: usize) -> Case {
+    let mut graph = Graph::new();
+    let shape = [batch, config.input, config.input, 4];
+    let (map, sar) = (graph.input("map", &shape), graph.input("sar", &shape));
+    let a = config.tower(&mut graph, Modality::Map, map).unwrap();
+    let b = config.tower(&mut graph, Modality::Sar, sar).unwrap();
+    let loss = graph.add("loss", InfoNce { smoothing: 0.1 }, &[b, a]).unwrap();
+    Case { graph, inputs: vec![patches(batch, config.input, 1), patches(batch, config.input, 2)], outputs: vec![loss, a, b] }
+}
+
+/// One tower alone.
+fn tower(config: &EncoderConfig, batch: usize) -> Case {
+    let (graph, y) = config.tower_graph(Modality::Sar, batch).unwrap();
+    Case { graph, inputs: vec![patches(batch, config.input, 3)], outputs: vec![y] }
+}
+
+fn encoder(architecture: Architecture, input: usize, sharing: Sharing, head: Head) -> EncoderConfig {
+    EncoderConfig { architecture, input, sharing, head }
+}
+
+fn residual(stem: &[usize], channels: usize, stride: usize, dilation: usize) -> Architecture {
+    Architecture::Residual { stem: stem.to_vec(), stages: vec![Stage { channels, blocks: 2, stride, dilation }] }
+}
+
+fn tiny() -> EncoderConfig {
+    encoder(residual(&[8], 12, 2, 2), 16, Sharing::Trunk, Head::Grid { cells: 2, channels: 4 })
+}
+
+/// Every op that no encoder has, each node in the middle of a graph, one of them read three times and one twice by one node.
+fn medley() -> Case {
+    let mut graph = Graph::new();
+    let (n, side) = (3, 8);
+    let inputs: Vec<NodeId> = ["a", "b"].iter().map(|name| graph.input(name, &[n, side, side, 4])).collect();
+    let weights = graph.input("overlap", &[n, n]);
+    let towers: Vec<NodeId> = inputs
+        .iter()
+        .map(|x| {
+            macro_rules! op {
+                ($name:literal, $op:expr, $($from:expr),+) => {
+                    graph.add($name, $op, &[$($from),+]).unwrap()
+                };
+            }
+            let half = Conv { groups: 2, ..Conv::square(3, 2, 1) };
+            let a = op!("first", Conv2d { geometry: Conv::square(3, 1, 1), channels: 8, bias: true, relu: true }, *x);
+            let b = op!("grouped", Conv2d { geometry: half, channels: 8, bias: true, relu: false }, a);
+            let b = op!("silu", Pointwise(Activation::Silu), b);
+            let u = op!("up", Upsample { factor: 2, bilinear: true }, b);
+            let v = op!("nearest", Upsample { factor: 2, bilinear: false }, b);
+            let c = op!("wide", Concat, a, u, v);
+            let d = op!("max", MaxPool { kernel: 2, stride: 2, pad: 0 }, c);
+            let e = op!("mean", AvgPool { kernel: 3, stride: 1, pad: 1 }, d);
+            let f = op!("sum", Add { relu: false }, d, e);
+            let g = op!("twice", Add { relu: true }, f, f);
+            let h = op!("centre", Center, g);
+            let h = op!("leaky", Pointwise(Activation::LeakyRelu(0.2)), h);
+            let i = op!("beside", Concat, h, b);
+            let i = op!("pixel", L2Norm { span: Span::Pixel, eps: 1e-6 }, i);
+            let i = op!("gem", Gem { p: 3.0, eps: 0.05 }, i);
+            let i = op!("project", Linear { out: 12, bias: false }, i);
+            op!("unit", L2Norm { span: Span::Image, eps: 1e-6 }, i)
+        })
+        .collect();
+    let loss = graph.add("loss", InfoNce { smoothing: 0.05 }, &[towers[0], towers[1], weights]).unwrap();
+    let overlap = vec![1.0, 0.25, 0.0, 0.25, 1.0, 0.0, 0.0, 0.0, 1.0];
+    Case { graph, inputs: vec![patches(n, side, 4), patches(n, side, 5), overlap], outputs: vec![loss, towers[0], towers[1]] }
+}
+
+/// Start values with everything off its neutral value, running statistics above all.
+fn weights(e: &Engine, graph: &Graph) -> (Weights, Host) {
+    let w = Weights::init(e, graph, 7).unwrap();
+    let mut tensors = w.read(e).unwrap();
+    for (i, (name, (_, v))) in tensors.iter_mut().enumerate() {
+        let noise = random(v.len(), 100 + i as u64);
+        let kind = graph.params().iter().find(|(n, _)| n == name).unwrap().1.kind;
+        for (v, r) in v.iter_mut().zip(noise) {
+            match kind {
+                ParamKind::Weight => {}
+                _ if name.ends_with("running_var") => *v = 1.0 + 0.6 * r,
+                _ => *v += 0.15 * r,
+            }
+        }
+    }
+    assert_eq!(w.load(e, &tensors).unwrap(), tensors.len());
+    let host = tensors.into_iter().map(|(n, (_, v))| (n, f64s(&v))).collect();
+    (w, host)
+}
+
+/// What the twin says, and how far the device may be from it.
+///
+/// Each op of the device rounds: a sum of n products, its partial sums growing as a random walk, is off by about
+/// eps sqrt(n / 6) times its size; other ops by a few eps, those with exp and log (SiLU, generalised mean, loss) by up to 64 eps,
+/// as WGSL allows. How such errors grow through the layers behind is not guessed but measured (Monte Carlo arithmetic, Parker
+/// 1997): the twin runs again with uniform noise of eps (1 + sqrt(n)) (or the few eps) times |value| + rms of the layer added to
+/// every op's output, four times. The bound is four times the largest change of each output.
+fn twin(case: &Case, host: &Host, training: bool) -> Vec<(Vec<f64>, f64)> {
+    let inputs: Vec<Vec<f64>> = case.inputs.iter().map(|v| f64s(v)).collect();
+    let inputs: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
+    let want = case.graph.reference(host, &inputs, &case.outputs, training).unwrap();
+    let mut spread = vec![0.0f64; want.len()];
+    for draw in 0..4 {
+        let mut counter = 1000 * (draw + 1);
+        let noisy = case.graph.reference_with(host, &inputs, &case.outputs, training, |op, terms, values| {
+            counter += 1;
+            let factor = match op {
+                "generalised mean" | "activation" | "infonce" => 64.0,
+                "conv" | "linear" => 1.0 + (terms as f64).sqrt(),
+                _ => 4.0,
+            };
+            let rms = (values.iter().map(|v| v * v).sum::<f64>() / values.len() as f64).sqrt();
+            let noise = random(values.len(), counter);
+            values.iter_mut().zip(noise).for_each(|(v, r)| *v += EPS * factor * (rms + v.abs()) * f64::from(r));
+        });
+        for (s, (a, b)) in spread.iter_mut().zip(want.iter().zip(noisy.unwrap())) {
+            *s = a.iter().zip(b).fold(*s, |m, (a, b)| m.max((a - b).abs()));
+        }
+    }
+    want.into_iter().zip(spread).map(|(w, s)| (w, 4.0 * s)).collect()
+}
+
+/// Asserts the bound, and that the bound itself is worth something.
+#[track_caller]
+fn within(name: &str, got: &[f32], (want, bound): &(Vec<f64>, f64), sane: f64) {
+    let worst = got.iter().zip(want).map(|(g, w)| (f64::from(*g) - w).abs()).fold(0.0, f64::max);
+    println!("{name}: off by {worst:.2e}, bound {bound:.2e}");
+    assert!(got.iter().all(|v| v.is_finite()));
+    assert!(*bound < sane, "{name}: a bound of {bound:e} proves nothing");
+    assert!(worst <= *bound, "{name}: off by {worst:e}, bound {bound:e}");
+}
+
+fn forward_is_the_twins(name: &str, case: &Case, sane: f64) {
+    let (e, _lock) = engine();
+    let (w, host) = weights(e, &case.graph);
+    let plan = case.graph.inference(e, &w, &case.outputs).unwrap();
+    plan.inputs.iter().zip(&case.inputs).for_each(|(t, v)| e.write(t, v).unwrap());
+    plan.plan.submit(e).unwrap();
+    for (i, (y, want)) in plan.outputs.iter().zip(twin(case, &host, false)).enumerate() {
+        within(&format!("{name}, output {i}"), &e.read::<f32>(y).unwrap(), &want, sane);
+    }
+}
+
+fn training_is_the_twins(name: &str, case: &Case, sane: f64) {
+    let (e, _lock) = engine();
+    let (w, host) = weights(e, &case.graph);
+    let plan = case.graph.training(e, &w, &case.outputs).unwrap();
+    plan.inputs.iter().zip(&case.inputs).for_each(|(t, v)| e.write(t, v).unwrap());
+    plan.plan.submit(e).unwrap();
+    for (i, (y, want)) in plan.outputs.iter().zip(twin(case, &host, true)).enumerate() {
+        within(&format!("{name} in training, output {i}"), &e.read::<f32>(y).unwrap(), &want, sane);
+    }
+}
+
+const GEM: Head = Head::Gem { dim: 32 };
+
+#[test]
+fn the_default_encoder() {
+    let config = TrainConfig::default().encoder;
+    forward_is_the_twins("default", &tower(&config, 2), 1e-5);
+    training_is_the_twins("default", &pair(&config, 2), 1e-3);
+}
+
+#[test]
+fn shared_trunks_and_heads() {
+    forward_is_the_twins("shared trunk", &pair(&tiny(), 3), 1e-4);
+    training_is_the_twins("shared trunk", &pair(&tiny(), 3), 1e-3);
+    let gem = encoder(residual(&[8, 12], 16, 1, 1), 20, Sharing::Full, Head::Gem { dim: 10 });
+    forward_is_the_twins("gem", &pair(&gem, 2), 1e-3);
+    training_is_the_twins("gem", &pair(&gem, 2), 1e-3);
+    forward_is_the_twins("medley", &medley(), 1e-3);
+    training_is_the_twins("medley", &medley(), 1e-3);
+}
+
+#[test]
+fn resnet18() {
+    let config = encoder(Architecture::Resnet18, 64, Sharing::Separate, GEM);
+    forward_is_the_twins("ResNet-18", &tower(&config, 2), 1e-3);
+    training_is_the_twins("ResNet-18", &pair(&EncoderConfig { sharing: Sharing::Trunk, ..config }, 2), 5e-2);
+}
+
+#[test]
+fn resnet50() {
+    forward_is_the_twins("ResNet-50", &tower(&encoder(Architecture::Resnet50, 64, Sharing::Full, GEM), 1), 1e-3);
+}
+
+#[test]
+fn darknet53() {
+    forward_is_the_twins("Darknet-53", &tower(&encoder(Architecture::Darknet53, 64, Sharing::Full, GEM), 1), 1e-3);
+}
+
+/// The gradient g of every parameter p against central differences of the twin's loss: along g itself (whose slope must be |g|:
+/// any error orthogonal to the truth shortens it) and along three random directions (whose slope must be <g, d>).
+fn gradients_are_the_twins(name: &str, case: &Case) {
+    let (e, _lock) = engine();
+    let (w, host) = weights(e, &case.graph);
+    let plan = case.graph.training(e, &w, &case.outputs).unwrap();
+    plan.inputs.iter().zip(&case.inputs).for_each(|(t, v)| e.write(t, v).unwrap());
+    plan.plan.submit(e).unwrap();
+    let inputs: Vec<Vec<f64>> = case.inputs.iter().map(|v| f64s(v)).collect();
+    let inputs: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
+    let loss = |host: &Host| case.graph.reference(host, &inputs, &case.outputs[..1], true).unwrap()[0][0];
+    let slope = |name: &str, direction: &[f64], h: f64| {
+        let at = |s: f64| {
+            let mut moved = host.clone();
+            moved.get_mut(name).unwrap().iter_mut().zip(direction).for_each(|(v, d)| *v += s * d);
+            loss(&moved)
+        };
+        (at(h) - at(-h)) / (2.0 * h)
+    };
+    let norm = |v: &[f64]| v.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let mut worst = 0.0f64;
+    for (i, ((param, spec), g)) in case.graph.params().iter().zip(&plan.gradients).enumerate() {
+        assert_eq!(g.is_none(), spec.kind == ParamKind::Statistic, "{param}");
+        let Some(g) = g else { continue };
+        let g = f64s(&e.read::<f32>(g).unwrap());
+        let (size, scale) = (norm(&g), norm(&host[param]).max(1.0));
+        assert!(size.is_finite() && size > 1e-6, "{name}: |gradient of {param}| = {size}");
+        // A step of a millionth of the parameter: the error of the difference is of the order of 1e-12 times the curvature
+        // plus 1e-16 / 1e-6; kinks of ReLU and max within the step are rare.
+        let h = 1e-6 * scale;
+        for k in 0..4 {
+            let direction = match k {
+                0 => g.clone(),
+                k => f64s(&random(g.len(), (10 * i + k) as u64 + 5000)),
+            };
+            let length = norm(&direction);
+            let direction: Vec<f64> = direction.iter().map(|d| d / length).collect();
+            let want = slope(param, &direction, h);
+            let got: f64 = g.iter().zip(&direction).map(|(a, b)| a * b).sum();
+            // Along a random direction the slope is about |g| / sqrt(n): the error is held against that.
+            let off = (got - want).abs() / (size / if k == 0 { 1.0 } else { (g.len() as f64).sqrt() });
+            worst = worst.max(off);
+            assert!(off < 2e-4, "{name}: gradient of {param} along direction {k}: {got}, differences say {want}, |g| = {size}");
+        }
+    }
+    println!("{name}: gradients off by {worst:.1e} of their size");
+}
+
+#[test]
+fn the_backward_pass() {
+    gradients_are_the_twins("shared trunk", &pair(&tiny(), 3));
+    let gem = encoder(residual(&[8], 12, 1, 1), 12, Sharing::Separate, Head::Gem { dim: 6 });
+    gradients_are_the_twins("gem", &pair(&gem, 3));
+    gradients_are_the_twins("medley", &medley());
+}
+
+/// Buffers shared by liveness hold what buffers of one's own hold, bit for bit, at the first and the second run.
+#[test]
+fn sharing_buffers_changes_nothing() {
+    let ([e, baseline], _lock) = engines();
+    let small = TrainConfig::default().encoder;
+    let cases = [pair(&tiny(), 3), medley(), pair(&EncoderConfig { input: 48, head: Head::Grid { cells: 4, channels: 16 }, ..small }, 2)];
+    for (e, mut case) in [e, e, e, baseline].into_iter().zip(cases.into_iter().chain([pair(&tiny(), 2)])) {
+        let (w, _) = weights(e, &case.graph);
+        let mut seen: Vec<(u64, Vec<Vec<u32>>)> = Vec::new();
+        for share in [true, false] {
+            case.graph.share_buffers(share);
+            let plan = case.graph.training(e, &w, &case.outputs).unwrap();
+            plan.inputs.iter().zip(&case.inputs).for_each(|(t, v)| e.write(t, v).unwrap());
+            for _ in 0..2 {
+                plan.plan.submit(e).unwrap();
+                let all = plan.outputs.iter().chain(plan.gradients.iter().flatten());
+                seen.push((plan.bytes, all.map(|t| e.read::<u32>(t).unwrap()).collect()));
+            }
+        }
+        assert!(seen.windows(2).all(|s| s[0].1 == s[1].1), "shared twice, then not shared twice");
+        assert!(seen[0].0 < seen[2].0, "sharing saves: {} of {} bytes", seen[0].0, seen[2].0);
+        println!("training: {} bytes shared, {} not", seen[0].0, seen[2].0);
+        seen.clear();
+        for share in [true, false] {
+            case.graph.share_buffers(share);
+            let plan = case.graph.inference(e, &w, &case.outputs).unwrap();
+            plan.inputs.iter().zip(&case.inputs).for_each(|(t, v)| e.write(t, v).unwrap());
+            for _ in 0..2 {
+                plan.plan.submit(e).unwrap();
+                seen.push((plan.bytes, plan.outputs.iter().map(|t| e.read::<u32>(t).unwrap()).collect()));
+            }
+        }
+        assert!(seen.windows(2).all(|s| s[0].1 == s[1].1), "inference: shared twice, then not shared twice");
+        assert!(seen[0].0 < seen[2].0, "sharing saves: {} of {} bytes", seen[0].0, seen[2].0);
+    }
+}
+
+/// Two steps of AdamW against the same in f64 from the device's gradients.
+#[test]
+fn optimiser_steps_are_the_twins() {
+    let (e, _lock) = engine();
+    let case = pair(&tiny(), 3);
+    let (w, mut host) = weights(e, &case.graph);
+    let plan = case.graph.training(e, &w, &case.outputs).unwrap();
+    plan.inputs.iter().zip(&case.inputs).for_each(|(t, v)| e.write(t, v).unwrap());
+    // A limit that these gradients exceed.
+    let config = OptimizerConfig { lr: 1e-2, clip: 0.5, ..OptimizerConfig::default() };
+    let optimizer = Optimizer::new(e, &case.graph, &w, &plan.gradients, config).unwrap();
+    let mut moments: BTreeMap<&str, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
+    for t in 1..=2u32 {
+        let lr = config.lr / f64::from(t);
+        plan.plan.submit(e).unwrap();
+        optimizer.set(e, StepFactors { lr, step: u64::from(t) }).unwrap();
+        optimizer.plan.submit(e).unwrap();
+        let after = w.read(e).unwrap();
+        let trained: Vec<_> = case.graph.params().iter().zip(&plan.gradients).filter_map(|(p, g)| Some((p, g.as_ref()?))).collect();
+        let gradients: Vec<Vec<f64>> = trained.iter().map(|(_, g)| f64s(&e.read::<f32>(g).unwrap())).collect();
+        let (norm, factor) = optim_twin::grad_norm(&gradients.iter().map(Vec::as_slice).collect::<Vec<_>>(), 1.0, config.clip);
+        let factor = factor.unwrap();
+        assert!(factor < 1.0, "norm {norm}");
+        let (told, skipped) = optimizer.last_norm(e).unwrap();
+        assert!(!skipped && (f64::from(told) / norm - 1.0).abs() < 1e-5, "{told} and {norm}");
+        for (((name, spec), _), g) in trained.iter().zip(&gradients) {
+            let decay = if spec.kind == ParamKind::Weight { config.weight_decay as f32 } else { 0.0 };
+            let hyper = AdamW { beta1: config.beta1 as f32, beta2: config.beta2 as f32, eps: 1e-8, weight_decay: decay };
+            let (m, v) = moments.entry(name).or_insert_with(|| (vec![0.0; g.len()], vec![0.0; g.len()]));
+            let values = host.get_mut(name).unwrap();
+            optim_twin::adamw(hyper, Step { lr: lr as f32, t, grad_scale: 1.0 }, factor, g, values, m, v);
+            // The step is of the order of lr, with an error of some eps; 1 - beta2 in f32 is 6e-5 off, and cancels but for that
+            // share of the difference between two steps' squares. The weight is rounded once a step.
+            let got = &after[name.as_str()].1;
+            for (i, (a, b)) in got.iter().zip(values.iter()).enumerate() {
+                assert!((f64::from(*a) - b).abs() < lr * 2e-4 + 2.0 * EPS * b.abs(), "step {t}, {name}[{i}]: {a} and {b}");
+            }
+        }
+        // From here on both go the device's way.
+        for (name, (_, v)) in &after {
+            host.insert(name.clone(), f64s(v));
+        }
+    }
+}
