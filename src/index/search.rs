@@ -5,6 +5,7 @@ use super::store::Database;
 use crate::gpu::{DType, Engine, PlanBuilder, Tensor};
 use crate::kernels::topk::{EMPTY, TopK};
 use crate::{Error, Result};
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// A cell found for a query.
@@ -111,9 +112,39 @@ impl<'d> Searcher<'d> {
         Ok(out)
     }
 
+    /// As [`Searcher::search`], but query i finds only the cells of `allowed[i]`, at most k of them. More and more cells are
+    /// asked for until each query has its own.
+    ///
+    /// # Errors
+    /// As [`Searcher::search`]; another number of sets than of queries.
+    pub fn search_among(&self, embedder: &Embedder<'_>, queries: &[f32], k: usize, allowed: &[HashSet<u32>]) -> Result<Vec<Vec<CellHit>>> {
+        let dim = self.database.dim();
+        if queries.len() != allowed.len() * dim {
+            return Err(Error::invalid(format!("{} values of queries of {dim} for {} sets of cells", queries.len(), allowed.len())));
+        }
+        let mut out = vec![Vec::new(); allowed.len()];
+        let mut pending: Vec<usize> = (0..allowed.len()).collect();
+        let mut ask = k.min(self.database.cells());
+        loop {
+            // The lists of scores and rows of one search stay under 64 MiB.
+            let rows = (ask * self.most_views).min(self.database.rows.len());
+            for chunk in pending.chunks(((8 << 20) / rows.max(1)).max(1)) {
+                let vectors: Vec<f32> = chunk.iter().flat_map(|i| &queries[i * dim..][..dim]).copied().collect();
+                for (i, hits) in chunk.iter().zip(self.search(embedder, &vectors, ask)?) {
+                    out[*i] = hits.into_iter().filter(|h| allowed[*i].contains(&h.cell)).take(k).collect();
+                }
+            }
+            pending.retain(|i| out[*i].len() < k.min(allowed[*i].len()));
+            if pending.is_empty() || ask >= self.database.cells() {
+                return Ok(out);
+            }
+            ask = (ask * 4).min(self.database.cells());
+        }
+    }
+
     fn cells(&self, scores: &[f32], ids: &[u32], k: usize) -> Vec<CellHit> {
         let mut hits: Vec<CellHit> = Vec::with_capacity(k);
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for (score, id) in scores.iter().zip(ids).filter(|(_, id)| **id != EMPTY) {
             let row = self.database.rows[*id as usize];
             if seen.insert(row.cell) {
