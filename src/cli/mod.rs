@@ -1,7 +1,14 @@
 //! The command line: one file a subcommand. Messages go to standard error; `--json` prints one object on standard output.
 
 mod common;
+mod demo;
 mod eval;
+mod index;
+mod info;
+mod locate;
+mod present;
+mod selftest;
+mod synth;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -19,8 +26,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Info(info::Args),
+    Synth(synth::Args),
     Train(train::Args),
+    Index(index::Args),
+    Locate(locate::Args),
     Eval(eval::Args),
+    Demo(demo::Args),
 }
 
 /// Runs the command line: 0 on success, 1 on failure, 2 on wrong usage.
@@ -34,8 +46,13 @@ pub fn main() -> ExitCode {
     };
     cli.global.start_log();
     let result = match cli.command {
+        Command::Info(args) => info::run(&cli.global, &args),
+        Command::Synth(args) => synth::run(&cli.global, &args),
         Command::Train(args) => train::run(&cli.global, &args),
+        Command::Index(args) => index::run(&cli.global, &args),
+        Command::Locate(args) => locate::run(&cli.global, &args),
         Command::Eval(args) => eval::run(&cli.global, &args),
+        Command::Demo(args) => demo::run(&cli.global, &args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

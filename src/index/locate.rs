@@ -92,7 +92,10 @@ impl Frame {
         let from_map = ground_jacobian(&map_geo, &map_crs, place)?;
         let matrix = compose(inverse(&from_sar), from_map);
         if !matrix.iter().flatten().all(|v| v.is_finite()) {
-            return Err(Error::invalid(format!("{}: its pixels have no size on the ground; give --pixel-size METRES", raster.path().display())));
+            return Err(Error::invalid(format!(
+                "{}: its pixels have no size on the ground; give --pixel-size METRES",
+                raster.path().display()
+            )));
         }
         Ok(Self { matrix, pixel_m: size(&from_sar), oriented: true, own: Some(own) })
     }
