@@ -10,7 +10,7 @@ use crate::scene::{Image, Radiometry, compose, lonlat_distance_m};
 use crate::{Error, Result};
 
 /// Side of the pictures, pixels.
-const PICTURE: usize = 160;
+const PICTURE: usize = 128;
 /// Candidates pictured.
 const PICTURED: usize = 5;
 /// Queries pictured: a page holds about this many.
