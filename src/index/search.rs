@@ -5,6 +5,7 @@ use super::store::Database;
 use crate::gpu::{DType, Engine, PlanBuilder, Tensor};
 use crate::kernels::topk::{EMPTY, GROUPED_ROWS, TopK};
 use crate::{Error, Result};
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// A cell found for a query.
@@ -134,6 +135,35 @@ impl<'d> Searcher<'d> {
             out.extend(scores.chunks(k).zip(ids.chunks(k)).map(|(s, i)| self.hits(s, i)));
         }
         Ok(out)
+    }
+
+    /// As [`Searcher::search`], but query i finds only the cells of `allowed[i]`, at most k of them. More and more cells are
+    /// asked for until each query has its own.
+    ///
+    /// # Errors
+    /// As [`Searcher::search`]; another number of sets than of queries.
+    pub fn search_among(&self, embedder: &Embedder<'_>, queries: &[f32], k: usize, allowed: &[HashSet<u32>]) -> Result<Vec<Vec<CellHit>>> {
+        let dim = self.database.dim();
+        if queries.len() != allowed.len() * dim {
+            return Err(Error::invalid(format!("{} values of queries of {dim} for {} sets of cells", queries.len(), allowed.len())));
+        }
+        let mut out = vec![Vec::new(); allowed.len()];
+        let mut pending: Vec<usize> = (0..allowed.len()).collect();
+        let mut ask = k.min(self.database.cells());
+        loop {
+            // The lists of scores and rows of one search stay under 64 MiB.
+            for chunk in pending.chunks(((8 << 20) / ask.max(1)).max(1)) {
+                let vectors: Vec<f32> = chunk.iter().flat_map(|i| &queries[i * dim..][..dim]).copied().collect();
+                for (i, hits) in chunk.iter().zip(self.search(embedder, &vectors, ask)?) {
+                    out[*i] = hits.into_iter().filter(|h| allowed[*i].contains(&h.cell)).take(k).collect();
+                }
+            }
+            pending.retain(|i| out[*i].len() < k.min(allowed[*i].len()));
+            if pending.is_empty() || ask >= self.database.cells() {
+                return Ok(out);
+            }
+            ask = (ask * 4).min(self.database.cells());
+        }
     }
 
     fn hits(&self, scores: &[f32], ids: &[u32]) -> Vec<CellHit> {
