@@ -16,6 +16,7 @@ mod pool;
 mod reduce;
 mod sampler;
 mod softmax_xent;
+mod suppress;
 mod topk;
 mod triplet;
 mod upsample;
@@ -40,6 +41,7 @@ const ALL: &[(&str, Run)] = &[
     ("reduce", reduce::run),
     ("sampler", sampler::run),
     ("softmax_xent", softmax_xent::run),
+    ("suppress", suppress::run),
     ("topk", topk::run),
     ("triplet", triplet::run),
     ("upsample", upsample::run),

@@ -20,6 +20,7 @@ mod reduce;
 mod sampler;
 mod shaders;
 mod softmax_xent;
+mod suppress;
 mod topk;
 mod triplet;
 mod upsample;

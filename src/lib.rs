@@ -2,6 +2,7 @@
 //!
 //! It is a GPU compute engine: hand-written WGSL kernels on wgpu, a thin Rust host.
 
+mod atomic;
 mod error;
 pub mod eval;
 pub mod gpu;

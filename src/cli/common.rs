@@ -1,11 +1,13 @@
 //! What the subcommands share: global options, the engine, progress bars.
 
+use crate::atomic::AtomicFile;
 use crate::gpu::{AdapterChoice, Engine};
 use crate::scene::SarUnit;
 use crate::{Error, Result};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -88,6 +90,26 @@ impl From<Unit> for SarUnit {
             Unit::Db => Self::Decibel,
         }
     }
+}
+
+/// Refuses a file that cannot be written, before long work starts.
+pub(super) fn check_output(path: &Path) -> Result<()> {
+    // Dropped at once: nothing stays behind.
+    AtomicFile::create(path).map(drop).map_err(|source| crate::report::Error::Write { path: path.into(), source }.into())
+}
+
+/// A file's name without its folder.
+pub(super) fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// The command as it was typed, or nearly.
+pub(super) fn command_line() -> String {
+    let quote = |a: String| if a.is_empty() || a.contains([' ', '\'', '"']) { format!("'{}'", a.replace('\'', "'\\''")) } else { a };
+    std::iter::once("echogrid".to_string())
+        .chain(std::env::args_os().skip(1).map(|a| quote(a.to_string_lossy().into_owned())))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// A flag that Ctrl-C and termination raise.

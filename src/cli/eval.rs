@@ -1,14 +1,17 @@
 //! `echogrid eval`.
 
-use super::common::{Global, Unit, print_json};
+use super::common::{Global, Unit, check_output, name_of, print_json};
+use super::index::build_with_bar;
+use super::present::{Found, add_pictures, fixes, meta, overview};
 use crate::Result;
-use crate::eval::metrics::{EvalReport, Summary};
-use crate::eval::{Protocol, evaluate, queries};
-use crate::index::{DEFAULT_VIEWS, Database, IndexConfig, LoadedModel, RESIDENT_BYTES, Searcher, build};
+use crate::eval::metrics::{EvalReport, Summary, recall_curve};
+use crate::eval::{Evaluation, MAX_RANK, Protocol, evaluate, queries};
+use crate::index::{DEFAULT_VIEWS, Database, IndexConfig, LoadedModel, RESIDENT_BYTES, Searcher};
+use crate::report::{figures, html::Page};
 use crate::scene::ScenePair;
 use clap::ValueEnum;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -26,60 +29,94 @@ enum ProtocolArg {
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Optical map
-    #[arg(long)]
+    #[arg(long, value_name = "MAP")]
     map: PathBuf,
     /// SAR image of the same area
-    #[arg(long)]
+    #[arg(long, value_name = "SAR")]
     sar: PathBuf,
     /// Model [default: the shipped weights]
-    #[arg(long)]
+    #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
     /// Where queries lie
     #[arg(long, value_enum)]
     protocol: ProtocolArg,
     /// Number of queries (aligned: at most one a cell)
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, value_name = "N", default_value_t = 500)]
     queries: usize,
     /// Seed of the places and of the intervals
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, value_name = "N", default_value_t = 7)]
     seed: u64,
     /// Side of a cell, map pixels
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, value_name = "PX", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     cell: u32,
     /// Distance between cells, map pixels [default: the cell]
-    #[arg(long)]
+    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..))]
     stride: Option<u32>,
     /// Positions a side at which each cell is encoded (odd)
-    #[arg(long, default_value_t = DEFAULT_VIEWS)]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_VIEWS)]
     views: u32,
     /// Patches encoded at once
-    #[arg(long, default_value_t = 64)]
-    batch: usize,
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    batch: u32,
     /// What the SAR values measure [default: guessed]
     #[arg(long, value_enum)]
     sar_unit: Option<Unit>,
+    /// A page with figures and pictures to look at
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     /// Print one JSON object on standard output
     #[arg(long)]
     json: bool,
 }
 
+/// Writes the page.
+fn write_page(
+    global: &Global,
+    args: &Args,
+    path: &Path,
+    model: &LoadedModel,
+    pair: &ScenePair,
+    database: &Database,
+    evaluation: &Evaluation,
+    report: &EvalReport,
+) -> Result<()> {
+    let side = f64::from(args.cell);
+    let mut found = Vec::with_capacity(evaluation.queries.len());
+    for (query, hits) in evaluation.queries.iter().zip(&evaluation.hits) {
+        let (p, link) = (query.map_px, pair.link());
+        found.push(Found { sar_px: link.apply(p)?, matrix: link.jacobian(p)?, truth_px: Some(p), hits });
+    }
+    let mut fixes = fixes(database, &found, side, 10)?;
+    add_pictures(global, &mut fixes, &found, side, &pair.sar, Some(&pair.map))?;
+    let overview = overview(global, &pair.map)?;
+    let depth = (database.cells() as u32).min(MAX_RANK as u32);
+    let curve = recall_curve(&evaluation.results, depth, args.seed)?;
+    let name = report.protocol.as_str();
+    let figures = [
+        ("Share of queries whose right cell is among the first k".to_string(), figures::recall_curve(&[(name, &curve)])?),
+        ("Share of queries whose fix is at most so far off".to_string(), figures::error_cdf(&[(name, &evaluation.results)])?),
+    ];
+    let rows = vec![("Compared with".into(), "the georeferences of both images, not used in the search".into())];
+    let (map, sar) = (name_of(&args.map), name_of(&args.sar));
+    let meta = meta(&format!("How well {sar} is found on {map}"), &map, &sar, model, &report.adapter, rows);
+    Page { summary: Some(report), overview: Some(&overview), figures: &figures, ..Page::new(&meta, &fixes) }.write(path)?;
+    global.say(format_args!("wrote {}", path.display()));
+    Ok(())
+}
+
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
+    args.report.iter().try_for_each(|p| check_output(p))?;
     let start = Instant::now();
     let model = LoadedModel::load(args.model.as_deref())?;
     let pair = ScenePair::open(&args.map, &args.sar, args.sar_unit.map(Into::into))?;
     let mut seconds = BTreeMap::from([("open".to_string(), start.elapsed().as_secs_f64())]);
     let start = Instant::now();
     let engine = global.engine()?;
-    let embedder = model.embedder(&engine, args.batch)?;
+    let embedder = model.embedder(&engine, args.batch as usize)?;
     seconds.insert("start".into(), start.elapsed().as_secs_f64());
     let start = Instant::now();
     let grid = IndexConfig { cell: args.cell, stride: args.stride.unwrap_or(args.cell), views: args.views, ..IndexConfig::default() };
-    let bar = global.bar(0, "indexing");
-    let database = build(&embedder, &model, &pair.map, &grid, Database::in_memory(), |done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    })?;
-    bar.finish_and_clear();
+    let (database, _) = build_with_bar(global, &embedder, &model, &pair.map, &grid, Database::in_memory())?;
     let searcher = Searcher::new(&engine, &database, RESIDENT_BYTES)?;
     seconds.insert("index".into(), start.elapsed().as_secs_f64());
     let (name, protocol) = match args.protocol {
@@ -92,6 +129,9 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     seconds.insert("search".into(), evaluation.search_s);
     let summary = Summary::new(&evaluation.results, args.seed)?;
     let report = EvalReport::new(name, database.cells(), engine.adapter().to_string(), seconds, &summary);
+    if let Some(path) = &args.report {
+        write_page(global, args, path, &model, &pair, &database, &evaluation, &report)?;
+    }
     if args.json {
         print_json(&report)?;
     } else {

@@ -1,8 +1,15 @@
 //! The command line: one file a subcommand. Messages go to standard error; `--json` prints one object on standard output.
 
 mod common;
+mod demo;
 mod eval;
+mod index;
+mod info;
+mod locate;
+mod present;
 mod profile;
+mod selftest;
+mod synth;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -20,9 +27,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Info(info::Args),
+    Synth(synth::Args),
     Train(train::Args),
+    Index(index::Args),
+    Locate(locate::Args),
     Eval(eval::Args),
     Profile(profile::Args),
+    Demo(demo::Args),
 }
 
 /// Runs the command line: 0 on success, 1 on failure, 2 on wrong usage.
@@ -36,9 +48,14 @@ pub fn main() -> ExitCode {
     };
     cli.global.start_log();
     let result = match cli.command {
+        Command::Info(args) => info::run(&cli.global, &args),
+        Command::Synth(args) => synth::run(&cli.global, &args),
         Command::Train(args) => train::run(&cli.global, &args),
+        Command::Index(args) => index::run(&cli.global, &args),
+        Command::Locate(args) => locate::run(&cli.global, &args),
         Command::Eval(args) => eval::run(&cli.global, &args),
         Command::Profile(args) => profile::run(&cli.global, &args),
+        Command::Demo(args) => demo::run(&cli.global, &args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,6 @@
 //! `echogrid train`.
 
-use super::common::{Global, Unit, interrupt_flag};
+use super::common::{Global, Unit, check_output, interrupt_flag};
 use crate::scene::ScenePair;
 use crate::train::{Event, Outcome, TrainConfig, train};
 use crate::{Error, Result};
@@ -14,22 +14,25 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A map and a SAR image of one area, both georeferenced; may be given several times
-    #[arg(long, num_args = 2, value_names = ["MAP", "SAR"], required = true, action = clap::ArgAction::Append)]
+    #[arg(long, num_args = 2, value_names = ["MAP", "SAR"], required_unless_present = "print_config", action = clap::ArgAction::Append)]
     scene: Vec<PathBuf>,
     /// A map and a SAR image to validate on; never trained on
-    #[arg(long, num_args = 2, value_names = ["MAP", "SAR"], required = true)]
+    #[arg(long, num_args = 2, value_names = ["MAP", "SAR"], required_unless_present = "print_config")]
     val: Vec<PathBuf>,
     /// The model to write
-    #[arg(long, value_name = "MODEL")]
-    out: PathBuf,
+    #[arg(long, value_name = "MODEL", required_unless_present = "print_config")]
+    out: Option<PathBuf>,
     /// Passes [default: that of the configuration]
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Settings in TOML; `echogrid train --print-config` shows all of them
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Seed of everything random [default: that of the configuration]
+    /// Print all settings as they would be used, in TOML, and stop
     #[arg(long)]
+    print_config: bool,
+    /// Seed of everything random [default: that of the configuration]
+    #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// What the SAR values measure [default: guessed]
     #[arg(long, value_enum)]
@@ -47,6 +50,12 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     config.epochs = args.epochs.unwrap_or(config.epochs);
     config.seed = args.seed.unwrap_or(config.seed);
     config.check()?;
+    if args.print_config {
+        print!("{}", toml::to_string(&config).map_err(|e| Error::invalid(format!("cannot be printed as TOML: {e}")))?);
+        return Ok(());
+    }
+    let out = args.out.as_deref().ok_or_else(|| Error::invalid("--out MODEL is missing"))?;
+    check_output(out)?;
     let unit = args.sar_unit.map(Into::into);
     let open = |pair: &[PathBuf]| ScenePair::open(&pair[0], &pair[1], unit);
     let scenes = args.scene.chunks(2).map(open).collect::<Result<Vec<_>, _>>()?;
@@ -54,7 +63,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let engine = global.engine()?;
     let stop = interrupt_flag()?;
 
-    let log_path = args.out.with_file_name(format!("{}.log.jsonl", args.out.file_name().unwrap_or_default().to_string_lossy()));
+    let log_path = out.with_file_name(format!("{}.log.jsonl", out.file_name().unwrap_or_default().to_string_lossy()));
     let mut log = std::fs::OpenOptions::new()
         .create(true)
         .write(true)
@@ -70,7 +79,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     };
     let bar = global.bar(config.total_steps() as u64, "training");
     let quiet = bar.is_hidden();
-    let outcome = train(&engine, &config, &scenes, &val, &args.out, args.resume, &stop, |event| match event {
+    let outcome = train(&engine, &config, &scenes, &val, out, args.resume, &stop, |event| match event {
         Event::Start { step, total, parameters, flops, bytes } => {
             bar.set_position(step as u64);
             global.say(format_args!(
@@ -106,7 +115,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     bar.finish_and_clear();
     match outcome {
         Outcome::Finished => {
-            global.say(format_args!("wrote {}", args.out.display()));
+            global.say(format_args!("wrote {}", out.display()));
             Ok(())
         }
         Outcome::Stopped { step } => {

@@ -4,5 +4,5 @@ pub mod metrics;
 mod protocol;
 mod random;
 
-pub use protocol::{Evaluation, MAX_RANK, Protocol, Query, evaluate, queries};
+pub use protocol::{Evaluation, MAX_RANK, Protocol, Query, evaluate, queries, right};
 pub use random::Random;

@@ -129,7 +129,7 @@ impl<'d> Nearby<'d> {
 }
 
 /// A candidate is right when its centre lies within half a cell of the query's centre in both axes.
-fn right(database: &Database, cell: u32, p: [f64; 2]) -> bool {
+pub fn right(database: &Database, cell: u32, p: [f64; 2]) -> bool {
     let half = f64::from(database.manifest.grid.cell) / 2.0;
     let c = database.cell_px[cell as usize];
     (c[0] - p[0]).abs() <= half && (c[1] - p[1]).abs() <= half

@@ -1,7 +1,8 @@
-//! The grid database: build, store, map from disk, search.
+//! The grid database: build, store, map from disk, search, locate.
 
 mod build;
 mod embed;
+mod locate;
 mod search;
 mod store;
 #[cfg(test)]
@@ -9,5 +10,6 @@ mod tests;
 
 pub use build::{DEFAULT_VIEWS, IndexConfig, VIEW_MAX_MISSING, build, view_records};
 pub use embed::{Embedder, LoadedModel};
+pub use locate::{Frame, LocateConfig, Located, PATCH_MIN_VALID, Patch, locate, patches};
 pub use search::{CellHit, RESIDENT_BYTES, Searcher};
 pub use store::{Database, DatabaseManifest, Row, RowId, Writer};

@@ -3,8 +3,9 @@
 use super::embed::Embedder;
 use super::store::Database;
 use crate::gpu::{DType, Engine, PlanBuilder, Tensor};
-use crate::kernels::topk::{EMPTY, TopK};
+use crate::kernels::topk::{EMPTY, GROUPED_ROWS, TopK};
 use crate::{Error, Result};
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// A cell found for a query.
@@ -25,19 +26,28 @@ const SHARD_BYTES: u64 = 64 << 20;
 /// Queries searched at once.
 const QUERIES: usize = 256;
 
+/// Whole cells that are searched together.
+#[derive(Debug)]
+struct Shard {
+    rows: Range<usize>,
+    /// First row of each cell, from the shard's first, and the end.
+    starts: Tensor,
+    /// The rows, where they stay on the device.
+    resident: Option<Tensor>,
+}
+
 /// A database ready to be searched.
 #[derive(Debug)]
 pub struct Searcher<'d> {
     database: &'d Database,
-    shards: Vec<(Range<usize>, Option<Tensor>)>,
-    most_views: usize,
+    shards: Vec<Shard>,
 }
 
 impl<'d> Searcher<'d> {
     /// Uploads the rows, if they take at most `resident_bytes`; else each search streams them.
     ///
     /// # Errors
-    /// Device memory.
+    /// Device memory; cells of more views than a shard holds.
     pub fn new(engine: &Engine, database: &'d Database, resident_bytes: u64) -> Result<Self> {
         Self::with_shards(engine, database, resident_bytes, SHARD_BYTES)
     }
@@ -48,19 +58,36 @@ impl<'d> Searcher<'d> {
         if !database.dim().is_multiple_of(2) {
             return Err(Error::invalid(format!("rows of {} values cannot be packed in pairs", database.dim())));
         }
-        let per_shard = (shard_bytes.min(engine.caps().max_binding) / width).max(1) as usize;
-        let count = database.len();
-        let resident = count as u64 * width <= resident_bytes;
-        let mut shards = Vec::new();
-        for start in (0..count).step_by(per_shard) {
-            let range = start..(start + per_shard).min(count);
-            let tensor = match resident {
-                true => Some(upload(engine, database, range.clone())?),
-                false => None,
-            };
-            shards.push((range, tensor));
+        let most = ((shard_bytes.min(engine.caps().max_binding) / width) as usize).min(GROUPED_ROWS);
+        let resident = database.len() as u64 * width <= resident_bytes;
+        let mut searcher = Self { database, shards: Vec::new() };
+        // Rows of the shard under way, and where its cells start.
+        let (mut first, mut starts, mut cell) = (0, Vec::new(), u32::MAX);
+        for row in 0..database.len() {
+            let here = database.row(row).cell;
+            if here == cell {
+                continue;
+            }
+            let end = row + (database.manifest.grid.views_a_cell() as usize).min(database.len() - row);
+            if end - first > most && row > first {
+                searcher.close(engine, first..row, std::mem::take(&mut starts), resident)?;
+                first = row;
+            }
+            cell = here;
+            starts.push((row - first) as u32);
         }
-        Ok(Self { database, shards, most_views: database.manifest.grid.views_a_cell() as usize })
+        searcher.close(engine, first..database.len(), starts, resident)?;
+        Ok(searcher)
+    }
+
+    fn close(&mut self, engine: &Engine, rows: Range<usize>, mut starts: Vec<u32>, resident: bool) -> Result<()> {
+        starts.push(rows.len() as u32);
+        let resident = match resident {
+            true => Some(upload(engine, self.database, rows.clone())?),
+            false => None,
+        };
+        self.shards.push(Shard { rows, starts: engine.upload("cells of a shard", &[starts.len()], DType::U32, &starts)?, resident });
+        Ok(())
     }
 
     /// The k best cells for each row of `queries` [n, dim]; ties go to the lower cell. Fewer than k come back where the
@@ -77,56 +104,76 @@ impl<'d> Searcher<'d> {
         if !queries.len().is_multiple_of(dim) {
             return Err(Error::invalid(format!("queries of {} values for rows of {dim}", queries.len())));
         }
-        // A cell has at most `most_views` rows: among this many rows there are k cells, and the first row of each is its best.
-        let rows = (k * self.most_views).min(self.database.len());
-        let largest = self.shards.iter().map(|s| s.0.len()).max().unwrap_or(1);
+        let k = k.min(self.database.cells());
+        let largest = self.shards.iter().map(|s| s.rows.len()).max().unwrap_or(1);
         let mut out = Vec::with_capacity(queries.len() / dim);
         for chunk in queries.chunks(QUERIES * dim) {
-            let count = chunk.len() / dim;
-            let top = TopK::new(engine, count, rows, largest)?;
+            let top = TopK::new(engine, chunk.len() / dim, k, largest)?;
             let q = embedder.upload_rows(chunk)?;
-            let mut first = true;
-            for (range, resident) in &self.shards {
+            for (i, shard) in self.shards.iter().enumerate() {
                 let streamed;
-                let tensor = match resident {
+                let rows = match &shard.resident {
                     Some(t) => t,
                     None => {
-                        streamed = upload(engine, self.database, range.clone())?;
+                        streamed = upload(engine, self.database, shard.rows.clone())?;
                         &streamed
                     }
                 };
                 let mut plan = PlanBuilder::new(engine);
-                if first {
+                if i == 0 {
                     top.begin(&mut plan)?;
-                    first = false;
                 }
-                top.add_shard(&mut plan, &q, tensor, range.start as u32, range.len())?;
+                top.add_grouped_shard(&mut plan, &q, rows, shard.rows.start as u32, shard.rows.len(), &shard.starts)?;
                 plan.finish().submit(engine)?;
-                if resident.is_none() {
+                if shard.resident.is_none() {
                     // Let go of this shard's memory before the next one takes as much.
                     engine.wait("search")?;
                 }
             }
             let scores: Vec<f32> = engine.read(top.scores())?;
             let ids: Vec<u32> = engine.read(top.ids())?;
-            out.extend(scores.chunks(rows).zip(ids.chunks(rows)).map(|(s, i)| self.cells(s, i, k)));
+            out.extend(scores.chunks(k).zip(ids.chunks(k)).map(|(s, i)| self.hits(s, i)));
         }
         Ok(out)
     }
 
-    fn cells(&self, scores: &[f32], ids: &[u32], k: usize) -> Vec<CellHit> {
-        let mut hits: Vec<CellHit> = Vec::with_capacity(k);
-        let mut seen = std::collections::HashSet::new();
-        for (score, id) in scores.iter().zip(ids).filter(|(_, id)| **id != EMPTY) {
-            let row = self.database.row(*id as usize);
-            if seen.insert(row.cell) {
-                hits.push(CellHit { cell: row.cell, score: *score, centre_px: row.centre_px });
-                if hits.len() == k {
-                    break;
+    /// As [`Searcher::search`], but query i finds only the cells of `allowed[i]`, at most k of them. More and more cells are
+    /// asked for until each query has its own.
+    ///
+    /// # Errors
+    /// As [`Searcher::search`]; another number of sets than of queries.
+    pub fn search_among(&self, embedder: &Embedder<'_>, queries: &[f32], k: usize, allowed: &[HashSet<u32>]) -> Result<Vec<Vec<CellHit>>> {
+        let dim = self.database.dim();
+        if queries.len() != allowed.len() * dim {
+            return Err(Error::invalid(format!("{} values of queries of {dim} for {} sets of cells", queries.len(), allowed.len())));
+        }
+        let mut out = vec![Vec::new(); allowed.len()];
+        let mut pending: Vec<usize> = (0..allowed.len()).collect();
+        let mut ask = k.min(self.database.cells());
+        loop {
+            // The lists of scores and rows of one search stay under 64 MiB.
+            for chunk in pending.chunks(((8 << 20) / ask.max(1)).max(1)) {
+                let vectors: Vec<f32> = chunk.iter().flat_map(|i| &queries[i * dim..][..dim]).copied().collect();
+                for (i, hits) in chunk.iter().zip(self.search(embedder, &vectors, ask)?) {
+                    out[*i] = hits.into_iter().filter(|h| allowed[*i].contains(&h.cell)).take(k).collect();
                 }
             }
+            pending.retain(|i| out[*i].len() < k.min(allowed[*i].len()));
+            if pending.is_empty() || ask >= self.database.cells() {
+                return Ok(out);
+            }
+            ask = (ask * 4).min(self.database.cells());
         }
-        hits
+    }
+
+    fn hits(&self, scores: &[f32], ids: &[u32]) -> Vec<CellHit> {
+        let found = scores.iter().zip(ids).filter(|(s, id)| **id != EMPTY && **s > f32::NEG_INFINITY);
+        found
+            .map(|(score, id)| {
+                let row = self.database.row(*id as usize);
+                CellHit { cell: row.cell, score: *score, centre_px: row.centre_px }
+            })
+            .collect()
     }
 }
 

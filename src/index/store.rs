@@ -3,6 +3,7 @@
 //! Tensors: `rows` F16 [R, D], `row_id` U32 [R] (cell * views * views + view; rising), `cell_px` F64 [C, 2], `cell_lonlat` F64 [C, 2].
 
 use super::build::{IndexConfig, MAX_VIEWS};
+use crate::atomic::{AtomicFile, folder_of};
 use crate::scene::{Cell, Crs, GeoTransform};
 use crate::{Error, Result};
 use half::f16;
@@ -259,15 +260,10 @@ impl Writer {
         Error::file(path, format!("cannot be written ({e}); check that the folder exists, is writable and has room"))
     }
 
-    fn folder(&self) -> Option<PathBuf> {
-        let parent = self.path.as_ref()?.parent()?;
-        Some(if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.into() })
-    }
-
     /// Opens the spool beside the file to come.
     pub(super) fn begin(&mut self, dim: usize) -> Result<()> {
-        let spool = match self.folder() {
-            Some(folder) => tempfile::tempfile_in(folder),
+        let spool = match &self.path {
+            Some(path) => tempfile::tempfile_in(folder_of(path)),
             None => tempfile::tempfile(),
         };
         self.spool = Some(BufWriter::new(spool.map_err(|e| self.fail(e))?));
@@ -306,16 +302,34 @@ impl Writer {
             .map(|(name, dtype, shape, data)| Ok((name, TensorView::new(dtype, shape, data).map_err(|e| self.fail(e))?)))
             .collect::<Result<Vec<_>>>()?;
         let json = serde_json::to_string(&manifest).map_err(|e| self.fail(e))?;
-        let meta = Some(HashMap::from([("echogrid".to_string(), json)]));
         let Some(path) = self.path.clone() else {
+            let meta = Some(HashMap::from([("echogrid".to_string(), json)]));
             let bytes = safetensors::serialize(views, meta).map_err(|e| self.fail(e))?;
             return Database::parse(Path::new("(memory)"), Bytes::Owned(bytes));
         };
-        let folder = self.folder().expect("a path has a folder");
-        let file = tempfile::NamedTempFile::new_in(folder).map_err(|e| self.fail(e))?;
-        safetensors::serialize_to_file(views, meta, file.path()).map_err(|e| self.fail(e))?;
-        file.as_file().sync_all().map_err(|e| self.fail(e))?;
-        file.persist(&path).map_err(|e| self.fail(e.error))?;
+        let file = AtomicFile::create(&path).map_err(|e| self.fail(e))?;
+        stream(file.file(), &json, views).map_err(|e| self.fail(e))?;
+        file.commit().map_err(|e| self.fail(e))?;
         Database::open(&path)
     }
+}
+
+/// Writes safetensors without holding them in memory: the length of the header, the header, then the tensors, the widest
+/// values first so that each lies on a multiple of its width.
+fn stream(file: &std::fs::File, manifest: &str, mut views: Vec<(&str, TensorView<'_>)>) -> std::io::Result<()> {
+    views.sort_by_key(|(_, v)| std::cmp::Reverse(v.dtype().bitsize()));
+    let mut header = serde_json::json!({ "__metadata__": { "echogrid": manifest } });
+    let mut offset = 0;
+    for (name, view) in &views {
+        let end = offset + view.data().len();
+        header[*name] = serde_json::json!({ "dtype": view.dtype(), "shape": view.shape(), "data_offsets": [offset, end] });
+        offset = end;
+    }
+    let mut header = header.to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let mut out = BufWriter::new(file);
+    out.write_all(&(header.len() as u64).to_le_bytes())?;
+    out.write_all(&header)?;
+    views.iter().try_for_each(|(_, view)| out.write_all(view.data()))?;
+    out.flush()
 }

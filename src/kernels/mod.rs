@@ -15,6 +15,7 @@ pub mod pool;
 pub mod reduce;
 pub mod sampler;
 pub mod softmax_xent;
+pub mod suppress;
 pub mod topk;
 pub mod triplet;
 pub mod upsample;

@@ -325,6 +325,9 @@ pub fn clear(plan: &mut PlanBuilder<'_>, list_scores: &Tensor, list_ids: &Tensor
     plan.dispatch("topk clear", &SHADER, &list_variant(7, 0), &bindings, &params, Groups::for_items(nq * k, 64), cost)
 }
 
+/// Rows of a shard in groups that always fit one block of scores.
+pub const GROUPED_ROWS: usize = 1 << 16;
+
 /// A search of nq queries for their k best, over any number of shards: `begin`, then `add_shard` for each, then read
 /// `scores` and `ids`. A plan with all of it, or one plan a shard, may run any number of times.
 #[derive(Debug, Clone)]
@@ -404,6 +407,32 @@ impl TopK {
                 score_block(plan, queries, x, q0, nq, x0, n, &self.block)?;
                 select_block(plan, &self.block, nq, n, first_id + x0 as u32, q0, &self.scores, &self.ids, &self.scratch)?;
             }
+        }
+        Ok(())
+    }
+
+    /// As [`TopK::add_shard`], but of each group of rows (starts [G + 1] u32, rows of this shard) only the best one counts for a query: the
+    /// k best rows are then those of k groups. Groups beyond the last come back with a score of -infinity.
+    ///
+    /// # Errors
+    /// As [`TopK::add_shard`]; a shard larger than [`GROUPED_ROWS`].
+    pub fn add_grouped_shard(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        queries: &Tensor,
+        x: &Tensor,
+        first_id: u32,
+        rows: usize,
+        starts: &Tensor,
+    ) -> Result<()> {
+        if rows > self.row_block {
+            return Err(Error::shape("topk", format!("a shard of {rows} rows in groups, at most {} fit one block", self.row_block)));
+        }
+        for q0 in (0..self.queries).step_by(self.query_block) {
+            let nq = self.query_block.min(self.queries - q0);
+            score_block(plan, queries, x, q0, nq, 0, rows, &self.block)?;
+            super::suppress::suppress(plan, starts, &self.block, nq, rows)?;
+            select_block(plan, &self.block, nq, rows, first_id, q0, &self.scores, &self.ids, &self.scratch)?;
         }
         Ok(())
     }

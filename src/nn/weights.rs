@@ -3,6 +3,7 @@
 use super::encoder::EncoderConfig;
 use super::graph::Graph;
 use super::ops::{Init, ParamSpec};
+use crate::atomic::AtomicFile;
 use crate::gpu::{Engine, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
@@ -152,12 +153,7 @@ impl WeightFile {
             .map(|(n, s, d)| Ok((n.as_str(), TensorView::new(Dtype::F32, s.to_vec(), d).map_err(|e| io(&e))?)))
             .collect::<Result<Vec<_>>>()?;
         let bytes = safetensors::serialize(views, Some(HashMap::from([("echogrid".to_string(), json)]))).map_err(|e| io(&e))?;
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|e| io(&e))?;
-        std::io::Write::write_all(&mut file, &bytes).map_err(|e| io(&e))?;
-        file.as_file().sync_all().map_err(|e| io(&e))?;
-        file.persist(path).map_err(|e| io(&e.error))?;
-        Ok(())
+        AtomicFile::write(path, &bytes).map_err(|e| io(&e))
     }
 
     /// SHA-256 over the encoder's configuration and every parameter of the network (not of the optimiser), hexadecimal:

@@ -9,7 +9,7 @@ pub mod figures;
 pub mod geojson;
 pub mod html;
 
-use std::io::Write as _;
+use crate::atomic::{AtomicFile, folder_of};
 use std::path::{Path, PathBuf};
 
 /// Why a report could not be made.
@@ -68,39 +68,13 @@ fn write_hint(path: &Path, source: &std::io::Error) -> String {
     }
 }
 
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
-}
-
 /// Writes `bytes` to `path` whole or not at all: to a temporary file in the same folder, then moved into place.
 ///
 /// # Errors
 /// [`Error::Write`] names the path, the cause and what to do.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let fail = |source| Error::Write { path: path.to_path_buf(), source };
-    if path.is_dir() || path.file_name().is_none() {
-        return Err(fail(std::io::ErrorKind::IsADirectory.into()));
-    }
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".echogrid-").suffix(".tmp");
-    #[cfg(unix)]
-    {
-        // A temporary file is private; a report is as readable as any other file (the umask still applies).
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder.tempfile_in(folder_of(path)).map_err(plain).map_err(fail)?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(plain).map_err(fail)?;
-    file.persist(path).map_err(|e| fail(e.error))?;
-    Ok(())
-}
-
-/// The error without the temporary name that `tempfile` adds to it.
-fn plain(error: std::io::Error) -> std::io::Error {
-    error.raw_os_error().map_or_else(|| std::io::Error::from(error.kind()), std::io::Error::from_raw_os_error)
+    AtomicFile::write(path, bytes).map_err(fail)
 }
 
 /// A small colour picture.
@@ -149,9 +123,9 @@ pub struct Candidate {
     pub cell_id: u64,
     /// Cosine similarity.
     pub score: f32,
-    /// Centre of the cell in map coordinates (the map's CRS).
+    /// Centre of the cell's best view in map coordinates (the map's CRS).
     pub center_map: [f64; 2],
-    /// Centre of the cell in degrees, WGS84.
+    /// The same in degrees, WGS84.
     pub lonlat: [f64; 2],
     /// Ground distance in metres from the truth, where it is known.
     pub distance_m: Option<f64>,

@@ -35,6 +35,11 @@ impl Link {
         Ok(Self { from: of(from)?, to: of(to)? })
     }
 
+    /// Links two georeferences.
+    pub fn between(from: (GeoTransform, Crs), to: (GeoTransform, Crs)) -> Self {
+        Self { from, to }
+    }
+
     /// Where a pixel position of the first lies in the second.
     ///
     /// # Errors

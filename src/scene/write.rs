@@ -11,6 +11,7 @@ use tiff::tags::{ExtraSamples, Predictor, Tag};
 use super::crs::Crs;
 use super::error::{Error, Result};
 use super::georef::GeoTransform;
+use crate::atomic::AtomicFile;
 
 /// Above this many bytes of samples a BigTIFF is written.
 const BIG_TIFF_FROM: usize = 3 << 30;
@@ -69,16 +70,8 @@ pub fn write_geotiff(
         None => None,
     };
     let header = Header { width, height, bands, geo, epsg, nodata };
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".echogrid-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let file = builder.tempfile_in(folder).map_err(|e| Error::write(path, e))?;
-    let mut out = BufWriter::new(file);
+    let file = AtomicFile::create(path).map_err(|e| Error::write(path, e))?;
+    let mut out = BufWriter::new(file.file());
     if len * sample_bytes > BIG_TIFF_FROM {
         encode::<_, TiffKindBig>(&mut out, &header, data)
     } else {
@@ -88,10 +81,8 @@ pub fn write_geotiff(
         TiffError::IoError(e) => Error::write(path, e),
         e => Error::write(path, std::io::Error::other(e.to_string())),
     })?;
-    let file = out.into_inner().map_err(|e| Error::write(path, e.into_error()))?;
-    file.as_file().sync_all().map_err(|e| Error::write(path, e))?;
-    file.persist(path).map_err(|e| Error::write(path, e.error))?;
-    Ok(())
+    out.into_inner().map_err(|e| Error::write(path, e.into_error()))?;
+    file.commit().map_err(|e| Error::write(path, e))
 }
 
 fn encode<W: Write + Seek, K: TiffKind>(out: W, header: &Header<'_>, data: SampleData<'_>) -> Result<(), TiffError> {

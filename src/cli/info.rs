@@ -1,0 +1,214 @@
+//! `echogrid info`.
+
+use super::common::{Global, print_json};
+use super::selftest;
+use crate::gpu::{AdapterSummary, Caps, Engine, list_adapters};
+use crate::index::LoadedModel;
+use crate::scene::Raster;
+use crate::{Error, Result};
+use memmap2::Mmap;
+use safetensors::SafeTensors;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// Show the adapters and the shipped model, or what a file says about itself
+///
+/// FILE is a model, a checkpoint, a database, or an image.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Model, checkpoint, database or image
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Run some kernels on the chosen adapter and compare with the processor's results
+    #[arg(long, conflicts_with = "file")]
+    self_test: bool,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
+    match &args.file {
+        Some(path) => file(path, args.json),
+        None => machine(global, args),
+    }
+}
+
+fn machine(global: &Global, args: &Args) -> Result<()> {
+    let adapters = pollster::block_on(list_adapters());
+    let engine = pollster::block_on(Engine::new(&crate::gpu::AdapterChoice::from_option(global.adapter.as_deref())));
+    let model = LoadedModel::load(None);
+    let checks = match (&engine, args.self_test) {
+        (Ok(engine), true) => Some(selftest::run(engine)),
+        _ => None,
+    };
+    if args.json {
+        let mut value = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "adapters": adapters,
+            "chosen": engine.as_ref().ok().map(|e| json!({ "adapter": e.adapter(), "capabilities": e.caps() })),
+            "model": model.as_ref().ok().map(|m| json!({ "hash": m.hash, "manifest": m.file.manifest })),
+        });
+        if let Some(checks) = &checks {
+            value["self_test"] = json!(checks);
+        }
+        print_json(&value)?;
+    } else {
+        println!("echogrid {}\n", env!("CARGO_PKG_VERSION"));
+        print_adapters(&adapters);
+        if let Ok(engine) = &engine {
+            println!("\nchosen: {}\n{}", engine.adapter(), capabilities(engine.caps()));
+        }
+        match &model {
+            Ok(m) => println!("\nshipped model: {}", in_short(m)),
+            Err(e) => println!("\nshipped model: none in this build ({e})"),
+        }
+        if let Some(checks) = &checks {
+            println!("\nself-test, kernels against their twins on the processor");
+            checks.iter().for_each(|c| println!("  {:<6} {} ({})", if c.ok { "ok" } else { "FAILED" }, c.kernel, c.detail));
+        }
+    }
+    engine?;
+    match checks.map_or(0, |c| c.iter().filter(|c| !c.ok).count()) {
+        0 => Ok(()),
+        n => Err(Error::invalid(format!(
+            "{n} kernels do not agree with their twins on this adapter: do not trust its results; update the driver, try ECHOGRID_DISABLE=f16,subgroup, or choose another with --adapter"
+        ))),
+    }
+}
+
+fn print_adapters(adapters: &[AdapterSummary]) {
+    println!("adapters (choose one with --adapter NUMBER or a part of its name)");
+    if adapters.is_empty() {
+        println!("  none");
+    }
+    for (i, a) in adapters.iter().enumerate() {
+        println!("  {i}: {a}");
+    }
+}
+
+fn capabilities(c: &Caps) -> String {
+    let yes = |v: bool| if v { "yes" } else { "no" };
+    let mib = |v: u64| if v >= 1 << 40 { "no limit".to_string() } else { format!("{} MiB", v >> 20) };
+    let width =
+        if c.subgroup_min == c.subgroup_max { c.subgroup_min.to_string() } else { format!("{} to {}", c.subgroup_min, c.subgroup_max) };
+    format!(
+        "  computes on the CPU      {}\n  subgroups                {} (width {width})\n  16-bit floats            {}\n  timestamps               {}\n  largest binding, buffer  {}, {}\n  workgroup                {} invocations, {} KiB\n  layers of a texture      {}",
+        yes(c.software),
+        yes(c.subgroup),
+        yes(c.f16),
+        yes(c.timestamp),
+        mib(c.max_binding),
+        mib(c.max_buffer),
+        c.max_invocations,
+        c.max_workgroup_bytes >> 10,
+        c.max_texture_layers
+    )
+}
+
+fn in_short(m: &LoadedModel) -> String {
+    let f = &m.file.manifest;
+    let values: usize = m.file.tensors.values().map(|t| t.1.len()).sum();
+    format!(
+        "{} ({values} values, patches of {:.0} m at {} px, {} scenes, step {}, made with {})",
+        m.hash.get(..12).unwrap_or_default(),
+        f.patch_m,
+        f.encoder.input,
+        f.scenes.len(),
+        f.step,
+        f.version
+    )
+}
+
+fn file(path: &Path, as_json: bool) -> Result<()> {
+    let value = match Raster::open(path) {
+        Ok(raster) => describe_raster(&raster)?,
+        Err(crate::scene::Error::NotAnImage { .. }) => describe_tensors(path)?,
+        Err(e) => return Err(e.into()),
+    };
+    if as_json {
+        return print_json(&value);
+    }
+    println!("{}", path.display());
+    print_value(&value, 1);
+    Ok(())
+}
+
+fn describe_raster(raster: &Raster) -> Result<Value> {
+    let mut value = json!({
+        "kind": "raster",
+        "width": raster.width(),
+        "height": raster.height(),
+        "bands": raster.bands(),
+        "type": format!("{:?}", raster.sample_type()).to_lowercase(),
+        "no_data": raster.nodata(),
+        "tile": [raster.chunk_size().0, raster.chunk_size().1],
+        "epsg": raster.epsg(),
+        "crs": raster.crs().map(|c| c.name()),
+        "geotransform": raster.geo().map(|g| g.coefficients()),
+        "sha256": raster.sha256()?,
+    });
+    if let Ok((geo, crs)) = raster.georeference() {
+        let (w, h) = (f64::from(raster.width()), f64::from(raster.height()));
+        let corners = [(0.0, 0.0), (w, 0.0), (w, h), (0.0, h)].map(|(x, y)| {
+            let (x, y) = geo.pixel_to_map(x, y);
+            crs.to_lonlat(x, y).ok().map(|(lon, lat)| [lon, lat].map(|v| (v * 1e7).round() / 1e7))
+        });
+        value["corners_lonlat"] = json!(corners);
+        value["pixel_m"] = json!(raster.ground_pixel_size().ok());
+    }
+    Ok(value)
+}
+
+fn describe_tensors(path: &Path) -> Result<Value> {
+    let bad =
+        |reason: String| Error::file(path, format!("{reason}; give an image, or a file that `echogrid train` or `echogrid index` wrote"));
+    let file = std::fs::File::open(path).map_err(|e| bad(format!("cannot be opened ({e})")))?;
+    // SAFETY: the file is only read; one that another process cuts short while it is mapped ends this process, as with
+    // any mapped file.
+    let data = unsafe { Mmap::map(&file) }.map_err(|e| bad(format!("cannot be read ({e})")))?;
+    let (_, header) = SafeTensors::read_metadata(&data).map_err(|e| bad(format!("neither an image nor a whole safetensors file ({e})")))?;
+    let text = header.metadata().as_ref().and_then(|m| m.get("echogrid")).ok_or_else(|| bad("no echogrid manifest in it".into()))?;
+    let mut value: Value = serde_json::from_str(text).map_err(|e| bad(format!("its manifest cannot be read ({e})")))?;
+    if !value.is_object() {
+        return Err(bad("its manifest is no object".into()));
+    }
+    if value["kind"] != "database" {
+        value["hash"] = json!(LoadedModel::load(Some(path))?.hash);
+    }
+    let tensors: serde_json::Map<String, Value> =
+        header.tensors().iter().map(|(name, t)| (name.clone(), json!(format!("{:?} {:?}", t.dtype, t.shape)))).collect();
+    value["tensors"] = Value::Object(tensors);
+    Ok(value)
+}
+
+/// A value for people: indented, one field a line, short lists on one.
+fn print_value(value: &Value, depth: usize) {
+    let pad = "  ".repeat(depth);
+    let flat = |v: &Value| !v.is_object() && !v.as_array().is_some_and(|a| a.iter().any(|v| v.is_object()));
+    let show = |v: &Value| match v {
+        Value::String(s) => s.clone(),
+        Value::Null => "none".into(),
+        v => v.to_string().replace(',', ", "),
+    };
+    match value {
+        Value::Object(fields) => {
+            let width = fields.iter().filter(|(_, v)| flat(v)).map(|(k, _)| k.chars().count()).max().unwrap_or(0);
+            for (key, v) in fields {
+                if flat(v) {
+                    println!("{pad}{key:<width$}  {}", show(v));
+                } else {
+                    println!("{pad}{key}");
+                    print_value(v, depth + 1);
+                }
+            }
+        }
+        Value::Array(values) => {
+            for (i, v) in values.iter().enumerate() {
+                println!("{pad}{}.", i + 1);
+                print_value(v, depth + 1);
+            }
+        }
+        v => println!("{pad}{}", show(v)),
+    }
+}

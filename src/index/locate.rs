@@ -1,0 +1,367 @@
+//! Locating: a SAR image is cut into patches at the map's scale, and each is looked up in the database.
+//!
+//! Where the SAR image lies is never taken from its own georeference, unless a prior is asked for. Of a georeference only the
+//! ground size of a pixel and the direction of north are used, because the network was not made to find those.
+
+use super::embed::Embedder;
+use super::search::{CellHit, Searcher};
+use super::store::Database;
+use crate::kernels::sampler::{self, PatchRecord};
+use crate::nn::Modality;
+use crate::scene::pages::DEFAULT_PAGES;
+use crate::scene::{Crs, GeoTransform, Image, Link, PageCache, ValidityMask, compose, lonlat_distance_m};
+use crate::{Error, Result};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A patch is skipped where less than this share of it has data.
+pub const PATCH_MIN_VALID: f64 = 0.5;
+
+/// What to look up.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LocateConfig {
+    /// Side of a patch, map pixels; best the database's cell.
+    pub patch: u32,
+    /// Distance between patches, map pixels.
+    pub step: u32,
+    /// Candidates kept for each patch.
+    pub top: usize,
+    /// Ground size of a SAR pixel, metres; wins over the image's own georeference, and is needed where it has none.
+    pub pixel_m: Option<f64>,
+    /// Only cells of which some part lies within so many metres of where the image's own georeference puts the patch.
+    pub prior_m: Option<f64>,
+}
+
+impl LocateConfig {
+    /// Patches of one cell side by side, ten candidates each, no prior.
+    pub fn new(database: &Database) -> Self {
+        let cell = database.manifest.grid.cell;
+        Self { patch: cell, step: cell, top: 10, pixel_m: None, prior_m: None }
+    }
+}
+
+/// How a SAR image lies on a map, but for its place.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// From offsets in map pixels to offsets in SAR pixels: rows of (x, y).
+    pub matrix: [[f64; 2]; 2],
+    /// Ground size of a SAR pixel, metres.
+    pub pixel_m: f64,
+    /// Whether the image says where north is; else it is taken to lie as the map does.
+    pub oriented: bool,
+    /// From SAR pixels to map pixels by the image's own georeference: for a prior and for comparison, not for the search.
+    pub own: Option<Link>,
+}
+
+impl Frame {
+    /// Frame of `sar` on the map of `database`; `pixel_m` wins over the image's own scale.
+    ///
+    /// # Errors
+    /// A scale that is neither given nor in the file, or makes no sense; a database without a valid georeference.
+    pub fn new(database: &Database, sar: &Image, pixel_m: Option<f64>) -> Result<Self> {
+        if let Some(m) = pixel_m.filter(|m| !(m.is_finite() && *m > 0.0)) {
+            return Err(Error::invalid(format!("a SAR pixel of {m} m makes no sense; give its size on the ground in metres")));
+        }
+        let raster = &sar.raster;
+        let (map_geo, map_crs) = database.georeference()?;
+        let (geo, crs) = match (raster.georeference(), pixel_m) {
+            (Ok((geo, crs)), _) => (*geo, crs.clone()),
+            (Err(_), Some(m)) => {
+                let [x, y] = database.manifest.pixel_m.map(|p| p / m);
+                return Ok(Self { matrix: [[x, 0.0], [0.0, y]], pixel_m: m, oriented: false, own: None });
+            }
+            (Err(e), None) => {
+                return Err(Error::invalid(format!(
+                    "the size of a SAR pixel on the ground is not known, so it cannot be brought to the map's scale ({e}); give it with --pixel-size METRES"
+                )));
+            }
+        };
+        let own = Link::between((geo, crs.clone()), (map_geo, map_crs.clone()));
+        let middle = [f64::from(raster.width()) / 2.0, f64::from(raster.height()) / 2.0];
+        let mut from_sar = ground_jacobian(&geo, &crs, middle)?;
+        let size = |j: &[[f64; 2]; 2]| determinant(j).abs().sqrt();
+        if let Some(m) = pixel_m {
+            let factor = m / size(&from_sar);
+            from_sar = from_sar.map(|row| row.map(|v| v * factor));
+        }
+        // A map's scale may vary over it: that of the image's claimed place where the map covers it, else of the map's middle.
+        let (w, h) = (f64::from(database.manifest.width), f64::from(database.manifest.height));
+        let inside = |p: &[f64; 2]| p[0] >= 0.0 && p[1] >= 0.0 && p[0] <= w && p[1] <= h;
+        let place = own.apply(middle).ok().filter(inside).unwrap_or([w / 2.0, h / 2.0]);
+        let from_map = ground_jacobian(&map_geo, &map_crs, place)?;
+        let matrix = compose(inverse(&from_sar), from_map);
+        if !matrix.iter().flatten().all(|v| v.is_finite()) {
+            return Err(Error::invalid(format!(
+                "{}: its pixels have no size on the ground; give --pixel-size METRES",
+                raster.path().display()
+            )));
+        }
+        Ok(Self { matrix, pixel_m: size(&from_sar), oriented: true, own: Some(own) })
+    }
+
+    /// SAR pixels a map pixel: the root of the ratio of areas.
+    pub fn scale(&self) -> f64 {
+        determinant(&self.matrix).abs().sqrt()
+    }
+
+    /// Width and height in SAR pixels of the box around a patch of `side` map pixels.
+    pub fn extent(&self, side: f64) -> [f64; 2] {
+        self.matrix.map(|row| (row[0].abs() + row[1].abs()) * side)
+    }
+}
+
+/// Metres east and north (rows) for a pixel along x and y (columns) at a position, over a span of 64 px.
+fn ground_jacobian(geo: &GeoTransform, crs: &Crs, p: [f64; 2]) -> Result<[[f64; 2]; 2]> {
+    const H: f64 = 32.0;
+    let lonlat = |x: f64, y: f64| {
+        let (x, y) = geo.pixel_to_map(x, y);
+        crs.to_lonlat(x, y)
+    };
+    let (lon, lat) = lonlat(p[0], p[1])?;
+    let (east, north) = Crs::from_epsg(4326)?.meters_per_unit_at(lon, lat)?;
+    let along = |dx: f64, dy: f64| -> Result<[f64; 2]> {
+        let (a, b) = (lonlat(p[0] - dx, p[1] - dy)?, lonlat(p[0] + dx, p[1] + dy)?);
+        let dlon = (b.0 - a.0 + 540.0).rem_euclid(360.0) - 180.0;
+        Ok([dlon * east / (2.0 * H), (b.1 - a.1) * north / (2.0 * H)])
+    };
+    let (x, y) = (along(H, 0.0)?, along(0.0, H)?);
+    Ok([[x[0], y[0]], [x[1], y[1]]])
+}
+
+fn determinant(m: &[[f64; 2]; 2]) -> f64 {
+    m[0][0] * m[1][1] - m[0][1] * m[1][0]
+}
+
+fn inverse(m: &[[f64; 2]; 2]) -> [[f64; 2]; 2] {
+    let d = determinant(m);
+    [[m[1][1] / d, -m[0][1] / d], [-m[1][0] / d, m[0][0] / d]]
+}
+
+/// A patch and what was found for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Patch {
+    /// Its centre in the SAR image, SAR pixels.
+    pub sar_px: [f64; 2],
+    /// What cuts it out.
+    pub record: PatchRecord,
+    /// Where the image's own georeference puts it, map pixels; not used in the search.
+    pub own_px: Option<[f64; 2]>,
+    /// Its candidates, best first.
+    pub hits: Vec<CellHit>,
+}
+
+/// What became of a SAR image.
+#[derive(Debug)]
+pub struct Located {
+    /// How it lies on the map.
+    pub frame: Frame,
+    /// The patches that were looked up.
+    pub patches: Vec<Patch>,
+    /// Patches left out because less than [`PATCH_MIN_VALID`] of them has data.
+    pub no_data: usize,
+    /// Patches left out because no cell lies within the prior.
+    pub outside: usize,
+    /// Seconds for cutting and encoding.
+    pub encode_s: f64,
+    /// Seconds for the search.
+    pub search_s: f64,
+}
+
+/// The patches of an image, without candidates, and how many were left out for want of data.
+///
+/// Their centres lie on a lattice along the image's rows and columns, from the upper left corner.
+///
+/// # Errors
+/// An image smaller than a patch, no patch with data, a patch or step of 0, a patch too large for the sampler, reading.
+pub fn patches(sar: &Image, frame: &Frame, config: &LocateConfig, input: usize) -> Result<(Vec<Patch>, usize)> {
+    let raster = &sar.raster;
+    if config.patch == 0 || config.step == 0 || config.top == 0 {
+        return Err(Error::invalid("patch, step and number of candidates must all be above 0"));
+    }
+    let side = f64::from(config.patch);
+    let size = [f64::from(raster.width()), f64::from(raster.height())];
+    let extent = frame.extent(side);
+    // Half a pixel of grace for what rounding makes of scales.
+    if extent[0] > size[0] + 0.5 || extent[1] > size[1] + 0.5 {
+        return Err(Error::invalid(format!(
+            "{}: {}x{} px is smaller than one patch, which takes {:.0}x{:.0} px at {:.2} m a SAR pixel ({} map pixels); take a larger image, or smaller patches and an index of smaller cells (or check --pixel-size)",
+            raster.path().display(),
+            raster.width(),
+            raster.height(),
+            extent[0],
+            extent[1],
+            frame.pixel_m,
+            config.patch
+        )));
+    }
+    let to_map = inverse(&frame.matrix);
+    let network = side / input as f64;
+    let matrix = compose(frame.matrix, [[network, 0.0], [0.0, network]]);
+    let mask = ValidityMask::new(raster)?;
+    let centres = |axis: usize| -> Vec<f64> {
+        // A step's length along this axis of the image.
+        let step = f64::from(config.step) / to_map[0][axis].hypot(to_map[1][axis]);
+        let room = (size[axis] - extent[axis]).max(0.0);
+        let count = (room / step + 1e-6) as usize + 1;
+        (0..count).map(|i| extent[axis] / 2.0 + i as f64 * step).collect()
+    };
+    let (xs, ys) = (centres(0), centres(1));
+    let (mut all, mut no_data) = (Vec::new(), 0);
+    for y in &ys {
+        for x in &xs {
+            let sar_px = [*x, *y];
+            if share(&mask, frame, sar_px, side) < PATCH_MIN_VALID {
+                no_data += 1;
+                continue;
+            }
+            let record = PatchRecord::from_affine(0, sar_px, matrix, input)?;
+            let own_px = frame.own.as_ref().and_then(|link| link.apply(sar_px).ok());
+            all.push(Patch { sar_px, record, own_px, hits: Vec::new() });
+        }
+    }
+    if all.is_empty() {
+        return Err(Error::invalid(format!(
+            "{}: none of its {no_data} patches has data in at least {:.0} % of its pixels; check the file's no-data value",
+            raster.path().display(),
+            100.0 * PATCH_MIN_VALID
+        )));
+    }
+    Ok((all, no_data))
+}
+
+/// Share of a patch that has data, over 8 x 8 parts of it: it may lie askew in the image.
+fn share(mask: &ValidityMask, frame: &Frame, centre: [f64; 2], side: f64) -> f64 {
+    const PARTS: usize = 8;
+    let part = side / PARTS as f64;
+    let edge = frame.scale() * part;
+    let at = |i: usize| (i as f64 + 0.5) * part - side / 2.0;
+    let parts = (0..PARTS * PARTS).map(|i| {
+        let (u, v) = (at(i % PARTS), at(i / PARTS));
+        let [x, y] = [0, 1].map(|d| centre[d] + frame.matrix[d][0] * u + frame.matrix[d][1] * v);
+        mask.share(x - edge / 2.0, y - edge / 2.0, edge, edge)
+    });
+    parts.sum::<f64>() / (PARTS * PARTS) as f64
+}
+
+/// Cells of which some part lies within `metres` of each patch's own place.
+fn near(database: &Database, patches: &[Patch], metres: f64) -> Result<Vec<HashSet<u32>>> {
+    let (geo, crs) = database.georeference()?;
+    let lonlat = |p: [f64; 2]| {
+        let (x, y) = geo.pixel_to_map(p[0], p[1]);
+        crs.to_lonlat(x, y)
+    };
+    let half = f64::from(database.manifest.grid.cell) / 2.0;
+    // Twice the map's mean pixel is more than any projection in use stretches one.
+    let reach = metres + 4.0 * half * database.manifest.pixel_m.iter().fold(0.0, |a, b| b.max(a));
+    let one = |patch: &Patch| -> Result<HashSet<u32>> {
+        let Some(p) = patch.own_px else { return Ok(HashSet::new()) };
+        let here = lonlat(p)?;
+        let mut cells = HashSet::new();
+        for (i, (centre, place)) in database.cell_px.iter().zip(&database.cell_lonlat).enumerate() {
+            // A degree of latitude is 110.5 km at least.
+            if (place[1] - here.1).abs() * 110_500.0 > reach || lonlat_distance_m((place[0], place[1]), here) > reach {
+                continue;
+            }
+            let nearest = [0, 1].map(|d| p[d].clamp(centre[d] - half, centre[d] + half));
+            if lonlat_distance_m(lonlat(nearest)?, here) <= metres {
+                cells.insert(i as u32);
+            }
+        }
+        Ok(cells)
+    };
+    patches.iter().map(one).collect()
+}
+
+/// Cuts a SAR image into patches, encodes them and looks them up. `progress(done, total)` counts patches encoded.
+///
+/// # Errors
+/// As [`Frame::new`] and [`patches`]; a prior for an image without a georeference, or one that no cell lies within; the device.
+pub fn locate(
+    embedder: &Embedder<'_>,
+    database: &Database,
+    searcher: &Searcher<'_>,
+    sar: &Arc<Image>,
+    config: &LocateConfig,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Located> {
+    let start = Instant::now();
+    if config.prior_m.is_some_and(|m| !(m.is_finite() && m > 0.0)) {
+        return Err(Error::invalid("the prior must be a distance in metres above 0"));
+    }
+    let frame = Frame::new(database, sar, config.pixel_m)?;
+    if config.prior_m.is_some() && frame.own.is_none() {
+        return Err(Error::invalid(format!(
+            "{}: a prior limits the search around the image's own georeference, and it has none; leave --prior out",
+            sar.raster.path().display()
+        )));
+    }
+    let (mut patches, no_data) = patches(sar, &frame, config, embedder.input())?;
+    let mut outside = 0;
+    let allowed = match config.prior_m {
+        Some(metres) => {
+            let near = near(database, &patches, metres)?;
+            let keep: Vec<bool> = near.iter().map(|n| !n.is_empty()).collect();
+            let mut at = keep.iter();
+            patches.retain(|_| *at.next().expect("one for each"));
+            outside = keep.len() - patches.len();
+            if patches.is_empty() {
+                return Err(Error::invalid(format!(
+                    "{}: its own georeference puts no patch within {metres} m of a cell of {}; use a larger --prior, or none",
+                    sar.raster.path().display(),
+                    database.path.display()
+                )));
+            }
+            Some(near.into_iter().filter(|n| !n.is_empty()).collect::<Vec<_>>())
+        }
+        None => None,
+    };
+    let records: Vec<PatchRecord> = patches.iter().map(|p| p.record).collect();
+    let mut cache = PageCache::new(embedder.engine(), vec![sar.clone()], DEFAULT_PAGES)?;
+    let taps = sampler::taps_for(frame.scale() * f64::from(config.patch) / embedder.input() as f64);
+    let (dim, total) = (embedder.dim(), records.len());
+    let mut vectors = vec![0.0; total * dim];
+    embedder.embed(Modality::Sar, &mut cache, &records, taps, |first, rows| {
+        vectors[first * dim..][..rows.len()].copy_from_slice(rows);
+        progress(first + rows.len() / dim, total);
+        Ok(())
+    })?;
+    let encode_s = start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    let k = config.top.min(database.cells());
+    let hits = match &allowed {
+        Some(allowed) => searcher.search_among(embedder, &vectors, k, allowed)?,
+        None => searcher.search(embedder, &vectors, k)?,
+    };
+    patches.iter_mut().zip(hits).for_each(|(p, h)| p.hits = h);
+    Ok(Located { frame, patches, no_data, outside, encode_s, search_s: start.elapsed().as_secs_f64() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jacobian_on_the_ground_knows_mercator_and_degrees() {
+        let crs = Crs::from_epsg(3395).unwrap();
+        let geo = GeoTransform::north_up(-4_500_000.0, 5_000_000.0, 10.0, 10.0).unwrap();
+        let j = ground_jacobian(&geo, &crs, [100.0, 100.0]).unwrap();
+        let (x, y) = geo.pixel_to_map(100.0, 100.0);
+        let (mx, my) = crs.meters_per_unit_at(x, y).unwrap();
+        assert!((j[0][0] - 10.0 * mx).abs() < 1e-3 && (j[1][1] + 10.0 * my).abs() < 1e-3, "{j:?}");
+        assert!(j[0][1].abs() < 1e-6 && j[1][0].abs() < 1e-6, "{j:?}");
+        // The same place in degrees: the product of one and the other's inverse is the ratio of pixels.
+        let (lon, lat) = crs.to_lonlat(x, y).unwrap();
+        let degrees = GeoTransform::north_up(lon - 0.005, lat + 0.005, 1e-4, 1e-4).unwrap();
+        let d = ground_jacobian(&degrees, &Crs::from_epsg(4326).unwrap(), [50.0, 50.0]).unwrap();
+        let m = compose(inverse(&d), j);
+        assert!((m[0][0] - j[0][0] / d[0][0]).abs() < 1e-6 && m[0][0] > 0.5 && m[1][1] > 0.5, "{m:?}");
+    }
+
+    #[test]
+    fn inverses() {
+        let m = [[2.0, 1.0], [0.5, -3.0]];
+        let i = compose(m, inverse(&m));
+        assert!((i[0][0] - 1.0).abs() < 1e-12 && (i[1][1] - 1.0).abs() < 1e-12 && i[0][1].abs() < 1e-12 && i[1][0].abs() < 1e-12);
+    }
+}

@@ -1,0 +1,520 @@
+//! The command line as a user meets it: what it says about bad input, what it leaves behind, and that a killed training run
+//! goes on to the same bits.
+
+#![cfg(feature = "cli")]
+
+use echogrid::scene::synth::{EPSG, SynthConfig, SynthScene, generate};
+use echogrid::scene::{Crs, GeoTransform, SampleData, write_geotiff};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+const SIZE: u32 = 600;
+const CELL: &str = "100";
+
+/// What a command did.
+#[derive(Debug)]
+struct Outcome {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Outcome {
+    #[track_caller]
+    fn ok(self) -> Self {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self
+    }
+
+    /// Failed with this exit code and all of these words.
+    #[track_caller]
+    fn fails(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        for word in words {
+            assert!(self.err.contains(word), "`{word}` is not in: {}", self.err);
+        }
+    }
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_echogrid"));
+    command.args(args).env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
+#[track_caller]
+fn finish(mut command: Command) -> Outcome {
+    let done = command.output().expect("the binary runs");
+    let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+    let outcome = Outcome { code: done.status.code(), out: text(&done.stdout), err: text(&done.stderr) };
+    assert!(!outcome.err.contains("panicked"), "{outcome:?}");
+    assert!(outcome.code.is_some(), "ended by a signal: {outcome:?}");
+    outcome
+}
+
+#[track_caller]
+fn run(args: &[&str]) -> Outcome {
+    finish(command(args))
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a plain path")
+}
+
+/// An empty folder of a test's own.
+fn folder(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli").join(name);
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).expect("a folder for tests");
+    dir
+}
+
+/// Names in a folder, sorted; hidden ones too.
+fn names(dir: &Path) -> Vec<String> {
+    let mut all: Vec<String> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    all.sort();
+    all
+}
+
+/// A small city, a model that has seen four pairs of it, and its index.
+struct World {
+    scene: SynthScene,
+    map: PathBuf,
+    sar: PathBuf,
+    config: PathBuf,
+    model: PathBuf,
+    db: PathBuf,
+}
+
+/// The least there is to train, in TOML.
+fn settings(epochs: usize, steps: usize, similar_from: usize) -> String {
+    format!(
+        "patch = 100\nviews = 1\nbatch = 4\nepochs = {epochs}\nsteps = {steps}\nsimilar = 0.5\nsimilar_from = {similar_from}\npool = 16\n\
+         validate_every = 100\nvalidate_queries = 4\nvalidate_views = 1\ncheckpoint_every = 3\n\
+         [encoder]\ninput = 32\nsharing = \"trunk\"\nhead = {{ kind = \"grid\", cells = 4, channels = 8 }}\n\
+         architecture = {{ kind = \"residual\", stem = [8, 8], stages = [{{ channels = 8, blocks = 1, stride = 1, dilation = 1 }}] }}\n"
+    )
+}
+
+static WORLD: LazyLock<World> = LazyLock::new(|| {
+    let dir = folder("world");
+    run(&["synth", "--out", text(&dir), "--size", &SIZE.to_string(), "--seed", "3"]).ok();
+    let (map, sar, config) = (dir.join("optical.tif"), dir.join("sar.tif"), dir.join("config.toml"));
+    std::fs::write(&config, settings(1, 1, 1)).unwrap();
+    let (model, db) = (dir.join("model.safetensors"), dir.join("index.safetensors"));
+    let (m, s) = (text(&map), text(&sar));
+    run(&["train", "--scene", m, s, "--val", m, s, "--config", text(&config), "--out", text(&model)]).ok();
+    run(&["index", "--map", m, "--model", text(&model), "--cell", CELL, "--views", "1", "--out", text(&db)]).ok();
+    let scene = generate(&SynthConfig { seed: 3, size: SIZE, ..SynthConfig::default() });
+    World { scene, map, sar, config, model, db }
+});
+
+/// `locate` of a SAR image against the world's index.
+fn locate(sar: &Path, out: &Path, more: &[&str]) -> Outcome {
+    let w = &*WORLD;
+    let mut args = vec!["locate", "--index", text(&w.db), "--model", text(&w.model), "--sar", text(sar), "--out", text(out)];
+    args.extend(more);
+    run(&args)
+}
+
+/// `index` of a map with the world's model.
+fn index(map: &Path, out: &Path) -> Outcome {
+    run(&["index", "--map", text(map), "--model", text(&WORLD.model), "--cell", CELL, "--views", "1", "--out", text(out)])
+}
+
+fn write_sar(path: &Path, size: [u32; 2], data: SampleData<'_>, geo: Option<GeoTransform>, epsg: Option<u32>) {
+    write_geotiff(path, size[0], size[1], 1, data, geo.as_ref(), epsg, None).unwrap();
+}
+
+fn own_geo() -> GeoTransform {
+    GeoTransform::new(WORLD.scene.geotransform()).unwrap()
+}
+
+/// Rows of a CSV file by column name.
+fn table(path: &Path) -> Vec<std::collections::HashMap<String, String>> {
+    let content = std::fs::read_to_string(path).unwrap();
+    let mut lines = content.lines();
+    let head: Vec<&str> = lines.next().unwrap().split(',').collect();
+    lines.map(|l| head.iter().map(ToString::to_string).zip(l.split(',').map(str::to_string)).collect()).collect()
+}
+
+fn number(row: &std::collections::HashMap<String, String>, column: &str) -> f64 {
+    row[column].parse().unwrap_or_else(|_| panic!("{column} is `{}`", row[column]))
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_help_with_0() {
+    for args in [
+        &["fly"][..],
+        &["locate"],
+        &["index", "--map", "x"],
+        &["eval", "--map", "x", "--sar", "y", "--protocol", "sideways"],
+        &["synth", "--out", "x", "--size", "7"],
+        &["index", "--map", "x", "--out", "y", "--cell", "0"],
+    ] {
+        let outcome = run(args);
+        outcome.fails(2, &["--help"]);
+        assert!(outcome.out.is_empty(), "{outcome:?}");
+    }
+    for command in ["info", "synth", "train", "index", "locate", "eval", "demo"] {
+        let help = run(&[command, "--help"]).ok();
+        assert!(help.out.contains("Usage") && help.out.contains("--adapter"), "{help:?}");
+    }
+    assert!(run(&["--version"]).ok().out.contains(env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_newcomers_round_ends_in_fixes_and_a_page() {
+    let (w, dir) = (&*WORLD, folder("round"));
+    let (out, csv, html) = (dir.join("fixes.geojson"), dir.join("fixes.csv"), dir.join("fixes.html"));
+    let outcome = locate(&w.sar, &out, &["--csv", text(&csv), "--report", text(&html), "--step", "75", "--json"]).ok();
+    let value: serde_json::Value = serde_json::from_str(&outcome.out).expect("one JSON object");
+    // Corners from 0 to 500 px every 75: seven a side.
+    assert_eq!(value["fixes"], 49, "{value}");
+    let collection: serde_json::Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
+    assert_eq!(collection["features"].as_array().unwrap().len(), 49);
+    assert_eq!(collection["features"][0]["properties"]["candidates"].as_array().unwrap().len(), 10);
+    assert_eq!(table(&csv).len(), 49);
+    let page = std::fs::read_to_string(&html).unwrap();
+    assert!(page.contains("not used to find the place") && page.contains("data:image/jpeg"));
+    assert_eq!(names(&dir), ["fixes.csv", "fixes.geojson", "fixes.html"]);
+
+    // A prior that only the right cell and its neighbours fulfil.
+    let near = locate(&w.sar, &out, &["--prior", "100", "--json", "--csv", text(&csv)]).ok();
+    let near: serde_json::Value = serde_json::from_str(&near.out).unwrap();
+    assert_eq!(near["own_georeference"]["within_half_a_cell"], near["fixes"], "a prior within a cell finds the cell: {near}");
+
+    // eval's JSON, exactly.
+    let (m, s) = (text(&w.map), text(&w.sar));
+    let args = ["eval", "--map", m, "--sar", s, "--model", text(&w.model), "--protocol", "arbitrary", "--queries", "9", "--json"];
+    let args: Vec<&str> = args.into_iter().chain(["--cell", CELL, "--views", "1", "--report", text(&html)]).collect();
+    let value: serde_json::Value = serde_json::from_str(&run(&args).ok().out).expect("one JSON object");
+    for key in ["protocol", "cells", "queries", "recall", "recall_ci95", "mrr", "median_error_m", "within_m", "seconds", "adapter"] {
+        assert!(!value[key].is_null(), "{key} is missing: {value}");
+    }
+    for k in ["1", "5", "10", "20"] {
+        assert!((0.0..=1.0).contains(&value["recall"][k].as_f64().unwrap()) && value["recall_ci95"][k].as_array().unwrap().len() == 2);
+    }
+    assert!(std::fs::read_to_string(&html).unwrap().contains("Rank of the right cell"));
+}
+
+#[test]
+fn info_prints_what_files_say_about_themselves() {
+    let w = &*WORLD;
+    for (file, kind) in [(&w.model, "model"), (&w.db, "database"), (&w.sar, "raster")] {
+        let outcome = run(&["info", text(file), "--json"]).ok();
+        let value: serde_json::Value = serde_json::from_str(&outcome.out).expect("one JSON object");
+        assert_eq!(value["kind"], kind);
+        assert!(run(&["info", text(file)]).ok().out.contains(kind));
+    }
+    let value: serde_json::Value = serde_json::from_str(&run(&["info", "--json", "--self-test"]).ok().out).expect("one JSON object");
+    assert!(value["self_test"].as_array().unwrap().iter().all(|c| c["ok"] == true), "{value}");
+    run(&["info", text(&w.config)]).fails(1, &["config.toml", "neither an image nor a whole safetensors file"]);
+    run(&["info", "nowhere.tif"]).fails(1, &["nowhere.tif", "cannot be read"]);
+    run(&["info", "--adapter", "no such card"]).fails(1, &["no such card", "--adapter"]);
+}
+
+#[test]
+fn images_that_are_none_or_cut_short_or_without_a_place() {
+    let (w, dir) = (&*WORLD, folder("images"));
+    let out = dir.join("out");
+    let bad = dir.join("bad.tif");
+
+    std::fs::write(&bad, "this is no image at all").unwrap();
+    index(&bad, &out).fails(1, &["bad.tif", "is not a TIFF, PNG or JPEG"]);
+    locate(&bad, &out, &[]).fails(1, &["bad.tif", "is not a TIFF, PNG or JPEG"]);
+    let (m, s, b) = (text(&w.map), text(&w.sar), text(&bad));
+    run(&["train", "--scene", b, s, "--val", m, s, "--out", text(&out)]).fails(1, &["bad.tif", "is not a TIFF"]);
+    run(&["eval", "--map", m, "--sar", b, "--model", text(&w.model), "--protocol", "aligned"]).fails(1, &["bad.tif", "is not a TIFF"]);
+
+    let whole = std::fs::read(&w.map).unwrap();
+    for keep in [whole.len() / 2, 100, 8] {
+        std::fs::write(&bad, &whole[..keep]).unwrap();
+        index(&bad, &out).fails(1, &["bad.tif", "damaged or truncated"]);
+    }
+
+    write_geotiff(&bad, SIZE, SIZE, 3, SampleData::U8(&w.scene.optical), None, None, Some(0.0)).unwrap();
+    index(&bad, &out).fails(1, &["bad.tif", "has no geotransform", "world file"]);
+    run(&["eval", "--map", b, "--sar", s, "--model", text(&w.model), "--protocol", "aligned"]).fails(1, &["has no geotransform"]);
+    index(&dir.join("none.tif"), &out).fails(1, &["none.tif", "cannot be read"]);
+    assert_eq!(names(&dir), ["bad.tif"]);
+
+    // A map smaller than a cell, and one with nothing in it.
+    let small = vec![9u8; 60 * 60 * 3];
+    write_geotiff(&bad, 60, 60, 3, SampleData::U8(&small), Some(&own_geo()), Some(EPSG), Some(0.0)).unwrap();
+    index(&bad, &out).fails(1, &["60x60", "smaller than one cell"]);
+    write_geotiff(&bad, SIZE, SIZE, 3, SampleData::U8(&vec![0; w.scene.optical.len()]), Some(&own_geo()), Some(EPSG), Some(0.0)).unwrap();
+    index(&bad, &out).fails(1, &["no valid pixel"]);
+    assert_eq!(names(&dir), ["bad.tif"]);
+}
+
+#[test]
+fn sar_images_too_small_or_of_unknown_scale_or_empty() {
+    let (w, dir) = (&*WORLD, folder("sar"));
+    let (sar, out, csv) = (dir.join("in.tif"), dir.join("out.geojson"), dir.join("out.csv"));
+
+    write_sar(&sar, [60, 60], SampleData::U8(&vec![7; 3600]), Some(own_geo()), Some(EPSG));
+    locate(&sar, &out, &[]).fails(1, &["60x60", "smaller than one patch"]);
+
+    write_sar(&sar, [SIZE; 2], SampleData::U8(&w.scene.sar), None, None);
+    locate(&sar, &out, &[]).fails(1, &["in.tif", "--pixel-size METRES"]);
+    locate(&sar, &out, &["--pixel-size=-3"]).fails(1, &["makes no sense"]);
+    locate(&sar, &out, &["--pixel-size", "0.01"]).fails(1, &["smaller than one patch"]);
+    locate(&sar, &out, &["--pixel-size", "1e9"]).fails(1, &[]);
+    locate(&sar, &out, &["--pixel-size", "7.5", "--prior", "500"]).fails(1, &["a prior limits the search", "it has none"]);
+
+    let (nothing, nan) = (vec![0u8; w.scene.sar.len()], vec![f32::NAN; w.scene.sar.len()]);
+    write_sar(&sar, [SIZE; 2], SampleData::U8(&nothing), Some(own_geo()), Some(EPSG));
+    locate(&sar, &out, &[]).fails(1, &["in.tif", "no valid pixel"]);
+    write_sar(&sar, [SIZE; 2], SampleData::F32(&nan), Some(own_geo()), Some(EPSG));
+    locate(&sar, &out, &[]).fails(1, &["in.tif", "no valid pixel"]);
+    assert_eq!(names(&dir), ["in.tif"]);
+
+    // Without a georeference, but with a scale, it is found where it is with one (7.55 m is the ground size there).
+    write_sar(&sar, [SIZE; 2], SampleData::U8(&w.scene.sar), None, None);
+    let scale = own_scale(&WORLD.sar);
+    let outcome = locate(&sar, &out, &["--pixel-size", &scale.to_string(), "--csv", text(&csv), "--json"]).ok();
+    let value: serde_json::Value = serde_json::from_str(&outcome.out).unwrap();
+    assert!(value["own_georeference"].is_null(), "{value}");
+    same_fixes(&baseline(), &table(&csv), |a, b| near(a, b, &["sar_px_x", "sar_px_y"], 0.05), 0.01);
+
+    // NaN in the upper third: those patches are left out, the others found as before.
+    let mut holed: Vec<f32> = w.scene.sar.iter().map(|v| f32::from(*v)).collect();
+    holed[..(SIZE * SIZE / 3) as usize].fill(f32::NAN);
+    write_sar(&sar, [SIZE; 2], SampleData::F32(&holed), Some(own_geo()), Some(EPSG));
+    let value: serde_json::Value = serde_json::from_str(&locate(&sar, &out, &["--json"]).ok().out).unwrap();
+    assert_eq!((value["fixes"].as_u64(), value["no_data"].as_u64()), (Some(24), Some(12)), "{value}");
+}
+
+fn own_scale(path: &Path) -> f64 {
+    let value: serde_json::Value = serde_json::from_str(&run(&["info", text(path), "--json"]).ok().out).unwrap();
+    let [x, y] = [0, 1].map(|i| value["pixel_m"][i].as_f64().unwrap());
+    (x * y).sqrt()
+}
+
+type Rows = Vec<std::collections::HashMap<String, String>>;
+
+/// The world's SAR image located as it is.
+fn baseline() -> Rows {
+    static ROWS: LazyLock<Rows> = LazyLock::new(|| {
+        let dir = folder("baseline");
+        let csv = dir.join("fixes.csv");
+        locate(&WORLD.sar, &dir.join("fixes.geojson"), &["--csv", text(&csv)]).ok();
+        table(&csv)
+    });
+    ROWS.clone()
+}
+
+fn near(a: &std::collections::HashMap<String, String>, b: &std::collections::HashMap<String, String>, columns: &[&str], by: f64) -> bool {
+    columns.iter().all(|c| (number(a, c) - number(b, c)).abs() < by)
+}
+
+/// The same patches have nearly the same scores, and most of them the same best cell.
+#[track_caller]
+fn same_fixes(a: &Rows, b: &Rows, is_same: impl Fn(&Row, &Row) -> bool, score: f64) {
+    assert_eq!(a.len(), b.len());
+    let mut agree = 0;
+    for row in a {
+        let other = b.iter().find(|o| is_same(row, o)).unwrap_or_else(|| panic!("{row:?} is missing in {b:?}"));
+        let off = (number(row, "score") - number(other, "score")).abs();
+        assert!(off < score, "scores differ by {off}: {row:?} {other:?}");
+        agree += usize::from(row["cell"] == other["cell"]);
+    }
+    assert!(agree * 10 >= a.len() * 8, "{agree} of {} in the same cell", a.len());
+}
+
+type Row = std::collections::HashMap<String, String>;
+
+#[test]
+fn a_sar_image_in_other_coordinates_is_brought_to_the_maps_scale_and_north() {
+    let (w, dir) = (&*WORLD, folder("coordinates"));
+    let (sar, out, csv) = (dir.join("in.tif"), dir.join("out.geojson"), dir.join("out.csv"));
+    let n = SIZE as usize;
+    let by_truth = |a: &Row, b: &Row| near(a, b, &["truth_lon", "truth_lat"], 2e-5);
+
+    // Turned by a quarter, and the geotransform with it: the new image's x runs south, its y runs west.
+    let turned: Vec<u8> = (0..n * n).map(|i| w.scene.sar[(i % n) * n + (n - 1 - i / n)]).collect();
+    let c = w.scene.geotransform();
+    let (size, side) = (c[1], f64::from(SIZE) * c[1]);
+    let geo = GeoTransform::new([c[0] + side, 0.0, -size, c[3], -size, 0.0]).unwrap();
+    write_sar(&sar, [SIZE; 2], SampleData::U8(&turned), Some(geo), Some(EPSG));
+    locate(&sar, &out, &["--csv", text(&csv)]).ok();
+    same_fixes(&baseline(), &table(&csv), by_truth, 0.1);
+
+    // In degrees, at the scale of the image's middle: Mercator is straight enough over 4 km.
+    let crs = Crs::from_epsg(EPSG).unwrap();
+    let own = own_geo();
+    let corner = own.pixel_to_map(0.0, 0.0);
+    let far = own.pixel_to_map(f64::from(SIZE), f64::from(SIZE));
+    let ((lon0, lat0), (lon1, lat1)) = (crs.to_lonlat(corner.0, corner.1).unwrap(), crs.to_lonlat(far.0, far.1).unwrap());
+    let degrees =
+        |shift: f64| GeoTransform::north_up(lon0 + shift, lat0, (lon1 - lon0) / f64::from(SIZE), (lat0 - lat1) / f64::from(SIZE)).unwrap();
+    write_sar(&sar, [SIZE; 2], SampleData::U8(&w.scene.sar), Some(degrees(0.0)), Some(4326));
+    locate(&sar, &out, &["--csv", text(&csv)]).ok();
+    same_fixes(&baseline(), &table(&csv), by_truth, 0.02);
+
+    // The same a quarter of the world away: its own georeference must not lead the search, only say how far off it is.
+    write_sar(&sar, [SIZE; 2], SampleData::U8(&w.scene.sar), Some(degrees(90.0)), Some(4326));
+    locate(&sar, &out, &["--csv", text(&csv)]).ok();
+    let rows = table(&csv);
+    same_fixes(&baseline(), &rows, |a, b| near(a, b, &["sar_px_x", "sar_px_y"], 0.5), 0.02);
+    assert!(rows.iter().all(|r| number(r, "distance_m") > 1e6));
+    locate(&sar, &out, &["--prior", "1000"]).fails(1, &["no patch within 1000 m"]);
+
+    // Twice as fine: every pixel four times.
+    let fine: Vec<u8> = (0..4 * n * n).map(|i| w.scene.sar[i / (2 * n) / 2 * n + i % (2 * n) / 2]).collect();
+    let geo = GeoTransform::north_up(c[0], c[3], size / 2.0, size / 2.0).unwrap();
+    write_sar(&sar, [2 * SIZE; 2], SampleData::U8(&fine), Some(geo), Some(EPSG));
+    locate(&sar, &out, &["--csv", text(&csv)]).ok();
+    same_fixes(&baseline(), &table(&csv), by_truth, 0.1);
+}
+
+#[test]
+fn outputs_that_cannot_be_written_are_refused_before_the_work() {
+    let (w, dir) = (&*WORLD, folder("outputs"));
+    let file = dir.join("file");
+    std::fs::write(&file, "kept").unwrap();
+    let (m, s, model) = (text(&w.map), text(&w.sar), text(&w.model));
+    for place in [dir.join("none").join("out"), file.join("out"), dir.clone()] {
+        let p = text(&place);
+        index(&w.map, &place).fails(1, &["cannot write", p]);
+        locate(&w.sar, &place, &[]).fails(1, &["cannot write", p]);
+        locate(&w.sar, &dir.join("x"), &["--csv", p]).fails(1, &["cannot write", p]);
+        locate(&w.sar, &dir.join("x"), &["--report", p]).fails(1, &["cannot write", p]);
+        run(&["train", "--scene", m, s, "--val", m, s, "--config", text(&w.config), "--out", p]).fails(1, &["cannot write", p]);
+        run(&["eval", "--map", m, "--sar", s, "--model", model, "--protocol", "aligned", "--report", p]).fails(1, &["cannot write", p]);
+    }
+    run(&["synth", "--out", text(&file.join("x")), "--size", "64"]).fails(1, &["folder cannot be made"]);
+    run(&["demo", "--out", text(&file), "--model", model]).fails(1, &["folder cannot be made"]);
+    let same = dir.join("x");
+    locate(&w.sar, &same, &["--csv", text(&same)]).fails(1, &["two outputs have the same name"]);
+    assert_eq!(names(&dir), ["file"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept");
+}
+
+/// A limit on the size of files stands for a full disk: writing past it fails where the signal is ignored.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_leaves_no_half_file() {
+    let (w, dir) = (&*WORLD, folder("full"));
+    let limited = |args: &[&str]| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; ulimit -f 4; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_echogrid")]).args(args);
+        finish(command)
+    };
+    let (m, s, model, db) = (text(&w.map), text(&w.sar), text(&w.model), text(&w.db));
+    let out = dir.join("out");
+    let o = text(&out);
+    limited(&["index", "--map", m, "--model", model, "--cell", CELL, "--views", "3", "--out", o])
+        .fails(1, &[o, "cannot be written", "room"]);
+    limited(&["locate", "--index", db, "--model", model, "--sar", s, "--out", o]).fails(1, &[o, "cannot write"]);
+    limited(&["train", "--scene", m, s, "--val", m, s, "--config", text(&w.config), "--out", o])
+        .fails(1, &["cannot be written", "free some space"]);
+    std::fs::remove_file(dir.join("out.log.jsonl")).expect("the log of steps");
+    assert!(names(&dir).is_empty(), "{:?}", names(&dir));
+    limited(&["synth", "--out", text(&dir), "--size", "200"]).fails(1, &["optical.tif", "cannot be written", "room"]);
+    assert!(names(&dir).is_empty(), "{:?}", names(&dir));
+}
+
+#[test]
+fn damaged_models_and_databases_and_those_that_do_not_belong_together() {
+    let (w, dir) = (&*WORLD, folder("models"));
+    let (bad, out) = (dir.join("bad"), dir.join("out"));
+    let (m, s, b, o) = (text(&w.map), text(&w.sar), text(&bad), text(&out));
+    let index = || run(&["index", "--map", m, "--model", b, "--cell", CELL, "--views", "1", "--out", o]);
+    let model = std::fs::read(&w.model).unwrap();
+
+    // Other weights: a database belongs to one model.
+    let mut other = model.clone();
+    let last = other.len() - 4;
+    other[last..].copy_from_slice(&0.25f32.to_le_bytes());
+    std::fs::write(&bad, &other).unwrap();
+    run(&["locate", "--index", text(&w.db), "--model", b, "--sar", s, "--out", o])
+        .fails(1, &["was made with model", "--model", "echogrid index"]);
+
+    other[last..].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(&bad, &other).unwrap();
+    index().fails(1, &["bad", "not finite"]);
+    for keep in [model.len() - 1, model.len() / 2, 4, 0] {
+        std::fs::write(&bad, &model[..keep]).unwrap();
+        index().fails(1, &["bad", "cut short"]);
+    }
+    // A header that claims more than there is.
+    let mut claims = model.clone();
+    claims[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    std::fs::write(&bad, &claims).unwrap();
+    index().fails(1, &["bad", "cut short"]);
+    // A database is no model, and a model is no database.
+    run(&["index", "--map", m, "--model", text(&w.db), "--out", o]).fails(1, &["manifest cannot be read"]);
+    let wrong = |db: &str| run(&["locate", "--index", db, "--model", text(&w.model), "--sar", s, "--out", o]);
+    wrong(text(&w.model)).fails(1, &["not a database", "echogrid index"]);
+    let db = std::fs::read(&w.db).unwrap();
+    for keep in [db.len() - 1, db.len() / 2, 4, 0] {
+        std::fs::write(&bad, &db[..keep]).unwrap();
+        wrong(b).fails(1, &["bad"]);
+    }
+    wrong(text(&dir.join("none"))).fails(1, &["none", "echogrid index"]);
+    assert_eq!(names(&dir), ["bad"]);
+}
+
+/// Starts a run, waits until its log has so many steps, and ends it with a signal.
+#[cfg(unix)]
+fn interrupted(args: &[&str], log: &Path, steps: usize, signal: &str) {
+    let mut child = command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let start = Instant::now();
+    let done = || std::fs::read_to_string(log).unwrap_or_default().lines().filter(|l| l.contains("loss")).count();
+    while done() < steps {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        assert!(start.elapsed() < Duration::from_secs(120), "no progress");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+    assert!(!child.wait().unwrap().success(), "it ended before the signal came");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_that_was_killed_or_stopped_goes_on_to_the_same_bits() {
+    let (w, dir) = (&*WORLD, folder("resume"));
+    let config = dir.join("config.toml");
+    // Hard negatives of the embedding from the second pass on: the checkpoint must carry what was planned.
+    std::fs::write(&config, settings(3, 16, 1)).unwrap();
+    let (m, s) = (text(&w.map), text(&w.sar));
+    let train = |out: &Path, more: &[&str]| -> Vec<String> {
+        ["train", "--scene", m, s, "--val", m, s, "--config", text(&config), "--out", text(out)]
+            .into_iter()
+            .chain(more.iter().copied())
+            .map(str::to_string)
+            .collect()
+    };
+    let go = |args: &[String]| run(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let whole = dir.join("whole");
+    go(&train(&whole, &[])).ok();
+    let want = std::fs::read(&whole).unwrap();
+    for (name, signal, steps) in [("killed", "-KILL", 20), ("stopped", "-INT", 8)] {
+        let out = dir.join(name);
+        let args = train(&out, &[]);
+        interrupted(&args.iter().map(String::as_str).collect::<Vec<_>>(), &dir.join(format!("{name}.log.jsonl")), steps, signal);
+        let checkpoint = dir.join(format!("{name}.checkpoint"));
+        assert!(checkpoint.is_file() && !out.exists(), "{:?}", names(&dir));
+        assert!(run(&["info", text(&checkpoint)]).ok().out.contains("checkpoint"));
+        go(&train(&out, &["--resume"])).ok();
+        assert!(std::fs::read(&out).unwrap() == want, "{name}: resumed weights differ from those of an uninterrupted run");
+        assert!(!checkpoint.exists());
+    }
+    // Only what belongs there is left.
+    let left: Vec<String> = names(&dir).into_iter().filter(|n| n.starts_with('.')).collect();
+    assert!(left.is_empty(), "{left:?}");
+
+    // Checkpoints that are damaged, absent, or of another run.
+    let out = dir.join("again");
+    let checkpoint = dir.join("again.checkpoint");
+    go(&train(&out, &["--resume"])).fails(1, &["again.checkpoint"]);
+    std::fs::write(&checkpoint, &want[..want.len() / 2]).unwrap();
+    go(&train(&out, &["--resume"])).fails(1, &["again.checkpoint", "cut short"]);
+    std::fs::write(&checkpoint, &want).unwrap();
+    go(&train(&out, &["--resume"])).fails(1, &["again.checkpoint", "not a checkpoint"]);
+    assert!(!out.exists());
+}
