@@ -132,5 +132,5 @@ fn refuses_with_the_reason() {
     };
     assert!(try_(&s, 0.0).contains("fewer columns than rows"));
     assert!(try_(&out(e, &[4, 4]), 1.5).contains("outside 0 to 1"));
-    assert!(try_(&out(e, &[3, 4]), 0.0).contains("`stats` is [2, 4, 5], expected [2, 3, 5]"));
+    assert!(try_(&out(e, &[3, 4]), 0.0).contains("`stats` must be F32 [2, 3, 5], not F32 [2, 4, 5]"));
 }

@@ -81,7 +81,7 @@ fn refuses_other_shapes() {
     let (e, _lock) = engine();
     let (x, y, n) = (out(e, &[4, 3]), out(e, &[4, 3]), out(e, &[3]));
     let err = kernel::forward(&mut PlanBuilder::new(e), kernel::EPS, &x, &y, &n).unwrap_err();
-    assert!(err.to_string().contains("`norm` is [3], expected [4]"), "{err}");
+    assert!(err.to_string().contains("`norm` must be F32 [4], not F32 [3]"), "{err}");
     let err = kernel::forward(&mut PlanBuilder::new(e), kernel::EPS, &n, &y, &n).unwrap_err();
     assert!(err.to_string().contains("expected two extents"), "{err}");
 }

@@ -150,8 +150,8 @@ fn refuses_with_the_reason() {
         assert!(text.contains(word), "{text}");
     };
     says(kernel::adamw(&mut p, AdamW::default(), &b, &s, None, &a, &c, &d), "[4] against [5]");
-    says(kernel::adamw(&mut p, AdamW::default(), &out(e, &[4]), &a, None, &out(e, &[4]), &c, &d), "`step` is [4], expected [8]");
+    says(kernel::adamw(&mut p, AdamW::default(), &out(e, &[4]), &a, None, &out(e, &[4]), &c, &d), "`step` must be F32 [8], not F32 [4]");
     says(kernel::grad_norm(&mut p, &[], &s, 1.0, &a, &c), "no gradient");
     says(kernel::grad_norm(&mut p, &[&a], &s, 0.0, &b, &c), "not above 0");
-    says(kernel::grad_norm(&mut p, &[&a], &s, 1.0, &b, &c), "`partials` is [5], expected [1]");
+    says(kernel::grad_norm(&mut p, &[&a], &s, 1.0, &b, &c), "`partials` must be F32 [1], not F32 [5]");
 }

@@ -93,7 +93,7 @@ fn refuses_with_the_reason() {
     let (x, stats, share, loss) = (out(e, &[4, 3]), out(e, &[4, 4]), out(e, &[1]), out(e, &[1]));
     let (l, floats) = (label_tensor(e, &[0; 5]), out(e, &[4]));
     let try_ = |t, s| kernel::forward(&mut PlanBuilder::new(e), &x, t, s, &stats, &share, &loss).unwrap_err().to_string();
-    assert!(try_(Target::Labels(&l), 0.0).contains("`labels` is [5], expected [4]"));
-    assert!(try_(Target::Labels(&floats), 0.0).contains("`labels` is F32, expected U32"));
+    assert!(try_(Target::Labels(&l), 0.0).contains("`labels` must be U32 [4], not U32 [5]"));
+    assert!(try_(Target::Labels(&floats), 0.0).contains("`labels` must be U32 [4], not F32 [4]"));
     assert!(try_(Target::Dense(&x), -0.1).contains("outside 0 to 1"));
 }

@@ -97,6 +97,6 @@ fn refuses_with_the_reason() {
     assert!(try_(Triplet::default(), &s, &rec).contains("fewer columns than rows"));
     let s = out(e, &[4, 4]);
     assert!(try_(Triplet { eps: 0.0, ..Triplet::default() }, &s, &rec).contains("eps 0 is not above 0"));
-    assert!(try_(Triplet::default(), &s, &records(e, 5)).contains("`records` is [2, 5, 4], expected [2, 4, 4]"));
-    assert!(try_(Triplet::default(), &s, &out(e, &[2, 4, 4])).contains("`records` is F32, expected U32"));
+    assert!(try_(Triplet::default(), &s, &records(e, 5)).contains("`records` must be U32 [2, 4, 4], not U32 [2, 5, 4]"));
+    assert!(try_(Triplet::default(), &s, &out(e, &[2, 4, 4])).contains("`records` must be U32 [2, 4, 4], not F32 [2, 4, 4]"));
 }

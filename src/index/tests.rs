@@ -178,8 +178,8 @@ fn search_is_brute_force() {
     // Everything resident in one shard, in shards of 37 rows, and streamed in such shards.
     for (resident, shard) in [(u64::MAX, 64 << 20), (u64::MAX, 37 * 2 * DIM as u64), (0, 37 * 2 * DIM as u64)] {
         let searcher = Searcher::with_shards(&engine, &db, resident, shard).unwrap();
-        // k x views = 9, 90 and 450 rows: short lists, and those that are sorted in device memory; then more than there are cells.
-        for (k, n) in [(1, many), (10, many), (50, 20), (1000, 3)] {
+        // Short lists, one that is sorted in device memory, and more than there are cells.
+        for (k, n) in [(1, many), (10, many), (150, 20), (1000, 3)] {
             let got = searcher.search(&embedder, &queries[..n * DIM], k).unwrap();
             assert_eq!(got.len(), n);
             let mut ties = 0;
@@ -194,6 +194,16 @@ fn search_is_brute_force() {
                 ties += want.windows(2).filter(|w| w[0].1 == w[1].1).count();
             }
             assert!(k == 1 || ties > n, "{ties} ties");
+        }
+        // Among some cells alone: what brute force over their rows finds.
+        let sets: Vec<std::collections::HashSet<u32>> =
+            (0..20u32).map(|q| (0..211).filter(|c| (c * 7 + q) % 31 < q % 4 * 5).collect()).collect();
+        let got = searcher.search_among(&embedder, &queries[..20 * DIM], 4, &sets).unwrap();
+        for (q, (hits, set)) in got.iter().zip(&sets).enumerate() {
+            let some: Vec<_> = rows.iter().filter(|r| set.contains(&r.0)).cloned().collect();
+            let want = brute_force(&some, &queries[q * DIM..][..DIM], 4);
+            let got: Vec<(u32, f32)> = hits.iter().map(|h| (h.cell, h.score)).collect();
+            assert_eq!(got, want.iter().map(|w| (w.0, w.1)).collect::<Vec<_>>(), "query {q} among {} cells", set.len());
         }
         assert!(searcher.search(&embedder, &[], 5).unwrap().is_empty());
         let e = searcher.search(&embedder, &queries[..DIM + 1], 5).unwrap_err().to_string();

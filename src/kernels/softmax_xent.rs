@@ -1,6 +1,6 @@
 //! Softmax cross-entropy: host side of `shaders/softmax_xent.wgsl`.
 
-use super::{LANES, expect_shape, lanes, matrix};
+use super::{LANES, expect, expect_shape, lanes, matrix};
 use crate::gpu::{Cost, DType, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
@@ -49,10 +49,7 @@ fn check<'a>(op: &str, x: &Tensor, target: Target<'a>, smoothing: f32, stats: &T
         Target::Labels(t) => ("labels", t, vec![n], DType::U32),
         Target::Dense(t) => ("target", t, vec![n, k], DType::F32),
     };
-    expect_shape(op, name, t, &shape)?;
-    if t.dtype() != dtype {
-        return Err(Error::shape(op, format!("`{name}` is {:?}, expected {dtype:?}", t.dtype())));
-    }
+    expect(op, name, t, &shape, dtype)?;
     if !(0.0..=1.0).contains(&smoothing) {
         return Err(Error::shape(op, format!("smoothing {smoothing} is outside 0 to 1")));
     }

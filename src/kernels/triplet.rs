@@ -1,6 +1,6 @@
 //! Batch-hard triplet loss: host side of `shaders/triplet.wgsl`.
 
-use super::{LANES, expect_shape, lanes, matrix};
+use super::{LANES, expect, expect_shape, lanes, matrix};
 use crate::gpu::{Cost, DType, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
@@ -64,10 +64,7 @@ fn check(op: &str, f: Triplet, shape: (usize, usize), records: &Tensor) -> Resul
     if f.eps.is_nan() || f.eps <= 0.0 {
         return Err(Error::shape(op, format!("eps {} is not above 0", f.eps)));
     }
-    expect_shape(op, "records", records, &records_shape(b))?;
-    if records.dtype() != DType::U32 {
-        return Err(Error::shape(op, format!("`records` is {:?}, expected U32", records.dtype())));
-    }
+    expect(op, "records", records, &records_shape(b), DType::U32)?;
     Ok(Params { rows: b as u32, cols: m as u32, margin: f.margin, eps: f.eps })
 }
 
