@@ -168,7 +168,7 @@ pub fn variants() -> Vec<Variant> {
     all
 }
 
-/// Appends y = act(conv(x, w) + bias): x [N, H, W, CI], w [KH*KW, CI/groups, CO], bias [CO] or none, y [N, OH, OW, CO];
+/// Appends y = act(conv(x, w) + bias): x [N, H, W, CI], w [KH*KW, CI/groups, CO], bias \[CO\] or none, y [N, OH, OW, CO];
 /// act is ReLU where `relu`, else nothing.
 ///
 /// # Errors

@@ -19,7 +19,7 @@ pub const PARAMS_BYTES: &[usize] = &[size_of::<Params>()];
 pub struct InfoNce<'a> {
     /// s [B, M], M >= B: products of unit rows. Columns beyond B are further negatives for the rows alone.
     pub similarity: &'a Tensor,
-    /// t [1]: the logarithm of the logit scale (start: ln(1 / 0.07)).
+    /// t \[1\]: the logarithm of the logit scale (start: ln(1 / 0.07)).
     pub log_scale: &'a Tensor,
     /// w [B, B]: positive weights, not negative; `None` for the identity.
     pub weights: Option<&'a Tensor>,
@@ -75,8 +75,8 @@ impl<'a> InfoNce<'a> {
     }
 }
 
-/// Appends loss [1] = (cross-entropy of rows + of columns) / 2, each summed over the batch and divided by B, and
-/// accuracy [1]: the share of rows whose greatest similarity (the first of equals) lies at the heaviest positive.
+/// Appends loss \[1\] = (cross-entropy of rows + of columns) / 2, each summed over the batch and divided by B, and
+/// accuracy \[1\]: the share of rows whose greatest similarity (the first of equals) lies at the heaviest positive.
 ///
 /// # Errors
 /// Shapes other than said above; fewer columns than rows; smoothing outside 0 to 1.
@@ -97,7 +97,7 @@ pub fn forward<'a>(plan: &mut PlanBuilder<'_>, x: InfoNce<'a>, stats: &'a Tensor
     plan.dispatch("infonce total", &SHADER, &variant(2, false, lanes), &bindings, &params, Groups::Linear(1), Cost::bytes(40 * b))
 }
 
-/// Appends ds [B, M] and dt [1], the gradients of the loss times dloss [1]; `stats` is the forward pass's, `partial` [B] scratch.
+/// Appends ds [B, M] and dt \[1\], the gradients of the loss times dloss \[1\]; `stats` is the forward pass's, `partial` \[B\] scratch.
 /// dt is 0 where exp(t) is beyond 100.
 ///
 /// # Errors

@@ -32,7 +32,7 @@ pub fn variants() -> Vec<Variant> {
     LANES.into_iter().flat_map(|l| [false, true].map(|b| variant(b, l))).collect()
 }
 
-/// Appends y = x / max(|x|, eps) for each row of x [N, D], and the lengths |x| into norm [N].
+/// Appends y = x / max(|x|, eps) for each row of x [N, D], and the lengths |x| into norm \[N\].
 ///
 /// A row whose squares overflow f32 (elements beyond 1e19) has infinite length and becomes 0.
 ///

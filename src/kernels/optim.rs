@@ -17,7 +17,7 @@ pub const PARAMS_BYTES: &[usize] = &[size_of::<Params>()];
 /// Gradient elements a workgroup sums.
 const CHUNK: usize = 4096;
 
-/// What changes at each step, as the `step` tensor [8] holds it. Write `tensor_values` into the tensor before each step.
+/// What changes at each step, as the `step` tensor \[8\] holds it. Write `tensor_values` into the tensor before each step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
     /// Learning rate.
@@ -107,10 +107,10 @@ fn width(n: usize) -> usize {
 
 /// Appends one AdamW step on w with state m and v (zeros at first), all of one length:
 /// m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, w -= lr ((m / c1) / (sqrt(v / c2) + eps) + decay w),
-/// with g the gradient times `step`'s scale and, where `clip` [4] is given, times its factor (no step at all if its skip flag is up).
+/// with g the gradient times `step`'s scale and, where `clip` \[4\] is given, times its factor (no step at all if its skip flag is up).
 ///
 /// # Errors
-/// Element counts differ; step not [8]; clip not [4].
+/// Element counts differ; step not \[8\]; clip not \[4\].
 pub fn adamw(
     plan: &mut PlanBuilder<'_>,
     hyper: AdamW,
@@ -172,13 +172,13 @@ pub fn partials_len(grads: &[&Tensor]) -> usize {
     grads.iter().map(|g| g.len().div_ceil(CHUNK)).sum()
 }
 
-/// Appends the global norm of all gradients times `step`'s scale, and what to do about it, into clip [4]:
+/// Appends the global norm of all gradients times `step`'s scale, and what to do about it, into clip \[4\]:
 /// factor = min(1, max_norm / norm), skip = 0, norm, 0; where the norm is infinite or NaN (or its square overflows f32)
 /// factor = 0 and skip = 1, and an optimiser given `clip` leaves everything as it is. `max_norm` may be infinite: then only that.
 /// Sums run in a fixed order.
 ///
 /// # Errors
-/// No gradient; partials not [`partials_len`]; step not [8]; clip not [4]; max_norm not above 0.
+/// No gradient; partials not [`partials_len`]; step not \[8\]; clip not \[4\]; max_norm not above 0.
 pub fn grad_norm(
     plan: &mut PlanBuilder<'_>,
     grads: &[&Tensor],

@@ -29,7 +29,7 @@ pub fn variants() -> Vec<Variant> {
     both_widths([variant(0, false), variant(0, true), variant(1, false), variant(1, true), variant(2, false)])
 }
 
-/// Appends y[c] = scale * sum over r of x[r, c], added to y where `accumulate`. x is any tensor whose last extents make up
+/// Appends y\[c\] = scale * sum over r of x[r, c], added to y where `accumulate`. x is any tensor whose last extents make up
 /// y: [R, C] for a bias gradient. Deterministic: stages of strided sums through scratch, no atomics.
 ///
 /// # Errors
@@ -39,7 +39,7 @@ pub fn columns(plan: &mut PlanBuilder<'_>, x: &Tensor, y: &Tensor, scale: f32, a
     stages(plan, "reduce columns", x, 1, c, &[y], scale, accumulate)
 }
 
-/// Appends y[n] = scale * sum over s of x[s, n], added to y where `accumulate`: the second half of a product split over K.
+/// Appends y\[n\] = scale * sum over s of x[s, n], added to y where `accumulate`: the second half of a product split over K.
 /// The same as [`columns`]; a few long slices take one dispatch.
 ///
 /// # Errors
@@ -61,7 +61,7 @@ pub fn batched(plan: &mut PlanBuilder<'_>, x: &Tensor, y: &Tensor, scale: f32, a
     stages(plan, op, x, n, c, &[y], scale, accumulate)
 }
 
-/// Appends a[c] = sum over r of x[r, 0, c] and b[c] = sum over r of x[r, 1, c], added where `accumulate`.
+/// Appends a\[c\] = sum over r of x[r, 0, c] and b\[c\] = sum over r of x[r, 1, c], added where `accumulate`.
 ///
 /// # Errors
 /// x is not [R, 2, C].
@@ -74,7 +74,7 @@ pub fn pairs(plan: &mut PlanBuilder<'_>, x: &Tensor, a: &Tensor, b: &Tensor, acc
     stages(plan, op, x, 1, 2 * c, &[a, b], 1.0, accumulate)
 }
 
-/// Appends dx[n, .., c] = scale * dy[n, c], the gradient of [`batched`]; dy of [C] (or any shape that x's last extents make
+/// Appends dx[n, .., c] = scale * dy[n, c], the gradient of [`batched`]; dy of \[C\] (or any shape that x's last extents make
 /// up, seen as one row) is that of [`columns`] and [`sum_slices`].
 ///
 /// # Errors

@@ -135,7 +135,7 @@ impl PatchRecord {
         self
     }
 
-    /// With a colour matrix and offsets: band b becomes matrix[b] . bands + offset[b].
+    /// With a colour matrix and offsets: band b becomes matrix\[b\] . bands + offset\[b\].
     #[must_use]
     pub fn with_colour(mut self, matrix: [[f32; 3]; 3], offset: [f32; 3]) -> Self {
         self.colour = std::array::from_fn(|b| [matrix[b][0], matrix[b][1], matrix[b][2], offset[b]]);

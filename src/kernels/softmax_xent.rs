@@ -18,7 +18,7 @@ pub const IGNORE: u32 = u32::MAX;
 /// What the rows should be.
 #[derive(Debug, Clone, Copy)]
 pub enum Target<'a> {
-    /// u32 [N]: the right column, or [`IGNORE`]. Any other label of K or more makes loss and gradient NaN.
+    /// u32 \[N\]: the right column, or [`IGNORE`]. Any other label of K or more makes loss and gradient NaN.
     Labels(&'a Tensor),
     /// f32 [N, K]: weights, usually a distribution; a row whose weights add up to 0 does not count.
     Dense(&'a Tensor),
@@ -58,9 +58,9 @@ fn check<'a>(op: &str, x: &Tensor, target: Target<'a>, smoothing: f32, stats: &T
     Ok((Params { rows: n as u32, cols: k as u32, smoothing, nan: f32::NAN.to_bits() }, t))
 }
 
-/// Appends loss [1] = mean over the rows that count of -sum_j q_j log softmax(x)_j, with
+/// Appends loss \[1\] = mean over the rows that count of -sum_j q_j log softmax(x)_j, with
 /// q = (1 - smoothing) target + smoothing sum(target) / K and x [N, K]; 0 where no row counts.
-/// `stats` [N, 4] and `share` [1] are kept for the backward pass.
+/// `stats` [N, 4] and `share` \[1\] are kept for the backward pass.
 ///
 /// # Errors
 /// Shapes or types other than said; smoothing outside 0 to 1.
@@ -85,7 +85,7 @@ pub fn forward(
     plan.dispatch("softmax_xent total", &SHADER, &variant(1, false, lanes), &bindings, &params, Groups::Linear(1), Cost::bytes(16 * n))
 }
 
-/// Appends dx [N, K], the gradient of the loss times dloss [1]; rows that do not count get 0.
+/// Appends dx [N, K], the gradient of the loss times dloss \[1\]; rows that do not count get 0.
 ///
 /// # Errors
 /// As [`forward`].

@@ -68,7 +68,7 @@ fn check(op: &str, f: Triplet, shape: (usize, usize), records: &Tensor) -> Resul
     Ok(Params { rows: b as u32, cols: m as u32, margin: f.margin, eps: f.eps })
 }
 
-/// Appends loss [1] over similarities s [B, M] of unit rows, M >= B, the positive of row i in column i:
+/// Appends loss \[1\] over similarities s [B, M] of unit rows, M >= B, the positive of row i in column i:
 /// with d = sqrt(max(2 - 2 s, eps)), each row's f(d_ii - min_{j != i} d_ij + margin) and the same of each of the first B columns,
 /// summed, over 2B. The hardest negative is the greatest s, the lowest index of equals; without one (B = M = 1) the term is 0.
 ///
@@ -88,7 +88,7 @@ pub fn forward(plan: &mut PlanBuilder<'_>, f: Triplet, s: &Tensor, records: &Ten
     plan.dispatch("triplet total", &SHADER, &variant(2, false, lanes), &bindings, &params, Groups::Linear(1), Cost::bytes(32 * b))
 }
 
-/// Appends ds [B, M], the gradient of the loss times dloss [1], from the forward pass's `records`. A distance at its least has slope 0.
+/// Appends ds [B, M], the gradient of the loss times dloss \[1\], from the forward pass's `records`. A distance at its least has slope 0.
 ///
 /// # Errors
 /// As [`forward`].

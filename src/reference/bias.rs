@@ -1,6 +1,6 @@
 //! Twin of `shaders/bias.wgsl`.
 
-/// y = x * scale[c] + bias[c], max(.., 0) of it with `relu`.
+/// y = x * scale\[c\] + bias\[c\], max(.., 0) of it with `relu`.
 pub fn forward(x: &[f64], scale: Option<&[f64]>, bias: &[f64], relu: bool) -> Vec<f64> {
     let c = bias.len();
     let affine = |(i, v): (usize, &f64)| v * scale.map_or(1.0, |s| s[i % c]) + bias[i % c];

@@ -1,6 +1,6 @@
 //! Twin of `shaders/reduce.wgsl`.
 
-/// y[c] = scale * sum over r of x[r, c].
+/// y\[c\] = scale * sum over r of x[r, c].
 pub fn columns(x: &[f64], c: usize, scale: f64) -> Vec<f64> {
     batched(x, 1, c, scale)
 }
