@@ -11,6 +11,32 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// Text on standard output. A reader that went away (`| head`) ends the process quietly.
+pub(super) fn write_out(text: std::fmt::Arguments<'_>) {
+    use std::io::Write;
+    if let Err(e) = std::io::stdout().lock().write_fmt(text) {
+        if e.kind() != std::io::ErrorKind::BrokenPipe {
+            eprintln!("error: standard output cannot be written ({e})");
+            std::process::exit(1);
+        }
+        std::process::exit(0);
+    }
+}
+
+/// `print!` by way of [`write_out`].
+macro_rules! out_raw {
+    ($($arg:tt)*) => { $crate::cli::common::write_out(format_args!($($arg)*)) };
+}
+
+/// `println!` by way of [`write_out`].
+macro_rules! out {
+    () => { $crate::cli::common::write_out(format_args!("\n")) };
+    ($($arg:tt)*) => {{
+        $crate::cli::common::write_out(format_args!($($arg)*));
+        $crate::cli::common::write_out(format_args!("\n"));
+    }};
+}
+
 /// Options of every subcommand.
 #[derive(Debug, Args)]
 pub struct Global {
@@ -130,6 +156,6 @@ pub(super) fn interrupt_flag() -> Result<Arc<AtomicBool>> {
 /// One JSON object on standard output.
 pub(super) fn print_json(value: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string(value).map_err(|e| Error::invalid(format!("cannot be printed as JSON: {e}")))?;
-    println!("{text}");
+    out!("{text}");
     Ok(())
 }

@@ -118,13 +118,13 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         value["all_s"] = serde_json::json!(whole.elapsed().as_secs_f64());
         return print_json(&value);
     }
-    println!("{report}");
-    println!(
+    out!("{report}");
+    out!(
         "{} cells indexed in {index_s:.1} s, {} patches located; {:.1} s in all",
         database.cells(),
         fixes.len(),
         whole.elapsed().as_secs_f64()
     );
-    println!("open {} in a browser; {} goes into any GIS", page.display(), geo.display());
+    out!("open {} in a browser; {} goes into any GIS", page.display(), geo.display());
     Ok(())
 }

@@ -135,7 +135,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     if args.json {
         print_json(&report)?;
     } else {
-        println!("{report}");
+        out!("{report}");
     }
     Ok(())
 }

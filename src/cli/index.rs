@@ -88,7 +88,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
             "views_per_s": rows as f64 / seconds, "model": model.hash, "adapter": engine.adapter().to_string(),
         }));
     }
-    println!(
+    out!(
         "{}: {cells} cells, {rows} rows of {dim} values, {seconds:.1} s, {rate:.1} cells/s ({:.0} views/s)",
         args.out.display(),
         rows as f64 / seconds

@@ -54,18 +54,18 @@ fn machine(global: &Global, args: &Args) -> Result<()> {
         }
         print_json(&value)?;
     } else {
-        println!("echogrid {}\n", env!("CARGO_PKG_VERSION"));
+        out!("echogrid {}\n", env!("CARGO_PKG_VERSION"));
         print_adapters(&adapters);
         if let Ok(engine) = &engine {
-            println!("\nchosen: {}\n{}", engine.adapter(), capabilities(engine.caps()));
+            out!("\nchosen: {}\n{}", engine.adapter(), capabilities(engine.caps()));
         }
         match &model {
-            Ok(m) => println!("\nshipped model: {}", in_short(m)),
-            Err(e) => println!("\nshipped model: none in this build ({e})"),
+            Ok(m) => out!("\nshipped model: {}", in_short(m)),
+            Err(e) => out!("\nshipped model: none in this build ({e})"),
         }
         if let Some(checks) = &checks {
-            println!("\nself-test, kernels against their twins on the processor");
-            checks.iter().for_each(|c| println!("  {:<6} {} ({})", if c.ok { "ok" } else { "FAILED" }, c.kernel, c.detail));
+            out!("\nself-test, kernels against their twins on the processor");
+            checks.iter().for_each(|c| out!("  {:<6} {} ({})", if c.ok { "ok" } else { "FAILED" }, c.kernel, c.detail));
         }
     }
     engine?;
@@ -78,12 +78,12 @@ fn machine(global: &Global, args: &Args) -> Result<()> {
 }
 
 fn print_adapters(adapters: &[AdapterSummary]) {
-    println!("adapters (choose one with --adapter NUMBER or a part of its name)");
+    out!("adapters (choose one with --adapter NUMBER or a part of its name)");
     if adapters.is_empty() {
-        println!("  none");
+        out!("  none");
     }
     for (i, a) in adapters.iter().enumerate() {
-        println!("  {i}: {a}");
+        out!("  {i}: {a}");
     }
 }
 
@@ -129,7 +129,7 @@ fn file(path: &Path, as_json: bool) -> Result<()> {
     if as_json {
         return print_json(&value);
     }
-    println!("{}", path.display());
+    out!("{}", path.display());
     print_value(&value, 1);
     Ok(())
 }
@@ -196,19 +196,19 @@ fn print_value(value: &Value, depth: usize) {
             let width = fields.iter().filter(|(_, v)| flat(v)).map(|(k, _)| k.chars().count()).max().unwrap_or(0);
             for (key, v) in fields {
                 if flat(v) {
-                    println!("{pad}{key:<width$}  {}", show(v));
+                    out!("{pad}{key:<width$}  {}", show(v));
                 } else {
-                    println!("{pad}{key}");
+                    out!("{pad}{key}");
                     print_value(v, depth + 1);
                 }
             }
         }
         Value::Array(values) => {
             for (i, v) in values.iter().enumerate() {
-                println!("{pad}{}.", i + 1);
+                out!("{pad}{}.", i + 1);
                 print_value(v, depth + 1);
             }
         }
-        v => println!("{pad}{}", show(v)),
+        v => out!("{pad}{}", show(v)),
     }
 }

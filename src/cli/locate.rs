@@ -194,13 +194,13 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
             "model": model.hash, "adapter": engine.adapter().to_string(), "command": command_line(),
         }));
     }
-    print!("{} patches located", fixes.len());
+    out_raw!("{} patches located", fixes.len());
     for (count, why) in [(located.no_data, "without enough data"), (located.outside, "without a cell within the prior")] {
         if count > 0 {
-            print!(", {count} {why} left out");
+            out_raw!(", {count} {why} left out");
         }
     }
-    println!(
+    out!(
         "; {seconds:.1} s (encoding {:.1} s: {:.0} patches/s, search {:.2} s)",
         located.encode_s,
         located.patches.len() as f64 / located.encode_s.max(1e-9),
@@ -208,8 +208,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     );
     if let Some(off) = off {
         let used = if config.prior_m.is_some() { "which limited the search" } else { "not used to find the place" };
-        println!("by its own georeference ({used}): {right} of {} in the right cell, median distance {off:.0} m", fixes.len());
+        out!("by its own georeference ({used}): {right} of {} in the right cell, median distance {off:.0} m", fixes.len());
     }
-    outputs.iter().for_each(|p| println!("wrote {}", p.display()));
+    outputs.iter().for_each(|p| out!("wrote {}", p.display()));
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand. Messages go to standard error; `--json` prints one object on standard output.
 
+#[macro_use]
 mod common;
 mod demo;
 mod eval;

@@ -36,11 +36,11 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
             &serde_json::json!({ "adapter": engine.adapter().to_string(), "batch": config.batch, "seconds": total, "ops": ops }),
         );
     }
-    println!("a training step of {} pairs: {:.1} ms in {} dispatches, {}", config.batch, total * 1e3, runs.len(), engine.adapter());
-    println!("{:<28} {:>7} {:>10} {:>10} {:>8}", "op", "share", "ms", "GFLOP/s", "GB/s");
+    out!("a training step of {} pairs: {:.1} ms in {} dispatches, {}", config.batch, total * 1e3, runs.len(), engine.adapter());
+    out!("{:<28} {:>7} {:>10} {:>10} {:>8}", "op", "share", "ms", "GFLOP/s", "GB/s");
     for o in ops {
         let rate = |v: f64| if v > 0.0 { format!("{:.1}", v / o.seconds * 1e-9) } else { "-".into() };
-        println!("{:<28} {:>5.1} % {:>10.2} {:>10} {:>8}", o.op, 100.0 * o.seconds / total, o.seconds * 1e3, rate(o.flops), rate(o.bytes));
+        out!("{:<28} {:>5.1} % {:>10.2} {:>10} {:>8}", o.op, 100.0 * o.seconds / total, o.seconds * 1e3, rate(o.flops), rate(o.bytes));
     }
     Ok(())
 }

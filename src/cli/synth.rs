@@ -53,8 +53,8 @@ pub(super) fn write(folder: &Path, seed: u64, size: u32) -> Result<Files> {
 pub(super) fn run(_: &Global, args: &Args) -> Result<()> {
     let files = write(&args.out, args.seed, args.size)?;
     let (size, seed) = (args.size, args.seed);
-    println!("{}  optical map, {size}x{size} px of 10 m, EPSG:{EPSG}, seed {seed}", files.map.display());
-    println!("{}  SAR amplitude of the same ground", files.sar.display());
-    println!("{}  height of the surface, metres", files.height.display());
+    out!("{}  optical map, {size}x{size} px of 10 m, EPSG:{EPSG}, seed {seed}", files.map.display());
+    out!("{}  SAR amplitude of the same ground", files.sar.display());
+    out!("{}  height of the surface, metres", files.height.display());
     Ok(())
 }

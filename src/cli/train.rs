@@ -51,7 +51,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     config.seed = args.seed.unwrap_or(config.seed);
     config.check()?;
     if args.print_config {
-        print!("{}", toml::to_string(&config).map_err(|e| Error::invalid(format!("cannot be printed as TOML: {e}")))?);
+        out_raw!("{}", toml::to_string(&config).map_err(|e| Error::invalid(format!("cannot be printed as TOML: {e}")))?);
         return Ok(());
     }
     let out = args.out.as_deref().ok_or_else(|| Error::invalid("--out MODEL is missing"))?;
