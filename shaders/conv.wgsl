@@ -75,11 +75,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #endif
 
 #if MODE != 3 && KIND == 0
-const TILE = 64u;
-const DEPTH = 16u;
-const PITCH = 68u; // 64 and 4 more, so that columns do not meet in one bank
-var<workgroup> tile_a: array<f32, 1088>;
-var<workgroup> tile_b: array<f32, 1088>;
+#import tile
 
     #if MODE == 2
 fn row_count() -> u32 { return u32(TAPS * CIG); }
@@ -199,14 +195,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             tile_b[bk * PITCH + bc] = b;
         }
         #endfor
-        workgroupBarrier();
-        for (var k = 0u; k < DEPTH; k++) {
-            let b = vec4<f32>(tile_b[k * PITCH + tx * 4u], tile_b[k * PITCH + tx * 4u + 1u], tile_b[k * PITCH + tx * 4u + 2u], tile_b[k * PITCH + tx * 4u + 3u]);
-            #for r in 0..4
-            acc${r} += tile_a[k * PITCH + ty * 4u + ${r}u] * b;
-            #endfor
-        }
-        workgroupBarrier();
+        #include tile_multiply
     }
     #for r in 0..4
     if row0 + ty * 4u + ${r}u < rows {
@@ -287,15 +276,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             let b${k} = weights[wi + ${k * CO / 4}u];
             #endfor
             wi += u32(CO);
-            #for r in 0..ROWS
-            {
-                let v = subgroupBroadcast(a${r / LANES}, ${r % LANES}u);
-                acc${r} += v.x * b0;
-                acc${r} += v.y * b1;
-                acc${r} += v.z * b2;
-                acc${r} += v.w * b3;
-            }
-            #endfor
+            #include lane_multiply
         }
     }
     if column < u32(CO4) {
@@ -391,15 +372,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 let b${k} = weights[wi + ${k * CI / 4}u];
                 #endfor
                 wi += u32(CI);
-                #for r in 0..ROWS
-                {
-                    let v = subgroupBroadcast(a${r / LANES}, ${r % LANES}u);
-                    acc${r} += v.x * b0;
-                    acc${r} += v.y * b1;
-                    acc${r} += v.z * b2;
-                    acc${r} += v.w * b3;
-                }
-                #endfor
+            #include lane_multiply
             }
         }
     }

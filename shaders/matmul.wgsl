@@ -26,11 +26,7 @@ struct Params {
 @group(0) @binding(3) var<uniform> params: Params;
 
 #if KIND == 0
-const TILE = 64u;
-const DEPTH = 16u;
-const PITCH = 68u;
-var<workgroup> tile_a: array<f32, 1088>;
-var<workgroup> tile_b: array<f32, 1088>;
+#import tile
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -81,14 +77,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             tile_b[bk * PITCH + bc] = bv;
         }
         #endfor
-        workgroupBarrier();
-        for (var k = 0u; k < DEPTH; k++) {
-            let v = vec4<f32>(tile_b[k * PITCH + tx * 4u], tile_b[k * PITCH + tx * 4u + 1u], tile_b[k * PITCH + tx * 4u + 2u], tile_b[k * PITCH + tx * 4u + 3u]);
-            #for r in 0..4
-            acc${r} += tile_a[k * PITCH + ty * 4u + ${r}u] * v;
-            #endfor
-        }
-        workgroupBarrier();
+        #include tile_multiply
     }
     #for r in 0..4
     if row0 + ty * 4u + ${r}u < params.m {
@@ -129,15 +118,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let b${q} = b[bi + ${q}u * n4];
         #endfor
         bi += params.n;
-        #for r in 0..ROWS
-        {
-            let v = subgroupBroadcast(a${r / LANES}, ${r % LANES}u);
-            acc${r} += v.x * b0;
-            acc${r} += v.y * b1;
-            acc${r} += v.z * b2;
-            acc${r} += v.w * b3;
-        }
-        #endfor
+            #include lane_multiply
     }
     if column < n4 {
         #for r in 0..ROWS

@@ -1,6 +1,6 @@
 //! The shader preprocessor and reflection.
 //!
-//! Directives stand alone on a line: `#import name` (a file of shaders/lib, once), `#if EXPR` / `#else` / `#endif`,
+//! Directives stand alone on a line: `#import name` (a file of shaders/lib, once), `#include name` (the same, each time), `#if EXPR` / `#else` / `#endif`,
 //! `#for i in A..B` / `#endfor` (unrolled; naga keeps loops rolled). `${EXPR}` in a line is replaced by its value, or by an
 //! identifier that a variant defines. Expressions are integers, names, `+ - * / % ( )`, comparisons, `&&`, `||`, `!`.
 //! Integer constants of a variant are injected as `const NAME = value;` at the top.
@@ -26,11 +26,11 @@ macro_rules! shader {
     };
 }
 
-const LIB: &[(&str, &str)] = &[
-    ("fold", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/lib/fold.wgsl"))),
-    ("lanes", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/lib/lanes.wgsl"))),
-    ("rng", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/lib/rng.wgsl"))),
-];
+macro_rules! lib {
+    ($($name:literal),*) => { &[$(($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/lib/", $name, ".wgsl")))),*] };
+}
+
+const LIB: &[(&str, &str)] = lib!["fold", "lane_multiply", "lanes", "rng", "tile", "tile_multiply"];
 
 /// The constants of one variant of a shader: integers, and identifiers (types, for instance).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -106,9 +106,10 @@ impl Expander<'_> {
             let line = lines[i];
             let directive = line.trim_start();
             let at = |e: String| format!("`{}`: {e}", directive.trim_end());
-            if let Some(name) = directive.strip_prefix("#import ") {
+            let import = directive.strip_prefix("#import ");
+            if let Some(name) = import.or(directive.strip_prefix("#include ")) {
                 let name = name.trim();
-                if !self.imported.iter().any(|n| n == name) {
+                if import.is_none() || !self.imported.iter().any(|n| n == name) {
                     let (_, text) = LIB.iter().find(|(n, _)| *n == name).ok_or_else(|| at("no such file in shaders/lib".into()))?;
                     self.imported.push(name.into());
                     let text: Vec<&str> = text.lines().collect();
