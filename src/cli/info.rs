@@ -61,7 +61,7 @@ fn machine(global: &Global, args: &Args) -> Result<()> {
         }
         match &model {
             Ok(m) => println!("\nshipped model: {}", in_short(m)),
-            Err(e) => println!("\nshipped model: none in this build ({e})"),
+            Err(e) => println!("\nshipped model: none ({e})"),
         }
         if let Some(checks) = &checks {
             println!("\nself-test, kernels against their twins on the processor");
