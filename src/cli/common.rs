@@ -41,13 +41,13 @@ macro_rules! out {
 #[derive(Debug, Args)]
 pub struct Global {
     /// Adapter by a part of its name, or its number in `echogrid info` [default: the fastest; or ECHOGRID_ADAPTER]
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = "Options of every command", value_name = "NAME")]
     pub adapter: Option<String>,
     /// More messages: -v what happens, -vv how (RUST_LOG sets levels by module)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = "Options of every command", action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// No progress bars
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = "Options of every command")]
     pub quiet: bool,
 }
 

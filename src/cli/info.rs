@@ -61,7 +61,7 @@ fn machine(global: &Global, args: &Args) -> Result<()> {
         }
         match &model {
             Ok(m) => out!("\nshipped model: {}", in_short(m)),
-            Err(e) => out!("\nshipped model: none in this build ({e})"),
+            Err(e) => out!("\nshipped model: none ({e})"),
         }
         if let Some(checks) = &checks {
             out!("\nself-test, kernels against their twins on the processor");

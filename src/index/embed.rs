@@ -30,6 +30,11 @@ impl LoadedModel {
     pub fn load(path: Option<&Path>) -> Result<Self> {
         let (file, path) = match path {
             Some(path) => (WeightFile::load(path)?, path.to_path_buf()),
+            None if SHIPPED.is_empty() => {
+                return Err(Error::invalid(
+                    "this build carries no weights of its own; give a model with --model, or train one (`echogrid train`)",
+                ));
+            }
             None => (WeightFile::parse(Path::new("(shipped)"), SHIPPED)?, PathBuf::from("(shipped)")),
         };
         Ok(Self { hash: file.hash(), file, path })

@@ -17,6 +17,10 @@ use std::time::Instant;
 
 /// A patch is skipped where less than this share of it has data.
 pub const PATCH_MIN_VALID: f64 = 0.5;
+/// A patch has at least so many SAR pixels a side.
+const MIN_EXTENT: f64 = 4.0;
+/// Patches located at once.
+const MAX_PATCHES: usize = 4 << 20;
 
 /// What to look up.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -195,6 +199,16 @@ pub fn patches(sar: &Image, frame: &Frame, config: &LocateConfig, input: usize) 
             config.patch
         )));
     }
+    if extent.iter().any(|e| *e < MIN_EXTENT) {
+        return Err(Error::invalid(format!(
+            "{}: a patch of {} map pixels would hold only {:.3}x{:.3} of its pixels, which are {} m wide; take larger patches and cells, or check --pixel-size",
+            raster.path().display(),
+            config.patch,
+            extent[0],
+            extent[1],
+            frame.pixel_m
+        )));
+    }
     let to_map = inverse(&frame.matrix);
     let network = side / input as f64;
     let matrix = compose(frame.matrix, [[network, 0.0], [0.0, network]]);
@@ -207,6 +221,14 @@ pub fn patches(sar: &Image, frame: &Frame, config: &LocateConfig, input: usize) 
         (0..count).map(|i| extent[axis] / 2.0 + i as f64 * step).collect()
     };
     let (xs, ys) = (centres(0), centres(1));
+    if xs.len().saturating_mul(ys.len()) > MAX_PATCHES {
+        return Err(Error::invalid(format!(
+            "{}: {} x {} patches are more than the {MAX_PATCHES} located at once; use a larger --step, or parts of the image",
+            raster.path().display(),
+            xs.len(),
+            ys.len()
+        )));
+    }
     let (mut all, mut no_data) = (Vec::new(), 0);
     for y in &ys {
         for x in &xs {
