@@ -5,7 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile};
 
-/// A file under a temporary name beside its target; [`AtomicFile::commit`] moves it into place, dropping it leaves nothing.
+/// How temporary names end.
+const SUFFIX: &str = ".tmp";
+
+/// A file under a temporary name beside its target; [`AtomicFile::commit`] moves it into place, dropping it leaves nothing. What a killed
+/// process left behind is swept away by the next one that writes the same file: its owner holds a lock on it while it lives.
 #[derive(Debug)]
 pub(crate) struct AtomicFile {
     temporary: NamedTempFile,
@@ -18,14 +22,18 @@ impl AtomicFile {
         if target.is_dir() || target.file_name().is_none() {
             return Err(io::ErrorKind::IsADirectory.into());
         }
+        let prefix = format!(".{}.", target.file_name().unwrap_or_default().to_string_lossy());
+        sweep(folder_of(target), &prefix);
         let mut builder = Builder::new();
-        builder.prefix(".echogrid-").suffix(".tmp");
+        builder.prefix(&prefix).suffix(SUFFIX);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
         let temporary = builder.tempfile_in(folder_of(target)).map_err(plain)?;
+        // A file system without locks keeps its leftovers; nothing else hangs on it.
+        let _ = temporary.as_file().try_lock();
         Ok(Self { temporary, target: target.into() })
     }
 
@@ -46,6 +54,18 @@ impl AtomicFile {
         let file = Self::create(target)?;
         io::Write::write_all(&mut file.file(), bytes)?;
         file.commit()
+    }
+}
+
+/// Removes temporary files with this prefix whose owner is gone.
+fn sweep(folder: &Path, prefix: &str) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let ours = name.to_string_lossy().strip_prefix(prefix).is_some_and(|rest| rest.ends_with(SUFFIX));
+        if ours && File::open(entry.path()).is_ok_and(|f| f.try_lock().is_ok()) {
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -77,6 +97,21 @@ mod tests {
         assert_eq!(mode(&ours), mode(&plain));
         drop(AtomicFile::create(&ours).unwrap());
         assert_eq!(std::fs::read(&ours).unwrap(), b"new");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn leftovers_of_a_dead_writer_are_swept_but_not_those_of_a_live_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("model");
+        let live = AtomicFile::create(&target).unwrap();
+        let dead = dir.path().join(".model.dead.tmp");
+        std::fs::write(&dead, b"half").unwrap();
+        let other = dir.path().join(".model-of-another.tmp");
+        std::fs::write(&other, b"not ours").unwrap();
+        AtomicFile::write(&target, b"whole").unwrap();
+        assert!(!dead.exists() && other.exists());
+        live.commit().unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 }
