@@ -363,6 +363,12 @@ fn a_sar_image_in_other_coordinates_is_brought_to_the_maps_scale_and_north() {
     assert!(rows.iter().all(|r| number(r, "distance_m") > 1e6));
     locate(&sar, &out, &["--prior", "1000"]).fails(1, &["no patch within 1000 m"]);
 
+    // In the map's own coordinates, but 300 km away: not one score changes.
+    let moved = GeoTransform::north_up(c[0] + 3e5, c[3] + 3e5, size, size).unwrap();
+    write_sar(&sar, [SIZE; 2], SampleData::U8(&w.scene.sar), Some(moved), Some(EPSG));
+    locate(&sar, &out, &["--csv", text(&csv)]).ok();
+    same_fixes(&baseline(), &table(&csv), |a, b| near(a, b, &["sar_px_x", "sar_px_y"], 0.5), 1e-9);
+
     // Twice as fine: every pixel four times.
     let fine: Vec<u8> = (0..4 * n * n).map(|i| w.scene.sar[i / (2 * n) / 2 * n + i % (2 * n) / 2]).collect();
     let geo = GeoTransform::north_up(c[0], c[3], size / 2.0, size / 2.0).unwrap();

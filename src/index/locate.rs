@@ -89,12 +89,14 @@ impl Frame {
             let factor = m / size(&from_sar);
             from_sar = from_sar.map(|row| row.map(|v| v * factor));
         }
-        // A map's scale may vary over it: that of the image's claimed place where the map covers it, else of the map's middle.
-        let (w, h) = (f64::from(database.manifest.width), f64::from(database.manifest.height));
-        let inside = |p: &[f64; 2]| p[0] >= 0.0 && p[1] >= 0.0 && p[0] <= w && p[1] <= h;
-        let place = own.apply(middle).ok().filter(inside).unwrap_or([w / 2.0, h / 2.0]);
-        let from_map = ground_jacobian(&map_geo, &map_crs, place)?;
-        let matrix = compose(inverse(&from_sar), from_map);
+        // The claimed place must not matter: in one coordinate system the two transforms compare without it; else, or with a scale that
+        // was given, the map counts with the scale of its middle.
+        let matrix = if pixel_m.is_none() && crs.epsg() == map_crs.epsg() {
+            compose(inverse(&linear(&geo)), linear(&map_geo))
+        } else {
+            let middle = [f64::from(database.manifest.width) / 2.0, f64::from(database.manifest.height) / 2.0];
+            compose(inverse(&from_sar), ground_jacobian(&map_geo, &map_crs, middle)?)
+        };
         if !matrix.iter().flatten().all(|v| v.is_finite()) {
             return Err(Error::invalid(format!(
                 "{}: its pixels have no size on the ground; give --pixel-size METRES",
@@ -113,6 +115,12 @@ impl Frame {
     pub fn extent(&self, side: f64) -> [f64; 2] {
         self.matrix.map(|row| (row[0].abs() + row[1].abs()) * side)
     }
+}
+
+/// Map units (rows) a pixel along x and y (columns).
+fn linear(geo: &GeoTransform) -> [[f64; 2]; 2] {
+    let c = geo.coefficients();
+    [[c[1], c[2]], [c[4], c[5]]]
 }
 
 /// Metres east and north (rows) for a pixel along x and y (columns) at a position, over a span of 64 px.
