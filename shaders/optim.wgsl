@@ -114,10 +114,12 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     for (var i = lane; i < params.n; i += ${LANES}u) {
         part += partials[i];
     }
-    let norm = sqrt(lanes_sum(lane, part)) * abs(step[3]);
+    let total = lanes_sum(lane, part);
+    let norm = sqrt(total) * abs(step[3]);
     if lane == 0u {
-        // By bits: float comparisons with NaN may be optimised away.
-        let finite = (bitcast<u32>(norm) & 0x7f800000u) != 0x7f800000u;
+        // By the bits of sums and loaded values: to some compilers (Metal's fast mode) what a root or a product gives is always finite.
+        let finite = (bitcast<u32>(total) & 0x7f800000u) != 0x7f800000u && (bitcast<u32>(step[3]) & 0x7f800000u) != 0x7f800000u
+            && (bitcast<u32>(norm) & 0x7f800000u) != 0x7f800000u;
         clip[0] = select(0.0, min(1.0, params.a / max(norm, 1e-30)), finite);
         clip[1] = select(1.0, 0.0, finite);
         clip[2] = norm;

@@ -69,15 +69,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     all = lanes_sum(lane, all);
     weights = lanes_sum(lane, weights);
     pulled = lanes_sum(lane, pulled);
-#if !DENSE
-    if labels[row] >= params.cols && labels[row] != 0xffffffffu {
-        weights = bitcast<f32>(params.nan);
-    }
+#if DENSE
+    let wrong = false;
+#else
+    let wrong = labels[row] >= params.cols && labels[row] != 0xffffffffu;
 #endif
     if lane == 0u {
+        // The NaN of a wrong label goes out without arithmetic: fast modes take every result for a number.
+        let nan = bitcast<f32>(params.nan);
         let spread = select(params.smoothing / f32(params.cols) * weights * all, 0.0, params.smoothing == 0.0);
         let loss = weights * log(exps) - (1.0 - params.smoothing) * pulled - spread;
-        stats[row] = vec4(top, 1.0 / exps, weights, select(loss, 0.0, weights == 0.0));
+        stats[row] = vec4(top, 1.0 / exps, select(weights, nan, wrong), select(select(loss, 0.0, weights == 0.0), nan, wrong));
     }
 }
 #endif

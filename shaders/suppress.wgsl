@@ -24,8 +24,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     let g = i % params.groups;
     let row = (i / params.groups) * params.n;
-    let first = row + starts[g];
-    let last = row + starts[g + 1u];
+    let first = row + min(starts[g], params.n - 1u);
+    let last = row + min(starts[g + 1u], params.n);
     // Not a constant: WGSL refuses constants that are not finite.
     let minus_infinity = 0xff800000u | min(params.groups, 0u);
     var best = first;

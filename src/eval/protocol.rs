@@ -69,15 +69,16 @@ pub fn queries(pair: &ScenePair, database: &Database, protocol: Protocol, count:
     match protocol {
         Protocol::Aligned => {
             let mut cells = database.cell_px.clone();
-            if cells.len() > count {
-                for i in 0..count {
+            let subset = cells.len() > count;
+            for i in 0..cells.len() {
+                if out.len() == count {
+                    break;
+                }
+                if subset {
                     let j = i + random.below(cells.len() - i);
                     cells.swap(i, j);
                 }
-                cells.truncate(count);
-            }
-            for p in cells {
-                out.extend(make(p)?);
+                out.extend(make(cells[i])?);
             }
         }
         Protocol::Arbitrary => {
@@ -150,7 +151,7 @@ pub fn evaluate(
     let start = Instant::now();
     let mut cache = PageCache::new(engine, vec![pair.sar.clone()], DEFAULT_PAGES)?;
     let records: Vec<PatchRecord> = queries.iter().map(|q| q.record).collect();
-    let scale = queries.first().map_or(1.0, |q| f64::from(q.record.affine[0]).hypot(f64::from(q.record.affine[1])) / 65536.0);
+    let scale = queries.first().map_or(1.0, |q| q.record.scale());
     let vectors = embedder.embed_all(Modality::Sar, &mut cache, &records, sampler::taps_for(scale))?;
     let encode_s = start.elapsed().as_secs_f64();
     let start = Instant::now();

@@ -80,7 +80,8 @@ impl Caps {
             f16: on("f16", wgpu::Features::SHADER_F16),
             timestamp: on("timestamp", wgpu::Features::TIMESTAMP_QUERY),
             software: info.device_type == wgpu::DeviceType::Cpu && allowed("software"),
-            max_binding: limits.max_storage_buffer_binding_size,
+            // Kernels count elements in u32 and look a few steps ahead.
+            max_binding: limits.max_storage_buffer_binding_size.min((1 << 31) - 256),
             max_buffer: limits.max_buffer_size,
             max_groups: limits.max_compute_workgroups_per_dimension,
             max_workgroup_bytes: limits.max_compute_workgroup_storage_size,

@@ -1,6 +1,7 @@
 //! The engine: an adapter, a device and what is cached on it.
 
 use super::pipeline::PipelineCache;
+use super::transfer::Staging;
 use super::{Caps, DType, Error, Requirements, Result, Tensor};
 use std::future::Future;
 use std::pin::pin;
@@ -92,6 +93,7 @@ pub struct Engine {
     pipelines: PipelineCache,
     faults: Arc<Mutex<Faults>>,
     foreign: bool,
+    staging: Staging,
     checked: bool,
 }
 
@@ -172,6 +174,7 @@ impl Engine {
             pipelines: PipelineCache::default(),
             faults: Arc::default(),
             foreign: true,
+            staging: Staging::default(),
             checked: std::env::var("ECHOGRID_CHECKED").is_ok_and(|v| v == "1"),
         }
     }
@@ -199,6 +202,10 @@ impl Engine {
     /// The adapter's name, backend and driver.
     pub fn adapter(&self) -> &AdapterSummary {
         &self.summary
+    }
+
+    pub(crate) fn staging(&self) -> &Staging {
+        &self.staging
     }
 
     pub(crate) fn pipelines(&self) -> &PipelineCache {

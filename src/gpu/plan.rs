@@ -94,8 +94,8 @@ pub struct Plan {
     pub(crate) steps: Vec<Step>,
 }
 
-/// Work in one submission is cut near this many floating-point operations (about 50 ms on a small GPU), because Windows
-/// resets a device that is busy for 2 s.
+/// Work in one submission is cut near this many floating-point operations (about 50 ms on a small GPU; a byte moved weighs as 50),
+/// because Windows resets a device that is busy for 2 s.
 const SUBMISSION_FLOPS: f64 = 5e10;
 
 impl Plan {
@@ -137,8 +137,10 @@ impl Plan {
         let mut start = 0;
         while start < self.steps.len() {
             let (mut end, mut flops) = (start, 0.0);
-            while end < self.steps.len() && (end == start || flops + self.steps[end].cost.flops <= SUBMISSION_FLOPS) {
-                flops += self.steps[end].cost.flops;
+            // A byte weighs as 50 operations: about 1 GB a submission where nothing is computed.
+            let work = |s: &Step| s.cost.flops + 50.0 * s.cost.bytes;
+            while end < self.steps.len() && (end == start || flops + work(&self.steps[end]) <= SUBMISSION_FLOPS) {
+                flops += work(&self.steps[end]);
                 end += 1;
             }
             engine.scoped("plan", 0, || {

@@ -16,7 +16,7 @@ pub struct OpTime {
 }
 
 impl Plan {
-    /// Runs the plan once with every dispatch in a pass of its own and returns each one's time, in order.
+    /// Runs the plan (again by the wall clock where the stamps cannot be trusted) with every dispatch in a pass of its own and returns each one's time, in order.
     ///
     /// # Errors
     /// As [`Plan::submit`].
@@ -41,27 +41,30 @@ impl Plan {
         let device = engine.device();
         let period = f64::from(engine.queue().get_timestamp_period()) * 1e-9;
         let mut all = Vec::with_capacity(self.steps.len());
-        for steps in self.steps.chunks(1024) {
+        // Few in a submission: a long one would run into a driver's time-out.
+        for steps in self.steps.chunks(64) {
             let count = steps.len() as u32 * 2;
-            let set = device.create_query_set(&wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count });
             let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
             let resolved = engine.buffer("profile", u64::from(count) * 8, usage)?;
-            let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            for (i, step) in steps.iter().enumerate() {
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                    label: None,
-                    timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
-                        query_set: &set,
-                        beginning_of_pass_write_index: Some(i as u32 * 2),
-                        end_of_pass_write_index: Some(i as u32 * 2 + 1),
-                    }),
-                });
-                pass.set_pipeline(&step.pipeline.raw);
-                pass.set_bind_group(0, &step.bind_group, &[]);
-                pass.dispatch_workgroups(step.groups[0], step.groups[1], step.groups[2]);
-            }
-            encoder.resolve_query_set(&set, 0..count, &resolved, 0);
-            engine.queue().submit([encoder.finish()]);
+            engine.scoped("profile", 0, || {
+                let set = device.create_query_set(&wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count });
+                let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+                for (i, step) in steps.iter().enumerate() {
+                    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                        label: None,
+                        timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
+                            query_set: &set,
+                            beginning_of_pass_write_index: Some(i as u32 * 2),
+                            end_of_pass_write_index: Some(i as u32 * 2 + 1),
+                        }),
+                    });
+                    pass.set_pipeline(&step.pipeline.raw);
+                    pass.set_bind_group(0, &step.bind_group, &[]);
+                    pass.dispatch_workgroups(step.groups[0], step.groups[1], step.groups[2]);
+                }
+                encoder.resolve_query_set(&set, 0..count, &resolved, 0);
+                engine.queue().submit([encoder.finish()]);
+            })?;
             let words = super::Tensor::from_buffer(resolved, 0, &[count as usize * 2], super::DType::U32)?;
             let ticks: Vec<u64> = engine.read(&words)?;
             for pair in ticks.chunks_exact(2) {

@@ -1,8 +1,8 @@
-//! Uploads and readbacks.
+//! Uploads and readbacks. Uploads go through wgpu's own ring of staging memory; readbacks through a ring of ours.
 
 use super::{DType, Engine, Error, Result, Tensor};
 use bytemuck::Pod;
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 
 /// How long the host waits for the device before it calls it hung.
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(120);
@@ -11,8 +11,34 @@ const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(120);
 #[derive(Debug)]
 pub struct Readback {
     staging: wgpu::Buffer,
+    submission: wgpu::SubmissionIndex,
     done: mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>,
     bytes: usize,
+}
+
+/// Staging buffers that wait for the next readback.
+#[derive(Debug, Default)]
+pub(crate) struct Staging(Mutex<Vec<wgpu::Buffer>>);
+
+/// Staging buffers kept.
+const KEPT: usize = 8;
+
+impl Staging {
+    /// The smallest buffer of at least `size` bytes that does not waste more than three quarters.
+    fn take(&self, size: u64) -> Option<wgpu::Buffer> {
+        let mut free = self.0.lock().expect("no panic under the lock");
+        let fits = |b: &wgpu::Buffer| (size..=4 * size).contains(&b.size());
+        let best = free.iter().enumerate().filter(|(_, b)| fits(b)).min_by_key(|(_, b)| b.size()).map(|(i, _)| i)?;
+        Some(free.swap_remove(best))
+    }
+
+    fn give(&self, buffer: wgpu::Buffer) {
+        let mut free = self.0.lock().expect("no panic under the lock");
+        if free.len() == KEPT {
+            free.remove(0);
+        }
+        free.push(buffer);
+    }
 }
 
 impl Engine {
@@ -52,17 +78,20 @@ impl Engine {
     /// Out of memory.
     pub fn start_read(&self, tensor: &Tensor) -> Result<Readback> {
         let size = tensor.bytes();
-        let staging = self.buffer("readback", size, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)?;
-        self.scoped("readback", size, || {
+        let staging = match self.staging().take(size) {
+            Some(buffer) => buffer,
+            None => self.buffer("readback", size, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)?,
+        };
+        let submission = self.scoped("readback", size, || {
             let mut encoder = self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("readback") });
             encoder.copy_buffer_to_buffer(tensor.buffer(), tensor.offset, &staging, 0, size);
-            self.queue().submit([encoder.finish()]);
+            self.queue().submit([encoder.finish()])
         })?;
         let (tell, done) = mpsc::channel();
         staging.map_async(wgpu::MapMode::Read, .., move |r| {
             let _ = tell.send(r);
         });
-        Ok(Readback { staging, done, bytes: tensor.len() * tensor.dtype().bytes() })
+        Ok(Readback { staging, submission, done, bytes: tensor.len() * tensor.dtype().bytes() })
     }
 
     /// Waits for all submitted work.
@@ -70,7 +99,11 @@ impl Engine {
     /// # Errors
     /// Device lost, or no end after two minutes.
     pub fn wait(&self, op: &str) -> Result<()> {
-        let polled = self.device().poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(TIMEOUT) });
+        self.wait_for(op, None)
+    }
+
+    fn wait_for(&self, op: &str, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let polled = self.device().poll(wgpu::PollType::Wait { submission_index, timeout: Some(TIMEOUT) });
         self.check(op)?;
         polled.map(|_| ()).map_err(|e| Error::Lost { op: op.into(), reason: format!("no answer within {} s ({e})", TIMEOUT.as_secs()) })
     }
@@ -85,16 +118,20 @@ impl Engine {
 }
 
 impl Readback {
-    /// Waits for the device and returns the elements.
+    /// Waits for the copy, not for work submitted after it, and returns the elements.
     ///
     /// # Errors
     /// Device lost or hung.
     pub fn finish<T: Pod>(self, engine: &Engine) -> Result<Vec<T>> {
+        if size_of::<T>() == 0 || !self.bytes.is_multiple_of(size_of::<T>()) {
+            let reason = format!("{} bytes are no whole number of elements of {} bytes", self.bytes, size_of::<T>());
+            return Err(Error::shape("readback", reason));
+        }
         let lost = |reason: String| Error::Lost { op: "readback".into(), reason };
         let mut answer = self.done.try_recv();
         if answer == Err(mpsc::TryRecvError::Empty) {
             // The device may be done and the answer still on its way: another thread polled.
-            engine.wait("readback")?;
+            engine.wait_for("readback", Some(self.submission))?;
             answer = self.done.recv_timeout(TIMEOUT).map_err(|_| mpsc::TryRecvError::Disconnected);
         }
         match answer {
@@ -110,6 +147,7 @@ impl Readback {
         bytemuck::cast_slice_mut(&mut out).copy_from_slice(&view[..self.bytes]);
         drop(view);
         self.staging.unmap();
+        engine.staging().give(self.staging);
         Ok(out)
     }
 }

@@ -1,6 +1,6 @@
 //! From places in images to unit vectors: sampler and encoder in one stream of batches.
 
-use crate::gpu::{DType, Engine, Plan, PlanBuilder, Readback, Tensor};
+use crate::gpu::{Engine, Plan, PlanBuilder, Readback, Tensor};
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::{EncoderConfig, Graph, InferencePlan, Modality, WeightFile, Weights};
 use crate::scene::PageCache;
@@ -26,7 +26,7 @@ impl LoadedModel {
     /// Reads a model, or the shipped one where no path is given.
     ///
     /// # Errors
-    /// A file that cannot be read or is no model.
+    /// A file that cannot be read or holds no weights. A checkpoint counts as the model it would become.
     pub fn load(path: Option<&Path>) -> Result<Self> {
         let (file, path) = match path {
             Some(path) => (WeightFile::load(path)?, path.to_path_buf()),
@@ -179,13 +179,5 @@ impl<'e> Embedder<'e> {
             Ok(())
         })?;
         Ok(all)
-    }
-
-    /// An f32 tensor of rows on the engine, for searches.
-    ///
-    /// # Errors
-    /// Device memory.
-    pub fn upload_rows(&self, rows: &[f32]) -> Result<Tensor> {
-        Ok(self.engine.upload("queries", &[rows.len() / self.dim, self.dim], DType::F32, rows)?)
     }
 }

@@ -109,7 +109,7 @@ impl<'d> Searcher<'d> {
         let mut out = Vec::with_capacity(queries.len() / dim);
         for chunk in queries.chunks(QUERIES * dim) {
             let top = TopK::new(engine, chunk.len() / dim, k, largest)?;
-            let q = embedder.upload_rows(chunk)?;
+            let q = engine.upload_f32("queries", &[chunk.len() / dim, dim], chunk)?;
             for (i, shard) in self.shards.iter().enumerate() {
                 let streamed;
                 let rows = match &shard.resident {

@@ -101,14 +101,21 @@ struct Shape {
 }
 
 impl Shape {
-    fn check(conv: &Conv, op: &str, x: &Tensor, w: &[usize], y: &Tensor) -> Result<Self> {
+    fn check(conv: &Conv, op: &str, x: &Tensor, w: &Tensor, y: &Tensor) -> Result<Self> {
+        super::f32s(op, &[x, w, y])?;
         let [.., co] = y.shape()[..] else { return Err(Error::shape(op, "scalar output")) };
         let out = conv.output(x.shape(), co)?;
         let [n, h, wd, ci] = x.shape()[..] else { unreachable!("output() checked") };
-        if y.shape() != out || w.iter().product::<usize>() != conv.weights(ci, co).iter().product::<usize>() {
+        if y.shape() != out || w.len() != conv.weights(ci, co).iter().product::<usize>() {
             return Err(Error::shape(
                 op,
-                format!("x {:?}, weights {w:?}, y {:?}; expected weights {:?} and y {out:?}", x.shape(), y.shape(), conv.weights(ci, co)),
+                format!(
+                    "x {:?}, weights {:?}, y {:?}; expected weights {:?} and y {out:?}",
+                    x.shape(),
+                    w.shape(),
+                    y.shape(),
+                    conv.weights(ci, co)
+                ),
             ));
         }
         Ok(Self { n, h, w: wd, ci, oh: out[1], ow: out[2], co })
@@ -182,9 +189,9 @@ pub fn forward(
     relu: bool,
     y: &Tensor,
 ) -> Result<()> {
-    let s = Shape::check(conv, "conv", x, w.shape(), y)?;
+    let s = Shape::check(conv, "conv", x, w, y)?;
     if let Some(b) = bias
-        && b.len() != s.co
+        && (b.len() != s.co || b.dtype() != DType::F32)
     {
         return Err(Error::shape("conv", format!("bias {:?} for {} output channels", b.shape(), s.co)));
     }
@@ -206,7 +213,7 @@ pub fn forward(
 /// # Errors
 /// Shapes that do not fit; no memory for the transposed weights.
 pub fn backward_input(plan: &mut PlanBuilder<'_>, conv: &Conv, dy: &Tensor, w: &Tensor, dx: &Tensor) -> Result<()> {
-    let s = Shape::check(conv, "conv dx", dx, w.shape(), dy)?;
+    let s = Shape::check(conv, "conv dx", dx, w, dy)?;
     let lanes = s.lanes(conv, plan.engine().caps());
     let variant = s.variant(conv, Mode::Input, lanes);
     let mut params = Params { n: s.n as u32, groups: 0, slice: 0, pad: 0 };
@@ -248,7 +255,7 @@ pub fn backward_input(plan: &mut PlanBuilder<'_>, conv: &Conv, dy: &Tensor, w: &
 /// # Errors
 /// Shapes that do not fit; no memory for the slices.
 pub fn backward_weights(plan: &mut PlanBuilder<'_>, conv: &Conv, x: &Tensor, dy: &Tensor, dw: &Tensor) -> Result<()> {
-    let s = Shape::check(conv, "conv dw", x, dw.shape(), dy)?;
+    let s = Shape::check(conv, "conv dw", x, dw, dy)?;
     let lanes = s.lanes(conv, plan.engine().caps());
     let variant = s.variant(conv, Mode::Weights, lanes);
     let rows = conv.kernel[0] * conv.kernel[1] * s.ci / conv.groups;

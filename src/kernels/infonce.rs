@@ -1,6 +1,6 @@
 //! Symmetric InfoNCE: host side of `shaders/infonce.wgsl`.
 
-use super::{LANES, expect_shape, lanes, matrix};
+use super::{LANES, expect_shape, lanes, matrix_f32};
 use crate::gpu::{Binding, Cost, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
@@ -52,7 +52,7 @@ pub fn stats_shape(b: usize) -> [usize; 3] {
 
 impl<'a> InfoNce<'a> {
     fn check(&self, op: &str, stats: &Tensor) -> Result<Params> {
-        let (b, m) = matrix(op, "similarity", self.similarity)?;
+        let (b, m) = matrix_f32(op, "similarity", self.similarity)?;
         if m < b {
             return Err(Error::shape(op, format!("`similarity` is [{b}, {m}]: fewer columns than rows")));
         }

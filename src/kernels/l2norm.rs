@@ -1,6 +1,6 @@
 //! Rows scaled to unit length: host side of `shaders/l2norm.wgsl`.
 
-use super::{LANES, expect_shape, lanes, matrix};
+use super::{LANES, expect_shape, lanes, matrix_f32};
 use crate::gpu::{Cost, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
@@ -40,7 +40,7 @@ pub fn variants() -> Vec<Variant> {
 /// x not a matrix, y or norm of another shape.
 pub fn forward(plan: &mut PlanBuilder<'_>, eps: f32, x: &Tensor, y: &Tensor, norm: &Tensor) -> Result<()> {
     let op = "l2norm";
-    let (n, d) = matrix(op, "x", x)?;
+    let (n, d) = matrix_f32(op, "x", x)?;
     expect_shape(op, "y", y, x.shape())?;
     expect_shape(op, "norm", norm, &[n])?;
     let params = Params { rows: n as u32, cols: d as u32, eps };
@@ -57,7 +57,7 @@ pub fn forward(plan: &mut PlanBuilder<'_>, eps: f32, x: &Tensor, y: &Tensor, nor
 /// y not a matrix, another tensor of another shape.
 pub fn backward(plan: &mut PlanBuilder<'_>, eps: f32, y: &Tensor, dy: &Tensor, norm: &Tensor, dx: &Tensor) -> Result<()> {
     let op = "l2norm backward";
-    let (n, d) = matrix(op, "y", y)?;
+    let (n, d) = matrix_f32(op, "y", y)?;
     expect_shape(op, "dy", dy, y.shape())?;
     expect_shape(op, "dx", dx, y.shape())?;
     expect_shape(op, "norm", norm, &[n])?;

@@ -47,6 +47,7 @@ pub fn variants() -> Vec<Variant> {
 /// # Errors
 /// Operands that are not matrices or do not fit.
 pub fn matmul(plan: &mut PlanBuilder<'_>, a: &Tensor, op_a: Op, b: &Tensor, op_b: Op, c: &Tensor) -> Result<()> {
+    super::f32s("matmul", &[a, b, c])?;
     let (ta, tb) = (op_a == Op::Transposed, op_b == Op::Transposed);
     let dims = |t: &Tensor, transposed: bool| match t.shape() {
         [r, c] if transposed => Ok((*c, *r)),

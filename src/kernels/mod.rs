@@ -25,10 +25,19 @@ use bytemuck::{Pod, Zeroable};
 
 /// Refuses tensors whose element counts differ.
 pub(crate) fn same_len(op: &str, tensors: &[&Tensor]) -> Result<usize> {
+    f32s(op, tensors)?;
     let n = tensors[0].len();
     match tensors.iter().find(|t| t.len() != n) {
         Some(t) => Err(Error::shape(op, format!("{:?} against {:?}", tensors[0].shape(), t.shape()))),
         None => Ok(n),
+    }
+}
+
+/// Refuses a tensor of another type than f32: shaders run without bounds checks, and f16 has half the bytes.
+pub(crate) fn f32s(op: &str, tensors: &[&Tensor]) -> Result<()> {
+    match tensors.iter().find(|t| t.dtype() != DType::F32) {
+        Some(t) => Err(Error::shape(op, format!("{:?} {:?}, expected F32", t.dtype(), t.shape()))),
+        None => Ok(()),
     }
 }
 
@@ -91,6 +100,12 @@ pub(crate) fn chunks(engine: &Engine, rows: usize, groups: usize) -> usize {
 /// what depends on the channel alone is loaded once.
 pub(crate) fn spread(engine: &Engine, rows: usize) -> usize {
     rows.div_ceil(if engine.caps().software { 16 } else { 4 })
+}
+
+/// The two extents of a matrix of f32.
+pub(crate) fn matrix_f32(op: &str, name: &str, t: &Tensor) -> Result<(usize, usize)> {
+    f32s(op, &[t])?;
+    matrix(op, name, t)
 }
 
 /// The two extents of a matrix.

@@ -128,6 +128,12 @@ impl PatchRecord {
         })
     }
 
+    /// Source pixels per output pixel: the root of the ratio of areas.
+    pub fn scale(&self) -> f64 {
+        let [a, b, c, d] = self.affine.map(|v| f64::from(v) / 65536.0);
+        (a * d - b * c).abs().sqrt()
+    }
+
     /// With the keys of the random numbers.
     #[must_use]
     pub fn with_rng(mut self, seed: u32, stream: u32) -> Self {

@@ -1,6 +1,6 @@
 //! Softmax cross-entropy: host side of `shaders/softmax_xent.wgsl`.
 
-use super::{LANES, expect, expect_shape, lanes, matrix};
+use super::{LANES, expect, expect_shape, lanes, matrix_f32};
 use crate::gpu::{Cost, DType, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
@@ -44,7 +44,7 @@ pub fn variants() -> Vec<Variant> {
 }
 
 fn check<'a>(op: &str, x: &Tensor, target: Target<'a>, smoothing: f32, stats: &Tensor, share: &Tensor) -> Result<(Params, &'a Tensor)> {
-    let (n, k) = matrix(op, "x", x)?;
+    let (n, k) = matrix_f32(op, "x", x)?;
     let (name, t, shape, dtype) = match target {
         Target::Labels(t) => ("labels", t, vec![n], DType::U32),
         Target::Dense(t) => ("target", t, vec![n, k], DType::F32),

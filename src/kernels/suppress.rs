@@ -32,7 +32,7 @@ pub fn variants() -> Vec<Variant> {
 /// Scores too small, starts of another type or without a group.
 pub fn suppress(plan: &mut PlanBuilder<'_>, starts: &Tensor, scores: &Tensor, nq: usize, n: usize) -> Result<()> {
     let op = "suppress";
-    if starts.len() < 2 || scores.len() < nq * n || scores.dtype() != DType::F32 {
+    if n == 0 || starts.len() < 2 || scores.len() < nq * n || scores.dtype() != DType::F32 {
         return Err(Error::shape(op, format!("{nq} x {n} scores in {:?}, starts {:?}", scores.shape(), starts.shape())));
     }
     expect(op, "starts", starts, &[starts.len()], DType::U32)?;

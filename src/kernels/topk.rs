@@ -124,7 +124,7 @@ pub fn score_block(
         return Ok(());
     }
     let (f16, vec) = (x.dtype() == DType::F16, d.is_multiple_of(4));
-    let broadcast = vec && plan.engine().caps().subgroup_is(8);
+    let broadcast = vec && plan.engine().caps().software && plan.engine().caps().subgroup_is(8);
     let (qt, rt) = match (broadcast, queries) {
         (true, 1..=3) => BROADCAST_TILES[1],
         (true, _) => BROADCAST_TILES[0],

@@ -1,6 +1,6 @@
 //! Batch-hard triplet loss: host side of `shaders/triplet.wgsl`.
 
-use super::{LANES, expect, expect_shape, lanes, matrix};
+use super::{LANES, expect, expect_shape, lanes, matrix_f32};
 use crate::gpu::{Cost, DType, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
@@ -76,7 +76,7 @@ fn check(op: &str, f: Triplet, shape: (usize, usize), records: &Tensor) -> Resul
 /// Shapes other than said; fewer columns than rows; eps not above 0.
 pub fn forward(plan: &mut PlanBuilder<'_>, f: Triplet, s: &Tensor, records: &Tensor, loss: &Tensor) -> Result<()> {
     let op = "triplet";
-    let params = check(op, f, matrix(op, "s", s)?, records)?;
+    let params = check(op, f, matrix_f32(op, "s", s)?, records)?;
     expect_shape(op, "loss", loss, &[1])?;
     let lanes = lanes(plan.engine());
     let b = u64::from(params.rows);
@@ -94,7 +94,7 @@ pub fn forward(plan: &mut PlanBuilder<'_>, f: Triplet, s: &Tensor, records: &Ten
 /// As [`forward`].
 pub fn backward(plan: &mut PlanBuilder<'_>, f: Triplet, records: &Tensor, dloss: &Tensor, ds: &Tensor) -> Result<()> {
     let op = "triplet backward";
-    let params = check(op, f, matrix(op, "ds", ds)?, records)?;
+    let params = check(op, f, matrix_f32(op, "ds", ds)?, records)?;
     expect_shape(op, "dloss", dloss, &[1])?;
     let bindings = [records.into(), dloss.into(), ds.into()];
     let variant = variant(3, false, lanes(plan.engine()));

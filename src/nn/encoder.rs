@@ -31,6 +31,7 @@ pub enum Sharing {
 
 /// One stage of a small residual net.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Stage {
     /// Channels of the stage.
     pub channels: usize,
@@ -44,7 +45,7 @@ pub struct Stage {
 
 /// The trunk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "kind")]
+#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
 pub enum Architecture {
     /// First 3x3 convolutions of stride 2, then stages of residual blocks.
     Residual {
@@ -77,7 +78,7 @@ impl Architecture {
 
 /// From the feature map to a unit vector.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "kind")]
+#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
 pub enum Head {
     /// Generalised mean over the patch, then a linear layer to `dim`: where things lie inside the patch is lost.
     Gem {
@@ -96,6 +97,7 @@ pub enum Head {
 
 /// An encoder: patch [N, input, input, 4] to unit vector [N, dim].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EncoderConfig {
     /// Trunk.
     pub architecture: Architecture,

@@ -80,9 +80,4 @@ impl Graph {
     pub fn params(&self) -> &[(String, ParamSpec)] {
         &self.params
     }
-
-    /// Number of trained values.
-    pub fn parameter_count(&self) -> usize {
-        self.params.iter().filter(|(_, s)| s.kind != super::ParamKind::Statistic).map(|(_, s)| s.shape.iter().product::<usize>()).sum()
-    }
 }

@@ -26,7 +26,7 @@ pub struct OptimizerConfig {
 
 impl Default for OptimizerConfig {
     fn default() -> Self {
-        Self { lr: 1e-3, weight_decay: 0.05, beta1: 0.9, beta2: 0.999, clip: 5.0 }
+        Self { lr: 2e-3, weight_decay: 0.01, beta1: 0.9, beta2: 0.999, clip: 5.0 }
     }
 }
 

@@ -51,10 +51,10 @@ pub enum WeightsError {
     Gpu(#[from] crate::gpu::Error),
 }
 
-/// A scene that a model was trained on or a database made of.
+/// A scene that a model was trained on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SceneRecord {
-    /// File names, without folders.
+    /// The map's file, with its last folder.
     pub map: String,
     /// The SAR image.
     pub sar: String,
@@ -77,7 +77,7 @@ pub struct Manifest {
     pub version: String,
     /// The network.
     pub encoder: EncoderConfig,
-    /// Ground size of the patch the network was trained on, metres.
+    /// Ground size of a training patch along x, on the first scene, metres.
     pub patch_m: f64,
     /// The training configuration, whole.
     pub training: serde_json::Value,
@@ -145,6 +145,11 @@ impl WeightFile {
             path: path.into(),
             reason: format!("cannot be written ({e}); free some space or name another folder"),
         };
+        // A file that could not be read again must not take the place of one that can.
+        if let Some((name, _)) = self.tensors.iter().find(|(_, (_, v))| v.iter().any(|x| !x.is_finite())) {
+            let reason = format!("not written: `{name}` holds values that are not finite; lower the learning rate");
+            return Err(WeightsError::Io { path: path.into(), reason });
+        }
         let json = serde_json::to_string(&self.manifest).map_err(|e| io(&e))?;
         let data: Vec<(&String, &Vec<usize>, &[u8])> =
             self.tensors.iter().map(|(n, (s, v))| (n, s, bytemuck::cast_slice(v.as_slice()))).collect();
@@ -156,12 +161,12 @@ impl WeightFile {
         AtomicFile::write(path, &bytes).map_err(|e| io(&e))
     }
 
-    /// SHA-256 over the encoder's configuration and every parameter of the network (not of the optimiser), hexadecimal:
+    /// SHA-256 over the encoder's configuration and every parameter of the network (not of the optimiser or the loss), hexadecimal:
     /// what a database is tied to.
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(serde_json::to_string(&self.manifest.encoder).expect("plain data"));
-        for (name, (shape, values)) in self.tensors.iter().filter(|(n, _)| !n.starts_with("optimizer.")) {
+        for (name, (shape, values)) in self.tensors.iter().filter(|(n, _)| !n.starts_with("optimizer.") && !n.starts_with("loss.")) {
             hash.update(format!("{name}{shape:?}"));
             hash.update(bytemuck::cast_slice::<f32, u8>(values));
         }

@@ -106,11 +106,6 @@ impl PageCache {
         Ok(Self { images, array, table, layers: vec![(None, 0); layers as usize], empty: BTreeSet::new(), clock: 0 })
     }
 
-    /// The images, in the order of their numbers.
-    pub fn images(&self) -> &[Arc<Image>] {
-        &self.images
-    }
-
     /// The texture array.
     pub fn array(&self) -> &PageArray {
         &self.array
@@ -122,7 +117,7 @@ impl PageCache {
     }
 
     /// Pages that a patch of `side` output pixels may touch.
-    pub fn pages_of(&self, record: &PatchRecord, side: usize) -> Vec<(u32, [u32; 2])> {
+    fn pages_of(&self, record: &PatchRecord, side: usize) -> Vec<(u32, [u32; 2])> {
         if record.image as usize >= self.images.len() {
             return Vec::new();
         }
@@ -172,6 +167,13 @@ impl PageCache {
     }
 
     fn load(&mut self, engine: &Engine, pages: &BTreeSet<(u32, [u32; 2])>) -> crate::Result<()> {
+        let loaded = self.fill(engine, pages);
+        // Also after a failure: the device's table must know which pages had to go.
+        self.table.flush(engine)?;
+        loaded
+    }
+
+    fn fill(&mut self, engine: &Engine, pages: &BTreeSet<(u32, [u32; 2])>) -> crate::Result<()> {
         self.clock += 1;
         for layer in &mut self.layers {
             if layer.0.is_some_and(|p| pages.contains(&p)) {
@@ -200,9 +202,6 @@ impl PageCache {
                 self.table.set(key.0, key.1, Some(slot as u32))?;
                 self.layers[slot] = (Some(*key), self.clock);
             }
-        }
-        if !missing.is_empty() {
-            self.table.flush(engine)?;
         }
         Ok(())
     }

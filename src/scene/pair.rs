@@ -51,11 +51,6 @@ impl Link {
         Ok([u, v])
     }
 
-    /// The other way round.
-    pub fn inverse(&self) -> Self {
-        Self { from: self.to.clone(), to: self.from.clone() }
-    }
-
     /// Its derivative at a position: rows of (x, y), second's pixels per first's pixel, over a span of 128 px.
     ///
     /// # Errors

@@ -89,18 +89,31 @@ impl<'s> Batcher<'s> {
         a.scene == b.scene && (a.map_px[0] - b.map_px[0]).abs() < near && (a.map_px[1] - b.map_px[1]).abs() < near
     }
 
+    fn crowded(&self) -> Error {
+        Error::invalid(format!(
+            "{} places at least {} map pixels apart do not fit the scenes; use a smaller batch or patch, or larger scenes",
+            self.config.batch,
+            self.config.patch / 3
+        ))
+    }
+
     /// The places of a step: `near` of them in clusters of neighbours, the others anywhere; none twice.
     ///
     /// # Errors
-    /// No usable place.
+    /// No usable place, or not enough of them far enough apart.
     pub fn places(&self, step: usize) -> Result<Vec<Place>> {
         let mut random = Random::new(self.config.seed, PLACES << 40 | step as u64);
         let mut out: Vec<Place> = Vec::with_capacity(self.config.batch);
         let clustered = (self.config.near * self.config.batch as f64) as usize;
         let reach = 2.0 * f64::from(self.config.patch);
+        let mut misses = 0;
         while out.len() < self.config.batch {
             let anchor = self.draw(&mut random)?;
             if out.iter().any(|p| self.same(*p, anchor)) {
+                misses += 1;
+                if misses > TRIES {
+                    return Err(self.crowded());
+                }
                 continue;
             }
             out.push(anchor);
@@ -131,11 +144,11 @@ impl<'s> Batcher<'s> {
         (0..self.config.pool).map(|_| self.draw(&mut random)).collect()
     }
 
-    /// The places of a step with hard negatives from a pool: half of them (`similar`) the nearest to a random one in the
-    /// embedding of the pool's maps (`vectors`, unit rows of `dim`), the rest as [`Batcher::places`].
+    /// The places of a step with hard negatives from a pool: a share `similar` of them are the nearest (8 each) to random ones in
+    /// the embedding of the pool's maps (`vectors`, unit rows of `dim`), the rest as [`Batcher::places`].
     ///
     /// # Errors
-    /// No usable place.
+    /// As [`Batcher::places`].
     pub fn similar_places(&self, step: usize, pool: &[Place], vectors: &[f32], dim: usize) -> Result<Vec<Place>> {
         let mut random = Random::new(self.config.seed, ANCHORS << 40 | step as u64);
         let wanted = (self.config.similar * self.config.batch as f64) as usize;
@@ -157,6 +170,10 @@ impl<'s> Batcher<'s> {
                     taken += 1;
                 }
             }
+            if taken == 0 {
+                // The pool has nothing new near this anchor: the rest is drawn below.
+                break;
+            }
         }
         for p in self.places(step)? {
             if out.len() == self.config.batch {
@@ -166,10 +183,16 @@ impl<'s> Batcher<'s> {
                 out.push(p);
             }
         }
+        let mut misses = 0;
         while out.len() < self.config.batch {
             let p = self.draw(&mut random)?;
             if !out.iter().any(|q| self.same(*q, p)) {
                 out.push(p);
+            } else {
+                misses += 1;
+                if misses > TRIES {
+                    return Err(self.crowded());
+                }
             }
         }
         Ok(out)

@@ -1,4 +1,4 @@
-//! What a training run is made of; every field has a default, a TOML file may set any of them.
+//! What a training run is made of; every field has a default, a TOML file may set any of them (of `encoder`, all at once).
 
 use crate::nn::{Architecture, EncoderConfig, Head, OptimizerConfig, Sharing, Stage};
 use crate::{Error, Result};
@@ -124,7 +124,7 @@ impl Default for TrainConfig {
             init_from: None,
             smoothing: 0.1,
             warmup: 0.05,
-            optimizer: OptimizerConfig { lr: 2e-3, weight_decay: 0.01, ..OptimizerConfig::default() },
+            optimizer: OptimizerConfig::default(),
             augment: Augment::default(),
             near: 0.25,
             similar: 0.25,
@@ -167,6 +167,14 @@ impl TrainConfig {
             }
             c if !(0.0..1.0).contains(&c.smoothing) => refuse("smoothing is a share, 0 to below 1"),
             c if c.optimizer.lr <= 0.0 || !c.optimizer.lr.is_finite() => refuse("optimizer.lr must be above 0"),
+            c if c.validate_queries == 0 => refuse("validate_queries must be above 0"),
+            c if c.views > 255 || c.validate_views > 255 => refuse("views and validate_views are at most 255"),
+            c if !(0.0..=1.0).contains(&c.warmup) => refuse("warmup is a share, 0 to 1"),
+            c if !(0.0..1.0).contains(&c.optimizer.beta1) || !(0.0..1.0).contains(&c.optimizer.beta2) => {
+                refuse("optimizer.beta1 and beta2 are 0 to below 1")
+            }
+            c if c.optimizer.clip.is_nan() || c.optimizer.clip <= 0.0 => refuse("optimizer.clip must be above 0"),
+            c if !(0.0..1.0).contains(&c.augment.scale) => refuse("augment.scale is a share, 0 to below 1"),
             c if c.validate_every == 0 || c.checkpoint_every == 0 => refuse("validate_every and checkpoint_every must be above 0"),
             c if c.similar > 0.0 && c.pool < 4 * c.batch => refuse("pool must be at least four batches"),
             _ => Ok(()),

@@ -56,7 +56,7 @@ pub enum Event {
     },
     /// A checkpoint was written at this step.
     Checkpoint(usize),
-    /// A step was left out because its gradient was not finite.
+    /// The loss of this step was not finite; the optimiser left the step out.
     Skipped(usize),
 }
 
@@ -138,6 +138,10 @@ pub fn train(
             run.collect(&mut on)?;
         }
         if validating {
+            // A validation that fails must not cost the steps before it.
+            if saving {
+                run.save(&mut on)?;
+            }
             let figures = run.validate()?;
             run.progress.validation.push(figures.clone());
             on(Event::Validation { step, figures });
@@ -179,11 +183,11 @@ impl<'a> Trainer<'a> {
         let sar_cache = resident(engine, scenes, |s| (&s.sar, &s.sar_mask))?;
         let patches = [sampler::records(engine, config.batch)?, sampler::records(engine, config.batch)?];
         let scale = f64::from(config.patch) / config.encoder.input as f64;
-        let mut sar_scale = scale;
+        let mut sar_scale = 0.0f64;
         for s in scenes {
             let middle = [f64::from(s.map.raster.width()) / 2.0, f64::from(s.map.raster.height()) / 2.0];
-            let [row, _] = s.link().jacobian(middle)?;
-            sar_scale = sar_scale.max(scale * row[0].hypot(row[1]));
+            let [a, b] = s.link().jacobian(middle)?;
+            sar_scale = sar_scale.max(scale * (a[0] * b[1] - a[1] * b[0]).abs().sqrt());
         }
         let mut builder = PlanBuilder::new(engine);
         for (i, (cache, scale)) in [(&map_cache, scale), (&sar_cache, sar_scale)].into_iter().enumerate() {
@@ -367,7 +371,7 @@ pub fn profile_step(engine: &Engine, config: &TrainConfig, steps: usize) -> Resu
     plan.plan.extend(optimizer.plan.clone());
     plan.plan.submit(engine)?;
     engine.wait("warm-up")?;
-    let runs = (0..steps).map(|_| Ok(plan.plan.profile(engine)?)).collect::<Result<Vec<_>>>()?;
+    let runs = (0..steps.max(1)).map(|_| Ok(plan.plan.profile(engine)?)).collect::<Result<Vec<_>>>()?;
     let mut median = runs[0].clone();
     for (i, op) in median.iter_mut().enumerate() {
         let mut all: Vec<f64> = runs.iter().map(|r| r[i].seconds).collect();
