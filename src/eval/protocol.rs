@@ -155,7 +155,7 @@ pub fn evaluate(
     let vectors = embedder.embed_all(Modality::Sar, &mut cache, &records, sampler::taps_for(scale))?;
     let encode_s = start.elapsed().as_secs_f64();
     let start = Instant::now();
-    let hits = searcher.search(embedder, &vectors, MAX_RANK.min(database.cells()))?;
+    let hits = searcher.search(embedder.engine(), &vectors, MAX_RANK.min(database.cells()))?;
     let search_s = start.elapsed().as_secs_f64();
     let (geo, crs) = database.georeference()?;
     let lonlat = |p: [f64; 2]| {

@@ -360,8 +360,8 @@ pub fn locate(
     let start = Instant::now();
     let k = config.top.min(database.cells());
     let hits = match &allowed {
-        Some(allowed) => searcher.search_among(embedder, &vectors, k, allowed)?,
-        None => searcher.search(embedder, &vectors, k)?,
+        Some(allowed) => searcher.search_among(embedder.engine(), &vectors, k, allowed)?,
+        None => searcher.search(embedder.engine(), &vectors, k)?,
     };
     patches.iter_mut().zip(hits).for_each(|(p, h)| p.hits = h);
     Ok(Located { frame, patches, no_data, outside, encode_s, search_s: start.elapsed().as_secs_f64() })

@@ -1,6 +1,5 @@
 //! Cosine top-k over a database: sharded under the binding limit, streamed where the device cannot hold it all.
 
-use super::embed::Embedder;
 use super::store::Database;
 use crate::gpu::{DType, Engine, PlanBuilder, Tensor};
 use crate::kernels::topk::{EMPTY, GROUPED_ROWS, TopK};
@@ -95,8 +94,7 @@ impl<'d> Searcher<'d> {
     ///
     /// # Errors
     /// Queries of another length; the device.
-    pub fn search(&self, embedder: &Embedder<'_>, queries: &[f32], k: usize) -> Result<Vec<Vec<CellHit>>> {
-        let engine = embedder.engine();
+    pub fn search(&self, engine: &Engine, queries: &[f32], k: usize) -> Result<Vec<Vec<CellHit>>> {
         let dim = self.database.dim();
         if queries.is_empty() || k == 0 {
             return Ok(vec![Vec::new(); queries.len() / dim]);
@@ -142,7 +140,7 @@ impl<'d> Searcher<'d> {
     ///
     /// # Errors
     /// As [`Searcher::search`]; another number of sets than of queries.
-    pub fn search_among(&self, embedder: &Embedder<'_>, queries: &[f32], k: usize, allowed: &[HashSet<u32>]) -> Result<Vec<Vec<CellHit>>> {
+    pub fn search_among(&self, engine: &Engine, queries: &[f32], k: usize, allowed: &[HashSet<u32>]) -> Result<Vec<Vec<CellHit>>> {
         let dim = self.database.dim();
         if queries.len() != allowed.len() * dim {
             return Err(Error::invalid(format!("{} values of queries of {dim} for {} sets of cells", queries.len(), allowed.len())));
@@ -154,7 +152,7 @@ impl<'d> Searcher<'d> {
             // The lists of scores and rows of one search stay under 64 MiB.
             for chunk in pending.chunks(((8 << 20) / ask.max(1)).max(1)) {
                 let vectors: Vec<f32> = chunk.iter().flat_map(|i| &queries[i * dim..][..dim]).copied().collect();
-                for (i, hits) in chunk.iter().zip(self.search(embedder, &vectors, ask)?) {
+                for (i, hits) in chunk.iter().zip(self.search(engine, &vectors, ask)?) {
                     out[*i] = hits.into_iter().filter(|h| allowed[*i].contains(&h.cell)).take(k).collect();
                 }
             }

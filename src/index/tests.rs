@@ -3,7 +3,6 @@
 use super::store::RowId;
 use super::*;
 use crate::gpu::{AdapterChoice, Engine};
-use crate::nn::{Architecture, EncoderConfig, Graph, Head, Modality, Sharing, Weights};
 use crate::scene::Cell;
 use std::path::Path;
 
@@ -12,21 +11,6 @@ const VIEWS: u32 = 3;
 
 fn engine() -> Engine {
     pollster::block_on(Engine::new(&AdapterChoice::from_option(None))).expect("a GPU adapter (see `make test`)")
-}
-
-/// An encoder of vectors of [`DIM`] values: a search takes its engine from it.
-fn embedder(engine: &Engine) -> Embedder<'_> {
-    let config = EncoderConfig {
-        architecture: Architecture::Residual { stem: vec![4], stages: Vec::new() },
-        input: 8,
-        sharing: Sharing::Full,
-        head: Head::Grid { cells: 2, channels: DIM / 4 },
-    };
-    let mut graph = Graph::new();
-    let x = graph.input("patch", &[1, 8, 8, 4]);
-    config.tower(&mut graph, Modality::Map, x).unwrap();
-    let weights = Weights::init(engine, &graph, 1).unwrap();
-    Embedder::new(engine, &config, &weights, 1).unwrap()
 }
 
 fn manifest(views: u32) -> DatabaseManifest {
@@ -171,7 +155,6 @@ fn brute_force(rows: &[(u32, u32, Vec<f32>)], query: &[f32], k: usize) -> Vec<(u
 #[test]
 fn search_is_brute_force() {
     let engine = engine();
-    let embedder = embedder(&engine);
     let (db, rows) = database(Database::in_memory(), 211);
     let many = 300;
     let queries = values(many * DIM, 3);
@@ -180,7 +163,7 @@ fn search_is_brute_force() {
         let searcher = Searcher::with_shards(&engine, &db, resident, shard).unwrap();
         // Short lists, one that is sorted in device memory, and more than there are cells.
         for (k, n) in [(1, many), (10, many), (150, 20), (1000, 3)] {
-            let got = searcher.search(&embedder, &queries[..n * DIM], k).unwrap();
+            let got = searcher.search(&engine, &queries[..n * DIM], k).unwrap();
             assert_eq!(got.len(), n);
             let mut ties = 0;
             for (q, hits) in got.iter().enumerate() {
@@ -198,15 +181,15 @@ fn search_is_brute_force() {
         // Among some cells alone: what brute force over their rows finds.
         let sets: Vec<std::collections::HashSet<u32>> =
             (0..20u32).map(|q| (0..211).filter(|c| (c * 7 + q) % 31 < q % 4 * 5).collect()).collect();
-        let got = searcher.search_among(&embedder, &queries[..20 * DIM], 4, &sets).unwrap();
+        let got = searcher.search_among(&engine, &queries[..20 * DIM], 4, &sets).unwrap();
         for (q, (hits, set)) in got.iter().zip(&sets).enumerate() {
             let some: Vec<_> = rows.iter().filter(|r| set.contains(&r.0)).cloned().collect();
             let want = brute_force(&some, &queries[q * DIM..][..DIM], 4);
             let got: Vec<(u32, f32)> = hits.iter().map(|h| (h.cell, h.score)).collect();
             assert_eq!(got, want.iter().map(|w| (w.0, w.1)).collect::<Vec<_>>(), "query {q} among {} cells", set.len());
         }
-        assert!(searcher.search(&embedder, &[], 5).unwrap().is_empty());
-        let e = searcher.search(&embedder, &queries[..DIM + 1], 5).unwrap_err().to_string();
+        assert!(searcher.search(&engine, &[], 5).unwrap().is_empty());
+        let e = searcher.search(&engine, &queries[..DIM + 1], 5).unwrap_err().to_string();
         assert!(e.contains("17 values for rows of 16"), "{e}");
     }
 }
