@@ -118,7 +118,7 @@ impl Default for TrainConfig {
             patch: 200,
             views: crate::index::DEFAULT_VIEWS,
             batch: 64,
-            epochs: 16,
+            epochs: 24,
             steps: 50,
             seed: 1,
             init_from: None,
