@@ -1,12 +1,12 @@
 //! `echogrid eval`.
 
 use super::common::{Global, Unit, check_output, name_of, print_json};
-use super::index::build_with_bar;
+use super::index::{GridArgs, build_with_bar};
 use super::present::{Found, add_pictures, fixes, meta, overview};
 use crate::Result;
 use crate::eval::metrics::{EvalReport, Summary, recall_curve};
 use crate::eval::{Evaluation, MAX_RANK, Protocol, evaluate, queries};
-use crate::index::{DEFAULT_VIEWS, Database, IndexConfig, LoadedModel, RESIDENT_BYTES, Searcher};
+use crate::index::{Database, LoadedModel, RESIDENT_BYTES, Searcher};
 use crate::report::{figures, html::Page};
 use crate::scene::ScenePair;
 use clap::ValueEnum;
@@ -46,18 +46,8 @@ pub struct Args {
     /// Seed of the places and of the intervals
     #[arg(long, value_name = "N", default_value_t = 7)]
     seed: u64,
-    /// Side of a cell, map pixels
-    #[arg(long, value_name = "PX", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
-    cell: u32,
-    /// Distance between cells, map pixels [default: the cell]
-    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..))]
-    stride: Option<u32>,
-    /// Positions a side at which each cell is encoded (odd)
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_VIEWS)]
-    views: u32,
-    /// Patches encoded at once
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    batch: u32,
+    #[command(flatten)]
+    grid: GridArgs,
     /// What the SAR values measure [default: guessed]
     #[arg(long, value_enum)]
     sar_unit: Option<Unit>,
@@ -80,7 +70,7 @@ fn write_page(
     evaluation: &Evaluation,
     report: &EvalReport,
 ) -> Result<()> {
-    let side = f64::from(args.cell);
+    let side = f64::from(args.grid.cell);
     let mut found = Vec::with_capacity(evaluation.queries.len());
     for (query, hits) in evaluation.queries.iter().zip(&evaluation.hits) {
         let (p, link) = (query.map_px, pair.link());
@@ -112,10 +102,10 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let mut seconds = BTreeMap::from([("open".to_string(), start.elapsed().as_secs_f64())]);
     let start = Instant::now();
     let engine = global.engine()?;
-    let embedder = model.embedder(&engine, args.batch as usize)?;
+    let embedder = model.embedder(&engine, args.grid.batch as usize)?;
     seconds.insert("start".into(), start.elapsed().as_secs_f64());
     let start = Instant::now();
-    let grid = IndexConfig { cell: args.cell, stride: args.stride.unwrap_or(args.cell), views: args.views, ..IndexConfig::default() };
+    let grid = args.grid.config();
     let (database, _) = build_with_bar(global, &embedder, &model, &pair.map, &grid, Database::in_memory())?;
     let searcher = Searcher::new(&engine, &database, RESIDENT_BYTES)?;
     seconds.insert("index".into(), start.elapsed().as_secs_f64());

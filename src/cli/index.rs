@@ -20,9 +20,22 @@ pub struct Args {
     /// Model [default: the shipped weights]
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
+    #[command(flatten)]
+    grid: GridArgs,
+    /// The database to write
+    #[arg(long, value_name = "DB")]
+    out: PathBuf,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// How a map is cut and encoded.
+#[derive(Debug, clap::Args)]
+pub(super) struct GridArgs {
     /// Side of a cell, map pixels
     #[arg(long, value_name = "PX", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
-    cell: u32,
+    pub(super) cell: u32,
     /// Distance between cells, map pixels [default: the cell]
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..))]
     stride: Option<u32>,
@@ -31,13 +44,13 @@ pub struct Args {
     views: u32,
     /// Patches encoded at once
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    batch: u32,
-    /// The database to write
-    #[arg(long, value_name = "DB")]
-    out: PathBuf,
-    /// Print one JSON object on standard output
-    #[arg(long)]
-    json: bool,
+    pub(super) batch: u32,
+}
+
+impl GridArgs {
+    pub(super) fn config(&self) -> IndexConfig {
+        IndexConfig { cell: self.cell, stride: self.stride.unwrap_or(self.cell), views: self.views, ..IndexConfig::default() }
+    }
 }
 
 /// Builds with a progress bar; returns the database and the seconds it took.
@@ -75,9 +88,9 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     check_output(&args.out)?;
     let model = LoadedModel::load(args.model.as_deref())?;
     let map = Arc::new(Image::map(&args.map)?);
-    let config = IndexConfig { cell: args.cell, stride: args.stride.unwrap_or(args.cell), views: args.views, ..IndexConfig::default() };
+    let config = args.grid.config();
     let engine = global.engine()?;
-    let embedder = model.embedder(&engine, args.batch as usize)?;
+    let embedder = model.embedder(&engine, args.grid.batch as usize)?;
     let (database, seconds) = build_with_bar(global, &embedder, &model, &map, &config, Database::writer(&args.out))?;
     warn_of_scale(&database, &model);
     let (cells, rows, dim) = (database.cells(), database.len(), database.dim());
