@@ -1,6 +1,29 @@
 //! echogrid finds where on an optical map a SAR (radar) image was taken.
 //!
-//! It is a GPU compute engine: hand-written WGSL kernels on wgpu, a thin Rust host.
+//! It is a GPU compute engine: hand-written WGSL kernels on wgpu, a thin Rust host. Start here:
+//! - [`gpu::Engine`] is a device, its own or your app's; [`gpu::Plan`] is work recorded once and run any number of times.
+//! - [`kernels`] append dispatches to a plan; [`reference`] holds the twin of each on the CPU.
+//! - [`nn::Graph`] describes a network once and gives forward and backward plans; [`nn::EncoderConfig`] builds encoders.
+//! - [`scene::Raster`] reads maps of any size by windows; [`index`] makes databases of their cells and searches them; [`train`] and
+//!   [`eval`] do what their names say.
+//!
+//! ```no_run
+//! use echogrid::gpu::{AdapterChoice, Engine};
+//! use echogrid::index::{Database, IndexConfig, LoadedModel, build};
+//! use echogrid::scene::Image;
+//! use std::{path::Path, sync::Arc};
+//!
+//! # fn main() -> echogrid::Result<()> {
+//! let engine = pollster::block_on(Engine::new(&AdapterChoice::Best))?;
+//! let model = LoadedModel::load(None)?; // the shipped weights
+//! let embedder = model.embedder(&engine, 64)?;
+//! let map = Arc::new(Image::map(Path::new("city.tif"))?);
+//! let writer = Database::writer(Path::new("city.db"));
+//! let database = build(&embedder, &model, &map, &IndexConfig::default(), writer, |_, _| {})?;
+//! println!("{} cells", database.cells());
+//! # Ok(())
+//! # }
+//! ```
 
 mod atomic;
 mod error;
