@@ -98,7 +98,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     let k4 = params.k / 4u;
     let n4 = params.n / 4u;
-    // Rows run fastest: the columns of b that a group needs stay in the cache for the next one.
+    // Rows run fastest, so that neighbouring groups read the same columns of b.
     let row_blocks = (params.m + u32(ROWS - 1)) / u32(ROWS);
     let first_row = (linear % row_blocks) * u32(ROWS);
     let column = (linear / row_blocks) * u32(LANES) + lane;
