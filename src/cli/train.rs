@@ -2,7 +2,7 @@
 
 use super::common::{Global, Unit, check_output, interrupt_flag};
 use crate::scene::ScenePair;
-use crate::train::{Event, Outcome, TrainConfig, checkpoint_path, train};
+use crate::train::{Event, Outcome, TrainConfig, refuse_unfinished, train};
 use crate::{Error, Result};
 use std::io::Write;
 use std::path::PathBuf;
@@ -63,9 +63,9 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let engine = global.engine()?;
     let stop = interrupt_flag()?;
 
-    let checkpoint = checkpoint_path(out);
-    if !args.resume && checkpoint.exists() {
-        return Err(Error::file(checkpoint, "is the checkpoint of an unfinished run; go on with --resume, or delete it to start anew"));
+    if !args.resume {
+        // Before its log is cut.
+        refuse_unfinished(out)?;
     }
     let log_path = out.with_file_name(format!("{}.log.jsonl", out.file_name().unwrap_or_default().to_string_lossy()));
     let mut log = std::fs::OpenOptions::new()

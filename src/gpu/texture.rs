@@ -129,6 +129,8 @@ pub struct PageTable {
     sizes: Vec<[u32; 2]>,
     layers: u32,
     tensor: Tensor,
+    /// Entries changed since the last flush.
+    changed: bool,
 }
 
 impl PageTable {
@@ -167,7 +169,7 @@ impl PageTable {
         }
         words.resize(next as usize, 0);
         let tensor = engine.upload("page table", &[words.len()], DType::U32, &words)?;
-        Ok(Self { words, sizes: sizes.to_vec(), layers: array.layers, tensor })
+        Ok(Self { words, sizes: sizes.to_vec(), layers: array.layers, tensor, changed: false })
     }
 
     /// Number of images.
@@ -206,6 +208,7 @@ impl PageTable {
             return Err(Error::shape("page table", format!("layer {layer} of an array of {}", self.layers)));
         }
         self.words[at] = layer.map_or(0, |l| l + 1);
+        self.changed = true;
         Ok(())
     }
 
@@ -228,12 +231,16 @@ impl PageTable {
         Ok(self.words[image as usize * 3 + 2] as usize + page[1] as usize * x as usize + page[0] as usize)
     }
 
-    /// Copies the table to the device; it takes effect before work submitted later.
+    /// Copies the table to the device if it changed; it takes effect before work submitted later.
     ///
     /// # Errors
     /// What the device reported.
-    pub fn flush(&self, engine: &Engine) -> Result<()> {
-        engine.write(&self.tensor, &self.words)
+    pub fn flush(&mut self, engine: &Engine) -> Result<()> {
+        if self.changed {
+            engine.write(&self.tensor, &self.words)?;
+            self.changed = false;
+        }
+        Ok(())
     }
 
     /// The table on the device, as of the last flush.

@@ -5,7 +5,6 @@ use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::{EncoderConfig, Graph, InferencePlan, Modality, WeightFile, Weights};
 use crate::scene::PageCache;
 use crate::{Error, Result};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The shipped weights.
@@ -72,7 +71,8 @@ pub struct Embedder<'e> {
     batch: usize,
     input: usize,
     dim: usize,
-    towers: BTreeMap<bool, Tower>,
+    /// Of the map, of SAR.
+    towers: [Tower; 2],
 }
 
 impl std::fmt::Debug for Embedder<'_> {
@@ -90,12 +90,12 @@ impl<'e> Embedder<'e> {
     /// # Errors
     /// Device limits or memory.
     pub fn new(engine: &'e Engine, config: &EncoderConfig, weights: &Weights, batch: usize) -> Result<Self> {
-        let mut towers = BTreeMap::new();
-        for modality in [Modality::Map, Modality::Sar] {
+        let tower = |modality| -> Result<Tower> {
             let (graph, out) = config.tower_graph(modality, batch)?;
             let inference = graph.inference(engine, weights, &[out])?;
-            towers.insert(modality == Modality::Sar, Tower { inference, records: sampler::records(engine, batch)? });
-        }
+            Ok(Tower { inference, records: sampler::records(engine, batch)? })
+        };
+        let towers = [tower(Modality::Map)?, tower(Modality::Sar)?];
         Ok(Self { engine, batch, input: config.input, dim: config.dim(), towers })
     }
 
@@ -116,7 +116,7 @@ impl<'e> Embedder<'e> {
 
     /// The plan that encodes a batch of a modality, without the sampler: for profiles.
     pub fn plan(&self, modality: Modality) -> &Plan {
-        &self.towers[&(modality == Modality::Sar)].inference.plan
+        &self.towers[modality as usize].inference.plan
     }
 
     /// Encodes patches in order and hands each batch of vectors (rows of [`Embedder::dim`]) to `sink` with the number of its
@@ -132,7 +132,7 @@ impl<'e> Embedder<'e> {
         taps: u32,
         mut sink: impl FnMut(usize, &[f32]) -> Result<()>,
     ) -> Result<()> {
-        let tower = &self.towers[&(modality == Modality::Sar)];
+        let tower = &self.towers[modality as usize];
         let mut builder = PlanBuilder::new(self.engine);
         sampler::forward(&mut builder, cache.array(), cache.table(), &tower.records, taps, false, &tower.inference.inputs[0])?;
         let mut plan = builder.finish();

@@ -8,8 +8,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use build::{DEFAULT_VIEWS, IndexConfig, VIEW_MAX_MISSING, build, view_records};
+pub use build::{DEFAULT_VIEWS, IndexConfig, build};
 pub use embed::{Embedder, LoadedModel};
 pub use locate::{Frame, LocateConfig, Located, PATCH_MIN_VALID, Patch, locate, patches};
 pub use search::{CellHit, RESIDENT_BYTES, Searcher};
-pub use store::{Database, DatabaseManifest, Row, RowId, Writer};
+pub use store::{Database, DatabaseManifest, Row, Writer};

@@ -27,6 +27,18 @@ pub fn checkpoint_path(model: &Path) -> PathBuf {
     model.with_file_name(name)
 }
 
+/// Refuses to start anew over the checkpoint of an unfinished run.
+///
+/// # Errors
+/// It is there.
+pub fn refuse_unfinished(model: &Path) -> Result<()> {
+    let file = checkpoint_path(model);
+    if file.exists() {
+        return Err(Error::file(file, "is the checkpoint of an unfinished run; go on with --resume, or delete it to start anew"));
+    }
+    Ok(())
+}
+
 /// What describes the training scenes in the manifest.
 pub(super) fn scene_records(scenes: &[ScenePair]) -> Result<Vec<SceneRecord>> {
     let name = |p: &Path| {

@@ -168,8 +168,8 @@ impl<'a> Trainer<'a> {
         resume: bool,
     ) -> Result<Self> {
         let file = checkpoint_path(out);
-        if !resume && file.exists() {
-            return Err(Error::file(&file, "is the checkpoint of an unfinished run; go on with --resume, or delete it to start anew"));
+        if !resume {
+            checkpoint::refuse_unfinished(out)?;
         }
         let batcher = Batcher::new(scenes, config)?;
         let (graph, loss) = network_graph(config)?;
