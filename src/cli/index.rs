@@ -74,7 +74,7 @@ pub(super) fn build_with_bar(
 
 /// Says so where cells cover quite another ground than the patches the model learnt from.
 pub(super) fn warn_of_scale(database: &Database, model: &LoadedModel) {
-    let [x, y] = database.manifest.pixel_m;
+    let [x, y] = database.manifest.map.pixel_m;
     let (ground, trained) = (f64::from(database.manifest.grid.cell) * (x * y).sqrt(), model.file.manifest.patch_m);
     if trained > 0.0 && !(0.66..1.5).contains(&(ground / trained)) {
         let better = (trained / (x * y).sqrt()).round();

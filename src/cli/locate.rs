@@ -76,12 +76,12 @@ pub(super) fn found(located: &Located) -> Vec<Found<'_>> {
 fn picture_map(args: &Args, database: &Database) -> Result<Option<Image>> {
     if let Some(path) = &args.map {
         let map = Image::map(path)?;
-        check_map(database, &map)?;
+        check_map(&database.manifest.map, &database.path, &map)?;
         return Ok(Some(map));
     }
-    let beside = args.index.with_file_name(&database.manifest.map);
+    let beside = args.index.with_file_name(&database.manifest.map.name);
     let map = if beside.is_file() { Image::map(&beside).ok() } else { None };
-    Ok(map.filter(|m| check_map(database, m).is_ok()))
+    Ok(map.filter(|m| check_map(&database.manifest.map, &database.path, m).is_ok()))
 }
 
 fn median(mut values: Vec<f64>) -> Option<f64> {
@@ -159,7 +159,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         add_pictures(global, &mut fixes, &found, side, &sar, map.as_ref())?;
         let name = match &map {
             Some(m) => name_of(m.raster.path()),
-            None => format!("SAR patches only: the map {} was not found beside the index; name it with --map", database.manifest.map),
+            None => format!("SAR patches only: the map {} was not found beside the index; name it with --map", database.manifest.map.name),
         };
         let mut rows = rows(&located, &config, &name);
         if let Some(off) = off {
@@ -174,7 +174,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         }
         let meta = meta(
             &format!("Where {} was taken", name_of(&args.sar)),
-            &database.manifest.map,
+            &database.manifest.map.name,
             &name_of(&args.sar),
             &model,
             &engine.adapter().to_string(),

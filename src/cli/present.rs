@@ -6,8 +6,9 @@ use crate::index::{CellHit, Database, LoadedModel};
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::reference;
 use crate::report::{Candidate, Fix, MapOverview, ReportMeta, Thumb};
-use crate::scene::{Image, Radiometry, compose, lonlat_distance_m};
+use crate::scene::{Image, MapInfo, Radiometry, compose, lonlat_distance_m};
 use crate::{Error, Result};
+use std::path::Path;
 
 /// Side of the pictures, pixels.
 const PICTURE: usize = 128;
@@ -225,8 +226,7 @@ pub(super) fn meta(title: &str, map: &str, sar: &str, model: &LoadedModel, adapt
 }
 
 /// Checks that a map is the one a database was made of, by its size and place.
-pub(super) fn check_map(database: &Database, map: &Image) -> Result<()> {
-    let m = &database.manifest;
+pub(super) fn check_map(m: &MapInfo, database: &Path, map: &Image) -> Result<()> {
     let same = (map.raster.width(), map.raster.height()) == (m.width, m.height)
         && map.raster.geo().is_some_and(|g| g.coefficients() == m.geotransform);
     if same {
@@ -235,8 +235,8 @@ pub(super) fn check_map(database: &Database, map: &Image) -> Result<()> {
     Err(Error::invalid(format!(
         "{}: is not the map that {} was made of ({}, {}x{} px)",
         map.raster.path().display(),
-        database.path.display(),
-        m.map,
+        database.display(),
+        m.name,
         m.width,
         m.height
     )))

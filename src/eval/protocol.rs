@@ -82,7 +82,7 @@ pub fn queries(pair: &ScenePair, database: &Database, protocol: Protocol, count:
             }
         }
         Protocol::Arbitrary => {
-            let (w, h) = (f64::from(database.manifest.width), f64::from(database.manifest.height));
+            let (w, h) = (f64::from(database.manifest.map.width), f64::from(database.manifest.map.height));
             let near = Nearby::new(database);
             // Most of a mosaic may be empty: a thousand tries for each query before giving up.
             for _ in 0..count.saturating_mul(1000) {

@@ -4,7 +4,7 @@ use super::embed::{Embedder, LoadedModel};
 use super::store::{Database, DatabaseManifest, RowId, Writer};
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::Modality;
-use crate::scene::{Cell, DEFAULT_MAX_MISSING, Grid, Image, PageCache, ValidityMask};
+use crate::scene::{Cell, DEFAULT_MAX_MISSING, Grid, Image, MapInfo, PageCache, ValidityMask};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -139,20 +139,11 @@ pub fn build(
         })?;
         rows.extend(ids);
     }
-    let (pixel_x, pixel_y) = raster.ground_pixel_size()?;
-    let (geo, crs) = raster.georeference()?;
     let manifest = DatabaseManifest {
         kind: "database".into(),
         version: env!("CARGO_PKG_VERSION").into(),
         model: model.hash.clone(),
-        map: raster.path().file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
-        map_sha256: raster.sha256()?,
-        map_standardisation: serde_json::to_value(&map.standardisation).unwrap_or_default(),
-        epsg: crs.epsg(),
-        geotransform: geo.coefficients(),
-        width: raster.width(),
-        height: raster.height(),
-        pixel_m: [pixel_x, pixel_y],
+        map: MapInfo::of(map)?,
         grid: *config,
         adapter: embedder.engine().adapter().to_string(),
     };

@@ -10,6 +10,6 @@ mod tests;
 
 pub use build::{DEFAULT_VIEWS, IndexConfig, build};
 pub use embed::{Embedder, LoadedModel};
-pub use locate::{Frame, LocateConfig, Located, PATCH_MIN_VALID, Patch, locate, patches};
+pub use locate::{LocateConfig, Located, PATCH_MIN_VALID, Patch, locate, patches};
 pub use search::{CellHit, RESIDENT_BYTES, Searcher};
 pub use store::{Database, DatabaseManifest, Row, Writer};

@@ -4,7 +4,7 @@
 
 use super::build::{IndexConfig, MAX_VIEWS};
 use crate::atomic::{AtomicFile, folder_of};
-use crate::scene::{Cell, Crs, GeoTransform};
+use crate::scene::{Cell, Crs, GeoTransform, MapInfo};
 use crate::{Error, Result};
 use half::f16;
 use memmap2::Mmap;
@@ -24,22 +24,9 @@ pub struct DatabaseManifest {
     pub version: String,
     /// Hash of the model that encoded it.
     pub model: String,
-    /// File name of the map.
-    pub map: String,
-    /// SHA-256 of the map's file.
-    pub map_sha256: String,
-    /// How the map's values were standardised.
-    pub map_standardisation: serde_json::Value,
-    /// EPSG code of the map's coordinates.
-    pub epsg: u32,
-    /// The map's geotransform, GDAL's order.
-    pub geotransform: [f64; 6],
-    /// Width of the map, pixels.
-    pub width: u32,
-    /// Height of the map, pixels.
-    pub height: u32,
-    /// Ground size of a pixel in the map's middle, metres, along x and y.
-    pub pixel_m: [f64; 2],
+    /// The map.
+    #[serde(flatten)]
+    pub map: MapInfo,
     /// Cells and views.
     pub grid: IndexConfig,
     /// Adapter it was made on.
@@ -227,9 +214,7 @@ impl Database {
     /// # Errors
     /// A code or transform that is not valid.
     pub fn georeference(&self) -> Result<(GeoTransform, Crs)> {
-        let geo = GeoTransform::new(self.manifest.geotransform)
-            .ok_or_else(|| Error::Index { path: self.path.clone(), reason: "its geotransform is not valid".into() })?;
-        Ok((geo, Crs::from_epsg(self.manifest.epsg)?))
+        self.manifest.map.georeference()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::store::RowId;
 use super::*;
 use crate::gpu::{AdapterChoice, Engine};
-use crate::scene::Cell;
+use crate::scene::{Cell, MapInfo};
 use std::path::Path;
 
 const DIM: usize = 16;
@@ -18,14 +18,16 @@ fn manifest(views: u32) -> DatabaseManifest {
         kind: "database".into(),
         version: "0".into(),
         model: "a0123456789abcdef".into(),
-        map: "map.tif".into(),
-        map_sha256: "00".into(),
-        map_standardisation: serde_json::Value::Null,
-        epsg: 32611,
-        geotransform: [500_000.0, 2.0, 0.0, 4_000_000.0, 0.0, -2.0],
-        width: 4000,
-        height: 3000,
-        pixel_m: [2.0, 2.0],
+        map: MapInfo {
+            name: "map.tif".into(),
+            sha256: "00".into(),
+            standardisation: serde_json::Value::Null,
+            epsg: 32611,
+            geotransform: [500_000.0, 2.0, 0.0, 4_000_000.0, 0.0, -2.0],
+            width: 4000,
+            height: 3000,
+            pixel_m: [2.0, 2.0],
+        },
         grid: IndexConfig { cell: 200, stride: 200, views, ..IndexConfig::default() },
         adapter: "none".into(),
     }

@@ -1,0 +1,140 @@
+//! How a SAR image lies on a map, but for its place: the scale and the direction, from the ground size of its pixels.
+
+use super::{Crs, GeoTransform, Image, Link, MapInfo, compose};
+use crate::{Error, Result};
+
+/// How a SAR image lies on a map, but for its place.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// From offsets in map pixels to offsets in SAR pixels: rows of (x, y).
+    pub matrix: [[f64; 2]; 2],
+    /// Ground size of a SAR pixel, metres.
+    pub pixel_m: f64,
+    /// Whether the image says where north is; else it is taken to lie as the map does.
+    pub oriented: bool,
+    /// From SAR pixels to map pixels by the image's own georeference: for a prior and for comparison, not for the search.
+    pub own: Option<Link>,
+}
+
+impl Frame {
+    /// Frame of `sar` on the map of a map; `pixel_m` wins over the image's own scale.
+    ///
+    /// # Errors
+    /// A scale that is neither given nor in the file, or makes no sense; a map without a valid georeference.
+    pub fn new(map: &MapInfo, sar: &Image, pixel_m: Option<f64>) -> Result<Self> {
+        if let Some(m) = pixel_m.filter(|m| !(m.is_finite() && *m > 0.0)) {
+            return Err(Error::invalid(format!("a SAR pixel of {m} m makes no sense; give its size on the ground in metres")));
+        }
+        let raster = &sar.raster;
+        let (map_geo, map_crs) = map.georeference()?;
+        let (geo, crs) = match (raster.georeference(), pixel_m) {
+            (Ok((geo, crs)), _) => (*geo, crs.clone()),
+            (Err(_), Some(m)) => {
+                let [x, y] = map.pixel_m.map(|p| p / m);
+                return Ok(Self { matrix: [[x, 0.0], [0.0, y]], pixel_m: m, oriented: false, own: None });
+            }
+            (Err(e), None) => {
+                return Err(Error::invalid(format!(
+                    "the size of a SAR pixel on the ground is not known, so it cannot be brought to the map's scale ({e}); give it with --pixel-size METRES"
+                )));
+            }
+        };
+        let own = Link::between((geo, crs.clone()), (map_geo, map_crs.clone()));
+        let middle = [f64::from(raster.width()) / 2.0, f64::from(raster.height()) / 2.0];
+        let mut from_sar = ground_jacobian(&geo, &crs, middle)?;
+        let size = |j: &[[f64; 2]; 2]| determinant(j).abs().sqrt();
+        if let Some(m) = pixel_m {
+            let factor = m / size(&from_sar);
+            from_sar = from_sar.map(|row| row.map(|v| v * factor));
+        }
+        // The claimed place must not matter: in one coordinate system the two transforms compare without it; else, or with a scale that
+        // was given, the map counts with the scale of its middle.
+        let matrix = if pixel_m.is_none() && crs.epsg() == map_crs.epsg() {
+            compose(inverse(&linear(&geo)), linear(&map_geo))
+        } else {
+            let middle = [f64::from(map.width) / 2.0, f64::from(map.height) / 2.0];
+            compose(inverse(&from_sar), ground_jacobian(&map_geo, &map_crs, middle)?)
+        };
+        if !matrix.iter().flatten().all(|v| v.is_finite()) {
+            return Err(Error::invalid(format!(
+                "{}: its pixels have no size on the ground; give --pixel-size METRES",
+                raster.path().display()
+            )));
+        }
+        Ok(Self { matrix, pixel_m: size(&from_sar), oriented: true, own: Some(own) })
+    }
+
+    /// SAR pixels a map pixel: the root of the ratio of areas.
+    pub fn scale(&self) -> f64 {
+        determinant(&self.matrix).abs().sqrt()
+    }
+
+    /// Width and height in SAR pixels of the box around a patch of `side` map pixels.
+    pub fn extent(&self, side: f64) -> [f64; 2] {
+        self.matrix.map(|row| (row[0].abs() + row[1].abs()) * side)
+    }
+}
+
+/// Map units (rows) a pixel along x and y (columns).
+fn linear(geo: &GeoTransform) -> [[f64; 2]; 2] {
+    let c = geo.coefficients();
+    [[c[1], c[2]], [c[4], c[5]]]
+}
+
+/// Metres east and north (rows) for a pixel along x and y (columns) at a position, over a span of 64 px.
+fn ground_jacobian(geo: &GeoTransform, crs: &Crs, p: [f64; 2]) -> Result<[[f64; 2]; 2]> {
+    const H: f64 = 32.0;
+    let lonlat = |x: f64, y: f64| {
+        let (x, y) = geo.pixel_to_map(x, y);
+        crs.to_lonlat(x, y)
+    };
+    let (lon, lat) = lonlat(p[0], p[1])?;
+    let (east, north) = Crs::from_epsg(4326)?.meters_per_unit_at(lon, lat)?;
+    let along = |dx: f64, dy: f64| -> Result<[f64; 2]> {
+        let (a, b) = (lonlat(p[0] - dx, p[1] - dy)?, lonlat(p[0] + dx, p[1] + dy)?);
+        let dlon = (b.0 - a.0 + 540.0).rem_euclid(360.0) - 180.0;
+        Ok([dlon * east / (2.0 * H), (b.1 - a.1) * north / (2.0 * H)])
+    };
+    let (x, y) = (along(H, 0.0)?, along(0.0, H)?);
+    Ok([[x[0], y[0]], [x[1], y[1]]])
+}
+
+/// Determinant of a 2x2 matrix.
+fn determinant(m: &[[f64; 2]; 2]) -> f64 {
+    m[0][0] * m[1][1] - m[0][1] * m[1][0]
+}
+
+/// Inverse of a 2x2 matrix.
+pub(crate) fn inverse(m: &[[f64; 2]; 2]) -> [[f64; 2]; 2] {
+    let d = determinant(m);
+    [[m[1][1] / d, -m[0][1] / d], [-m[1][0] / d, m[0][0] / d]]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jacobian_on_the_ground_knows_mercator_and_degrees() {
+        let crs = Crs::from_epsg(3395).unwrap();
+        let geo = GeoTransform::north_up(-4_500_000.0, 5_000_000.0, 10.0, 10.0).unwrap();
+        let j = ground_jacobian(&geo, &crs, [100.0, 100.0]).unwrap();
+        let (x, y) = geo.pixel_to_map(100.0, 100.0);
+        let (mx, my) = crs.meters_per_unit_at(x, y).unwrap();
+        assert!((j[0][0] - 10.0 * mx).abs() < 1e-3 && (j[1][1] + 10.0 * my).abs() < 1e-3, "{j:?}");
+        assert!(j[0][1].abs() < 1e-6 && j[1][0].abs() < 1e-6, "{j:?}");
+        // The same place in degrees: the product of one and the other's inverse is the ratio of pixels.
+        let (lon, lat) = crs.to_lonlat(x, y).unwrap();
+        let degrees = GeoTransform::north_up(lon - 0.005, lat + 0.005, 1e-4, 1e-4).unwrap();
+        let d = ground_jacobian(&degrees, &Crs::from_epsg(4326).unwrap(), [50.0, 50.0]).unwrap();
+        let m = compose(inverse(&d), j);
+        assert!((m[0][0] - j[0][0] / d[0][0]).abs() < 1e-6 && m[0][0] > 0.5 && m[1][1] > 0.5, "{m:?}");
+    }
+
+    #[test]
+    fn inverses() {
+        let m = [[2.0, 1.0], [0.5, -3.0]];
+        let i = compose(m, inverse(&m));
+        assert!((i[0][0] - 1.0).abs() < 1e-12 && (i[1][1] - 1.0).abs() < 1e-12 && i[0][1].abs() < 1e-12 && i[1][0].abs() < 1e-12);
+    }
+}
