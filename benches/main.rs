@@ -7,6 +7,7 @@ mod common;
 mod concat;
 mod conv;
 mod elementwise;
+mod fft;
 mod infonce;
 mod l2norm;
 mod matmul;
@@ -32,6 +33,7 @@ const ALL: &[(&str, Run)] = &[
     ("concat", concat::run),
     ("conv", conv::run),
     ("elementwise", elementwise::run),
+    ("fft", fft::run),
     ("infonce", infonce::run),
     ("l2norm", l2norm::run),
     ("matmul", matmul::run),

@@ -8,6 +8,7 @@ mod concat;
 mod conv;
 mod elementwise;
 mod embed;
+mod fft;
 mod infonce;
 mod l2norm;
 mod limits;
