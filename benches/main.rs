@@ -7,6 +7,7 @@ mod common;
 mod concat;
 mod conv;
 mod elementwise;
+mod gaussian;
 mod infonce;
 mod l2norm;
 mod matmul;
@@ -32,6 +33,7 @@ const ALL: &[(&str, Run)] = &[
     ("concat", concat::run),
     ("conv", conv::run),
     ("elementwise", elementwise::run),
+    ("gaussian", gaussian::run),
     ("infonce", infonce::run),
     ("l2norm", l2norm::run),
     ("matmul", matmul::run),

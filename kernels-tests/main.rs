@@ -8,6 +8,7 @@ mod concat;
 mod conv;
 mod elementwise;
 mod embed;
+mod gaussian;
 mod infonce;
 mod l2norm;
 mod limits;

@@ -6,6 +6,7 @@ pub mod center;
 pub mod concat;
 pub mod conv;
 pub mod elementwise;
+pub mod gaussian;
 pub mod infonce;
 pub mod l2norm;
 pub mod matmul;
