@@ -8,6 +8,7 @@ mod concat;
 mod conv;
 mod elementwise;
 mod fft;
+mod gaussian;
 mod infonce;
 mod l2norm;
 mod matmul;
@@ -17,6 +18,7 @@ mod pool;
 mod reduce;
 mod sampler;
 mod softmax_xent;
+mod structure;
 mod suppress;
 mod topk;
 mod triplet;
@@ -34,6 +36,7 @@ const ALL: &[(&str, Run)] = &[
     ("conv", conv::run),
     ("elementwise", elementwise::run),
     ("fft", fft::run),
+    ("gaussian", gaussian::run),
     ("infonce", infonce::run),
     ("l2norm", l2norm::run),
     ("matmul", matmul::run),
@@ -43,6 +46,7 @@ const ALL: &[(&str, Run)] = &[
     ("reduce", reduce::run),
     ("sampler", sampler::run),
     ("softmax_xent", softmax_xent::run),
+    ("structure", structure::run),
     ("suppress", suppress::run),
     ("topk", topk::run),
     ("triplet", triplet::run),

@@ -125,12 +125,7 @@ pub fn fix(found: &Match, calibration: &Calibration, metres: f64) -> (Option<Pea
 }
 
 /// Records that cut a patch out in each variant.
-pub(super) fn variant_records(
-    centre: [f64; 2],
-    matrix: [[f64; 2]; 2],
-    variants: &[(f64, f64)],
-    side: usize,
-) -> Result<Vec<PatchRecord>> {
+pub(super) fn variant_records(centre: [f64; 2], matrix: [[f64; 2]; 2], variants: &[(f64, f64)], side: usize) -> Result<Vec<PatchRecord>> {
     let one = |(degrees, scale): &(f64, f64)| {
         let (sin, cos) = degrees.to_radians().sin_cos();
         let turn = [[cos * scale, -sin * scale], [sin * scale, cos * scale]];
@@ -167,11 +162,7 @@ pub fn locate_dense(
     let (patches, no_data) = patches(sar, &frame, &cut, side)?;
     let variants = config.variants();
     let matrix = compose(frame.matrix, [[layout.step, 0.0], [0.0, layout.step]]);
-    let records = patches
-        .iter()
-        .map(|p| variant_records(p.sar_px, matrix, &variants, side))
-        .collect::<Result<Vec<_>>>()?
-        .concat();
+    let records = patches.iter().map(|p| variant_records(p.sar_px, matrix, &variants, side)).collect::<Result<Vec<_>>>()?.concat();
     let mut cache = PageCache::new(matcher.engine(), vec![sar.clone()], DEFAULT_PAGES)?;
     let taps = sampler::taps_for(frame.scale() * layout.step);
     let mut search = matcher.prepare(&cache, side, taps, records.len(), config.search)?;

@@ -13,7 +13,7 @@ mod store;
 mod vote;
 
 pub use build::{build, build_at};
-pub use features::{DenseModel, Extractor, Features};
+pub use features::{DenseModel, Extractor, Features, Structure};
 pub use fix::{Calibration, Ellipse, Evidence, Labelled};
 pub use layout::Layout;
 pub use locate::{DenseConfig, DenseFix, DenseLocated, evidence, fix, locate_dense};

@@ -42,7 +42,10 @@ pub fn dense_queries(pair: &ScenePair, layout: &Layout, side: usize, scale: f64,
         if out.len() == count {
             break;
         }
-        let p = [random.range(extent / 2.0, (w - extent / 2.0).max(extent / 2.0)), random.range(extent / 2.0, (h - extent / 2.0).max(extent / 2.0))];
+        let p = [
+            random.range(extent / 2.0, (w - extent / 2.0).max(extent / 2.0)),
+            random.range(extent / 2.0, (h - extent / 2.0).max(extent / 2.0)),
+        ];
         if pair.map_share(p, extent) < MAP_VALID || pair.sar_share(p, extent)? < QUERY_VALID {
             continue;
         }
