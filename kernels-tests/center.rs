@@ -26,8 +26,11 @@ fn masked_equals_its_twin() {
     for e in engines {
         for shape in SHAPES {
             let [n, h, w, c] = shape;
-            let planes: Vec<f32> =
-                random(n * h * w, 7).iter().enumerate().flat_map(|(i, v)| [9.0, f32::from(u8::from(*v > 0.0 && i / (h * w) != 1))]).collect();
+            let planes: Vec<f32> = random(n * h * w, 7)
+                .iter()
+                .enumerate()
+                .flat_map(|(i, v)| [9.0, f32::from(u8::from(*v > 0.0 && i / (h * w) != 1))])
+                .collect();
             let x: Vec<f32> = random(n * h * w * c, 1).iter().enumerate().map(|(i, v)| (v + 10.0) * planes[i / c * 2 + 1]).collect();
             let (tx, tp, ty) = (up(e, &shape, &x), up(e, &[n, h, w, 2], &planes), out(e, &shape));
             let want = twin::masked(&f64s(&x), &f64s(&planes), n, c);
