@@ -132,6 +132,29 @@ fn finish_equals_its_twin() {
     }
 }
 
+/// The middle of an image is that of the whole.
+#[test]
+fn finish_crops() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        let (h, w, c) = (21, 16, 8);
+        let (f, v) = (random(2 * h * w * c, 1), validity(2 * h * w, 4, 2));
+        let (tf, tv) = (up(e, &[2, h, w, c], &f), up(e, &[2, h, w, 4], &v));
+        let whole = (out(e, &[2, h, w, c]), out(e, &[2, h, w, 2]));
+        let middle = (out(e, &[2, h - 6, w - 4, c]), out(e, &[2, h - 6, w - 4, 2]));
+        let crop = |x: &[f32], c: usize| -> Vec<f32> {
+            let row = |n: usize, y: usize| ((n * h + y) * w + 2) * c;
+            (0..2).flat_map(|n| (3..h - 3).map(move |y| (n, y))).flat_map(|(n, y)| x[row(n, y)..][..(w - 4) * c].to_vec()).collect()
+        };
+        let all = run_twice(e, &whole.0, |p| kernel::finish(p, &tf, &tv, None, 0.5, &whole.0, &whole.1));
+        let got = run_twice(e, &middle.0, |p| kernel::finish(p, &tf, &tv, None, 0.5, &middle.0, &middle.1));
+        assert!(got == crop(&all, c));
+        let all = run_twice(e, &whole.1, |p| kernel::finish(p, &tf, &tv, None, 0.5, &whole.0, &whole.1));
+        let got = run_twice(e, &middle.1, |p| kernel::finish(p, &tf, &tv, None, 0.5, &middle.0, &middle.1));
+        assert!(got == crop(&all, 2));
+    }
+}
+
 /// More than 65,535 groups of 64. `finish` takes 256 pixels a group: its planes reach 128 MiB before it folds.
 #[test]
 fn folded_groups() {

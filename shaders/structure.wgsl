@@ -7,8 +7,9 @@
 //                  down; 0 where one of the four is outside the image or not valid.
 //                  bindings: grey [N, H, W], validity [N, H, W, M], out as vec4, params
 //                  POWER 0: the magnitude itself, 1: a power of it, 2: its square root
-// KIND 2 finish    out [P, C] = features - mean where valid, else 0; planes [P] = (sum of out^2, 1 where valid or 0)
-//                  bindings: features, validity [P, M], (mean [C] where MEAN), out, planes, params
+// KIND 2 finish    out [N, h, w, C] = the middle of features [N, H, W, C] - mean where valid, else 0; planes [N, h, w] = (sum of out^2, 1 where
+//                  valid or 0)
+//                  bindings: features, validity [N, H, W, M], (mean [C] where MEAN), out, planes, params
 // Dispatch: groups of 64, folded; KIND 0 and 1: one invocation a pixel; KIND 2: one every 4 pixels, 64 apart, so that a mean is loaded once
 // for four. Variant: KIND; KIND 1: K, POWER; KIND 2: MEAN, VEC (1 or 4) with T. Workgroup memory: none.
 #import fold
@@ -104,10 +105,23 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 alias V = ${T};
 
 struct Params {
-    pixels: u32,
+    pixels: u32,  // N h w
     columns: u32, // C / VEC
     mask: u32,    // M
     least: f32,
+    h: u32,
+    w: u32,
+    source_h: u32,
+    source_w: u32,
+}
+
+// Where an output pixel lies in the input, whose middle the output is.
+fn source(pixel: u32) -> u32 {
+    let line = pixel / params.w;
+    let image = line / params.h;
+    let y = line - image * params.h + (params.source_h - params.h) / 2u;
+    let x = pixel - line * params.w + (params.source_w - params.w) / 2u;
+    return (image * params.source_h + y) * params.source_w + x;
 }
 
 @group(0) @binding(0) var<storage, read> features: array<V>;
@@ -129,7 +143,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     #for j in 0..4
     let pixel${j} = first + ${64 * j}u;
     let inside${j} = pixel${j} < params.pixels;
-    let share${j} = validity[select(first, pixel${j}, inside${j}) * params.mask + params.mask - 1u];
+    let source${j} = source(select(first, pixel${j}, inside${j}));
+    let share${j} = validity[source${j} * params.mask + params.mask - 1u];
     let valid${j} = share${j} > 0.0 && share${j} >= params.least;
     var energy${j} = V(0.0);
     #endfor
@@ -139,13 +154,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     #endif
     #for j in 0..4
         if inside${j} {
-            let at = pixel${j} * columns + c;
+            let from = source${j} * columns + c;
         #if MEAN
-            let v = select(V(0.0), features[at] - centre, valid${j});
+            let v = select(V(0.0), features[from] - centre, valid${j});
         #else
-            let v = select(V(0.0), features[at], valid${j});
+            let v = select(V(0.0), features[from], valid${j});
         #endif
-            out[at] = v;
+            out[pixel${j} * columns + c] = v;
             energy${j} += v * v;
         }
     #endfor

@@ -41,6 +41,8 @@ struct FinishParams {
     columns: u32,
     mask: u32,
     least: f32,
+    out: [u32; 2],
+    source: [u32; 2],
 }
 
 fn oriented_variant(k: usize, power: i64) -> Variant {
@@ -133,12 +135,12 @@ pub(crate) fn turn(k: usize, n: usize) -> (f64, f64) {
     (cos, sin)
 }
 
-/// Appends the last step before a correlation: out \[N, H, W, C\] = features - mean (\[C\]; none: 0) where valid, else 0; and planes \[N, H, W, 2\] =
-/// (sum over the channels of out^2, 1 where valid or 0). Valid is a pixel whose last channel of validity \[N, H, W, M\] (the sampler's output
+/// Appends the last step before a correlation: out \[N, h, w, C\] = the middle of features \[N, H, W, C\] - mean (\[C\]; none: 0) where valid, else 0;
+/// and planes \[N, h, w, 2\] = (sum over the channels of out^2, 1 where valid or 0). Valid is a pixel whose last channel of validity \[N, H, W, M\] (the sampler's output
 /// \[N, S, S, 4\] as it is, or a plane) is above 0 and at least `min_validity`. Features may hold anything where nothing is valid.
 ///
 /// # Errors
-/// Shapes differ from these; a `min_validity` that is not 0 to 1.
+/// Shapes differ from these (the margins even); a `min_validity` that is not 0 to 1.
 pub fn finish(
     plan: &mut PlanBuilder<'_>,
     features: &Tensor,
@@ -151,18 +153,29 @@ pub fn finish(
     let op = "finish";
     let [n, h, w, c] = nhwc(op, "features", features)?;
     let mask = self::planes(op, validity, [n, h, w])?;
-    expect_shape(op, "out", out, features.shape())?;
-    expect_shape(op, "planes", planes, &[n, h, w, 2])?;
+    let [_, rows, wide, _] = nhwc(op, "out", out)?;
+    if rows > h || wide > w || (h - rows) % 2 + (w - wide) % 2 > 0 {
+        return Err(Error::shape(op, format!("{rows} x {wide} pixels are not the middle of {h} x {w}")));
+    }
+    expect_shape(op, "out", out, &[n, rows, wide, c])?;
+    expect_shape(op, "planes", planes, &[n, rows, wide, 2])?;
     share(op, min_validity)?;
     if let Some(mean) = mean {
         expect_shape(op, "mean", mean, &[c])?;
     }
     let (variant, vec) = vectorised(finish_variant(mean.is_some()), &[c]);
-    let pixels = n * h * w;
-    let params = FinishParams { pixels: pixels as u32, columns: (c / vec) as u32, mask: mask as u32, least: min_validity };
+    let pixels = n * rows * wide;
+    let params = FinishParams {
+        pixels: pixels as u32,
+        columns: (c / vec) as u32,
+        mask: mask as u32,
+        least: min_validity,
+        out: [rows as u32, wide as u32],
+        source: [h as u32, w as u32],
+    };
     let mut bindings: Vec<Binding<'_>> = vec![features.into(), validity.into()];
     bindings.extend(mean.map(Binding::from));
     bindings.extend([Binding::from(out), planes.into()]);
-    let cost = Cost { flops: 3.0 * features.len() as f64, bytes: (2 * features.bytes() + planes.bytes()) as f64 + 4.0 * pixels as f64 };
+    let cost = Cost { flops: 3.0 * out.len() as f64, bytes: (2 * out.bytes() + planes.bytes()) as f64 + 4.0 * pixels as f64 };
     plan.dispatch(op, &SHADER, &variant, &bindings, &params, Groups::for_items(pixels, 256), cost)
 }
