@@ -17,6 +17,7 @@ mod pool;
 mod reduce;
 mod sampler;
 mod softmax_xent;
+mod spectrum;
 mod suppress;
 mod topk;
 mod triplet;
@@ -43,6 +44,7 @@ const ALL: &[(&str, Run)] = &[
     ("reduce", reduce::run),
     ("sampler", sampler::run),
     ("softmax_xent", softmax_xent::run),
+    ("spectrum", spectrum::run),
     ("suppress", suppress::run),
     ("topk", topk::run),
     ("triplet", triplet::run),

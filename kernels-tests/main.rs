@@ -21,6 +21,7 @@ mod reduce;
 mod sampler;
 mod shaders;
 mod softmax_xent;
+mod spectrum;
 mod suppress;
 mod topk;
 mod triplet;

@@ -229,7 +229,15 @@ struct Side<'a> {
     step: usize,
 }
 
-fn run(plan: &mut PlanBuilder<'_>, op: &str, scratch: &Scratch, image: &Tensor, spectrum: &Tensor, scale: f32, inverse: bool) -> Result<()> {
+fn run(
+    plan: &mut PlanBuilder<'_>,
+    op: &str,
+    scratch: &Scratch,
+    image: &Tensor,
+    spectrum: &Tensor,
+    scale: f32,
+    inverse: bool,
+) -> Result<()> {
     let ([b, h, w, c], size) = extents(op, image, spectrum)?;
     if scratch.size != size || scratch.channels != c {
         let (made, channels) = (scratch.size, scratch.channels);
@@ -296,7 +304,13 @@ impl Axis<'_> {
         let last = radices.len() - 1;
         let (mut s, mut from) = (1, src);
         for (i, radix) in radices.iter().copied().enumerate() {
-            let role = if i == 0 { 0 } else if i == last { 2 } else { 1 };
+            let role = if i == 0 {
+                0
+            } else if i == last {
+                2
+            } else {
+                1
+            };
             let to = if i == last { dst } else { between(i + 1) };
             // At the spectrum's end of the axis: paired columns or f16 rows; at the other: zeros beyond the crop.
             let spectral = role != 1 && inverse == (role == 0);

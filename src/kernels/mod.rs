@@ -16,6 +16,7 @@ pub mod pool;
 pub mod reduce;
 pub mod sampler;
 pub mod softmax_xent;
+pub mod spectrum;
 pub mod suppress;
 pub mod topk;
 pub mod triplet;

@@ -50,8 +50,9 @@ pub fn inverse(spectrum: &[f64], [b, h, w, c]: [usize; 4], [big_h, big_w]: [usiz
     let mut out = vec![0.0; b * h * w * c];
     for (image, channel) in (0..b).flat_map(|i| (0..c).map(move |k| (i, k))) {
         let at = |ky: usize, kx: usize| (((image * rows + ky) * big_w + kx) * c + channel) * 2;
-        let along_x: Vec<Vec<Complex>> =
-            (0..rows).map(|ky| line(&(0..big_w).map(|kx| (spectrum[at(ky, kx)], spectrum[at(ky, kx) + 1])).collect::<Vec<_>>(), 1.0)).collect();
+        let along_x: Vec<Vec<Complex>> = (0..rows)
+            .map(|ky| line(&(0..big_w).map(|kx| (spectrum[at(ky, kx)], spectrum[at(ky, kx) + 1])).collect::<Vec<_>>(), 1.0))
+            .collect();
         for x in 0..w {
             let mut column = vec![(0.0, 0.0); big_h];
             for (ky, row) in along_x.iter().enumerate() {
