@@ -9,7 +9,8 @@ pub fn run(e: &Engine) {
         let y = e.tensor("y", &[b, crop, crop, c], DType::F32).unwrap();
         let small = tensor(e, &[b, n - crop + 1, n - crop + 1, c]);
         let name = format!("{b}x{n}x{n}x{c}");
-        for dtype in [DType::F32, DType::F16] {
+        // Spectra of 8 large images in f32 are over the least binding.
+        for dtype in if n == 128 { vec![DType::F32, DType::F16] } else { vec![DType::F16] } {
             let spectrum = e.tensor("spectrum", &half_shape(b, [n, n], c), dtype).unwrap();
             time(e, &format!("fft {dtype:?} {name}"), |p| forward(p, &x, &spectrum, 1.0 / n as f32));
             time(e, &format!("fft {dtype:?} {name} of {0}x{0}", n - crop + 1), |p| forward(p, &small, &spectrum, 1.0 / n as f32));

@@ -18,6 +18,7 @@ mod pool;
 mod reduce;
 mod sampler;
 mod softmax_xent;
+mod spectrum;
 mod structure;
 mod suppress;
 mod topk;
@@ -47,6 +48,7 @@ const ALL: &[(&str, Run)] = &[
     ("sampler", sampler::run),
     ("softmax_xent", softmax_xent::run),
     ("structure", structure::run),
+    ("spectrum", spectrum::run),
     ("suppress", suppress::run),
     ("topk", topk::run),
     ("triplet", triplet::run),

@@ -22,6 +22,7 @@ mod reduce;
 mod sampler;
 mod shaders;
 mod softmax_xent;
+mod spectrum;
 mod structure;
 mod suppress;
 mod topk;

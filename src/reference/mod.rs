@@ -17,6 +17,7 @@ pub mod pool;
 pub mod reduce;
 pub mod sampler;
 pub mod softmax_xent;
+pub mod spectrum;
 pub mod structure;
 pub mod suppress;
 pub mod topk;
