@@ -154,11 +154,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     #endif
     #for j in 0..4
         if inside${j} {
-            let from = source${j} * columns + c;
+            let origin = source${j} * columns + c;
         #if MEAN
-            let v = select(V(0.0), features[from] - centre, valid${j});
+            let v = select(V(0.0), features[origin] - centre, valid${j});
         #else
-            let v = select(V(0.0), features[from], valid${j});
+            let v = select(V(0.0), features[origin], valid${j});
         #endif
             out[pixel${j} * columns + c] = v;
             energy${j} += v * v;

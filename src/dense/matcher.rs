@@ -4,14 +4,15 @@ use super::features::{DenseModel, Extractor};
 use super::store::DenseDatabase;
 use crate::gpu::{DType, Engine, Plan, PlanBuilder, Tensor};
 use crate::kernels::sampler::{self, PatchRecord};
-use crate::kernels::{fft, peaks, spectrum};
+use crate::kernels::peaks::{self, NOWHERE, REFINED, TILE};
+use crate::kernels::{fft, spectrum};
 use crate::nn::Modality;
 use crate::scene::PageCache;
 use crate::{Error, Result};
 use std::ops::Range;
 
-/// Side of the tiles whose highest score is kept, feature pixels.
-pub const TILE: usize = 16;
+/// Least energy a valid pixel of a window, of features of unit length less a mean: below, a window is flat but for rounding.
+const MIN_ENERGY: f32 = 1e-4;
 /// Peaks kept a block.
 const PEAKS: usize = 4;
 /// Complex surface values of one dispatch, bytes at most: queries times blocks.
@@ -62,7 +63,7 @@ pub struct Match {
     pub noise: f64,
     /// How many there were.
     pub offsets: f64,
-    /// The highest score of each tile of [`TILE`] feature pixels: centre (map pixels) and score; where asked for.
+    /// The highest score of each tile of [`TILE`](crate::kernels::peaks::TILE) feature pixels: centre (map pixels) and score; where asked for.
     pub tiles: Option<Vec<([f32; 2], f32)>>,
 }
 
@@ -155,7 +156,8 @@ struct Outputs {
     best: Tensor,
     at: Tensor,
     sums: Tensor,
-    peaks: Tensor,
+    scores: Tensor,
+    places: Tensor,
     refined: Tensor,
 }
 
@@ -221,10 +223,12 @@ impl<'m> Search<'m> {
             best: engine.tensor("tile scores", &[batch, width, tiles, tiles], DType::F32)?,
             at: engine.tensor("tile places", &[batch, width, tiles, tiles], DType::U32)?,
             sums: engine.tensor("score sums", &[batch, width, 3], DType::F32)?,
-            peaks: engine.tensor("peaks", &[batch, width, PEAKS], DType::U32)?,
-            refined: engine.tensor("refined peaks", &[batch, width, PEAKS, 6], DType::F32)?,
+            scores: engine.tensor("peak scores", &[batch, width, PEAKS], DType::F32)?,
+            places: engine.tensor("peak places", &[batch, width, PEAKS], DType::U32)?,
+            refined: engine.tensor("refined peaks", &[batch, width, PEAKS, REFINED], DType::F32)?,
         };
         let scales = engine.upload_f32("scales", &[batch], &vec![1.0; batch])?;
+        let count = engine.upload_f32("valid pixels", &[1], &[(patch * patch) as f32])?;
         let streamed = matcher.shards.iter().any(|s| s.resident.is_none());
         let staging = if streamed { Some(Matcher::room(engine, matcher.database, width)?) } else { None };
         let (mut norms, mut plans) = (Vec::new(), Vec::new());
@@ -239,15 +243,14 @@ impl<'m> Search<'m> {
                 spectrum::correlate(&mut builder, window, planes, &single)?;
                 fft::inverse(&mut builder, &single, out, 1.0)?;
             }
-            let count = (patch * patch) as f32;
-            peaks::inverse_norm(&mut builder, &energy, &valid, count, config.min_valid, &norm)?;
+            peaks::inverse_norm(&mut builder, &energy, &valid, &count, config.min_valid, MIN_ENERGY, &norm)?;
             norms.push(builder.finish());
             let mut builder = PlanBuilder::new(engine);
             spectrum::correlate(&mut builder, &query, map, &product)?;
             fft::inverse(&mut builder, &product, &surface, 1.0)?;
-            peaks::tiles(&mut builder, &surface, &norm, &scales, TILE, &outputs.best, &outputs.at, &outputs.sums)?;
-            peaks::select(&mut builder, &outputs.best, &outputs.at, v, config.apart, &outputs.peaks)?;
-            peaks::refine(&mut builder, &surface, &norm, &scales, &outputs.peaks, &outputs.refined)?;
+            peaks::tiles(&mut builder, &surface, &norm, &scales, &outputs.best, &outputs.at, &outputs.sums)?;
+            peaks::select(&mut builder, &outputs.best, &outputs.at, v, config.apart, &outputs.scores, &outputs.places)?;
+            peaks::refine(&mut builder, &surface, &norm, &scales, &outputs.places, &outputs.refined)?;
             plans.push(builder.finish());
         }
         Ok(Self { matcher, config, patch, batch, extractor, encode, norms, plans, staging, normalised: false, outputs })
@@ -315,7 +318,7 @@ impl<'m> Search<'m> {
             let reads = [&o.sums, &o.refined].map(|t| engine.start_read(t));
             let tiles = if self.config.tiles { Some([engine.start_read(&o.best)?, engine.start_read(&o.at)?]) } else { None };
             let [sums, refined] = reads;
-            let next = (shard.blocks.clone(), sums?, refined?, engine.start_read(&o.peaks)?, tiles);
+            let next = (shard.blocks.clone(), sums?, refined?, engine.start_read(&o.places)?, tiles);
             if let Some(done) = flight.replace(next) {
                 self.collect(done, &mut found)?;
             }
@@ -345,15 +348,15 @@ impl<'m> Search<'m> {
                 }
                 for k in 0..PEAKS {
                     let place = at[row * PEAKS + k];
-                    if place == u32::MAX {
+                    if place == NOWHERE {
                         continue;
                     }
-                    let r = &refined[(row * PEAKS + k) * 6..][..6];
-                    let (x, y) = (f64::from(place as usize as u32 % v as u32), f64::from(place / v as u32));
+                    let r = &refined[(row * PEAKS + k) * REFINED..][..REFINED];
+                    let (x, y) = (f64::from(place % v as u32), f64::from(place / v as u32));
                     partial.peaks.push(Peak {
                         map_px: centre(block, x + f64::from(r[1]), y + f64::from(r[0])),
                         score: r[2],
-                        curvature: [r[4], r[5], r[3]],
+                        curvature: [-r[4], 0.0, -r[3]],
                         variant: 0,
                     });
                 }
@@ -366,7 +369,7 @@ impl<'m> Search<'m> {
                 for (w, block) in blocks.clone().enumerate() {
                     let row = (q * width + w) * each;
                     for (score, place) in best[row..row + each].iter().zip(&places[row..row + each]) {
-                        if *place != u32::MAX {
+                        if *place != NOWHERE {
                             let p = centre(block, f64::from(place % v as u32), f64::from(place / v as u32));
                             partial.tiles.push((p.map(|v| v as f32), *score));
                         }
