@@ -16,6 +16,7 @@ mod matmul;
 mod network;
 mod norm;
 mod optim;
+mod peaks;
 mod pool;
 mod reduce;
 mod sampler;

@@ -12,6 +12,7 @@ pub mod l2norm;
 pub mod matmul;
 pub mod norm;
 pub mod optim;
+pub mod peaks;
 pub mod pool;
 pub mod reduce;
 pub mod sampler;
