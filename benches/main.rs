@@ -14,6 +14,7 @@ mod l2norm;
 mod matmul;
 mod norm;
 mod optim;
+mod peaks;
 mod pool;
 mod reduce;
 mod sampler;
@@ -43,6 +44,7 @@ const ALL: &[(&str, Run)] = &[
     ("matmul", matmul::run),
     ("norm", norm::run),
     ("optim", optim::run),
+    ("peaks", peaks::run),
     ("pool", pool::run),
     ("reduce", reduce::run),
     ("sampler", sampler::run),

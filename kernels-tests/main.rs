@@ -17,6 +17,7 @@ mod matmul;
 mod network;
 mod norm;
 mod optim;
+mod peaks;
 mod pool;
 mod reduce;
 mod sampler;

@@ -6,10 +6,10 @@
 // KIND 0 inverse norm  out = 1 / sqrt(energy) where valid >= max(least_share * count[q], 1/2) and energy > max(least_energy * valid, 1e-30), else 0
 //                      bindings: energy, valid [Q, V, U, W], count [Q], out, params
 // KIND 1 tiles         best score and position of each 16 x 16 tile [Q, W, TY, TX], and count, sum and sum of squares of its valid scores
-//                      partial [Q, W, TY, TX, 3]; an invocation a tile and VEC blocks, without workgroup memory
-//                      bindings: surface, norm, scale [Q], best, position, partial, params
+//                      parts [Q, W, TY, TX, 3]; an invocation a tile and VEC blocks, without workgroup memory
+//                      bindings: surface, norm, scale [Q], best, position, parts, params
 // KIND 2 tiles         the same; a group of 256 a tile and BLOCKS blocks, reduced in workgroup memory (5,120 bytes)
-// KIND 3 sums          sums [Q, W, 3] of partial; a group of LANES a row (q, w). Bindings: partial, sums, params. Workgroup memory: 4 LANES bytes
+// KIND 3 sums          sums [Q, W, 3] of parts; a group of LANES a row (q, w). Bindings: parts, sums, params. Workgroup memory: 4 LANES bytes
 // KIND 4 select        the k best tiles of each (q, w), greedy from the best; a tile within `radius` of a chosen one along both axes is out.
 //                      bindings: best, position, work [Q, W, tiles] of (score, row * 65536 + column), score [Q, W, k], place [Q, W, k], params
 //                      A group of LANES a row. Workgroup memory: 8 LANES bytes
@@ -72,7 +72,7 @@ struct Params {
     columns: u32, // W / VEC, or ceil(W / BLOCKS)
     across: u32,  // tiles across
     tiles: u32,
-    common: u32,  // 1: one norm for all queries
+    one_norm: u32,  // 1: one norm for all queries
 }
 #endif
 
@@ -85,7 +85,7 @@ alias P = ${U};
 @group(0) @binding(2) var<storage, read> scale: array<f32>;
 @group(0) @binding(3) var<storage, read_write> best: array<f32>;
 @group(0) @binding(4) var<storage, read_write> position: array<u32>;
-@group(0) @binding(5) var<storage, read_write> partial: array<f32>;
+@group(0) @binding(5) var<storage, read_write> parts: array<f32>;
 @group(0) @binding(6) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -102,7 +102,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let tile = rest - q * params.tiles;
     let ty = tile / params.across;
     let left = (tile - ty * params.across) * SIDE;
-    let q_norm = select(q, 0u, params.common == 1u);
+    let q_norm = select(q, 0u, params.one_norm == 1u);
     let factor = scale[q];
     var top = V(NONE);
     var place = P(NOWHERE);
@@ -140,15 +140,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         #if VEC == 4
         best[to] = top[${j}];
         position[to] = place[${j}];
-        partial[3u * to] = number[${j}];
-        partial[3u * to + 1u] = sum[${j}];
-        partial[3u * to + 2u] = squares[${j}];
+        parts[3u * to] = number[${j}];
+        parts[3u * to + 1u] = sum[${j}];
+        parts[3u * to + 2u] = squares[${j}];
         #else
         best[to] = top;
         position[to] = place;
-        partial[3u * to] = number;
-        partial[3u * to + 1u] = sum;
-        partial[3u * to + 2u] = squares;
+        parts[3u * to] = number;
+        parts[3u * to + 1u] = sum;
+        parts[3u * to + 2u] = squares;
         #endif
     }
     #endfor
@@ -161,7 +161,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 @group(0) @binding(2) var<storage, read> scale: array<f32>;
 @group(0) @binding(3) var<storage, read_write> best: array<f32>;
 @group(0) @binding(4) var<storage, read_write> position: array<u32>;
-@group(0) @binding(5) var<storage, read_write> partial: array<f32>;
+@group(0) @binding(5) var<storage, read_write> parts: array<f32>;
 @group(0) @binding(6) var<uniform> params: Params;
 
 // Slices of a tile: each takes every SLICES-th of its 256 places, in order.
@@ -186,7 +186,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let tile = rest - q * params.tiles;
     let ty = tile / params.across;
     let left = (tile - ty * params.across) * SIDE;
-    let q_norm = select(q, 0u, params.common == 1u);
+    let q_norm = select(q, 0u, params.one_norm == 1u);
     let factor = scale[q];
     var top = NONE;
     var place = NOWHERE;
@@ -235,9 +235,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let to = (q * params.w + w) * params.tiles + tile;
         best[to] = tops[lane];
         position[to] = places[lane];
-        partial[3u * to] = numbers[lane];
-        partial[3u * to + 1u] = sums[lane];
-        partial[3u * to + 2u] = squares[lane];
+        parts[3u * to] = numbers[lane];
+        parts[3u * to + 1u] = sums[lane];
+        parts[3u * to + 2u] = squares[lane];
     }
 }
 #endif
@@ -250,7 +250,7 @@ struct Params {
     tiles: u32,
 }
 
-@group(0) @binding(0) var<storage, read> partial: array<f32>;
+@group(0) @binding(0) var<storage, read> parts: array<f32>;
 @group(0) @binding(1) var<storage, read_write> sums: array<f32>;
 @group(0) @binding(2) var<uniform> params: Params;
 
@@ -265,9 +265,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var c = 0.0;
     for (var t = lane; t < params.tiles; t += ${LANES}u) {
         let at = 3u * (row * params.tiles + t);
-        a += partial[at];
-        b += partial[at + 1u];
-        c += partial[at + 2u];
+        a += parts[at];
+        b += parts[at + 1u];
+        c += parts[at + 2u];
     }
     a = lanes_sum(lane, a);
     b = lanes_sum(lane, b);
@@ -381,7 +381,7 @@ struct Params {
     u: u32,
     w: u32,
     k: u32,
-    common: u32, // 1: one norm for all queries
+    one_norm: u32, // 1: one norm for all queries
 }
 
 @group(0) @binding(0) var<storage, read> surface: array<f32>;
@@ -394,7 +394,7 @@ struct Params {
 // NONE where the place is not valid.
 fn score_at(q: u32, place: u32, w: u32) -> f32 {
     let area = params.v * params.u;
-    let n = norm[(select(q, 0u, params.common == 1u) * area + place) * params.w + w];
+    let n = norm[(select(q, 0u, params.one_norm == 1u) * area + place) * params.w + w];
     let s = surface[(q * area + place) * params.w + w] * n * scale[q];
     return select(NONE, s, n > 0.0 && abs(s) < 1e30);
 }

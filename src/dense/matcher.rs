@@ -3,8 +3,8 @@
 use super::features::{DenseModel, Extractor};
 use super::store::DenseDatabase;
 use crate::gpu::{DType, Engine, Plan, PlanBuilder, Tensor};
-use crate::kernels::sampler::{self, PatchRecord};
 use crate::kernels::peaks::{self, NOWHERE, REFINED, TILE};
+use crate::kernels::sampler::{self, PatchRecord};
 use crate::kernels::{fft, spectrum};
 use crate::nn::Modality;
 use crate::scene::PageCache;

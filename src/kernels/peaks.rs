@@ -64,7 +64,7 @@ struct TileParams {
     columns: u32,
     across: u32,
     tiles: u32,
-    common: u32,
+    one_norm: u32,
 }
 
 #[repr(C)]
@@ -92,7 +92,7 @@ struct RefineParams {
     u: u32,
     w: u32,
     k: u32,
-    common: u32,
+    one_norm: u32,
 }
 
 #[repr(C)]
@@ -218,7 +218,7 @@ pub fn tiles(
         (variant(2).int("BLOCKS", blocks), columns, Groups::Linear(total as u64), total)
     };
     let [total, v, u, blocks, columns, across, tiles_u] = [total, v, u, w, columns, across, tiles].map(|n| n as u32);
-    let params = TileParams { total, v, u, w: blocks, columns, across, tiles: tiles_u, common: shared.into() };
+    let params = TileParams { total, v, u, w: blocks, columns, across, tiles: tiles_u, one_norm: shared.into() };
     let cost = Cost { flops: 6.0 * surface.len() as f64, bytes: (surface.bytes() + norm.bytes()) as f64 };
     let bindings = [surface.into(), norm.into(), scale.into(), best.into(), position.into(), (&partial).into()];
     plan.dispatch(op, &SHADER, &variant_, &bindings, &params, groups, cost)?;
@@ -281,7 +281,7 @@ pub fn refine(plan: &mut PlanBuilder<'_>, surface: &Tensor, norm: &Tensor, scale
     expect_shape(op, "out", out, &[q, w, k, REFINED])?;
     let total = q * w * k;
     let [total_u, v, u, w, k] = [total, v, u, w, k].map(|n| n as u32);
-    let params = RefineParams { total: total_u, v, u, w, k, common: shared.into() };
+    let params = RefineParams { total: total_u, v, u, w, k, one_norm: shared.into() };
     let bindings = [surface.into(), norm.into(), scale.into(), place.into(), out.into()];
     plan.dispatch(op, &SHADER, &variant(5), &bindings, &params, Groups::for_items(total, 64), Cost::bytes(64 * total as u64))
 }
