@@ -257,3 +257,31 @@ fn refuses() {
     let err = kernel::inverse_norm(&mut p, &s, &s, &c, f32::NAN, 0.0, &out(e, &[2, 20, 20, 3])).unwrap_err();
     assert!(err.to_string().contains("must be 0 or more"), "{err}");
 }
+
+/// What channels' means make of a window's energy; the energy is read and written, so each run starts from a fresh copy.
+#[test]
+fn remove_means_equals_its_twin() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        for (n, shape) in [(1, [1, 1, 1, 1]), (3, [1, 7, 5, 3]), (8, [1, 9, 9, 4]), (2, [1, 33, 17, 6])] {
+            let [_, v, u, w] = shape;
+            let places = v * u * w;
+            let sums = random(n * places, 1);
+            let valid: Vec<f32> = random(places, 2).iter().map(|x| (x + 1.0) * 2.0).collect();
+            let energy = random(places, 3);
+            let (ts, tv) = (up(e, &[n, v, u, w], &sums), up(e, &shape, &valid));
+            let run = || {
+                let te = up(e, &shape, &energy);
+                let mut plan = PlanBuilder::new(e);
+                kernel::remove_means(&mut plan, &ts, &tv, &te).unwrap();
+                plan.finish().submit(e).unwrap();
+                e.read::<f32>(&te).unwrap()
+            };
+            let got = run();
+            assert!(got == run());
+            // n squares up to 1 with two roundings each, a division (2.5 units) and a difference.
+            let want = twin::remove_means(&f64s(&sums), &f64s(&valid), &f64s(&energy));
+            close(&got, &want, (n * (n + 5)) as f64 * EPS + 2.0 * EPS, 0.0);
+        }
+    }
+}

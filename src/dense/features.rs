@@ -31,7 +31,7 @@ pub struct Structure {
 
 impl Default for Structure {
     fn default() -> Self {
-        Self { metres: 16.8, orientations: 8, map_sigma: 1.0, sar_sigma: 1.5, pool_sigma: 1.5, power: 1.0, mean: 0.3 }
+        Self { metres: 16.8, orientations: 8, map_sigma: 1.0, sar_sigma: 1.0, pool_sigma: 1.5, power: 1.0, mean: 0.3 }
     }
 }
 

@@ -13,6 +13,8 @@ use std::ops::Range;
 
 /// Least energy a valid pixel of a window, of features of unit length less a mean: below, a window is flat but for rounding.
 const MIN_ENERGY: f32 = 1e-4;
+/// Channels whose means are found at once.
+const MEANS: usize = 4;
 /// Peaks kept a block.
 const PEAKS: usize = 4;
 /// Complex surface values of one dispatch, bytes at most: queries times blocks.
@@ -212,6 +214,22 @@ impl<'m> Search<'m> {
             Ok(spectrum)
         };
         let windows = [window(0)?, window(1)?];
+        // A window of one channel each, some channels at a time.
+        let group = channels.min(MEANS);
+        let mut channel_windows = Vec::new();
+        for first in (0..channels).step_by(group) {
+            let count = group.min(channels - first);
+            let mut values = vec![0.0f32; count * patch * patch * channels];
+            for (i, image) in values.chunks_exact_mut(patch * patch * channels).enumerate() {
+                image.chunks_exact_mut(channels).for_each(|pixel| pixel[first + i] = 1.0);
+            }
+            let image = engine.upload_f32("channel windows", &[count, patch, patch, channels], &values)?;
+            let spectrum = engine.tensor("channel window spectra", &[count, half, n, channels, 2], DType::F32)?;
+            let mut builder = PlanBuilder::new(engine);
+            fft::forward(&mut builder, &image, &spectrum, scale)?;
+            builder.finish().submit(engine)?;
+            channel_windows.push(spectrum);
+        }
         let product = engine.tensor("product", &[batch, half, n, width, 2], DType::F32)?;
         let surface = engine.tensor("surface", &[batch, v, v, width], DType::F32)?;
         let (single, energy, valid) = {
@@ -231,6 +249,16 @@ impl<'m> Search<'m> {
         let count = engine.upload_f32("valid pixels", &[1], &[(patch * patch) as f32])?;
         let streamed = matcher.shards.iter().any(|s| s.resident.is_none());
         let staging = if streamed { Some(Matcher::room(engine, matcher.database, width)?) } else { None };
+        let mut rooms: Vec<(Tensor, Tensor)> = Vec::new();
+        let mut channel_room = |count: usize| -> Result<(Tensor, Tensor)> {
+            if let Some((p, s)) = rooms.iter().find(|(p, _)| p.shape()[0] == count) {
+                return Ok((p.clone(), s.clone()));
+            }
+            let product = engine.tensor("channel products", &[count, half, n, width, 2], DType::F32)?;
+            let sums = engine.tensor("channel sums", &[count, v, v, width], DType::F32)?;
+            rooms.push((product.clone(), sums.clone()));
+            Ok((product, sums))
+        };
         let (mut norms, mut plans) = (Vec::new(), Vec::new());
         let slots: Vec<&[Tensor; 2]> = match &staging {
             Some(s) => vec![s],
@@ -242,6 +270,13 @@ impl<'m> Search<'m> {
             for (window, out) in windows.iter().zip([&energy, &valid]) {
                 spectrum::correlate(&mut builder, window, planes, &single)?;
                 fft::inverse(&mut builder, &single, out, 1.0)?;
+            }
+            for window in &channel_windows {
+                let count = window.shape()[0];
+                let (product, sums) = channel_room(count)?;
+                spectrum::correlate(&mut builder, window, map, &product)?;
+                fft::inverse(&mut builder, &product, &sums, 1.0)?;
+                peaks::remove_means(&mut builder, &sums, &valid, &energy)?;
             }
             peaks::inverse_norm(&mut builder, &energy, &valid, &count, config.min_valid, MIN_ENERGY, &norm)?;
             norms.push(builder.finish());

@@ -24,6 +24,7 @@ pub const PARAMS_BYTES: &[usize] = &[
     size_of::<SelectParams>(),
     size_of::<RefineParams>(),
     size_of::<QueryParams>(),
+    size_of::<VarianceParams>(),
 ];
 
 /// Side of a tile, places.
@@ -101,6 +102,13 @@ struct QueryParams {
     total: u32,
 }
 
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct VarianceParams {
+    per: u32,
+    count: u32,
+}
+
 /// Blocks of a group of the tiled variant.
 const BLOCKS: [i64; 2] = [4, 16];
 
@@ -110,7 +118,7 @@ fn variant(kind: i64) -> Variant {
 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
-    let mut all = both_widths([variant(0), variant(1)]);
+    let mut all = both_widths([variant(0), variant(1), variant(7)]);
     all.extend(BLOCKS.map(|b| variant(2).int("BLOCKS", b)));
     all.extend([3, 4].into_iter().flat_map(|kind| LANES.map(|l| variant(kind).int("LANES", l))));
     all.extend([variant(5), variant(6)]);
@@ -166,6 +174,24 @@ pub fn inverse_norm(
     let cost = Cost { flops: 4.0 * energy.len() as f64, bytes: 3.0 * energy.bytes() as f64 };
     let bindings = [energy.into(), valid.into(), count.into(), out.into()];
     plan.dispatch(op, &SHADER, &variant, &bindings, &params, Groups::Linear(groups as u64), cost)
+}
+
+/// Takes from the energy \[1, V, U, W\] of windows what their channels' means make of it: the sum over N of sums \[N, V, U, W\]^2 / valid \[1, V, U, W\], the sums
+/// being those of some channels over the window's valid pixels. With all channels, in one call or several, the variance remains (times the
+/// count), but for rounding, which may leave a little less than nothing.
+///
+/// # Errors
+/// Shapes differ from these.
+pub fn remove_means(plan: &mut PlanBuilder<'_>, sums: &Tensor, valid: &Tensor, energy: &Tensor) -> Result<()> {
+    let op = "window variance";
+    let [n, v, u, w] = nhwc(op, "sums", sums)?;
+    expect_shape(op, "valid", valid, &[1, v, u, w])?;
+    expect_shape(op, "energy", energy, &[1, v, u, w])?;
+    let (variant, vec) = vectorised(variant(7), &[energy.len()]);
+    let params = VarianceParams { per: (energy.len() / vec) as u32, count: n as u32 };
+    let cost = Cost { flops: 2.0 * sums.len() as f64, bytes: (sums.bytes() + 3 * energy.bytes()) as f64 };
+    let bindings = [sums.into(), valid.into(), energy.into()];
+    plan.dispatch(op, &SHADER, &variant, &bindings, &params, Groups::for_items(energy.len() / vec, 64), cost)
 }
 
 /// Extents of a surface, and whether all queries share the norm, [Q, V, U, W] or [1, V, U, W].
