@@ -215,24 +215,33 @@ fn finds_a_planted_peak() {
     }
 }
 
-/// More than 65,535 groups in every dispatch whose groups are by query or block.
+/// More than 65,535 groups in every dispatch.
 #[test]
 fn folded_groups() {
     let (e, _lock) = engine();
-    // 65,536 * 64 + 1 blocks of one place: 64 an invocation's group, and a group a row for the sums.
+    // Blocks of one place: 64 a group for the tiles, a group each for the sums. One run: this is the suite's largest number of groups.
     let w = 65_536 * 64 + 1;
     let surface = random(w, 8);
     let (ts, tn, tc) = (up(e, &[1, 1, 1, w], &surface), up(e, &[1, 1, 1, w], &vec![1.0; w]), up(e, &[1], &[1.0]));
     let (tb, tp, tm) = (out(e, &[1, w, 1, 1]), ids(e, &[1, w, 1, 1]), out(e, &[1, w, 3]));
-    assert!(run_twice(e, &tb, |p| kernel::tiles(p, &ts, &tn, &tc, &tb, &tp, &tm)) == surface);
+    plan(e, |p| kernel::tiles(p, &ts, &tn, &tc, &tb, &tp, &tm)).submit(e).unwrap();
+    assert!(e.read::<f32>(&tb).unwrap() == surface);
     let sums: Vec<f32> = e.read(&tm).unwrap();
     assert!(sums.chunks(3).zip(&surface).all(|(m, s)| m[0] == 1.0 && m[1] == *s));
-    let (tk, ti, to) = (out(e, &[1, w, 1]), ids(e, &[1, w, 1]), out(e, &[1, w, 1, REFINED]));
-    assert!(run_twice(e, &tk, |p| kernel::select(p, &tb, &tp, 1, 3, &tk, &ti)) == surface);
+    // A group a query and block.
+    let w = 65_537;
+    let (tb, tp) = (up(e, &[1, w, 1, 1], &surface[..w]), e.upload("p", &[1, w, 1, 1], DType::U32, &vec![0u32; w]).unwrap());
+    let (tk, ti) = (out(e, &[1, w, 1]), ids(e, &[1, w, 1]));
+    assert!(run_twice(e, &tk, |p| kernel::select(p, &tb, &tp, 1, 3, &tk, &ti)) == surface[..w]);
+    // 64 peaks a group.
+    let w = 65_536 * 4 + 1;
+    let (ts, tn) = (up(e, &[1, 1, 1, w], &surface[..w]), up(e, &[1, 1, 1, w], &vec![1.0; w]));
+    let ti = e.upload("p", &[1, w, 16], DType::U32, &vec![0u32; 16 * w]).unwrap();
+    let to = out(e, &[1, w, 16, REFINED]);
     let got = run_twice(e, &to, |p| kernel::refine(p, &ts, &tn, &tc, &ti, &to));
-    assert!(got.chunks(REFINED).zip(&surface).all(|(r, s)| r[2] == *s));
+    assert!(got.chunks(REFINED).enumerate().all(|(i, r)| r[2] == surface[i / 16]));
     // A group a query.
-    let q = 70_000;
+    let q = 65_537;
     let (te, tq, to) = (up(e, &[q, 1, 1, 1], &vec![4.0; q]), up(e, &[q], &vec![1.0; q]), out(e, &[q, 1, 1, 1]));
     let got = run_twice(e, &to, |p| kernel::inverse_norm(p, &te, &te, &tq, 0.5, 0.0, &to));
     close(&got, &vec![0.5; q], 0.0, 4.0 * EPS);
