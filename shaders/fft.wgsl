@@ -19,8 +19,11 @@
 //          PAIR 2, the first step of an inverse along y: the same of X_2p(k) + i X_2p+1(k) and conj X_2p(k) + i conj X_2p+1(k).
 //          Dispatch: 64 lanes are 64 columns (of lines of `columns`) for one j, so what depends on j is alike in a group; folded.
 //          V (WIDE): one (2) or two (4) complex numbers. F16: 1 loads, 2 stores f16. INVERSE: the sign of the angle.
-// Bindings: table (cos, sin of k / N of a circle; not for ROLE 0), src, dst, params. Counts are of V; those of half in PAIR of vec4.
-// Workgroup memory: none.
+// KIND 1   A whole line of N = A B elements (A <= B <= 2 A) in one dispatch: an invocation transforms B / A times A elements, hands them over
+//          in workgroup memory (real parts, then imaginary ones: 4 N L bytes, at most 16 KiB) and transforms B elements. A group is L columns
+//          by A invocations. PAIR as above, by a second exchange (1) or by loading k and N - k (2). V is one complex number.
+// Bindings: table (cos, sin of k / N of a circle; not for KIND 0, ROLE 0), src, dst, params. Counts are of V; those of half in PAIR of vec4.
+// Workgroup memory: KIND 0 none, KIND 1 4 N L bytes.
 #import fold
 #import circle
 
@@ -44,7 +47,7 @@ struct Params {
     scale: f32,
 }
 
-#if ROLE == 0
+#if KIND == 0 && ROLE == 0
     #if F16 == 1
 @group(0) @binding(0) var<storage, read> src: array<vec2<u32>>;
     #else
@@ -58,9 +61,21 @@ struct Params {
 @group(0) @binding(2) var<uniform> params: Params;
 #else
 @group(0) @binding(0) var<storage, read> table: array<vec2<f32>>;
+    #if KIND == 1 && F16 == 1
+@group(0) @binding(1) var<storage, read> src: array<u32>;
+    #else
+        #if KIND == 1 && PAIR == 2
+@group(0) @binding(1) var<storage, read> src: array<vec4<f32>>;
+        #else
 @group(0) @binding(1) var<storage, read> src: array<V>;
+        #endif
+    #endif
     #if F16 == 2
+        #if KIND == 1
+@group(0) @binding(2) var<storage, read_write> dst: array<u32>;
+        #else
 @group(0) @binding(2) var<storage, read_write> dst: array<vec2<u32>>;
+        #endif
     #else
         #if PAIR == 1
 @group(0) @binding(2) var<storage, read_write> dst: array<vec4<f32>>;
@@ -122,6 +137,105 @@ fn parts(z: vec2<f32>, m: vec2<f32>) -> vec4<f32> {
 }
 #endif
 
+#if KIND == 1
+var<workgroup> parts_of: array<f32, ${A * B * L}>;
+
+// Element i of a line, rows of A rotated among themselves so that neither rows nor columns of them meet in a bank.
+fn place(i: u32, column: u32) -> u32 {
+    return (i ^ ((i / ${A}u) & ${A - 1}u)) * ${L}u + column;
+}
+
+@compute @workgroup_size(${A * L})
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let own = lane % ${L}u;
+    let t = lane / ${L}u;
+    // No early return: all meet at the barriers. Lanes too many work on the last item and store nothing.
+    let item = fold_group(group, groups) * ${L}u + own;
+    let live = item < params.items;
+    let at = min(item, params.items - 1u);
+    let line = at / params.columns;
+    let column = at - line * params.columns;
+    let src_at = params.src_base + line * params.src_line + column;
+    let dst_at = params.dst_base + line * params.dst_line + column;
+    #for R in A..A + 1
+    #for z in 0..B / A
+        #for r in 0..R
+    let p${z}_${r} = t + ${z * A + r * B}u;
+            #if PAIR == 2
+    let k${z}_${r} = min(p${z}_${r}, ${A * B}u - p${z}_${r});
+    let x${z}_${r} = src[src_at + k${z}_${r} * params.src_step];
+    // The rows 0 and H / 2 are real.
+    let o${z}_${r} = select(x${z}_${r}, vec4<f32>(x${z}_${r}.x, 0.0, x${z}_${r}.z, 0.0), k${z}_${r} % ${A * B / 2}u == 0u);
+    let e${z}_${r} = select(mirror(o${z}_${r}), direct(o${z}_${r}), k${z}_${r} == p${z}_${r});
+            #else
+    var e${z}_${r} = V(0.0);
+    if ${INVERSE} == 1 || p${z}_${r} < params.limit {
+                #if F16 == 1
+        e${z}_${r} = unpack2x16float(src[src_at + p${z}_${r} * params.src_step]);
+                #else
+        e${z}_${r} = src[src_at + p${z}_${r} * params.src_step];
+                #endif
+    }
+            #endif
+    var v${z}_${((r % 2) * 16 + (r / 2 % 2) * 8 + (r / 4 % 2) * 4 + (r / 8 % 2) * 2 + r / 16) / (32 / R)} = e${z}_${r};
+        #endfor
+#include radix
+    #endfor
+    #endfor
+    #for part in 0..2
+        #for z in 0..B / A
+            #for r in 0..A
+    parts_of[place((t + ${z * A}u) * ${A}u + ${r}u, own)] = v${z}_${r}[${part}];
+            #endfor
+        #endfor
+    workgroupBarrier();
+        #for r in 0..B
+    let f${part}_${r} = parts_of[place(t + ${r * A}u, own)];
+        #endfor
+    workgroupBarrier();
+    #endfor
+    #for R in B..B + 1
+    #for z in B / A..B / A + 1
+        #for r in 0..R
+            #if r == 0
+    var v${z}_0 = V(f0_0, f1_0);
+            #else
+    let w_${r} = table[${r}u * t];
+    var v${z}_${((r % 2) * 16 + (r / 2 % 2) * 8 + (r / 4 % 2) * 4 + (r / 8 % 2) * 2 + r / 16) / (32 / R)} = spin(V(f0_${r}, f1_${r}), w_${r}.x, w_${r}.y);
+            #endif
+        #endfor
+#include radix
+        #if PAIR == 1
+            #for part in 0..2
+                #for r in 0..R
+    parts_of[place(t + ${r * A}u, own)] = v${z}_${r}[${part}];
+                #endfor
+    workgroupBarrier();
+                #for r in 0..B / 2 + 1
+    let m${part}_${r} = parts_of[place((${2 * A * B - r * A}u - t) & ${A * B - 1}u, own)];
+                #endfor
+    workgroupBarrier();
+            #endfor
+            #for r in 0..B / 2 + 1
+    if live && t + ${r * A}u <= ${A * B / 2}u {
+        dst[dst_at + (t + ${r * A}u) * params.dst_step] = parts(v${z}_${r}, vec2<f32>(m0_${r}, m1_${r})) * params.scale;
+    }
+            #endfor
+        #else
+            #for r in 0..R
+    if live && (${INVERSE} == 0 || t + ${r * A}u < params.limit) {
+                #if F16 == 2
+        dst[dst_at + (t + ${r * A}u) * params.dst_step] = pack2x16float(v${z}_${r} * params.scale);
+                #else
+        dst[dst_at + (t + ${r * A}u) * params.dst_step] = v${z}_${r} * params.scale;
+                #endif
+    }
+            #endfor
+        #endif
+    #endfor
+    #endfor
+}
+#else
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let g = fold_group(group, groups);
@@ -268,3 +382,4 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     #endif
 #endif
 }
+#endif

@@ -50,6 +50,31 @@ fn radices(n: usize) -> &'static [usize] {
     }
 }
 
+/// Up to this extent a GPU transforms a whole line in workgroup memory.
+const LINE: usize = 1024;
+
+/// Columns of a group that transforms lines of `n` elements: 16 KiB for one part of them, at most 256 invocations.
+fn line_columns(n: usize) -> usize {
+    (4096 / n).min(256 / radices(n)[1]).min(64)
+}
+
+/// How many steps a transform of `n` elements takes.
+fn steps(engine: &Engine, n: usize) -> usize {
+    if whole_lines(engine, n) { 1 } else { radices(n).len() }
+}
+
+/// Barriers cost a CPU more than a second pass over memory.
+fn whole_lines(engine: &Engine, n: usize) -> bool {
+    !engine.caps().software && n <= LINE
+}
+
+/// The variant for whole lines of `n` elements.
+fn line_variant(n: usize, pair: i64, f16: i64, inverse: bool) -> Variant {
+    let &[b, a, ..] = radices(n) else { unreachable!("two radices up to {LINE}") };
+    let variant = Variant::new().int("KIND", 1).int("A", a as i64).int("B", b as i64).int("L", line_columns(n) as i64);
+    variant.int("PAIR", pair).int("F16", f16).int("WIDE", 2).int("ROLE", 2).flag("INVERSE", inverse).ident("T", "vec2<f32>")
+}
+
 /// What a step is in its transform, as the shader's constants.
 #[derive(Debug, Clone, Copy)]
 struct Kind {
@@ -65,6 +90,7 @@ struct Kind {
 impl Kind {
     fn variant(self) -> Variant {
         Variant::new()
+            .int("KIND", 0)
             .int("R", self.radix as i64)
             .int("ROLE", self.role)
             .int("KEEP", self.keep as i64)
@@ -103,15 +129,17 @@ pub fn variants() -> Vec<Variant> {
             }
         }
     }
-    all.into_iter().map(Kind::variant).collect()
+    let lines = (EXTENTS[0].ilog2()..=LINE.ilog2()).map(|log| 1 << log).flat_map(|n| {
+        [(1, 0, false), (0, 0, false), (0, 2, false), (2, 0, true), (0, 0, true), (0, 1, true)]
+            .map(|(pair, f16, inverse)| line_variant(n, pair, f16, inverse))
+    });
+    all.into_iter().map(Kind::variant).chain(lines).collect()
 }
 
 /// Scratch memory and tables of transforms of one size, shared by all that run one after the other.
 #[derive(Debug)]
 pub struct Scratch {
     size: [usize; 2],
-    channels: usize,
-    images: usize,
     halves: [Tensor; 2],
     tables: [Tensor; 2],
 }
@@ -120,7 +148,7 @@ pub struct Scratch {
 const SCRATCH_BYTES: usize = 1 << 25;
 
 impl Scratch {
-    /// For images of `channels` channels (even) transformed at `size` \[H, W\], up to `batch` at a time (fewer where they are large).
+    /// For images of up to `channels` channels (even) transformed at `size` \[H, W\], `batch` at a time (fewer where they are large).
     ///
     /// # Errors
     /// An extent that is no power of two from 16 to 4,096; an odd number of channels; out of memory.
@@ -130,7 +158,7 @@ impl Scratch {
         let most = SCRATCH_BYTES.min(engine.caps().max_binding as usize);
         let images = (most / (4 * image)).clamp(1, batch.max(1));
         let half = || engine.tensor("fft scratch", &[images, image], DType::F32);
-        Ok(Self { size, channels, images, halves: [half()?, half()?], tables: [table(engine, size[0])?, table(engine, size[1])?] })
+        Ok(Self { size, halves: [half()?, half()?], tables: [table(engine, size[0])?, table(engine, size[1])?] })
     }
 }
 
@@ -239,25 +267,30 @@ fn run(
     inverse: bool,
 ) -> Result<()> {
     let ([b, h, w, c], size) = extents(op, image, spectrum)?;
-    if scratch.size != size || scratch.channels != c {
-        let (made, channels) = (scratch.size, scratch.channels);
-        return Err(Error::shape(op, format!("scratch for {channels} channels at {made:?}, the transform has {c} at {size:?}")));
+    let most = scratch.halves[0].len() / half_shape(1, size, c).iter().product::<usize>();
+    if scratch.size != size || most == 0 {
+        let (made, room) = (scratch.size, scratch.halves[0].shape());
+        return Err(Error::shape(op, format!("scratch of {room:?} at {made:?}, the transform has {c} channels at {size:?}")));
     }
     let (rows, wide) = (size[0] / 2 + 1, size[1]);
-    let vec = if w * c % 4 == 0 { 4 } else { 2 };
-    for first in (0..b).step_by(scratch.images) {
-        let images = scratch.images.min(b - first);
-        // Along x: lines of vec4, two channels of a half spectrum.
-        let x_side = |tensor, line: usize, base| Side { tensor, base, line: line * c / 2, step: c / 2 };
+    // Vectors along y: of packed rows; along x: of channels of half spectra.
+    let lines = size.map(|n| whole_lines(plan.engine(), n));
+    let vec = if w * c % 4 == 0 && !lines[0] { 4 } else { 2 };
+    let vec_x = if lines[1] { 2 } else { 4 };
+    for first in (0..b).step_by(most) {
+        let images = most.min(b - first);
+        // Along x: lines of channels of a half spectrum.
+        let x_side = |tensor, line: usize, base| Side { tensor, base, line: 2 * line * c / vec_x, step: 2 * c / vec_x };
         // Along y: a line is an image, its columns the row of it.
         let y_side = |tensor, n: usize, base: usize| Side { tensor, base, line: n * w * c / vec, step: w * c / vec };
-        let whole = x_side(spectrum, wide, first * rows * wide * c / 2);
+        let whole = x_side(spectrum, wide, first * rows * wide * 2 * c / vec_x);
         let along_y = Axis { n: size[0], lines: images, columns: w * c / vec, crop: h, vec, table: &scratch.tables[0], rows: false };
-        let along_x = Axis { n: wide, lines: images * rows, columns: c / 2, crop: w, vec: 4, table: &scratch.tables[1], rows: true };
+        let along_x =
+            Axis { n: wide, lines: images * rows, columns: 2 * c / vec_x, crop: w, vec: vec_x, table: &scratch.tables[1], rows: true };
         let real = y_side(image, h, first * h * w * c / vec);
         let half = |tensor| Side { tensor, base: 0, line: rows * w * c / 2, step: w * c / 2 };
         let [a, z] = [&scratch.halves[0], &scratch.halves[1]];
-        let (ny, nx) = (radices(size[0]).len(), radices(wide).len());
+        let [ny, nx] = size.map(|n| steps(plan.engine(), n));
         // Scratch tensors take turns: after n steps the result lies in this one.
         let turn = |n: usize| if n % 2 == 1 { a } else { z };
         if inverse {
@@ -296,6 +329,9 @@ impl Axis<'_> {
         scale: f32,
         inverse: bool,
     ) -> Result<()> {
+        if whole_lines(plan.engine(), self.n) {
+            return self.whole(plan, op, src, dst, dtype, scale, inverse);
+        }
         let mut radices = radices(self.n).to_vec();
         // The step that pairs has twice the elements: it gets the smallest radix, and the end that crops the largest.
         if inverse {
@@ -349,5 +385,44 @@ impl Axis<'_> {
             (s, from) = (s * radix, to);
         }
         Ok(())
+    }
+
+    /// [`Axis::run`] in one step.
+    fn whole(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        op: &str,
+        src: Side<'_>,
+        dst: Side<'_>,
+        dtype: DType,
+        scale: f32,
+        inverse: bool,
+    ) -> Result<()> {
+        let items = self.lines * self.columns;
+        let params = Params {
+            items: items as u32,
+            columns: self.columns as u32,
+            src_line: src.line as u32,
+            src_step: src.step as u32,
+            dst_line: dst.line as u32,
+            dst_step: dst.step as u32,
+            src_base: src.base as u32,
+            dst_base: dst.base as u32,
+            limit: self.crop as u32,
+            scale,
+            ..Params::default()
+        };
+        let [pair, f16] = match (self.rows, inverse) {
+            (false, false) => [1, 0],
+            (false, true) => [2, 0],
+            (true, false) => [0, 2],
+            (true, true) => [0, 1],
+        };
+        let variant = line_variant(self.n, pair, if dtype == DType::F16 { f16 } else { 0 }, inverse);
+        let elements = (items * self.n * self.vec) as f64;
+        let bytes = 4.0 * elements * (1.0 + self.crop as f64 / self.n as f64);
+        let cost = Cost { flops: 2.5 * elements * f64::from(self.n.ilog2()), bytes };
+        let groups = Groups::for_items(items, line_columns(self.n));
+        plan.dispatch(op, &SHADER, &variant, &[self.table.into(), src.tensor.into(), dst.tensor.into()], &params, groups, cost)
     }
 }
