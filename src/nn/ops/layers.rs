@@ -604,6 +604,47 @@ impl Op for Concat {
     }
 }
 
+/// Features of the second input's valid pixels: x [N, H, W, C] where the last channel of a patch [N, H, W, M] is at least `least`,
+/// else 0. The patch gets no gradient.
+#[derive(Debug, Clone, Copy)]
+pub struct KeepValid {
+    /// Smallest share of valid pixels that counts.
+    pub least: f32,
+}
+
+impl Op for KeepValid {
+    fn name(&self) -> &'static str {
+        "keep valid"
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        match (inputs[0].split_last(), inputs[1].split_last()) {
+            (Some((_, a)), Some((_, b))) if a == b => Ok(inputs[0].to_vec()),
+            _ => Err(Error::shape("keep valid", format!("{:?} by the validity of {:?}", inputs[0], inputs[1]))),
+        }
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps { inputs: true, output: false }
+    }
+
+    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
+        elementwise::keep_where(plan, io.inputs[1], self.least, io.inputs[0], io.output)
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+        let last = |i: usize| inputs[i].0[inputs[i].0.len() - 1];
+        twin::elementwise::keep_where(inputs[1].1, last(1), f64::from(self.least), inputs[0].1, last(0))
+    }
+
+    fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
+        match &io.dx[0] {
+            Some(dx) => elementwise::keep_where(plan, io.inputs[1], self.least, io.dy, dx),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Enlarges an image by a whole factor.
 #[derive(Debug, Clone, Copy)]
 pub struct Upsample {
