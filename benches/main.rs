@@ -7,6 +7,7 @@ mod common;
 mod concat;
 mod conv;
 mod elementwise;
+mod fft;
 mod infonce;
 mod l2norm;
 mod matmul;
@@ -17,6 +18,7 @@ mod pool;
 mod reduce;
 mod sampler;
 mod softmax_xent;
+mod spectrum;
 mod suppress;
 mod topk;
 mod triplet;
@@ -33,6 +35,7 @@ const ALL: &[(&str, Run)] = &[
     ("concat", concat::run),
     ("conv", conv::run),
     ("elementwise", elementwise::run),
+    ("fft", fft::run),
     ("infonce", infonce::run),
     ("l2norm", l2norm::run),
     ("matmul", matmul::run),
@@ -43,6 +46,7 @@ const ALL: &[(&str, Run)] = &[
     ("reduce", reduce::run),
     ("sampler", sampler::run),
     ("softmax_xent", softmax_xent::run),
+    ("spectrum", spectrum::run),
     ("suppress", suppress::run),
     ("topk", topk::run),
     ("triplet", triplet::run),
