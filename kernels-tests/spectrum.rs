@@ -54,14 +54,7 @@ fn correlates_images() {
     let ([q, w, c], [h, wide], [sh, sw]) = ([3, 4, 6], [16, 32], [6, 9]);
     let (oh, ow) = (h - sh + 1, wide - sw + 1);
     let [a, b, g] = [q * sh * sw * c, w * h * wide * c, q * oh * ow * w].map(|n| random(n, n as u64));
-    let mut want = vec![0.0; g.len()];
-    let places = || (0..oh).flat_map(|y| (0..ow).map(move |x| (y, x)));
-    for (i, (y, x), j) in (0..q).flat_map(|i| places().flat_map(move |p| (0..w).map(move |j| (i, p, j)))) {
-        for (u, v, k) in (0..sh).flat_map(|u| (0..sw).flat_map(move |v| (0..c).map(move |k| (u, v, k)))) {
-            want[((i * oh + y) * ow + x) * w + j] +=
-                f64::from(a[((i * sh + u) * sw + v) * c + k]) * f64::from(b[((j * h + y + u) * wide + x + v) * c + k]);
-        }
-    }
+    let want = twin::correlate_images(&f64s(&a), [q, sh, sw, c], &f64s(&b), [w, h, wide, c]);
     for e in engines {
         let (ta, tb, tg) = (up(e, &[q, sh, sw, c], &a), up(e, &[w, h, wide, c], &b), up(e, &[q, oh, ow, w], &g));
         let spectrum = |n: usize, c: usize| out(e, &fft::half_shape(n, [h, wide], c));
@@ -106,6 +99,22 @@ fn folded_groups() {
     let got = run_twice(e, &to, |p| kernel::correlate(p, &ta, &tb, &to));
     let want = twin::correlate(&f64s(&a), &f64s(&b), Sizes { q, w, f: 1, c: 2 });
     close(&got, &want, bound(2), 0.0);
+}
+
+#[test]
+fn twin_of_images_equals_the_definition() {
+    let (sa @ [q, h, w, c], sb @ [n, bh, bw, _]) = ([2, 2, 3, 2], [2, 4, 5, 2]);
+    let [a, b] = [sa, sb].map(|s| f64s(&random(s.iter().product(), s[1] as u64)));
+    let got = twin::correlate_images(&a, sa, &b, sb);
+    let (rows, columns) = (bh - h + 1, bw - w + 1);
+    for (at, got) in got.iter().enumerate() {
+        let (j, x, y, i) = (at % n, at / n % columns, at / n / columns % rows, at / n / columns / rows);
+        let mut want = 0.0;
+        for (k, v, u) in (0..c).flat_map(|k| (0..w).flat_map(move |v| (0..h).map(move |u| (k, v, u)))) {
+            want += a[((i * h + u) * w + v) * c + k] * b[((j * bh + y + u) * bw + x + v) * c + k];
+        }
+        assert!(i < q && (got - want).abs() < 1e-13);
+    }
 }
 
 #[test]

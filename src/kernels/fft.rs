@@ -110,8 +110,6 @@ pub fn variants() -> Vec<Variant> {
 #[derive(Debug)]
 pub struct Scratch {
     size: [usize; 2],
-    channels: usize,
-    images: usize,
     halves: [Tensor; 2],
     tables: [Tensor; 2],
 }
@@ -120,7 +118,7 @@ pub struct Scratch {
 const SCRATCH_BYTES: usize = 1 << 25;
 
 impl Scratch {
-    /// For images of `channels` channels (even) transformed at `size` \[H, W\], up to `batch` at a time (fewer where they are large).
+    /// For images of up to `channels` channels (even) transformed at `size` \[H, W\], `batch` at a time (fewer where they are large).
     ///
     /// # Errors
     /// An extent that is no power of two from 16 to 4,096; an odd number of channels; out of memory.
@@ -130,7 +128,7 @@ impl Scratch {
         let most = SCRATCH_BYTES.min(engine.caps().max_binding as usize);
         let images = (most / (4 * image)).clamp(1, batch.max(1));
         let half = || engine.tensor("fft scratch", &[images, image], DType::F32);
-        Ok(Self { size, channels, images, halves: [half()?, half()?], tables: [table(engine, size[0])?, table(engine, size[1])?] })
+        Ok(Self { size, halves: [half()?, half()?], tables: [table(engine, size[0])?, table(engine, size[1])?] })
     }
 }
 
@@ -239,14 +237,15 @@ fn run(
     inverse: bool,
 ) -> Result<()> {
     let ([b, h, w, c], size) = extents(op, image, spectrum)?;
-    if scratch.size != size || scratch.channels != c {
-        let (made, channels) = (scratch.size, scratch.channels);
-        return Err(Error::shape(op, format!("scratch for {channels} channels at {made:?}, the transform has {c} at {size:?}")));
+    let most = scratch.halves[0].len() / half_shape(1, size, c).iter().product::<usize>();
+    if scratch.size != size || most == 0 {
+        let (made, room) = (scratch.size, scratch.halves[0].shape());
+        return Err(Error::shape(op, format!("scratch of {room:?} at {made:?}, the transform has {c} channels at {size:?}")));
     }
     let (rows, wide) = (size[0] / 2 + 1, size[1]);
     let vec = if w * c % 4 == 0 { 4 } else { 2 };
-    for first in (0..b).step_by(scratch.images) {
-        let images = scratch.images.min(b - first);
+    for first in (0..b).step_by(most) {
+        let images = most.min(b - first);
         // Along x: lines of vec4, two channels of a half spectrum.
         let x_side = |tensor, line: usize, base| Side { tensor, base, line: line * c / 2, step: c / 2 };
         // Along y: a line is an image, its columns the row of it.

@@ -47,3 +47,17 @@ pub fn gradient_a(b: &[f64], d: &[f64], sizes: Sizes) -> Vec<f64> {
     each(sizes, |i, j, k| add(&mut out[i..i + 2], &d[k..k + 2], &b[j..j + 2], true));
     out
 }
+
+/// The cross-correlation of images by its definition: s [q, H - h + 1, W - w + 1, n] of a [q, h, w, c] inside b [n, H, W, c],
+/// s(y, x) = sum over channels and u of a(u) b(u + (y, x)).
+pub fn correlate_images(a: &[f64], [q, h, w, c]: [usize; 4], b: &[f64], [n, big_h, big_w, _]: [usize; 4]) -> Vec<f64> {
+    let (rows, columns) = (big_h - h + 1, big_w - w + 1);
+    let mut s = vec![0.0; q * rows * columns * n];
+    for (i, y, x, j) in (0..q).flat_map(|i| (0..rows).flat_map(move |y| (0..columns).flat_map(move |x| (0..n).map(move |j| (i, y, x, j)))))
+    {
+        // A row of a against a run of b.
+        let rows_of = (0..h).map(|u| (&a[(i * h + u) * w * c..][..w * c], &b[((j * big_h + y + u) * big_w + x) * c..][..w * c]));
+        s[((i * rows + y) * columns + x) * n + j] = rows_of.flat_map(|(p, q)| p.iter().zip(q)).map(|(p, q)| p * q).sum();
+    }
+    s
+}

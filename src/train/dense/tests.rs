@@ -6,7 +6,6 @@ use crate::gpu::AdapterChoice;
 use crate::nn::{DenseFile, Level, Skip};
 use crate::scene::synth::{EPSG, SynthConfig, generate};
 use crate::scene::{GeoTransform, SampleData, write_geotiff};
-use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
 
 fn engine() -> Engine {
@@ -15,17 +14,17 @@ fn engine() -> Engine {
 
 const SIZE: u32 = 480;
 
-static CITY: LazyLock<ScenePair> = LazyLock::new(|| {
-    let folder = tempfile::tempdir().unwrap().keep();
+/// A city in a folder of its own.
+fn city() -> (tempfile::TempDir, ScenePair) {
+    let folder = tempfile::tempdir().unwrap();
     let scene = generate(&SynthConfig { seed: 5, size: SIZE, ..SynthConfig::default() });
     let geo = GeoTransform::new(scene.geotransform());
-    let (map, sar) = (folder.join("map.tif"), folder.join("sar.tif"));
+    let (map, sar) = (folder.path().join("map.tif"), folder.path().join("sar.tif"));
     write_geotiff(&map, SIZE, SIZE, 3, SampleData::U8(&scene.optical), geo.as_ref(), Some(EPSG), Some(0.0)).unwrap();
     write_geotiff(&sar, SIZE, SIZE, 1, SampleData::U8(&scene.sar), geo.as_ref(), Some(EPSG), Some(0.0)).unwrap();
     let pair = ScenePair::open(&map, &sar, None).unwrap();
-    std::fs::remove_dir_all(folder).unwrap();
-    pair
-});
+    (folder, pair)
+}
 
 fn small() -> DenseTrainConfig {
     DenseTrainConfig {
@@ -53,10 +52,10 @@ fn small() -> DenseTrainConfig {
     }
 }
 
-fn windows(augment: DenseAugment) -> Windows<'static> {
+fn windows(city: &ScenePair, augment: DenseAugment) -> Windows<'_> {
     let sizes = Sizes { windows: 4, window: 64, patches: 8, patch: 24 };
-    let pixel_m = 2.0 / map_scale(&CITY, 1.0).unwrap();
-    Windows::new(std::slice::from_ref(&*CITY), pixel_m, sizes, augment, 3).unwrap()
+    let pixel_m = 2.0 / map_scale(city, 1.0).unwrap();
+    Windows::new(std::slice::from_ref(city), pixel_m, sizes, augment, 3).unwrap()
 }
 
 /// Centre of a record in pixels, and its matrix.
@@ -69,7 +68,8 @@ fn pose(r: &sampler::PatchRecord) -> ([f64; 2], [f64; 4]) {
 #[test]
 fn patches_lie_where_their_targets_say() {
     let still = DenseAugment { relative_rotation_deg: 0.0, relative_scale: 0.0, ..DenseAugment::default() };
-    let all = windows(still);
+    let (_folder, city) = city();
+    let all = windows(&city, still);
     for step in 0..8 {
         let b: Batch = all.batch(step, &[], 0.0).unwrap();
         assert_eq!((b.map.len(), b.sar.len(), b.targets.len(), b.places.len()), (4, 8, 32, 4));
@@ -95,7 +95,8 @@ fn patches_lie_where_their_targets_say() {
 
 #[test]
 fn batches_hang_on_seed_and_step_alone() {
-    let (a, b) = (windows(DenseAugment::default()), windows(DenseAugment::default()));
+    let (_folder, city) = city();
+    let [a, b] = [0; 2].map(|_| windows(&city, DenseAugment::default()));
     assert_eq!(a.batch(7, &[], 0.0).unwrap().sar, b.batch(7, &[], 0.0).unwrap().sar);
     assert_ne!(a.batch(7, &[], 0.0).unwrap().sar, b.batch(8, &[], 0.0).unwrap().sar);
     let hard = [Place { scene: 0, map_px: [100.0, 380.0] }];
@@ -105,8 +106,8 @@ fn batches_hang_on_seed_and_step_alone() {
     // A hard place beside one that is taken does not hold the batch up.
     assert_eq!(a.batch(7, &hard, 1.0).unwrap().places.len(), 4);
     let wide = Sizes { windows: 8, window: 128, patches: 8, patch: 24 };
-    let pixel_m = 2.0 / map_scale(&CITY, 1.0).unwrap();
-    let crowded = Windows::new(std::slice::from_ref(&*CITY), pixel_m, wide, DenseAugment::none(), 3).unwrap();
+    let pixel_m = 2.0 / map_scale(&city, 1.0).unwrap();
+    let crowded = Windows::new(std::slice::from_ref(&city), pixel_m, wide, DenseAugment::none(), 3).unwrap();
     let e = crowded.batch(0, &[], 0.0).unwrap_err().to_string();
     assert!(e.contains("8 windows of 256 map pixels") && e.contains("fewer or smaller windows"), "{e}");
     assert!((1..8).contains(&crowded.fixed().unwrap().places.len()));
@@ -148,10 +149,17 @@ fn senseless_settings_are_refused_by_name() {
 }
 
 /// Trains; stops after so many steps where asked.
-fn go(engine: &Engine, config: &DenseTrainConfig, out: &Path, resume: bool, stop_at: Option<usize>) -> (Outcome, Vec<f32>) {
+fn go(
+    engine: &Engine,
+    city: &ScenePair,
+    config: &DenseTrainConfig,
+    out: &Path,
+    resume: bool,
+    stop_at: Option<usize>,
+) -> (Outcome, Vec<f32>) {
     let stop = AtomicBool::new(false);
     let mut losses = Vec::new();
-    let outcome = train_dense(engine, config, std::slice::from_ref(&*CITY), &CITY, out, resume, &stop, |event| match event {
+    let outcome = train_dense(engine, config, std::slice::from_ref(city), city, out, resume, &stop, |event| match event {
         Event::Step { step, loss, accuracy, .. } => {
             assert!((0.0..=1.0).contains(&accuracy.unwrap()));
             losses.push(loss);
@@ -168,9 +176,9 @@ fn go(engine: &Engine, config: &DenseTrainConfig, out: &Path, resume: bool, stop
 
 #[test]
 fn the_loss_falls() {
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, city) = city();
     let config = DenseTrainConfig { epochs: 1, steps: 80, hard: 0.0, ..small() };
-    let (outcome, losses) = go(&engine(), &config, &folder.path().join("model"), false, None);
+    let (outcome, losses) = go(&engine(), &city, &config, &folder.path().join("model"), false, None);
     assert_eq!(outcome, Outcome::Finished);
     let mean = |l: &[f32]| l.iter().sum::<f32>() / l.len() as f32;
     let (first, last) = (mean(&losses[..10]), mean(&losses[70..]));
@@ -181,27 +189,27 @@ fn the_loss_falls() {
 
 #[test]
 fn an_interrupted_run_goes_on_to_the_same_bits() {
-    let (folder, engine, config) = (tempfile::tempdir().unwrap(), engine(), small());
+    let ((folder, city), engine, config) = (city(), engine(), small());
     let [whole, broken] = ["whole", "broken"].map(|n| folder.path().join(n));
-    assert_eq!(go(&engine, &config, &whole, false, None).0, Outcome::Finished);
+    assert_eq!(go(&engine, &city, &config, &whole, false, None).0, Outcome::Finished);
     // In the second pass, whose hard windows hang on the first one's losses; and again in the third.
-    assert!(matches!(go(&engine, &config, &broken, false, Some(5)).0, Outcome::Stopped { .. }));
+    assert!(matches!(go(&engine, &city, &config, &broken, false, Some(5)).0, Outcome::Stopped { .. }));
     let e = train_dense(
         &engine,
         &DenseTrainConfig { seed: 2, ..config.clone() },
-        std::slice::from_ref(&*CITY),
-        &CITY,
+        std::slice::from_ref(&city),
+        &city,
         &broken,
         true,
         &AtomicBool::new(false),
         |_| {},
     );
     assert!(e.unwrap_err().to_string().contains("another configuration"));
-    assert!(matches!(go(&engine, &config, &broken, true, Some(9)).0, Outcome::Stopped { .. }));
-    assert_eq!(go(&engine, &config, &broken, true, None).0, Outcome::Finished);
+    assert!(matches!(go(&engine, &city, &config, &broken, true, Some(9)).0, Outcome::Stopped { .. }));
+    assert_eq!(go(&engine, &city, &config, &broken, true, None).0, Outcome::Finished);
     let (a, b) = (std::fs::read(&whole).unwrap(), std::fs::read(&broken).unwrap());
     assert!(a == b, "resumed weights differ");
-    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 4);
 
     let file = DenseFile::load(&whole).unwrap();
     assert_eq!(file.manifest.encoder, config.encoder);
