@@ -13,6 +13,7 @@ mod infonce;
 mod l2norm;
 mod matmul;
 mod norm;
+mod offset_xent;
 mod optim;
 mod peaks;
 mod pool;
@@ -43,6 +44,7 @@ const ALL: &[(&str, Run)] = &[
     ("l2norm", l2norm::run),
     ("matmul", matmul::run),
     ("norm", norm::run),
+    ("offset_xent", offset_xent::run),
     ("optim", optim::run),
     ("peaks", peaks::run),
     ("pool", pool::run),

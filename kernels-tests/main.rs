@@ -16,6 +16,7 @@ mod limits;
 mod matmul;
 mod network;
 mod norm;
+mod offset_xent;
 mod optim;
 mod peaks;
 mod pool;
