@@ -10,6 +10,8 @@ use clap::ValueEnum;
 pub(super) enum FeatureKind {
     /// Oriented gradients: no weights, any sensor
     Structure,
+    /// A network trained for it
+    Learned,
 }
 
 /// Dense matching.
@@ -18,6 +20,9 @@ pub(super) struct DenseArgs {
     /// Features to correlate
     #[arg(long, value_enum, default_value_t = FeatureKind::Structure)]
     pub(super) features: FeatureKind,
+    /// Learned features to use instead of the shipped ones
+    #[arg(long, value_name = "MODEL")]
+    pub(super) dense_model: Option<std::path::PathBuf>,
     /// Side of a patch, map pixels
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) patch: Option<u32>,
@@ -39,6 +44,7 @@ impl DenseArgs {
     pub(super) fn model(&self) -> Result<DenseModel> {
         match self.features {
             FeatureKind::Structure => Ok(DenseModel::structure(Structure::default())),
+            FeatureKind::Learned => DenseModel::learned(self.dense_model.as_deref()),
         }
     }
 

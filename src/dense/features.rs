@@ -3,9 +3,14 @@
 use super::fix::Calibration;
 use crate::gpu::{DType, Engine, Plan, PlanBuilder, Tensor};
 use crate::kernels::{center, gaussian, l2norm, sampler, structure};
-use crate::nn::Modality;
+use crate::nn::{DenseFile, Modality, Weights};
 use crate::{Error, Result};
 use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The shipped features.
+const SHIPPED: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/dense.safetensors"));
 
 /// Least share of valid source pixels of a feature pixel.
 const MIN_VALIDITY: f32 = 0.5;
@@ -40,6 +45,8 @@ impl Default for Structure {
 pub enum Features {
     /// [`Structure`].
     Structure(Structure),
+    /// A network trained for it, and where it came from.
+    Learned(Arc<DenseFile>, PathBuf),
 }
 
 fn sha256(text: &str) -> String {
@@ -62,10 +69,33 @@ impl DenseModel {
         Self { features: Features::Structure(structure), calibration, hash: sha256(&text) }
     }
 
+    /// Learned features from a file, or the shipped ones where no path is given.
+    ///
+    /// # Errors
+    /// A file that cannot be read or holds no features for dense correlation.
+    pub fn learned(path: Option<&Path>) -> Result<Self> {
+        let (file, path) = match path {
+            Some(path) => (DenseFile::load(path)?, path.to_path_buf()),
+            None if SHIPPED.is_empty() => {
+                return Err(Error::invalid(
+                    "this build carries no learned features; give some with --dense-model, train some (`echogrid train --dense`), or use --features structure",
+                ));
+            }
+            None => (DenseFile::parse(Path::new("(shipped)"), SHIPPED)?, PathBuf::from("(shipped)")),
+        };
+        let calibration = match &file.manifest.calibration {
+            Some(c) => serde_json::from_value(c.clone())
+                .map_err(|e| Error::file(&path, format!("its calibration cannot be read ({e}); fit it anew")))?,
+            None => Calibration { weights: [-3.0, 0.5, 0.5], threshold: 0.5, peak_factor: 1.0, floor_m: 25.0 },
+        };
+        Ok(Self { calibration, hash: file.hash(), features: Features::Learned(Arc::new(file), path) })
+    }
+
     /// Name of the features: `structure` or `learned`.
     pub fn name(&self) -> &'static str {
         match self.features {
             Features::Structure(_) => "structure",
+            Features::Learned(..) => "learned",
         }
     }
 
@@ -78,6 +108,7 @@ impl DenseModel {
     pub fn channels(&self) -> usize {
         match &self.features {
             Features::Structure(s) => s.orientations,
+            Features::Learned(file, _) => file.manifest.encoder.channels,
         }
     }
 
@@ -85,6 +116,7 @@ impl DenseModel {
     pub fn metres(&self) -> f64 {
         match &self.features {
             Features::Structure(s) => s.metres,
+            Features::Learned(file, _) => file.manifest.pixel_m.unwrap_or(file.manifest.patch_m),
         }
     }
 
@@ -103,9 +135,9 @@ impl DenseModel {
     /// Pixels around a map block that its features look at.
     fn halo(&self) -> usize {
         match &self.features {
-            Features::Structure(s) => (3.0 * (s.map_sigma + s.pool_sigma)).ceil() as usize + 2,
+            Features::Structure(s) => ((3.0 * (s.map_sigma + s.pool_sigma)).ceil() as usize + 2).next_multiple_of(2),
+            Features::Learned(file, _) => file.manifest.encoder.reach().next_multiple_of(file.manifest.encoder.multiple()),
         }
-        .next_multiple_of(2)
     }
 
     /// What makes the features of `batch` images of `side` feature pixels. A map's block is seen with its surroundings; a
@@ -123,7 +155,7 @@ impl DenseModel {
             Modality::Sar => side,
         };
         let records = sampler::records(engine, batch)?;
-        let patches = engine.tensor("patches", &[batch, input, input, 4], DType::F32)?;
+        let mut patches = engine.tensor("patches", &[batch, input, input, 4], DType::F32)?;
         let features = engine.tensor("features", &[batch, side, side, channels], DType::F32)?;
         let planes = engine.tensor("energy and validity", &[batch, side, side, 2], DType::F32)?;
         let mut plan = Plan::default();
@@ -134,12 +166,21 @@ impl DenseModel {
                 plan.extend(builder.finish());
                 out
             }
+            Features::Learned(file, path) => {
+                let (graph, out) = file.manifest.encoder.tower_graph(modality, batch, input)?;
+                let weights = Weights::from_file(engine, &graph, file, path)?;
+                let inference = graph.inference(engine, &weights, &[out])?;
+                patches = inference.inputs[0].clone();
+                plan.extend(inference.plan);
+                inference.outputs[0].clone()
+            }
         };
         let mut builder = PlanBuilder::new(engine);
         match modality {
             Modality::Map => {
                 let mean = match &self.features {
                     Features::Structure(s) => Some(engine.upload_f32("mean", &[channels], &vec![s.mean; channels])?),
+                    Features::Learned(..) => None,
                 };
                 structure::finish(&mut builder, &whole, &patches, mean.as_ref(), MIN_VALIDITY, &features, &planes)?;
             }

@@ -108,6 +108,9 @@ pub struct NetworkManifest<N> {
     pub version: String,
     /// The network.
     pub encoder: N,
+    /// What a correlation of these features is worth; of features for dense correlation alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<serde_json::Value>,
     /// Ground metres of a feature pixel; of features for dense correlation alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pixel_m: Option<f64>,

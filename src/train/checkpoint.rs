@@ -78,6 +78,7 @@ pub(super) fn manifest<T: Task>(
         kind: kind.name::<T::Network>().into(),
         version: env!("CARGO_PKG_VERSION").into(),
         encoder: task.network().clone(),
+        calibration: None,
         pixel_m: task.pixel_m(),
         patch_m: task.patch_m(),
         training,
