@@ -103,7 +103,10 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         batch: args.dense.at_once,
         seconds,
         map: BTreeMap::from([
-            ("blocks".to_string(), database.len() as f64),
+            ("width".to_string(), f64::from(info.width)),
+            ("height".into(), f64::from(info.height)),
+            ("blocks".into(), database.len() as f64),
+            ("blocks_without_gaps".into(), layout.blocks([info.width, info.height]) as f64),
             ("side".into(), layout.side as f64),
             ("map_pixels_a_feature_pixel".into(), layout.step),
         ]),

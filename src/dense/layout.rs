@@ -87,20 +87,27 @@ impl Layout {
         Ok(side)
     }
 
+    /// Upper left corners of the blocks along an axis of so many map pixels.
+    fn axis(&self, pixels: u32) -> impl Iterator<Item = i32> + use<> {
+        let margin = (self.query / 4) as i32;
+        let end = (f64::from(pixels) / self.step).ceil() as i32 + margin - self.query as i32;
+        (-margin..=end.max(-margin)).step_by(self.offsets())
+    }
+
+    /// Blocks of a map of this size, were there data everywhere.
+    pub fn blocks(&self, size: [u32; 2]) -> usize {
+        self.axis(size[0]).count() * self.axis(size[1]).count()
+    }
+
     /// Upper left corners, feature pixels, of the blocks that cover a map of this size where it has data. A quarter of a query may hang
     /// over the map's edge.
     pub fn origins(&self, size: [u32; 2], mask: &ValidityMask) -> Vec<[i32; 2]> {
-        let margin = (self.query / 4) as i32;
-        let axis = |pixels: u32| {
-            let end = (f64::from(pixels) / self.step).ceil() as i32 + margin - self.query as i32;
-            (-margin..=end.max(-margin)).step_by(self.offsets())
-        };
         let covered = |[x, y]: &[i32; 2]| {
             let at = |v: i32| f64::from(v) * self.step;
             let side = self.side as f64 * self.step;
             mask.share(at(*x), at(*y), side, side) > 0.0
         };
-        axis(size[1]).flat_map(|y| axis(size[0]).map(move |x| [x, y])).filter(covered).collect()
+        self.axis(size[1]).flat_map(|y| self.axis(size[0]).map(move |x| [x, y])).filter(covered).collect()
     }
 
     /// Map pixels of a position in feature pixels.
