@@ -13,7 +13,8 @@
 // KIND 4 select        the k best tiles of each (q, w), greedy from the best; a tile within `radius` of a chosen one along both axes is out.
 //                      bindings: best, position, work [Q, W, tiles] of (score, row * 65536 + column), score [Q, W, k], place [Q, W, k], params
 //                      A group of LANES a row. Workgroup memory: 8 LANES bytes
-// KIND 5 refine        parabolas through the scores beside a peak, one an axis: out [Q, W, k, 5] = dy, dx, height, second derivatives along y and x
+// KIND 5 refine        parabolas through the scores beside a peak, one an axis: out [Q, W, k, 6] = dy, dx, height, second derivatives along y and x,
+//                      and mixed
 //                      bindings: surface, norm, scale, place [Q, W, k], out, params; an invocation a peak
 // KIND 6 query         scale = 1 / sqrt(energy), count, of totals [Q, 2] = (energy, count). Bindings: totals, scale, count, params
 // KIND 7 variance      energy - sum over N of sums [N, V, U, W]^2 / max(valid, 1), all others [1, V, U, W]: the energy about each channel's mean in
@@ -432,11 +433,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let here = select(NONE, score_at(q, p, w), known);
     let down = parabola(score_at(q, p - dy, w), here, score_at(q, p + dy, w), in_y);
     let across = parabola(score_at(q, p - dx, w), here, score_at(q, p + dx, w), in_x);
-    out[5u * id] = down.x;
-    out[5u * id + 1u] = across.x;
-    out[5u * id + 2u] = select(NONE, here + down.y + across.y, here > NONE);
-    out[5u * id + 3u] = down.z;
-    out[5u * id + 4u] = across.z;
+    // How far the peak lies askew: from the four places at the corners.
+    let a = score_at(q, p - dy - dx, w);
+    let b = score_at(q, p - dy + dx, w);
+    let c = score_at(q, p + dy - dx, w);
+    let d = score_at(q, p + dy + dx, w);
+    let round = in_y && in_x && here > NONE && min(min(a, b), min(c, d)) > NONE;
+    out[6u * id] = down.x;
+    out[6u * id + 1u] = across.x;
+    out[6u * id + 2u] = select(NONE, here + down.y + across.y, here > NONE);
+    out[6u * id + 3u] = down.z;
+    out[6u * id + 4u] = across.z;
+    out[6u * id + 5u] = select(0.0, 0.25 * ((a - b) - (c - d)), round);
 }
 #endif
 

@@ -33,6 +33,7 @@ fn model() -> WeightFile {
         version: "0".into(),
         encoder: training.encoder.clone(),
         pixel_m: None,
+        calibration: None,
         patch_m: 400.0,
         training: serde_json::to_value(&training).unwrap(),
         seed: 1,

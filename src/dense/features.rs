@@ -120,6 +120,12 @@ impl DenseModel {
         }
     }
 
+    /// Whether a window's energy counts about each channel's mean in it. Plain structure has strong means, which differ from place to
+    /// place; learned features are trained without.
+    pub(super) fn centres_windows(&self) -> bool {
+        matches!(self.features, Features::Structure(_))
+    }
+
     /// What a correlation of these features is worth.
     pub fn calibration(&self) -> &Calibration {
         &self.calibration

@@ -217,7 +217,8 @@ impl<'m> Search<'m> {
         // A window of one channel each, some channels at a time.
         let group = channels.min(MEANS);
         let mut channel_windows = Vec::new();
-        for first in (0..channels).step_by(group) {
+        let centred = if matcher.model.centres_windows() { channels } else { 0 };
+        for first in (0..centred).step_by(group) {
             let count = group.min(channels - first);
             let mut values = vec![0.0f32; count * patch * patch * channels];
             for (i, image) in values.chunks_exact_mut(patch * patch * channels).enumerate() {
@@ -391,7 +392,7 @@ impl<'m> Search<'m> {
                     partial.peaks.push(Peak {
                         map_px: centre(block, x + f64::from(r[1]), y + f64::from(r[0])),
                         score: r[2],
-                        curvature: [-r[4], 0.0, -r[3]],
+                        curvature: [-r[4], -r[5], -r[3]],
                         variant: 0,
                     });
                 }

@@ -40,7 +40,7 @@ pub const NOWHERE: u32 = u32::MAX;
 pub const MAX_PEAKS: usize = 16;
 
 /// Numbers a peak that [`refine`] writes.
-pub const REFINED: usize = 5;
+pub const REFINED: usize = 6;
 
 /// Longest side of a surface.
 const MAX_SIDE: usize = 65_535;
@@ -290,12 +290,12 @@ pub fn select(
     plan.dispatch(op, &SHADER, &variant, &bindings, &params, Groups::Linear(rows as u64), cost)
 }
 
-/// Appends out \[Q, W, K, 5\] for the places of [`select`], from the surfaces it looked at: (dy, dx, height, second derivative along y, along x) of the
-/// peak between the pixels. Along each axis a parabola goes through the score and its two neighbours; the offset, in places, is its top, at most
+/// Appends out \[Q, W, K, 6\] for the places of [`select`], from the surfaces it looked at: (dy, dx, height, second derivatives along y, along x, mixed) of
+/// the peak between the pixels. Along each axis a parabola goes through the score and its two neighbours; the offset, in places, is its top, at most
 /// 1 either way, and height the score with what both parabolas add there.
 ///
 /// An axis at the surface's border, beside a place that is not valid, or along which the scores do not curve down is left alone: offset 0
-/// (second derivative 0 in the first two cases). A list's empty end has height [`NONE`] and zeros.
+/// (second derivative 0 in the first two cases). The mixed derivative comes from the four places at the corners, 0 where one is missing. A list's empty end has height [`NONE`] and zeros.
 ///
 /// # Errors
 /// Shapes differ from these; V or U over 65,535.

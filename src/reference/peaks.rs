@@ -88,10 +88,20 @@ pub fn refine(scores: &[Option<f64>], [_, v, u, w]: [usize; 4], place: &[u32], k
             scores[((row / w * v + y) * u + x) * w + row % w]
         };
         let (y, x) = (p / u, p % u);
-        let Some(here) = at(Some(y), Some(x)) else { return [0.0, 0.0, f64::from(NONE), 0.0, 0.0] };
+        let Some(here) = at(Some(y), Some(x)) else { return [0.0, 0.0, f64::from(NONE), 0.0, 0.0, 0.0] };
         let down = parabola(at(y.checked_sub(1), Some(x)), here, at(Some(y + 1), Some(x)));
         let across = parabola(at(Some(y), x.checked_sub(1)), here, at(Some(y), Some(x + 1)));
-        [down[0], across[0], here + down[1] + across[1], down[2], across[2]]
+        let corners = [
+            at(y.checked_sub(1), x.checked_sub(1)),
+            at(y.checked_sub(1), Some(x + 1)),
+            at(Some(y + 1), x.checked_sub(1)),
+            at(Some(y + 1), Some(x + 1)),
+        ];
+        let mixed = match corners {
+            [Some(a), Some(b), Some(c), Some(d)] => 0.25 * ((a - b) - (c - d)),
+            _ => 0.0,
+        };
+        [down[0], across[0], here + down[1] + across[1], down[2], across[2], mixed]
     };
     place.iter().enumerate().flat_map(one).collect()
 }
