@@ -1,6 +1,7 @@
 use crate::common::*;
 use echogrid::gpu::{DType, PlanBuilder};
 use echogrid::kernels::{fft, spectrum as kernel};
+use echogrid::nn::ops::{Correlate, Op};
 use echogrid::reference::spectrum::{self as twin, Sizes};
 use half::f16;
 
@@ -128,4 +129,12 @@ fn refuses() {
     assert!(err.to_string().contains("`b` must be F32 [2, 9, 4, 2]"), "{err}");
     let err = kernel::gradient_a(&mut p, &t(&[2, 9, 3, 2]), &t(&[1, 9, 2, 2]), &t(&[1, 9, 3, 2])).unwrap_err();
     assert!(err.to_string().contains("the number of channels must be even"), "{err}");
+    let says = |a: &[usize], b: &[usize], what: &str| {
+        let err = Correlate.shape(&[a, b]).unwrap_err().to_string();
+        assert!(err.contains(what), "{err}");
+    };
+    says(&[1, 5, 5, 2], &[2, 16, 24, 2], "powers of two from 16 to 4096");
+    says(&[1, 17, 5, 2], &[2, 16, 16, 2], "does not lie inside");
+    says(&[1, 5, 5, 2], &[3, 16, 16, 2], "2 channels and 3 maps must both be even");
+    assert_eq!(Correlate.shape(&[&[7, 5, 6, 2], &[4, 16, 32, 2]]).unwrap(), [7, 12, 27, 4]);
 }

@@ -173,7 +173,7 @@ fn check(op: &str, size: [usize; 2], channels: usize) -> Result<()> {
     if !size.iter().all(|n| n.is_power_of_two() && (EXTENTS[0]..=EXTENTS[1]).contains(n)) {
         return Err(Error::shape(op, format!("extents must be powers of two from {} to {}, not {size:?}", EXTENTS[0], EXTENTS[1])));
     }
-    if channels == 0 || channels % 2 != 0 {
+    if channels == 0 || !channels.is_multiple_of(2) {
         return Err(Error::shape(op, format!("channels go in pairs: their number must be even and above 0, not {channels}")));
     }
     Ok(())
@@ -212,7 +212,7 @@ fn scratch_for(plan: &PlanBuilder<'_>, op: &str, image: &Tensor, spectrum: &Tens
 /// of two from 16 to 4,096, are read off the spectrum.
 ///
 /// F16 holds up to 65,504: a spectrum grows as the number of pixels for a mean, as its root for noise, so choose `scale`
-/// (1 / sqrt(H W) keeps noise at its size) such that it fits; what does not becomes infinite.
+/// (1 / sqrt(H W) keeps noise at its size) such that it fits: what does not is lost (infinite on most devices).
 ///
 /// # Errors
 /// Extents or types other than these; out of memory.
