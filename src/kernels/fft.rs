@@ -85,6 +85,7 @@ struct Kind {
     f16: i64,
     wide: i64,
     inverse: bool,
+    broadcast: bool,
 }
 
 impl Kind {
@@ -99,6 +100,7 @@ impl Kind {
             .int("F16", self.f16)
             .int("WIDE", self.wide)
             .flag("INVERSE", self.inverse)
+            .flag("BROADCAST", self.broadcast)
             .ident("T", if self.wide == 4 { "vec4<f32>" } else { "vec2<f32>" })
     }
 }
@@ -113,7 +115,7 @@ pub fn variants() -> Vec<Variant> {
     let mut all = Vec::new();
     for (inverse, wide) in [(false, 2), (false, 4), (true, 2), (true, 4)] {
         for radix in [4, 8, 16, 32] {
-            let kind = Kind { radix, role: 1, keep: radix, pair: 0, f16: 0, wide, inverse };
+            let kind = Kind { radix, role: 1, keep: radix, pair: 0, f16: 0, wide, inverse, broadcast: false };
             // Between two others; the pair steps of columns.
             if radix == 16 {
                 all.push(kind);
@@ -133,7 +135,8 @@ pub fn variants() -> Vec<Variant> {
         [(1, 0, false), (0, 0, false), (0, 2, false), (2, 0, true), (0, 0, true), (0, 1, true)]
             .map(|(pair, f16, inverse)| line_variant(n, pair, f16, inverse))
     });
-    all.into_iter().map(Kind::variant).chain(lines).collect()
+    let broadcast: Vec<_> = all.iter().filter(|k| k.role > 0).map(|k| Kind { broadcast: true, ..*k }).collect();
+    all.into_iter().chain(broadcast).map(Kind::variant).chain(lines).collect()
 }
 
 /// Scratch memory and tables of transforms of one size, shared by all that run one after the other.
@@ -355,8 +358,9 @@ impl Axis<'_> {
             let pair = if spectral && !self.rows { if inverse { 2 } else { 1 } } else { 0 };
             let f16 = if spectral && self.rows && dtype == DType::F16 { if inverse { 1 } else { 2 } } else { 0 };
             let limit = if end { self.crop } else { self.n };
+            let broadcast = role > 0 && plan.engine().caps().subgroup_is(8);
             let keep = if end { keep(radix, spacing, limit) } else { radix };
-            let kind = Kind { radix, role, keep, pair, f16, wide: self.vec as i64, inverse };
+            let kind = Kind { radix, role, keep, pair, f16, wide: self.vec as i64, inverse, broadcast };
             let steps = if pair > 0 { spacing / 2 + 1 } else { spacing };
             let items = self.lines * self.columns;
             let params = Params {
