@@ -21,10 +21,10 @@ const CASES: [([usize; 4], [usize; 2]); 12] = [
     ([1, 4000, 1, 2], [4096, 16]),
 ];
 
-/// The error of a transform at `size` whose complex inputs' moduli add up to `sum`. It is log2(H W) levels of a + t b with |t| = 1: t rounded
-/// (1 unit of |b|), two products and their sum (at most 2 sqrt 2), the last sum (1 unit of |a| + |b|): 5 units of |a| + |b|, 8 with terms
-/// of higher order and to spare. Every result of a level sums inputs with factors of modulus 1, and what enters one result of the
-/// last level are sums of distinct inputs: each level adds at most 8 units of `sum`. Unpacking and scaling add 3.
+/// The error of a transform at `size` whose complex inputs' moduli add up to `sum`. It is log2(H W) levels of a + t b with |t| = 1:
+/// t rounded (1 unit of |b|), two products and their sum (at most 2 sqrt 2), the last sum (1 unit of |a| + |b|): 5 units of |a| + |b|,
+/// 8 with terms of higher order and to spare. Every result of a level sums inputs with factors of modulus 1, and what enters one
+/// result of the last level are sums of distinct inputs: each level adds at most 8 units of `sum`. Unpacking and scaling add 3.
 fn bound(sum: f64, [h, w]: [usize; 2]) -> f64 {
     (8.0 * ((h * w) as f64).log2() + 3.0) * EPS * sum
 }

@@ -20,11 +20,12 @@
 //          Dispatch: 64 lanes are 64 columns (of lines of `columns`) for one j, so what depends on j is alike in a group; folded.
 //          BROADCAST: subgroups are 8 wide; each lane loads an eighth of the factors, which all lanes need, and hands them round.
 //          V (WIDE): one (2) or two (4) complex numbers. F16: 1 loads, 2 stores f16. INVERSE: the sign of the angle.
-// KIND 1   A whole line of N = A B elements (A <= B <= 2 A) in one dispatch: an invocation transforms B / A times A elements, hands them over
-//          in workgroup memory (real parts, then imaginary ones: 4 N L bytes, at most 16 KiB) and transforms B elements. A group is L columns
-//          by A invocations. PAIR as above, by a second exchange (1) or by loading k and N - k (2). V is one complex number.
-// Bindings: table (cos, sin of k / N of a circle; not for KIND 0, ROLE 0), src, dst, params. Counts are of V; those of half in PAIR of vec4.
-// Workgroup memory: KIND 0 none, KIND 1 4 N L bytes.
+// KIND 1   A whole line of N = A B elements (A <= B <= 2 A) in one dispatch: an invocation transforms B / A times A elements, hands
+//          them over in workgroup memory (real parts, then imaginary ones) and transforms B elements. A group is L columns by A
+//          invocations; folded. PAIR as above, by a second exchange (1) or by loading k and N - k (2). V is one complex number.
+// Bindings: table (cos, sin of k / N of a circle; not for KIND 0, ROLE 0), src, dst, params. Counts are of V; those of half in PAIR
+// of vec4 (both channels).
+// Workgroup memory: KIND 0 none, KIND 1 4 N L bytes, at most 16 KiB.
 #import fold
 #import circle
 
