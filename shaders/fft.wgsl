@@ -18,12 +18,14 @@
 //          X_2p(k) = (Z(k) + conj Z(-k)) / 2, X_2p+1(k) = (Z(k) - conj Z(-k)) / 2i.
 //          PAIR 2, the first step of an inverse along y: the same of X_2p(k) + i X_2p+1(k) and conj X_2p(k) + i conj X_2p+1(k).
 //          Dispatch: 64 lanes are 64 columns (of lines of `columns`) for one j, so what depends on j is alike in a group; folded.
+//          BROADCAST: subgroups are 8 wide; each lane loads an eighth of the factors, which all lanes need, and hands them round.
 //          V (WIDE): one (2) or two (4) complex numbers. F16: 1 loads, 2 stores f16. INVERSE: the sign of the angle.
-// KIND 1   A whole line of N = A B elements (A <= B <= 2 A) in one dispatch: an invocation transforms B / A times A elements, hands them over
-//          in workgroup memory (real parts, then imaginary ones: 4 N L bytes, at most 16 KiB) and transforms B elements. A group is L columns
-//          by A invocations. PAIR as above, by a second exchange (1) or by loading k and N - k (2). V is one complex number.
-// Bindings: table (cos, sin of k / N of a circle; not for KIND 0, ROLE 0), src, dst, params. Counts are of V; those of half in PAIR of vec4.
-// Workgroup memory: KIND 0 none, KIND 1 4 N L bytes.
+// KIND 1   A whole line of N = A B elements (A <= B <= 2 A) in one dispatch: an invocation transforms B / A times A elements, hands
+//          them over in workgroup memory (real parts, then imaginary ones) and transforms B elements. A group is L columns by A
+//          invocations; folded. PAIR as above, by a second exchange (1) or by loading k and N - k (2). V is one complex number.
+// Bindings: table (cos, sin of k / N of a circle; not for KIND 0, ROLE 0), src, dst, params. Counts are of V; those of half in PAIR
+// of vec4 (both channels).
+// Workgroup memory: KIND 0 none, KIND 1 4 N L bytes, at most 16 KiB.
 #import fold
 #import circle
 
@@ -237,10 +239,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 }
 #else
 @compute @workgroup_size(64)
+#if BROADCAST
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(subgroup_invocation_id) own: u32,
+) {
+#else
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+#endif
     let g = fold_group(group, groups);
     let blocks = (params.items + 63u) / 64u;
-    // No early return: loads that all lanes share stay unmasked. Groups and lanes too many work on the last item and store nothing.
+    // No early return, so that subgroups stay whole: groups and lanes too many work on the last item and store nothing.
     let block = select(g % blocks, g / params.steps, params.along != 0u);
     let j = min(select(g / blocks, g % params.steps, params.along != 0u), params.steps - 1u);
     let item = block * 64u + lane;
@@ -316,6 +327,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let first${z} = m & (params.j - 1u);
     let turn${z} = m * params.turn;
         #endif
+        #if BROADCAST
+            #for r in 0..(R + 7) / 8
+    let f${z}_${r} = table[min(${8 * r}u + own, ${R - 1}u) * turn${z}];
+            #endfor
+        #endif
         #for r in 0..R
             #if ROLE == 0
                 #if r < KEEP
@@ -335,7 +351,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 #if r == 0
     let e${z}_${r} = x${z}_${r};
                 #else
+                    #if BROADCAST
+    let w${z}_${r} = subgroupBroadcast(f${z}_${r / 8}, ${r % 8}u);
+                    #else
     let w${z}_${r} = table[${r}u * turn${z}];
+                    #endif
     let e${z}_${r} = spin(x${z}_${r}, w${z}_${r}.x, w${z}_${r}.y);
                 #endif
             #endif

@@ -5,7 +5,8 @@
 // KIND 1  out[w, f, c] = sum_q a[q, f, c] d[q, f, w]           (gradient of b)
 // KIND 2  out[q, f, c] = sum_w conj(d[q, f, w]) b[w, f, c]     (gradient of a)
 // a [Q, F, C], b [W, F, C], d [Q, F, W]
-// KIND 0: bindings a, b, out, params. An invocation computes QT x WT sums of one frequency; channels by PAIR complex numbers (2, or 4 where C allows).
+// KIND 0: bindings a, b, out, params. An invocation computes QT x WT sums of one frequency, so that what it loads serves WT or QT times.
+// Channels are taken PAIR at a time: 4, or 2 where C allows no more.
 // KIND 1, 2: bindings (a or b), d, out, params. An invocation computes MT rows of PAIR channels of one frequency.
 // F16: b is f16, two to a word (KIND 0). Rows beyond the last read the last and store nothing.
 // Dispatch: frequencies innermost, 64 a group, folded. Workgroup memory: none.

@@ -85,6 +85,7 @@ struct Kind {
     f16: i64,
     wide: i64,
     inverse: bool,
+    broadcast: bool,
 }
 
 impl Kind {
@@ -99,6 +100,7 @@ impl Kind {
             .int("F16", self.f16)
             .int("WIDE", self.wide)
             .flag("INVERSE", self.inverse)
+            .flag("BROADCAST", self.broadcast)
             .ident("T", if self.wide == 4 { "vec4<f32>" } else { "vec2<f32>" })
     }
 }
@@ -113,7 +115,7 @@ pub fn variants() -> Vec<Variant> {
     let mut all = Vec::new();
     for (inverse, wide) in [(false, 2), (false, 4), (true, 2), (true, 4)] {
         for radix in [4, 8, 16, 32] {
-            let kind = Kind { radix, role: 1, keep: radix, pair: 0, f16: 0, wide, inverse };
+            let kind = Kind { radix, role: 1, keep: radix, pair: 0, f16: 0, wide, inverse, broadcast: false };
             // Between two others; the pair steps of columns.
             if radix == 16 {
                 all.push(kind);
@@ -133,7 +135,8 @@ pub fn variants() -> Vec<Variant> {
         [(1, 0, false), (0, 0, false), (0, 2, false), (2, 0, true), (0, 0, true), (0, 1, true)]
             .map(|(pair, f16, inverse)| line_variant(n, pair, f16, inverse))
     });
-    all.into_iter().map(Kind::variant).chain(lines).collect()
+    let broadcast: Vec<_> = all.iter().filter(|k| k.role > 0).map(|k| Kind { broadcast: true, ..*k }).collect();
+    all.into_iter().chain(broadcast).map(Kind::variant).chain(lines).collect()
 }
 
 /// Scratch memory and tables of transforms of one size, shared by all that run one after the other.
@@ -173,7 +176,7 @@ fn check(op: &str, size: [usize; 2], channels: usize) -> Result<()> {
     if !size.iter().all(|n| n.is_power_of_two() && (EXTENTS[0]..=EXTENTS[1]).contains(n)) {
         return Err(Error::shape(op, format!("extents must be powers of two from {} to {}, not {size:?}", EXTENTS[0], EXTENTS[1])));
     }
-    if channels == 0 || channels % 2 != 0 {
+    if channels == 0 || !channels.is_multiple_of(2) {
         return Err(Error::shape(op, format!("channels go in pairs: their number must be even and above 0, not {channels}")));
     }
     Ok(())
@@ -212,7 +215,7 @@ fn scratch_for(plan: &PlanBuilder<'_>, op: &str, image: &Tensor, spectrum: &Tens
 /// of two from 16 to 4,096, are read off the spectrum.
 ///
 /// F16 holds up to 65,504: a spectrum grows as the number of pixels for a mean, as its root for noise, so choose `scale`
-/// (1 / sqrt(H W) keeps noise at its size) such that it fits; what does not becomes infinite.
+/// (1 / sqrt(H W) keeps noise at its size) such that it fits: what does not is lost (infinite on most devices).
 ///
 /// # Errors
 /// Extents or types other than these; out of memory.
@@ -355,8 +358,9 @@ impl Axis<'_> {
             let pair = if spectral && !self.rows { if inverse { 2 } else { 1 } } else { 0 };
             let f16 = if spectral && self.rows && dtype == DType::F16 { if inverse { 1 } else { 2 } } else { 0 };
             let limit = if end { self.crop } else { self.n };
+            let broadcast = role > 0 && plan.engine().caps().subgroup_is(8);
             let keep = if end { keep(radix, spacing, limit) } else { radix };
-            let kind = Kind { radix, role, keep, pair, f16, wide: self.vec as i64, inverse };
+            let kind = Kind { radix, role, keep, pair, f16, wide: self.vec as i64, inverse, broadcast };
             let steps = if pair > 0 { spacing / 2 + 1 } else { spacing };
             let items = self.lines * self.columns;
             let params = Params {

@@ -25,7 +25,7 @@ struct Params {
 }
 
 /// Queries and maps an invocation works on, by how many queries there are.
-const TILES: [[usize; 2]; 3] = [[1, 8], [2, 8], [4, 4]];
+const TILES: [[usize; 2]; 3] = [[1, 8], [2, 8], [4, 8]];
 
 /// Rows an invocation of a gradient computes.
 const ROWS: usize = 4;

@@ -6,8 +6,8 @@ use crate::kernels::fft::{self, Scratch};
 use crate::kernels::spectrum;
 use crate::reference as twin;
 
-/// Each image a \[P, h, w, C\] at every place wholly inside each map b \[M, H, W, C\]: s \[P, H - h + 1, W - w + 1, M\], the sum over channels
-/// and pixels u of a(u) b(u + (y, x)). H and W are powers of two from 16 to 4,096, C and M even.
+/// Each image a \[P, h, w, C\] at every place wholly inside each map b \[M, H, W, C\]: s \[P, H - h + 1, W - w + 1, M\], the sum
+/// over channels and pixels u of a(u) b(u + (y, x)). H and W are powers of two from 16 to 4,096, C and M even.
 #[derive(Debug, Clone, Copy)]
 pub struct Correlate;
 
