@@ -10,6 +10,8 @@ mod layout;
 mod locate;
 mod matcher;
 mod store;
+#[cfg(test)]
+mod tests;
 mod vote;
 
 pub use build::{build, build_at};
