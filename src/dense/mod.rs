@@ -4,6 +4,7 @@
 //! device and finds the [`Match`] of each patch, [`Calibration`] says what a match is worth, [`vote()`] lets the patches of one image agree.
 
 mod build;
+mod closer;
 mod features;
 mod fix;
 mod layout;
@@ -15,6 +16,7 @@ mod tests;
 mod vote;
 
 pub use build::{build, build_at};
+pub use closer::Closer;
 pub use features::{DenseModel, Extractor, Features, Structure};
 pub use fix::{Calibration, Ellipse, Evidence, Labelled};
 pub use layout::Layout;
