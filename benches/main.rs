@@ -12,6 +12,7 @@ mod infonce;
 mod l2norm;
 mod matmul;
 mod norm;
+mod offset_xent;
 mod optim;
 mod pool;
 mod reduce;
@@ -39,6 +40,7 @@ const ALL: &[(&str, Run)] = &[
     ("l2norm", l2norm::run),
     ("matmul", matmul::run),
     ("norm", norm::run),
+    ("offset_xent", offset_xent::run),
     ("optim", optim::run),
     ("pool", pool::run),
     ("reduce", reduce::run),

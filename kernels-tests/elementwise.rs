@@ -28,6 +28,28 @@ fn equals_its_twin() {
     }
 }
 
+/// A pixel's channels stay or go together, whatever they hold; a NaN in the mask is no validity. Nothing is rounded.
+#[test]
+fn keeps_what_is_valid() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        for (shape, m) in [([2, 3, 5, 16], 4), ([1, 1, 1, 1], 1), ([3, 7, 9, 5], 4), ([1, 64, 65, 12], 2)] {
+            let pixels: usize = shape[..3].iter().product();
+            let (mut x, mut mask) = (random(pixels * shape[3], 7), random(pixels * m, 8));
+            mask[m - 1] = f32::NAN;
+            x[0] = f32::INFINITY;
+            let (tx, tm, ty) = (up(e, &shape, &x), up(e, &[shape[0], shape[1], shape[2], m], &mask), out(e, &shape));
+            let want = twin::keep_where(&f64s(&mask), m, 0.25, &f64s(&x), shape[3]);
+            let got = run_twice(e, &ty, |p| kernel::keep_where(p, &tm, 0.25, &tx, &ty));
+            assert_eq!(f64s(&got), want);
+            assert_eq!(got[0], 0.0);
+        }
+        let mut p = PlanBuilder::new(e);
+        let err = kernel::keep_where(&mut p, &out(e, &[2, 3, 1]), 0.5, &out(e, &[3, 2, 4]), &out(e, &[3, 2, 4])).unwrap_err();
+        assert!(err.to_string().contains("a mask [2, 3, 1] for [3, 2, 4]"), "{err}");
+    }
+}
+
 /// d sin(relu(a + b)) against central differences of the twin in f64.
 #[test]
 fn twin_gradient_equals_finite_differences() {

@@ -15,6 +15,7 @@ mod limits;
 mod matmul;
 mod network;
 mod norm;
+mod offset_xent;
 mod optim;
 mod pool;
 mod reduce;

@@ -5,6 +5,7 @@
 // KIND 2  y = y + s * x                    bindings: x [n], y [n], params
 // KIND 3  y = s * x                        bindings: x [n], y [n], params
 // KIND 4  y = s                            bindings: y [n], params
+// KIND 5  y = x where a pixel's mask >= s  bindings: x [pixels, C], mask [pixels, M] (its last channel counts), y [pixels, C], params
 // Dispatch: groups of 64, folded; each takes several rows of 64 elements.
 // Variant: KIND, RELU, VEC (1 or 4) with T = f32 or vec4<f32>; n counts T. Workgroup memory: none.
 #import fold
@@ -20,6 +21,10 @@ struct Params {
     step: u32,    // the next one `step` on,
     limit: u32,   // all below chunk * span + limit and n
     s: f32,
+#if KIND == 5
+    inner: u32,   // C / VEC
+    outer: u32,   // M
+#endif
 }
 
 #if KIND < 2
@@ -36,6 +41,13 @@ struct Params {
 #if KIND == 4
 @group(0) @binding(0) var<storage, read_write> y: array<V>;
 @group(0) @binding(1) var<uniform> params: Params;
+#endif
+
+#if KIND == 5
+@group(0) @binding(0) var<storage, read> x: array<V>;
+@group(0) @binding(1) var<storage, read> mask: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<V>;
+@group(0) @binding(3) var<uniform> params: Params;
 #endif
 
 @compute @workgroup_size(64)
@@ -65,6 +77,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #endif
 #if KIND == 4
         y[j] = V(params.s);
+#endif
+#if KIND == 5
+        y[j] = select(V(0.0), x[j], mask[(j / params.inner + 1u) * params.outer - 1u] >= params.s);
 #endif
     }
 }

@@ -1,7 +1,7 @@
 //! Elementwise sums, copies and masks: host side of `shaders/elementwise.wgsl`.
 
-use super::{Walk, both_widths, rows_cols, same_len, spread, vectorised};
-use crate::gpu::{Binding, Cost, PlanBuilder, Result, ShaderSource, Tensor, Variant};
+use super::{Walk, both_widths, expect_shape, rows_cols, same_len, spread, vectorised};
+use crate::gpu::{Binding, Cost, Error, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
 
@@ -10,7 +10,7 @@ pub const SHADER: ShaderSource = shader!("elementwise");
 
 /// Bytes of the uniforms of its variants.
 #[doc(hidden)]
-pub const PARAMS_BYTES: &[usize] = &[size_of::<Params>()];
+pub const PARAMS_BYTES: &[usize] = &[size_of::<Params>(), size_of::<MaskParams>()];
 
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -19,13 +19,22 @@ struct Params {
     s: f32,
 }
 
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct MaskParams {
+    walk: Walk,
+    s: f32,
+    inner: u32,
+    outer: u32,
+}
+
 fn variant(kind: i64, relu: bool) -> Variant {
     Variant::new().int("KIND", kind).flag("RELU", relu)
 }
 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
-    both_widths([(0, false), (0, true), (1, false), (2, false), (3, false), (4, false)].map(|(k, r)| variant(k, r)))
+    both_widths([(0, false), (0, true), (1, false), (2, false), (3, false), (4, false), (5, false)].map(|(k, r)| variant(k, r)))
 }
 
 fn each(plan: &mut PlanBuilder<'_>, op: &str, kind: i64, relu: bool, tensors: &[&Tensor], s: f32) -> Result<()> {
@@ -80,4 +89,25 @@ pub fn scaled_copy(plan: &mut PlanBuilder<'_>, x: &Tensor, s: f32, y: &Tensor) -
 /// y is empty or not f32.
 pub fn fill(plan: &mut PlanBuilder<'_>, s: f32, y: &Tensor) -> Result<()> {
     each(plan, "fill", 4, false, &[y], s)
+}
+
+/// Appends y [.., C] = x where the last channel of the pixel's mask [.., M] is at least `least`, else 0; its gradient is the same op
+/// on dy. The mask has as many pixels as x: the sampler's patches, whose last channel is the share of valid pixels, for instance.
+///
+/// # Errors
+/// x and y differ in shape, or the mask's leading extents from theirs.
+pub fn keep_where(plan: &mut PlanBuilder<'_>, mask: &Tensor, least: f32, x: &Tensor, y: &Tensor) -> Result<()> {
+    let op = "keep where";
+    let (pixels, c) = rows_cols(op, "x", x)?;
+    let (_, m) = rows_cols(op, "mask", mask)?;
+    expect_shape(op, "y", y, x.shape())?;
+    if mask.shape().split_last().map(|s| s.1) != x.shape().split_last().map(|s| s.1) {
+        return Err(Error::shape(op, format!("a mask {:?} for {:?}", mask.shape(), x.shape())));
+    }
+    let (variant, vec) = vectorised(variant(5, false), &[c]);
+    let n = pixels * c / vec;
+    let walk = Walk::new(plan.engine(), 1, n, 64, spread(plan.engine(), n.div_ceil(64)));
+    let params = MaskParams { walk, s: least, inner: (c / vec) as u32, outer: m as u32 };
+    let bindings = [x, mask, y].map(Binding::from);
+    plan.dispatch(op, &SHADER, &variant, &bindings, &params, walk.groups(), Cost::bytes(2 * x.bytes() + mask.bytes()))
 }

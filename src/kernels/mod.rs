@@ -11,6 +11,7 @@ pub mod infonce;
 pub mod l2norm;
 pub mod matmul;
 pub mod norm;
+pub mod offset_xent;
 pub mod optim;
 pub mod pool;
 pub mod reduce;

@@ -29,6 +29,8 @@ pub struct TrainingPlan {
     pub inputs: Vec<Tensor>,
     /// The outputs asked for, in order; the loss first.
     pub outputs: Vec<Tensor>,
+    /// What the loss's op left for its backward pass, in the order of [`Op::saved`](super::Op::saved): its accuracy, for instance.
+    pub saved: Vec<Tensor>,
     /// A gradient for each parameter of the graph; none for statistics.
     pub gradients: Vec<Option<Tensor>>,
     /// Bytes of activations and their gradients.
@@ -203,7 +205,9 @@ impl Graph {
             if j != loss.0 {
                 memory.give(&dy);
             }
-            saved[j].drain(..).for_each(|t| memory.give(&t));
+            if j != loss.0 {
+                saved[j].drain(..).for_each(|t| memory.give(&t));
+            }
             let event = 2 * n - 1 - j;
             release(event, &node.inputs, &values, &mut memory, &mut released);
             release(event, &[NodeId(j)], &values, &mut memory, &mut released);
@@ -213,7 +217,8 @@ impl Graph {
         }
         let inputs = self.input_values(&values);
         let outputs = outputs.iter().map(|o| values[o.0].clone().expect("an output is live")).collect();
-        Ok(TrainingPlan { plan: builder.finish(), inputs, outputs, gradients, bytes: memory.total() })
+        let saved = std::mem::take(&mut saved[loss.0]);
+        Ok(TrainingPlan { plan: builder.finish(), inputs, outputs, saved, gradients, bytes: memory.total() })
     }
 
     fn forward_node(

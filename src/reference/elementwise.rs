@@ -19,3 +19,8 @@ pub fn accumulate(x: &[f64], s: f64, y: &[f64]) -> Vec<f64> {
 pub fn scaled_copy(x: &[f64], s: f64) -> Vec<f64> {
     x.iter().map(|x| s * x).collect()
 }
+
+/// x [pixels, c] where the last channel of the mask [pixels, m] is at least `least`, else 0.
+pub fn keep_where(mask: &[f64], m: usize, least: f64, x: &[f64], c: usize) -> Vec<f64> {
+    x.iter().enumerate().map(|(i, v)| if mask[(i / c + 1) * m - 1] >= least { *v } else { 0.0 }).collect()
+}

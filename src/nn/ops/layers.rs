@@ -480,6 +480,8 @@ impl Op for Center {
 pub enum Span {
     /// Everything after the first extent: one vector an image, [N, D].
     Image,
+    /// The same, but the shape stays.
+    Whole,
     /// The channels of each pixel; the shape stays.
     Pixel,
 }
@@ -496,7 +498,7 @@ pub struct L2Norm {
 impl L2Norm {
     fn rows(&self, t: &Tensor) -> Result<Tensor> {
         match self.span {
-            Span::Image => rows(t),
+            Span::Image | Span::Whole => rows(t),
             Span::Pixel => {
                 let c = channels("unit length", t.shape())?;
                 t.reshape(&[t.len() / c.max(1), c])
@@ -513,14 +515,14 @@ impl Op for L2Norm {
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         Ok(match self.span {
             Span::Image => vec![inputs[0][0], inputs[0][1..].iter().product()],
-            Span::Pixel => inputs[0].to_vec(),
+            Span::Pixel | Span::Whole => inputs[0].to_vec(),
         })
     }
 
     fn saved(&self, inputs: &[&[usize]]) -> Vec<Vec<usize>> {
         let all: usize = inputs[0].iter().product();
         vec![vec![match self.span {
-            Span::Image => inputs[0][0],
+            Span::Image | Span::Whole => inputs[0][0],
             Span::Pixel => all / inputs[0].last().copied().unwrap_or(1).max(1),
         }]]
     }
@@ -536,7 +538,7 @@ impl Op for L2Norm {
     fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
         let (shape, x) = inputs[0];
         let d = match self.span {
-            Span::Image => x.len() / shape[0],
+            Span::Image | Span::Whole => x.len() / shape[0],
             Span::Pixel => shape[shape.len() - 1],
         };
         twin::l2norm::forward(x, d, f64::from(self.eps)).0
@@ -601,6 +603,47 @@ impl Op for Concat {
             offset += c;
         }
         Ok(())
+    }
+}
+
+/// Features of the second input's valid pixels: x [N, H, W, C] where the last channel of a patch [N, H, W, M] is at least `least`,
+/// else 0. The patch gets no gradient.
+#[derive(Debug, Clone, Copy)]
+pub struct KeepValid {
+    /// Smallest share of valid pixels that counts.
+    pub least: f32,
+}
+
+impl Op for KeepValid {
+    fn name(&self) -> &'static str {
+        "keep valid"
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        match (inputs[0].split_last(), inputs[1].split_last()) {
+            (Some((_, a)), Some((_, b))) if a == b => Ok(inputs[0].to_vec()),
+            _ => Err(Error::shape("keep valid", format!("{:?} by the validity of {:?}", inputs[0], inputs[1]))),
+        }
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps { inputs: true, output: false }
+    }
+
+    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
+        elementwise::keep_where(plan, io.inputs[1], self.least, io.inputs[0], io.output)
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+        let last = |i: usize| inputs[i].0[inputs[i].0.len() - 1];
+        twin::elementwise::keep_where(inputs[1].1, last(1), f64::from(self.least), inputs[0].1, last(0))
+    }
+
+    fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
+        match &io.dx[0] {
+            Some(dx) => elementwise::keep_where(plan, io.inputs[1], self.least, io.dy, dx),
+            None => Ok(()),
+        }
     }
 }
 

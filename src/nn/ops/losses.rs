@@ -2,7 +2,7 @@
 
 use super::{Backward, Forward, Host, Init, Keeps, Op, ParamKind, ParamSpec};
 use crate::gpu::{DType, Error, PlanBuilder, Result, Tensor};
-use crate::kernels::{infonce, matmul};
+use crate::kernels::{infonce, matmul, offset_xent};
 use crate::reference as twin;
 
 /// Symmetric InfoNCE between unit vectors a [B, D] and b [M, D], M >= B: row i of a belongs to row i of b; what b has beyond
@@ -74,5 +74,88 @@ impl Op for InfoNce {
             Some(db) => matmul::matmul(plan, &ds, matmul::Op::Transposed, io.inputs[0], matmul::Op::Plain, db),
             None => Ok(()),
         }
+    }
+}
+
+/// Cross-entropy of correlation scores [P, V, U, W] over all offsets of all windows against those near the true one, which the second
+/// input [P, 4] tells ([`offset_xent::OffsetXent::target`]). The temperature is learned.
+#[derive(Debug, Clone, Copy)]
+pub struct OffsetXent {
+    /// A fixed factor of the scores.
+    pub factor: f32,
+    /// Offsets this far from the true one count as right, pixels.
+    pub radius: f32,
+    /// Logit scale at the start.
+    pub start: f32,
+    /// Largest logit scale.
+    pub most: f32,
+}
+
+impl OffsetXent {
+    /// Which of [`super::super::TrainingPlan::saved`] holds what the loss was of each patch ([`offset_xent::stats_shape`]).
+    pub const STATS: usize = 1;
+    /// Which of them holds the accuracy.
+    pub const ACCURACY: usize = 2;
+
+    fn call<'a>(&self, params: &[&'a Tensor], inputs: &[&'a Tensor]) -> offset_xent::OffsetXent<'a> {
+        let (scores, target) = (inputs[0], inputs[1]);
+        offset_xent::OffsetXent { scores, target, log_scale: params[0], factor: self.factor, radius: self.radius, most: self.most }
+    }
+}
+
+impl Op for OffsetXent {
+    fn name(&self) -> &'static str {
+        "offset xent"
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        match (inputs[0], inputs[1]) {
+            ([p, _, _, _], [q, 4]) if p == q => Ok(vec![1]),
+            (a, b) => Err(Error::shape("offset xent", format!("scores {a:?} with targets {b:?}, expected [P, V, U, W] and [P, 4]"))),
+        }
+    }
+
+    fn params(&self, _: &[&[usize]]) -> Vec<ParamSpec> {
+        vec![ParamSpec { name: "log_scale", shape: vec![1], init: Init::Constant(self.start.ln()), kind: ParamKind::Free }]
+    }
+
+    fn saved(&self, inputs: &[&[usize]]) -> Vec<Vec<usize>> {
+        vec![offset_xent::parts_shape(inputs[0]).to_vec(), offset_xent::stats_shape(inputs[0][0]).to_vec(), vec![1]]
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps { inputs: true, output: false }
+    }
+
+    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
+        let [parts, stats, accuracy] = io.saved else { unreachable!("saved() names three") };
+        offset_xent::forward(plan, self.call(io.params, io.inputs), parts, stats, io.output, accuracy)
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], params: &[&[f64]], _: bool) -> Vec<f64> {
+        let loss = twin::offset_xent::OffsetXent {
+            s: inputs[0].1.to_vec(),
+            shape: inputs[0].0.try_into().expect("shape() accepted it"),
+            target: inputs[1].1.to_vec(),
+            t: params[0][0],
+            factor: f64::from(self.factor),
+            radius: f64::from(self.radius),
+            most: f64::from(self.most),
+        };
+        vec![loss.run().loss]
+    }
+
+    fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
+        let stats = &io.saved[Self::STATS];
+        let Some(dt) = &io.dparams[0] else { unreachable!("the temperature is trained") };
+        let scratch;
+        let ds = match &io.dx[0] {
+            Some(ds) => ds,
+            None => {
+                scratch = plan.engine().tensor("unused gradient", io.inputs[0].shape(), DType::F32)?;
+                &scratch
+            }
+        };
+        offset_xent::backward(plan, self.call(io.params, io.inputs), stats, io.dy, ds, dt)
     }
 }

@@ -6,8 +6,8 @@ mod layers;
 mod losses;
 
 pub use correlate::Correlate;
-pub use layers::{Add, AvgPool, BatchNorm, Center, Concat, Conv2d, Gem, L2Norm, Linear, MaxPool, Pointwise, Span, Upsample};
-pub use losses::InfoNce;
+pub use layers::{Add, AvgPool, BatchNorm, Center, Concat, Conv2d, Gem, KeepValid, L2Norm, Linear, MaxPool, Pointwise, Span, Upsample};
+pub use losses::{InfoNce, OffsetXent};
 
 use crate::gpu::{PlanBuilder, Result, Tensor};
 use std::fmt::Debug;
