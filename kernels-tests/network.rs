@@ -6,10 +6,11 @@ use echogrid::kernels::activation::Activation;
 use echogrid::kernels::conv::Conv;
 use echogrid::kernels::optim::{AdamW, Step};
 use echogrid::nn::ops::{
-    Add, AvgPool, Center, Concat, Conv2d, Correlate, Gem, InfoNce, L2Norm, Linear, MaxPool, Pointwise, Span, Upsample,
+    Add, AvgPool, Center, Concat, Conv2d, Correlate, Gem, InfoNce, L2Norm, Linear, MaxPool, OffsetXent, Pointwise, Span, Upsample,
 };
 use echogrid::nn::{
-    Architecture, EncoderConfig, Graph, Head, Modality, NodeId, Optimizer, OptimizerConfig, ParamKind, Sharing, Stage, StepFactors, Weights,
+    Architecture, DenseConfig, EncoderConfig, Graph, Head, Level, Modality, NodeId, Optimizer, OptimizerConfig, ParamKind, Sharing, Skip,
+    Stage, StepFactors, Weights,
 };
 use echogrid::reference::optim as optim_twin;
 use echogrid::train::TrainConfig;
@@ -126,6 +127,30 @@ fn correlation() -> Case {
     Case { graph, inputs: vec![patches(n, side, 6), patches(maps, wide, 7)], outputs: vec![loss, s] }
 }
 
+/// Towers of dense features.
+fn dense(widths: &[usize], dilations: &[usize], skip: Skip) -> DenseConfig {
+    let levels = widths.iter().map(|w| Level { width: *w, dilations: dilations.to_vec() }).collect();
+    DenseConfig { stem: 1, levels, skip, channels: 4 }
+}
+
+/// Both towers, the correlation and the loss, as training has them.
+fn dense_pair(config: &DenseConfig, radius: f32) -> Case {
+    let mut graph = Graph::new();
+    let (windows, window, patches_, patch) = (2, 16, 4, 8);
+    let map = graph.input("map", &[windows, window, window, 4]);
+    let sar = graph.input("sar", &[patches_, patch, patch, 4]);
+    let target = graph.input("target", &[patches_, 4]);
+    let a = config.tower(&mut graph, Modality::Map, map).unwrap();
+    let b = config.tower(&mut graph, Modality::Sar, sar).unwrap();
+    let b = DenseConfig::template(&mut graph, b).unwrap();
+    let scores = graph.add("correlate", Correlate, &[b, a]).unwrap();
+    let loss = OffsetXent { factor: DenseConfig::score_factor(patch, patch), radius, start: 5.0, most: 100.0 };
+    let loss = graph.add("loss", loss, &[scores, target]).unwrap();
+    let truth = vec![3.0, 4.0, 0.0, 0.0, 0.0, 8.0, 0.0, 0.0, 7.0, 1.0, 1.0, 0.0, 5.0, 5.0, 1.0, 0.0];
+    let inputs = vec![patches(windows, window, 6), patches(patches_, patch, 7), truth];
+    Case { graph, inputs, outputs: vec![loss, a, b, scores] }
+}
+
 /// Start values with everything off its neutral value, running statistics above all.
 fn weights(e: &Engine, graph: &Graph) -> (Weights, Host) {
     let w = Weights::init(e, graph, 7).unwrap();
@@ -163,7 +188,7 @@ fn twin(case: &Case, host: &Host, training: bool) -> Vec<(Vec<f64>, f64)> {
         let noisy = case.graph.reference_with(host, &inputs, &case.outputs, training, |op, terms, values| {
             counter += 1;
             let factor = match op {
-                "generalised mean" | "activation" | "infonce" => 64.0,
+                "generalised mean" | "activation" | "infonce" | "offset xent" => 64.0,
                 // Two transforms of 8 levels on either way of it.
                 "correlate" => 32.0,
                 "conv" | "linear" => 1.0 + (terms as f64).sqrt(),
@@ -231,6 +256,54 @@ fn shared_trunks_and_heads() {
     forward_is_the_twins("medley", &medley(), 1e-3);
     training_is_the_twins("medley", &medley(), 1e-3);
     training_is_the_twins("correlation", &correlation(), 1e-3);
+}
+
+#[test]
+fn dense_features() {
+    for (i, skip) in [Skip::Add, Skip::Concat].into_iter().enumerate() {
+        let config = dense(&[8, 12], &[1, 2], skip);
+        let (graph, y) = config.tower_graph(Modality::Map, 2, 20).unwrap();
+        assert_eq!(graph.shape(y), [2, 20, 20, 4]);
+        let case = Case { graph, inputs: vec![patches(2, 20, 3)], outputs: vec![y] };
+        forward_is_the_twins("dense tower", &case, 1e-3);
+        training_is_the_twins("dense", &dense_pair(&config, i as f32), 1e-3);
+    }
+    let three = dense(&[4, 8, 8], &[1], Skip::Add);
+    training_is_the_twins("dense, three levels", &dense_pair(&three, 1.5), 1e-3);
+    let e = three.tower_graph(Modality::Map, 1, 18).unwrap_err().to_string();
+    assert!(e.contains("multiples of 4"), "{e}");
+}
+
+/// What a tile must have around it: a changed pixel changes no feature farther away than that, and some not much nearer. Features of
+/// invalid pixels are 0, whatever lies beside them.
+#[test]
+fn dense_features_see_as_far_as_they_say() {
+    let (e, _lock) = engine();
+    for (widths, dilations, side) in [(&[2, 3][..], &[1, 2][..], 64), (&[2, 2, 2], &[1], 96), (&[3], &[1, 4], 48)] {
+        let config = dense(widths, dilations, Skip::Concat);
+        let (graph, y) = config.tower_graph(Modality::Sar, 1, side).unwrap();
+        let (_, host) = weights(e, &graph);
+        let mut x = f64s(&random(side * side * 4, 9));
+        x.iter_mut().skip(3).step_by(4).for_each(|v| *v = 1.0);
+        let hole = 4 * (5 * side + 7) + 3;
+        x[hole] = 0.49;
+        let run = |x: &[f64]| graph.reference(&host, &[x], &[y], false).unwrap().remove(0);
+        let before = run(&x);
+        assert!(before[4 * (5 * side + 7)..][..4].iter().all(|v| *v == 0.0));
+        let lengths = before.chunks(4).map(|f| f.iter().map(|v| v * v).sum::<f64>());
+        assert_eq!(lengths.filter(|l| (l - 1.0).abs() < 1e-9).count(), side * side - 1);
+        let mut far = 0;
+        for at in [[side / 2, side / 2 - 1], [side / 2 + 1, side / 2 + 2]] {
+            let mut moved = x.clone();
+            moved[4 * (at[0] * side + at[1])] += 100.0;
+            for (i, _) in run(&moved).iter().zip(&before).enumerate().filter(|(_, (a, b))| a != b) {
+                let pixel = [i / 4 / side, i / 4 % side];
+                far = far.max(pixel[0].abs_diff(at[0])).max(pixel[1].abs_diff(at[1]));
+            }
+        }
+        let reach = config.reach();
+        assert!(2 * reach < side && far <= reach && far + (4 << (widths.len() - 1)) > reach, "{far} of {reach}");
+    }
 }
 
 #[test]
@@ -305,6 +378,7 @@ fn the_backward_pass() {
     gradients_are_the_twins("gem", &pair(&gem, 3));
     gradients_are_the_twins("medley", &medley());
     gradients_are_the_twins("correlation", &correlation());
+    gradients_are_the_twins("dense", &dense_pair(&dense(&[4, 6], &[2], Skip::Add), 1.0));
 }
 
 /// Buffers shared by liveness hold what buffers of one's own hold, bit for bit, at the first and the second run.
@@ -316,9 +390,10 @@ fn sharing_buffers_changes_nothing() {
         pair(&tiny(), 3),
         medley(),
         correlation(),
+        dense_pair(&dense(&[8, 12], &[1], Skip::Concat), 1.0),
         pair(&EncoderConfig { input: 48, head: Head::Grid { cells: 4, channels: 16 }, ..small }, 2),
     ];
-    for (e, mut case) in [e, e, e, e, baseline].into_iter().zip(cases.into_iter().chain([pair(&tiny(), 2)])) {
+    for (e, mut case) in [e, e, e, e, e, baseline].into_iter().zip(cases.into_iter().chain([pair(&tiny(), 2)])) {
         let (w, _) = weights(e, &case.graph);
         let mut seen: Vec<(u64, Vec<Vec<u32>>)> = Vec::new();
         for share in [true, false] {

@@ -32,6 +32,7 @@ fn model() -> WeightFile {
         kind: "model".into(),
         version: "0".into(),
         encoder: training.encoder.clone(),
+        pixel_m: None,
         patch_m: 400.0,
         training: serde_json::to_value(&training).unwrap(),
         seed: 1,

@@ -4,6 +4,7 @@ use super::common::{Global, print_json};
 use super::selftest;
 use crate::gpu::{AdapterSummary, Caps, Engine, list_adapters};
 use crate::index::LoadedModel;
+use crate::nn::{DenseConfig, DenseFile, Network};
 use crate::scene::Raster;
 use crate::{Error, Result};
 use memmap2::Mmap;
@@ -173,7 +174,10 @@ fn describe_tensors(path: &Path) -> Result<Value> {
     if !value.is_object() {
         return Err(bad("its manifest is no object".into()));
     }
-    if value["kind"] != "database" {
+    let kind = value["kind"].as_str().unwrap_or_default();
+    if <DenseConfig as Network>::KINDS.contains(&kind) {
+        value["hash"] = json!(DenseFile::load(path)?.hash());
+    } else if kind != "database" {
         value["hash"] = json!(LoadedModel::load(Some(path))?.hash);
     }
     let tensors: serde_json::Map<String, Value> =

@@ -2,6 +2,7 @@
 //! buffers shared by liveness.
 
 mod build;
+mod dense;
 mod encoder;
 mod graph;
 mod memory;
@@ -12,11 +13,14 @@ mod twin;
 mod weights;
 
 pub use build::{InferencePlan, TrainingPlan};
+pub use dense::{DenseConfig, Level, Skip};
 pub use encoder::{Architecture, EncoderConfig, Head, Modality, Sharing, Stage};
 pub use graph::{Graph, NodeId};
 pub use ops::{Backward, Forward, Host, Init, Keeps, Op, ParamKind, ParamSpec};
 pub use optimizer::{Optimizer, OptimizerConfig, StepFactors};
 pub use torchvision::import_torchvision;
-pub use weights::{Manifest, SceneRecord, TensorMap, WeightFile, Weights, WeightsError};
+pub use weights::{
+    DenseFile, DenseManifest, Manifest, Network, NetworkFile, NetworkManifest, SceneRecord, TensorMap, WeightFile, Weights, WeightsError,
+};
 
 pub(crate) use weights::splitmix;

@@ -1,11 +1,13 @@
 //! Parameters on the device, and the files that carry them with their manifest.
 
+use super::dense::DenseConfig;
 use super::encoder::EncoderConfig;
 use super::graph::Graph;
 use super::ops::{Init, ParamSpec};
 use crate::atomic::AtomicFile;
 use crate::gpu::{Engine, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
@@ -68,15 +70,47 @@ pub struct SceneRecord {
     pub sar_standardisation: serde_json::Value,
 }
 
+/// A kind of network that weights files carry.
+pub trait Network: Clone + PartialEq + std::fmt::Debug + Serialize + DeserializeOwned {
+    /// What its models and its checkpoints are called in a manifest's `kind`.
+    const KINDS: [&'static str; 2];
+}
+
+impl Network for EncoderConfig {
+    const KINDS: [&'static str; 2] = ["model", "checkpoint"];
+}
+
+/// Every kind, and what it is for.
+const ALL_KINDS: [([&str; 2], &str); 2] = [
+    (<EncoderConfig as Network>::KINDS, "an encoder of patches, for an index"),
+    (<DenseConfig as Network>::KINDS, "features for dense correlation (`echogrid train --dense`)"),
+];
+
+/// The manifest of an encoder of patches.
+pub type Manifest = NetworkManifest<EncoderConfig>;
+
+/// The manifest of features for dense correlation.
+pub type DenseManifest = NetworkManifest<DenseConfig>;
+
+/// The weights of an encoder of patches.
+pub type WeightFile = NetworkFile<EncoderConfig>;
+
+/// The weights of features for dense correlation.
+pub type DenseFile = NetworkFile<DenseConfig>;
+
 /// What a model file says about itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Manifest {
-    /// `model` or `checkpoint`.
+#[serde(bound(deserialize = "N: Network"))]
+pub struct NetworkManifest<N> {
+    /// Of [`Network::KINDS`].
     pub kind: String,
     /// Version of echogrid that wrote it.
     pub version: String,
     /// The network.
-    pub encoder: EncoderConfig,
+    pub encoder: N,
+    /// Ground metres of a feature pixel; of features for dense correlation alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixel_m: Option<f64>,
     /// Ground size of a training patch along x, on the first scene, metres.
     pub patch_m: f64,
     /// The training configuration, whole.
@@ -95,14 +129,14 @@ pub struct Manifest {
 
 /// Names, extents and values, and the manifest.
 #[derive(Debug, Clone)]
-pub struct WeightFile {
+pub struct NetworkFile<N> {
     /// The manifest.
-    pub manifest: Manifest,
+    pub manifest: NetworkManifest<N>,
     /// Tensors by name.
     pub tensors: TensorMap,
 }
 
-impl WeightFile {
+impl<N: Network> NetworkFile<N> {
     /// Reads a file.
     ///
     /// # Errors
@@ -120,7 +154,16 @@ impl WeightFile {
         let bad = |reason: String| WeightsError::Format { path: path.into(), reason };
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| bad(format!("not a weights file, or cut short ({e})")))?;
         let text = header.metadata().as_ref().and_then(|m| m.get("echogrid")).ok_or_else(|| bad("no echogrid manifest in it".into()))?;
-        let manifest: Manifest = serde_json::from_str(text).map_err(|e| bad(format!("its manifest cannot be read ({e})")))?;
+        #[derive(Deserialize)]
+        struct Kind {
+            kind: String,
+        }
+        if let Ok(Kind { kind }) = serde_json::from_str(text)
+            && let Some((_, what)) = ALL_KINDS.iter().find(|(kinds, _)| kinds.contains(&kind.as_str()) && *kinds != N::KINDS)
+        {
+            return Err(bad(format!("is a {kind}: {what}, where a {} is wanted", N::KINDS[0])));
+        }
+        let manifest: NetworkManifest<N> = serde_json::from_str(text).map_err(|e| bad(format!("its manifest cannot be read ({e})")))?;
         let file = SafeTensors::deserialize(bytes).map_err(|e| bad(format!("not a weights file, or cut short ({e})")))?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.iter() {
@@ -166,6 +209,9 @@ impl WeightFile {
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(serde_json::to_string(&self.manifest.encoder).expect("plain data"));
+        if let Some(pixel_m) = self.manifest.pixel_m {
+            hash.update(pixel_m.to_le_bytes());
+        }
         for (name, (shape, values)) in self.tensors.iter().filter(|(n, _)| !n.starts_with("optimizer.") && !n.starts_with("loss.")) {
             hash.update(format!("{name}{shape:?}"));
             hash.update(bytemuck::cast_slice::<f32, u8>(values));
@@ -193,7 +239,7 @@ impl Weights {
     ///
     /// # Errors
     /// A parameter is missing or has other extents.
-    pub fn from_file(engine: &Engine, graph: &Graph, file: &WeightFile, path: &Path) -> Result<Self> {
+    pub fn from_file<N>(engine: &Engine, graph: &Graph, file: &NetworkFile<N>, path: &Path) -> Result<Self> {
         Self::make(engine, graph, |name, spec| match file.tensors.get(name) {
             Some((shape, values)) if *shape == spec.shape => Ok(values.clone()),
             Some((shape, _)) => Err(WeightsError::Format {

@@ -78,6 +78,7 @@ pub(super) fn manifest(
         kind: kind.into(),
         version: env!("CARGO_PKG_VERSION").into(),
         encoder: config.encoder.clone(),
+        pixel_m: None,
         patch_m,
         training,
         seed: config.seed,
