@@ -93,7 +93,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
                 bytes as f64 / f64::from(1 << 20)
             ));
         }
-        Event::Step { step, loss, lr, rate } => {
+        Event::Step { step, loss, lr, rate, .. } => {
             bar.set_position(step as u64);
             bar.set_message(format!("loss {loss:.3}, {rate:.1} pairs/s"));
             if quiet && step.is_multiple_of(10) {

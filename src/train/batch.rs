@@ -16,13 +16,100 @@ pub struct Place {
     pub map_px: [f64; 2],
 }
 
+/// The ground of some scenes.
+#[derive(Debug)]
+pub(super) struct Field<'s> {
+    pub(super) scenes: &'s [ScenePair],
+    /// Shares of data in the scenes, summed: larger scenes are drawn more often.
+    shares: Vec<f64>,
+}
+
+impl<'s> Field<'s> {
+    pub(super) fn new(scenes: &'s [ScenePair]) -> Result<Self> {
+        let mut sum = 0.0;
+        let mut shares = Vec::new();
+        for s in scenes {
+            let (w, h) = (f64::from(s.map.raster.width()), f64::from(s.map.raster.height()));
+            sum += s.map_mask.share(0.0, 0.0, w, h) * w * h;
+            shares.push(sum);
+        }
+        if sum <= 0.0 {
+            return Err(Error::invalid("no training scene has data"));
+        }
+        Ok(Self { scenes, shares })
+    }
+
+    /// Anywhere, data or not.
+    pub(super) fn anywhere(&self, random: &mut Random) -> Place {
+        let at = random.unit() * self.shares[self.shares.len() - 1];
+        let scene = self.shares.iter().position(|s| at < *s).unwrap_or(0);
+        let raster = &self.scenes[scene].map.raster;
+        Place { scene: scene as u32, map_px: [random.unit() * f64::from(raster.width()), random.unit() * f64::from(raster.height())] }
+    }
+}
+
+/// How a patch's pixels are changed at random; the fields are [`super::Augment`]'s.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    pub(super) gain: f64,
+    pub(super) offset: f64,
+    pub(super) mixing: f64,
+    pub(super) grey: f64,
+    pub(super) noise: f64,
+    pub(super) speckle_looks: u32,
+}
+
+/// 1 or -1.
+pub(super) fn sign(r: &mut Random) -> f64 {
+    if r.unit() < 0.5 { -1.0 } else { 1.0 }
+}
+
+/// A rotation, a scale and a mirror image, as the sampler takes them. Quarter turns stay exact: cosine and sine of multiples of 90
+/// degrees are rounded to the fixed point of the record.
+pub(super) fn turn(angle: f64, scale: f64, flip: f64) -> [[f64; 2]; 2] {
+    let (sin, cos) = angle.sin_cos();
+    [[flip * scale * cos, -scale * sin], [flip * scale * sin, scale * cos]]
+}
+
+impl Look {
+    fn contrast(&self, r: &mut Random) -> f32 {
+        let g = 1.0 + r.unit() * self.gain;
+        (if sign(r) > 0.0 { g } else { 1.0 / g }) as f32
+    }
+
+    pub(super) fn change_map(&self, record: PatchRecord, random: &mut Random) -> PatchRecord {
+        let grey = random.unit() < self.grey;
+        let overall = self.contrast(random);
+        let mixed: [[f32; 3]; 3] =
+            std::array::from_fn(|b| {
+                let weights: [f64; 3] = std::array::from_fn(|k| {
+                    if grey { 1.0 / 3.0 } else { f64::from(u8::from(b == k)) + random.range(-self.mixing, self.mixing) }
+                });
+                weights.map(|w| w as f32 * overall)
+            });
+        let common = random.range(-self.offset, self.offset);
+        let offsets = std::array::from_fn(|_| (common + random.range(-self.offset, self.offset) / 3.0) as f32);
+        record.with_colour(mixed, offsets).with_noise((random.unit() * self.noise) as f32).with_rng(random.bits() as u32, 0)
+    }
+
+    pub(super) fn change_sar(&self, record: PatchRecord, db_scale: f32, random: &mut Random) -> PatchRecord {
+        let g = self.contrast(random);
+        let o = random.range(-self.offset, self.offset) as f32;
+        let record = record.with_gain([g, 0.0, 0.0], [o, 0.0, 0.0]).with_bands([true, false, false]).with_rng(random.bits() as u32, 1);
+        if self.speckle_looks == 0 || random.unit() >= 0.5 {
+            return record;
+        }
+        let most = crate::kernels::sampler::MAX_LOOKS;
+        let least = self.speckle_looks.min(most);
+        record.with_speckle(least + random.below((most - least + 1) as usize) as u32, db_scale)
+    }
+}
+
 /// Draws the batches of a run.
 #[derive(Debug)]
 pub struct Batcher<'s> {
-    scenes: &'s [ScenePair],
+    field: Field<'s>,
     config: &'s TrainConfig,
-    /// Shares of data in the scenes, summed: larger scenes are drawn more often.
-    shares: Vec<f64>,
 }
 
 /// A place must have data in this share of its pixels, on the map and in the SAR image.
@@ -30,7 +117,7 @@ const MIN_VALID: f64 = 0.9;
 /// Places in a geographic cluster.
 const CLUSTER: usize = 4;
 /// A place is sought this often before a scene is given up.
-const TRIES: usize = 20_000;
+pub(super) const TRIES: usize = 20_000;
 
 /// Streams of random numbers.
 const PLACES: u64 = 2;
@@ -44,34 +131,18 @@ impl<'s> Batcher<'s> {
     /// # Errors
     /// No scene with data.
     pub fn new(scenes: &'s [ScenePair], config: &'s TrainConfig) -> Result<Self> {
-        let mut sum = 0.0;
-        let mut shares = Vec::new();
-        for s in scenes {
-            let (w, h) = (f64::from(s.map.raster.width()), f64::from(s.map.raster.height()));
-            sum += s.map_mask.share(0.0, 0.0, w, h) * w * h;
-            shares.push(sum);
-        }
-        if sum <= 0.0 {
-            return Err(Error::invalid("no training scene has data"));
-        }
-        Ok(Self { scenes, config, shares })
+        Ok(Self { field: Field::new(scenes)?, config })
     }
 
     fn usable(&self, p: Place) -> Result<bool> {
-        let s = &self.scenes[p.scene as usize];
+        let s = &self.field.scenes[p.scene as usize];
         let side = f64::from(self.config.patch);
         Ok(s.map_share(p.map_px, side) >= MIN_VALID && s.sar_share(p.map_px, side)? >= MIN_VALID)
     }
 
     fn draw(&self, random: &mut Random) -> Result<Place> {
         for _ in 0..TRIES {
-            let at = random.unit() * self.shares[self.shares.len() - 1];
-            let scene = self.shares.iter().position(|s| at < *s).unwrap_or(0);
-            let raster = &self.scenes[scene].map.raster;
-            let p = Place {
-                scene: scene as u32,
-                map_px: [random.unit() * f64::from(raster.width()), random.unit() * f64::from(raster.height())],
-            };
+            let p = self.field.anywhere(random);
             if self.usable(p)? {
                 return Ok(p);
             }
@@ -225,17 +296,11 @@ impl<'s> Batcher<'s> {
     fn pair(&self, place: Place, random: &mut Random) -> Result<(PatchRecord, PatchRecord)> {
         let (c, a) = (self.config, &self.config.augment);
         let input = c.encoder.input;
-        let scene = &self.scenes[place.scene as usize];
-        let sign = |r: &mut Random| if r.unit() < 0.5 { -1.0 } else { 1.0 };
+        let scene = &self.field.scenes[place.scene as usize];
         let turns = if a.quarter_turns { random.below(4) as f64 } else { 0.0 };
         let angle = turns * std::f64::consts::FRAC_PI_2 + random.range(-a.rotation_deg, a.rotation_deg).to_radians();
         let flip = if a.mirror { sign(random) } else { 1.0 };
         let scale = f64::from(c.patch) / input as f64 * random.range(1.0 - a.scale, 1.0 + a.scale);
-        let turn = |angle: f64, scale: f64, flip: f64| {
-            // Quarter turns stay exact: cos and sin of multiples of 90 degrees are rounded to the fixed point of the record.
-            let (sin, cos) = angle.sin_cos();
-            [[flip * scale * cos, -scale * sin], [flip * scale * sin, scale * cos]]
-        };
         let map_matrix = turn(angle, scale, flip);
         let relative = random.range(-a.relative_rotation_deg, a.relative_rotation_deg);
         let stretch = 1.0 + random.range(-a.relative_rotation_deg, a.relative_rotation_deg) / 100.0;
@@ -244,31 +309,9 @@ impl<'s> Batcher<'s> {
         let sar_at = [place.map_px[0] + shift[0], place.map_px[1] + shift[1]];
         let sar_matrix = compose(scene.link().jacobian(sar_at)?, turn(angle + relative.to_radians(), scale * stretch, flip));
 
-        let gain = |r: &mut Random| {
-            let g = 1.0 + r.unit() * a.gain;
-            (if sign(r) > 0.0 { g } else { 1.0 / g }) as f32
-        };
-        let mut map = PatchRecord::from_affine(place.scene, place.map_px, map_matrix, input)?;
-        let grey = random.unit() < a.grey;
-        let overall = gain(random);
-        let mixed: [[f32; 3]; 3] = std::array::from_fn(|b| {
-            let weights: [f64; 3] =
-                std::array::from_fn(|k| if grey { 1.0 / 3.0 } else { f64::from(u8::from(b == k)) + random.range(-a.mixing, a.mixing) });
-            weights.map(|w| w as f32 * overall)
-        });
-        let common = random.range(-a.offset, a.offset);
-        let offsets = std::array::from_fn(|_| (common + random.range(-a.offset, a.offset) / 3.0) as f32);
-        map = map.with_colour(mixed, offsets).with_noise((random.unit() * a.noise) as f32).with_rng(random.bits() as u32, 0);
-
-        let mut sar = PatchRecord::from_affine(place.scene, scene.link().apply(sar_at)?, sar_matrix, input)?;
-        let g = gain(random);
-        let o = random.range(-a.offset, a.offset) as f32;
-        sar = sar.with_gain([g, 0.0, 0.0], [o, 0.0, 0.0]).with_bands([true, false, false]).with_rng(random.bits() as u32, 1);
-        if a.speckle_looks > 0 && random.unit() < 0.5 {
-            let most = crate::kernels::sampler::MAX_LOOKS;
-            let looks = a.speckle_looks.min(most) + random.below((most - a.speckle_looks.min(most) + 1) as usize) as u32;
-            sar = sar.with_speckle(looks, scene.sar.db_scale());
-        }
-        Ok((map, sar))
+        let map = PatchRecord::from_affine(place.scene, place.map_px, map_matrix, input)?;
+        let map = a.look().change_map(map, random);
+        let sar = PatchRecord::from_affine(place.scene, scene.link().apply(sar_at)?, sar_matrix, input)?;
+        Ok((map, a.look().change_sar(sar, scene.sar.db_scale(), random)))
     }
 }

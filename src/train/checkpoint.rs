@@ -1,24 +1,12 @@
 //! Checkpoints: everything a run needs to go on with the same bits, in one file that is written whole or not at all.
 
-use super::batch::Place;
-use super::config::TrainConfig;
+use super::course::{Progress, Task};
 use crate::gpu::Engine;
-use crate::nn::{Manifest, Optimizer, SceneRecord, WeightFile, Weights};
+use crate::nn::{Network, NetworkFile, NetworkManifest, Optimizer, SceneRecord, Weights};
 use crate::scene::ScenePair;
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
-
-/// Where a run stands.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
-    /// Steps done.
-    pub step: usize,
-    /// Places of the remaining steps of this epoch, where they came from the embedding of its start.
-    pub planned: Vec<Vec<Place>>,
-    /// Validation figures so far.
-    pub validation: Vec<serde_json::Value>,
-}
 
 /// The checkpoint beside a model.
 pub fn checkpoint_path(model: &Path) -> PathBuf {
@@ -61,27 +49,39 @@ pub(super) fn scene_records(scenes: &[ScenePair]) -> Result<Vec<SceneRecord>> {
         .collect()
 }
 
+/// What a file of a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Model,
+    Checkpoint,
+}
+
+impl Kind {
+    fn name<N: Network>(self) -> &'static str {
+        N::KINDS[usize::from(self == Self::Checkpoint)]
+    }
+}
+
 /// A manifest of a run.
-pub(super) fn manifest(
-    kind: &str,
+pub(super) fn manifest<T: Task>(
+    kind: Kind,
     engine: &Engine,
-    config: &TrainConfig,
+    task: &T,
     scenes: &[SceneRecord],
-    patch_m: f64,
-    progress: &Progress,
-) -> Result<Manifest> {
-    let mut training = json(config)?;
-    if kind == "checkpoint" {
+    progress: &Progress<T::State>,
+) -> Result<NetworkManifest<T::Network>> {
+    let mut training = json(task.config())?;
+    if kind == Kind::Checkpoint {
         training = serde_json::json!({ "config": training, "progress": json(progress)? });
     }
-    Ok(Manifest {
-        kind: kind.into(),
+    Ok(NetworkManifest {
+        kind: kind.name::<T::Network>().into(),
         version: env!("CARGO_PKG_VERSION").into(),
-        encoder: config.encoder.clone(),
-        pixel_m: None,
-        patch_m,
+        encoder: task.network().clone(),
+        pixel_m: task.pixel_m(),
+        patch_m: task.patch_m(),
         training,
-        seed: config.seed,
+        seed: task.course().seed,
         step: progress.step as u64,
         scenes: scenes.to_vec(),
         adapter: engine.adapter().to_string(),
@@ -94,29 +94,35 @@ fn json(value: &impl Serialize) -> Result<serde_json::Value> {
 }
 
 /// Writes a checkpoint.
-pub(super) fn save(path: &Path, manifest: Manifest, engine: &Engine, weights: &Weights, optimizer: &Optimizer) -> Result<()> {
+pub(super) fn save<N: Network>(
+    path: &Path,
+    manifest: NetworkManifest<N>,
+    engine: &Engine,
+    weights: &Weights,
+    optimizer: &Optimizer,
+) -> Result<()> {
     let mut tensors = weights.read(engine)?;
     tensors.extend(optimizer.read(engine)?);
-    Ok(WeightFile { manifest, tensors }.save(path)?)
+    Ok(NetworkFile { manifest, tensors }.save(path)?)
 }
 
 /// Restores a run.
-pub(super) fn load(
+pub(super) fn load<T: Task>(
     path: &Path,
     engine: &Engine,
-    config: &TrainConfig,
+    task: &T,
     scenes: &[SceneRecord],
     weights: &Weights,
     optimizer: &Optimizer,
-) -> Result<Progress> {
-    let file = WeightFile::load(path)?;
+) -> Result<Progress<T::State>> {
+    let file = NetworkFile::<T::Network>::load(path)?;
     let bad = |reason: &str| Error::file(path, format!("{reason}; start anew without --resume, or give the options of the run it is from"));
-    if file.manifest.kind != "checkpoint" {
+    if file.manifest.kind != Kind::Checkpoint.name::<T::Network>() {
         return Err(bad("is a model, not a checkpoint"));
     }
-    let saved: TrainConfig = serde_json::from_value(file.manifest.training["config"].clone())
+    let saved: T::Config = serde_json::from_value(file.manifest.training["config"].clone())
         .map_err(|e| bad(&format!("its configuration cannot be read ({e})")))?;
-    if saved != *config {
+    if saved != *task.config() {
         return Err(bad("is from a run with another configuration"));
     }
     let same = |a: &SceneRecord, b: &SceneRecord| a.map_sha256 == b.map_sha256 && a.sar_sha256 == b.sar_sha256;

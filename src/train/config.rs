@@ -1,5 +1,7 @@
 //! What a training run is made of; every field has a default, a TOML file may set any of them (of `encoder`, all at once).
 
+use super::batch::Look;
+use super::course::Course;
 use crate::nn::{Architecture, EncoderConfig, Head, OptimizerConfig, Sharing, Stage};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -54,6 +56,13 @@ impl Default for Augment {
             noise: 0.1,
             speckle_looks: 4,
         }
+    }
+}
+
+impl Augment {
+    pub(super) fn look(&self) -> Look {
+        let Self { gain, offset, mixing, grey, noise, speckle_looks, .. } = *self;
+        Look { gain, offset, mixing, grey, noise, speckle_looks }
     }
 }
 
@@ -158,7 +167,6 @@ impl TrainConfig {
         let refuse = |what: &str| Err(Error::invalid(format!("training configuration: {what}")));
         match self {
             c if c.batch < 2 => refuse("batch must be at least 2 (a pair alone has no negatives)"),
-            c if c.epochs == 0 || c.steps == 0 => refuse("epochs and steps must be above 0"),
             c if c.patch == 0 || c.encoder.input == 0 => refuse("patch and encoder.input must be above 0"),
             c if c.views.is_multiple_of(2) || c.validate_views.is_multiple_of(2) => refuse("views and validate_views must be odd"),
             c if !(0.0..=1.0).contains(&c.near) || !(0.0..=1.0).contains(&c.similar) => refuse("near and similar are shares, 0 to 1"),
@@ -166,18 +174,11 @@ impl TrainConfig {
                 refuse("init_from is for encoder.architecture resnet18, resnet34 and resnet50")
             }
             c if !(0.0..1.0).contains(&c.smoothing) => refuse("smoothing is a share, 0 to below 1"),
-            c if c.optimizer.lr <= 0.0 || !c.optimizer.lr.is_finite() => refuse("optimizer.lr must be above 0"),
             c if c.validate_queries == 0 => refuse("validate_queries must be above 0"),
             c if c.views > 255 || c.validate_views > 255 => refuse("views and validate_views are at most 255"),
-            c if !(0.0..=1.0).contains(&c.warmup) => refuse("warmup is a share, 0 to 1"),
-            c if !(0.0..1.0).contains(&c.optimizer.beta1) || !(0.0..1.0).contains(&c.optimizer.beta2) => {
-                refuse("optimizer.beta1 and beta2 are 0 to below 1")
-            }
-            c if c.optimizer.clip.is_nan() || c.optimizer.clip <= 0.0 => refuse("optimizer.clip must be above 0"),
             c if !(0.0..1.0).contains(&c.augment.scale) => refuse("augment.scale is a share, 0 to below 1"),
-            c if c.validate_every == 0 || c.checkpoint_every == 0 => refuse("validate_every and checkpoint_every must be above 0"),
             c if c.similar > 0.0 && c.pool < 4 * c.batch => refuse("pool must be at least four batches"),
-            _ => Ok(()),
+            c => c.course().check().or_else(refuse),
         }
     }
 
@@ -188,11 +189,19 @@ impl TrainConfig {
 
     /// Learning rate of a step (from 0): linear rise, then half a cosine down to 0.
     pub fn learning_rate(&self, step: usize) -> f64 {
-        let total = self.total_steps() as f64;
-        let warm = (self.warmup * total).max(1.0);
-        let t = step as f64 + 1.0;
-        let factor =
-            if t < warm { t / warm } else { 0.5 * (1.0 + (std::f64::consts::PI * ((t - warm) / (total - warm).max(1.0)).min(1.0)).cos()) };
-        self.optimizer.lr * factor
+        self.course().learning_rate(step)
+    }
+
+    pub(super) fn course(&self) -> Course {
+        Course {
+            epochs: self.epochs,
+            steps: self.steps,
+            items: self.batch,
+            seed: self.seed,
+            warmup: self.warmup,
+            optimizer: self.optimizer,
+            validate_every: self.validate_every,
+            checkpoint_every: self.checkpoint_every,
+        }
     }
 }

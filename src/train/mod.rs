@@ -3,9 +3,11 @@
 mod batch;
 mod checkpoint;
 mod config;
+mod course;
 mod run;
 
 pub use batch::{Batcher, Place};
-pub use checkpoint::{Progress, checkpoint_path, refuse_unfinished};
+pub use checkpoint::{checkpoint_path, refuse_unfinished};
 pub use config::{Augment, TrainConfig};
-pub use run::{Event, Outcome, profile_step, train};
+pub use course::{Event, Outcome};
+pub use run::{profile_step, train};

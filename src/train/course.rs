@@ -1,0 +1,409 @@
+//! The loop of a run, whatever is trained: steps, reports, checkpoints, validations, the end.
+
+use super::checkpoint::{self, Kind, checkpoint_path};
+use crate::gpu::{Engine, OpTime, PAGE, Plan, Readback, Tensor};
+use crate::nn::{Graph, Network, NetworkFile, NodeId, Optimizer, OptimizerConfig, SceneRecord, StepFactors, TrainingPlan, Weights};
+use crate::scene::{Image, PageCache, ScenePair, ValidityMask};
+use crate::{Error, Result};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// What happens during a run.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// Sizes, once.
+    Start {
+        /// Step the run goes on from.
+        step: usize,
+        /// Steps in all.
+        total: usize,
+        /// Trained values.
+        parameters: usize,
+        /// Floating-point operations of a step.
+        flops: f64,
+        /// Bytes of activations and gradients on the device.
+        bytes: u64,
+    },
+    /// A step is done.
+    Step {
+        /// Its number, from 1.
+        step: usize,
+        /// Loss before it.
+        loss: f32,
+        /// Share of the batch that was right, where the loss tells.
+        accuracy: Option<f32>,
+        /// Learning rate used.
+        lr: f64,
+        /// Pairs (of dense features: SAR patches) a second, lately.
+        rate: f64,
+    },
+    /// Validation figures.
+    Validation {
+        /// Step.
+        step: usize,
+        /// Of an encoder `{"step", "aligned": {"1": .., ..}, "arbitrary": {..}, "views"}`; of dense features
+        /// `{"step", "found", "within_px", "patches", "windows"}`.
+        figures: serde_json::Value,
+    },
+    /// A checkpoint was written at this step.
+    Checkpoint(usize),
+    /// The loss of this step was not finite; the optimiser left the step out.
+    Skipped(usize),
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The model is written.
+    Finished,
+    /// Stopped on request; the checkpoint is written.
+    Stopped {
+        /// Steps done.
+        step: usize,
+    },
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "S: DeserializeOwned"))]
+pub(super) struct Progress<S> {
+    /// Steps done.
+    pub(super) step: usize,
+    /// What the task remembers from step to step.
+    pub(super) state: S,
+    /// Validation figures so far.
+    pub(super) validation: Vec<serde_json::Value>,
+}
+
+/// How long and how fast a run learns, and when it stops to look around.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Course {
+    /// Passes.
+    pub(super) epochs: usize,
+    /// Steps in a pass.
+    pub(super) steps: usize,
+    /// What a step counts for in the rate that is reported.
+    pub(super) items: usize,
+    /// Everything random hangs on it.
+    pub(super) seed: u64,
+    /// Share of all steps over which the learning rate rises.
+    pub(super) warmup: f64,
+    /// The optimiser.
+    pub(super) optimizer: OptimizerConfig,
+    /// Validation every so many epochs, and after the last.
+    pub(super) validate_every: usize,
+    /// A checkpoint every so many steps.
+    pub(super) checkpoint_every: usize,
+}
+
+impl Course {
+    /// Steps in all.
+    pub(super) fn total(&self) -> usize {
+        self.epochs * self.steps
+    }
+
+    /// Learning rate of a step (from 0): linear rise, then half a cosine down to 0.
+    pub(super) fn learning_rate(&self, step: usize) -> f64 {
+        let total = self.total() as f64;
+        let warm = (self.warmup * total).max(1.0);
+        let t = step as f64 + 1.0;
+        let factor =
+            if t < warm { t / warm } else { 0.5 * (1.0 + (std::f64::consts::PI * ((t - warm) / (total - warm).max(1.0)).min(1.0)).cos()) };
+        self.optimizer.lr * factor
+    }
+
+    /// Refuses values that make no sense.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        match self {
+            c if c.epochs == 0 || c.steps == 0 => Err("epochs and steps must be above 0"),
+            c if c.optimizer.lr <= 0.0 || !c.optimizer.lr.is_finite() => Err("optimizer.lr must be above 0"),
+            c if !(0.0..=1.0).contains(&c.warmup) => Err("warmup is a share, 0 to 1"),
+            c if !(0.0..1.0).contains(&c.optimizer.beta1) || !(0.0..1.0).contains(&c.optimizer.beta2) => {
+                Err("optimizer.beta1 and beta2 are 0 to below 1")
+            }
+            c if c.optimizer.clip.is_nan() || c.optimizer.clip <= 0.0 => Err("optimizer.clip must be above 0"),
+            c if c.validate_every == 0 || c.checkpoint_every == 0 => Err("validate_every and checkpoint_every must be above 0"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A network on the device, with what trains it.
+pub(super) struct Learner {
+    pub(super) weights: Weights,
+    pub(super) plan: TrainingPlan,
+    optimizer: Optimizer,
+}
+
+impl Learner {
+    pub(super) fn new(engine: &Engine, graph: &Graph, loss: NodeId, course: &Course) -> Result<Self> {
+        let weights = Weights::init(engine, graph, course.seed)?;
+        let plan = graph.training(engine, &weights, &[loss])?;
+        let optimizer = Optimizer::new(engine, graph, &weights, &plan.gradients, course.optimizer)?;
+        Ok(Self { weights, plan, optimizer })
+    }
+
+    /// Trained values.
+    fn parameters(&self) -> usize {
+        self.plan.gradients.iter().flatten().map(Tensor::len).sum()
+    }
+
+    /// Median time of each dispatch of a step over `steps` runs.
+    pub(super) fn profile(mut self, engine: &Engine, steps: usize) -> Result<Vec<OpTime>> {
+        self.optimizer.set(engine, StepFactors { lr: 0.0, step: 1 })?;
+        self.plan.plan.extend(self.optimizer.plan.clone());
+        self.plan.plan.submit(engine)?;
+        engine.wait("warm-up")?;
+        let runs = (0..steps.max(1)).map(|_| Ok(self.plan.plan.profile(engine)?)).collect::<Result<Vec<_>>>()?;
+        let mut median = runs[0].clone();
+        for (i, op) in median.iter_mut().enumerate() {
+            let mut all: Vec<f64> = runs.iter().map(|r| r[i].seconds).collect();
+            all.sort_by(f64::total_cmp);
+            op.seconds = all[all.len() / 2];
+        }
+        Ok(median)
+    }
+}
+
+/// What one kind of training adds to the loop.
+pub(super) trait Task {
+    /// The run's settings; a checkpoint of other ones is refused.
+    type Config: Serialize + DeserializeOwned + PartialEq;
+    /// What is trained.
+    type Network: Network;
+    /// What is remembered from step to step; checkpoints carry it.
+    type State: Serialize + DeserializeOwned + Default;
+
+    /// The settings.
+    fn config(&self) -> &Self::Config;
+    /// The network.
+    fn network(&self) -> &Self::Network;
+    /// The course.
+    fn course(&self) -> Course;
+    /// Ground size of a patch on the first scene, metres.
+    fn patch_m(&self) -> f64;
+    /// Ground size of a feature pixel, metres, where there are any.
+    fn pixel_m(&self) -> Option<f64>;
+    /// What cuts a step's patches: it comes before the network's own dispatches.
+    fn sampling(&self) -> &Plan;
+    /// Prepares an epoch. Every earlier step has been reported.
+    fn start_epoch(&mut self, engine: &Engine, learner: &Learner, epoch: usize, state: &mut Self::State) -> Result<()>;
+    /// Writes what the step reads.
+    fn start_step(&mut self, engine: &Engine, step: usize, state: &mut Self::State) -> Result<()>;
+    /// What a step tells beside its loss.
+    fn watched<'l>(&self, _learner: &'l Learner) -> Option<&'l Tensor> {
+        None
+    }
+    /// Takes note of what a step (from 0) told; gives its accuracy. Steps come in order, each once.
+    fn note(&mut self, _step: usize, _told: &[f32], _state: &mut Self::State) -> Option<f32> {
+        None
+    }
+    /// Figures on the validation scene.
+    fn validate(&mut self, engine: &Engine, learner: &Learner, step: usize) -> Result<serde_json::Value>;
+}
+
+/// A run: what lives on the device, and where it stands.
+struct Run<'a, T: Task> {
+    engine: &'a Engine,
+    task: T,
+    course: Course,
+    learner: Learner,
+    /// Sampler, both passes, optimiser.
+    step_plan: Plan,
+    records: Vec<SceneRecord>,
+    out: &'a Path,
+    progress: Progress<T::State>,
+    pending: Option<Pending>,
+    recent: VecDeque<Instant>,
+    not_finite: usize,
+}
+
+/// A step whose loss is on its way back.
+struct Pending {
+    step: usize,
+    lr: f64,
+    loss: Readback,
+    told: Option<Readback>,
+}
+
+/// Steps without a finite loss in a row after which a run is given up.
+const NOT_FINITE: usize = 20;
+
+/// Trains and writes the model to `out`; checkpoints go beside it. `stop` may be raised at any time.
+pub(super) fn run<T: Task>(
+    engine: &Engine,
+    task: T,
+    learner: Learner,
+    scenes: &[ScenePair],
+    out: &Path,
+    resume: bool,
+    stop: &AtomicBool,
+    mut on: impl FnMut(Event),
+) -> Result<Outcome> {
+    let mut run = Run::new(engine, task, learner, scenes, out, resume)?;
+    let (total, every) = (run.course.total(), run.course.steps);
+    on(Event::Start {
+        step: run.progress.step,
+        total,
+        parameters: run.learner.parameters(),
+        flops: run.step_plan.flops(),
+        bytes: run.learner.plan.bytes,
+    });
+    // An early checkpoint shows at once that the folder can be written, not after an hour.
+    if !resume {
+        run.save(&mut on)?;
+    }
+    while run.progress.step < total {
+        run.step(&mut on)?;
+        let step = run.progress.step;
+        let (last, stopping) = (step == total, stop.load(Ordering::Relaxed));
+        let epochs = step / every;
+        let validating = step.is_multiple_of(every) && (epochs.is_multiple_of(run.course.validate_every) || last);
+        let saving = last || stopping || step.is_multiple_of(run.course.checkpoint_every);
+        if validating || saving {
+            run.collect(&mut on)?;
+        }
+        if validating {
+            // A validation that fails must not cost the steps before it.
+            if saving {
+                run.save(&mut on)?;
+            }
+            let figures = run.task.validate(engine, &run.learner, step)?;
+            run.progress.validation.push(figures.clone());
+            on(Event::Validation { step, figures });
+            run.recent = VecDeque::from([Instant::now()]);
+        }
+        if saving {
+            run.save(&mut on)?;
+        }
+        if stopping && !last {
+            return Ok(Outcome::Stopped { step });
+        }
+    }
+    run.finish()?;
+    Ok(Outcome::Finished)
+}
+
+impl<'a, T: Task> Run<'a, T> {
+    fn new(engine: &'a Engine, task: T, learner: Learner, scenes: &[ScenePair], out: &'a Path, resume: bool) -> Result<Self> {
+        let mut step_plan = task.sampling().clone();
+        step_plan.extend(learner.plan.plan.clone());
+        step_plan.extend(learner.optimizer.plan.clone());
+        let records = checkpoint::scene_records(scenes)?;
+        let progress = match resume {
+            true => checkpoint::load(&checkpoint_path(out), engine, &task, &records, &learner.weights, &learner.optimizer)?,
+            false => Progress { step: 0, state: T::State::default(), validation: Vec::new() },
+        };
+        Ok(Self {
+            engine,
+            course: task.course(),
+            task,
+            learner,
+            step_plan,
+            records,
+            out,
+            progress,
+            pending: None,
+            recent: VecDeque::from([Instant::now()]),
+            not_finite: 0,
+        })
+    }
+
+    /// Submits one step and reports the one before it.
+    fn step(&mut self, on: &mut impl FnMut(Event)) -> Result<()> {
+        let step = self.progress.step;
+        if step.is_multiple_of(self.course.steps) {
+            self.collect(on)?;
+            self.task.start_epoch(self.engine, &self.learner, step / self.course.steps, &mut self.progress.state)?;
+        }
+        self.task.start_step(self.engine, step, &mut self.progress.state)?;
+        let lr = self.course.learning_rate(step);
+        self.learner.optimizer.set(self.engine, StepFactors { lr, step: step as u64 + 1 })?;
+        self.step_plan.submit(self.engine)?;
+        let loss = self.engine.start_read(&self.learner.plan.outputs[0])?;
+        let told = self.task.watched(&self.learner).map(|t| self.engine.start_read(t)).transpose()?;
+        let previous = self.pending.replace(Pending { step: step + 1, lr, loss, told });
+        self.progress.step += 1;
+        previous.map_or(Ok(()), |p| self.report(p, on))
+    }
+
+    /// Waits for the last step.
+    fn collect(&mut self, on: &mut impl FnMut(Event)) -> Result<()> {
+        let last = self.pending.take();
+        last.map_or(Ok(()), |p| self.report(p, on))
+    }
+
+    fn report(&mut self, pending: Pending, on: &mut impl FnMut(Event)) -> Result<()> {
+        let Pending { step, lr, loss, told } = pending;
+        let loss = loss.finish::<f32>(self.engine)?[0];
+        let told: Vec<f32> = told.map_or(Ok(Vec::new()), |t| t.finish(self.engine))?;
+        let accuracy = self.task.note(step - 1, &told, &mut self.progress.state);
+        self.recent.push_back(Instant::now());
+        if self.recent.len() > 20 {
+            self.recent.pop_front();
+        }
+        let seconds = self.recent[0].elapsed().as_secs_f64().max(1e-9);
+        let rate = (self.course.items * (self.recent.len() - 1)) as f64 / seconds;
+        on(Event::Step { step, loss, accuracy, lr, rate });
+        self.not_finite = if loss.is_finite() { 0 } else { self.not_finite + 1 };
+        if self.not_finite > 0 {
+            on(Event::Skipped(step));
+        }
+        if self.not_finite >= NOT_FINITE {
+            return Err(Error::invalid(format!(
+                "the loss was not finite in {NOT_FINITE} steps in a row (up to step {step}); lower optimizer.lr, or look for broken values in the scenes"
+            )));
+        }
+        Ok(())
+    }
+
+    fn save(&self, on: &mut impl FnMut(Event)) -> Result<()> {
+        let manifest = checkpoint::manifest(Kind::Checkpoint, self.engine, &self.task, &self.records, &self.progress)?;
+        checkpoint::save(&checkpoint_path(self.out), manifest, self.engine, &self.learner.weights, &self.learner.optimizer)?;
+        on(Event::Checkpoint(self.progress.step));
+        Ok(())
+    }
+
+    /// Writes the model (the towers, without the loss's temperature) and removes the checkpoint.
+    fn finish(&self) -> Result<()> {
+        let manifest = checkpoint::manifest(Kind::Model, self.engine, &self.task, &self.records, &self.progress)?;
+        let mut tensors = self.learner.weights.read(self.engine)?;
+        tensors.retain(|name, _| !name.starts_with("loss."));
+        NetworkFile { manifest, tensors }.save(self.out)?;
+        let file = checkpoint_path(self.out);
+        std::fs::remove_file(&file)
+            .map_err(|e| Error::file(&file, format!("the model is written, but this checkpoint cannot be removed ({e})")))
+    }
+}
+
+/// The pages of one modality's images, all on the device.
+pub(super) fn resident<'s>(
+    engine: &Engine,
+    scenes: &'s [ScenePair],
+    pick: fn(&'s ScenePair) -> (&'s Arc<Image>, &'s ValidityMask),
+) -> Result<PageCache> {
+    let pages = scenes.iter().map(|s| pages_with_data(pick(s).0, pick(s).1)).sum();
+    let mut cache = PageCache::new(engine, scenes.iter().map(|s| pick(s).0.clone()).collect(), pages)?;
+    cache.require_all(engine)?;
+    Ok(cache)
+}
+
+fn pages_with_data(image: &Image, mask: &ValidityMask) -> u32 {
+    let side = PAGE as f64;
+    let across = |size: u32| size.div_ceil(PAGE as u32);
+    let pages =
+        (0..across(image.raster.height())).flat_map(|y| (0..across(image.raster.width())).map(move |x| (f64::from(x), f64::from(y))));
+    pages.filter(|(x, y)| mask.share(x * side, y * side, side, side) > 0.0).count() as u32
+}
+
+/// SAR pixels to a pixel of a grid that has `scale` map pixels to a pixel, in the middle of the scene.
+pub(super) fn sar_scale(scene: &ScenePair, scale: f64) -> Result<f64> {
+    let middle = [f64::from(scene.map.raster.width()) / 2.0, f64::from(scene.map.raster.height()) / 2.0];
+    let [a, b] = scene.link().jacobian(middle)?;
+    Ok(scale * (a[0] * b[1] - a[1] * b[0]).abs().sqrt())
+}
