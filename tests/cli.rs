@@ -480,6 +480,44 @@ fn interrupted(args: &[&str], log: &Path, steps: usize, signal: &str) {
     assert!(!child.wait().unwrap().success(), "it ended before the signal came");
 }
 
+/// The least there is of dense training.
+const DENSE: &str = "windows = 2\nwindow = 32\npatches = 4\npatch = 16\nepochs = 2\nsteps = 3\nhard_from = 1\nvalidate_every = 1\n\
+    validate_patches = 4\nvalidate_patch = 16\nvalidate_windows = 2\nvalidate_window = 32\ncheckpoint_every = 2\n\
+    [encoder]\nstem = 1\nskip = \"concat\"\nchannels = 4\nlevels = [{ width = 8, dilations = [] }, { width = 8, dilations = [2] }]\n";
+
+#[test]
+fn dense_features_are_trained_and_told_from_other_models() {
+    let (w, dir) = (&*WORLD, folder("dense"));
+    let (config, out) = (dir.join("dense.toml"), dir.join("features"));
+    std::fs::write(&config, DENSE).unwrap();
+    let (m, s, c, o) = (text(&w.map), text(&w.sar), text(&config), text(&out));
+    let train = |more: &[&str]| {
+        let args = ["train", "--scene", m, s, "--val", m, s, "--config", c, "--out", o];
+        run(&args.into_iter().chain(more.iter().copied()).collect::<Vec<_>>())
+    };
+    // Either kind's settings are not the other's.
+    train(&[]).fails(1, &["dense.toml", "unknown field"]);
+    let done = train(&["--dense"]).ok();
+    assert!(done.err.contains("SAR patches") && done.err.contains("found within 5"), "{done:?}");
+    assert_eq!(names(&dir), ["dense.toml", "features", "features.log.jsonl"]);
+    let log = std::fs::read_to_string(dir.join("features.log.jsonl")).unwrap();
+    assert!(log.lines().filter(|l| l.contains("accuracy")).count() == 6 && log.contains("found"), "{log}");
+
+    let value: serde_json::Value = serde_json::from_str(&run(&["info", o, "--json"]).ok().out).unwrap();
+    assert_eq!(value["kind"], "dense-model");
+    assert!(value["pixel_m"].as_f64().unwrap() > 10.0 && value["hash"].as_str().unwrap().len() == 64, "{value}");
+    assert_eq!(value["encoder"]["channels"], 4);
+    run(&["index", "--map", m, "--model", o, "--out", text(&dir.join("db"))])
+        .fails(1, &["features", "is a dense-model", "a model is wanted"]);
+    // A checkpoint of the one kind is none of the other.
+    std::fs::rename(&out, dir.join("features.checkpoint")).unwrap();
+    train(&["--dense", "--resume"]).fails(1, &["features.checkpoint", "is a model, not a checkpoint"]);
+    std::fs::copy(&w.model, dir.join("features.checkpoint")).unwrap();
+    train(&["--dense", "--resume"]).fails(1, &["features.checkpoint", "is a model: ", "where a dense-model is wanted"]);
+    let print = run(&["train", "--dense", "--print-config"]).ok().out;
+    assert!(print.contains("validate_windows = 16") && print.contains("[encoder]"), "{print}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_run_that_was_killed_or_stopped_goes_on_to_the_same_bits() {

@@ -3,7 +3,7 @@
 use super::common::{Global, print_json};
 use crate::Result;
 use crate::gpu::summarise;
-use crate::train::{TrainConfig, profile_step};
+use crate::train::{DenseTrainConfig, TrainConfig, profile_dense_step, profile_step};
 use std::path::PathBuf;
 
 /// Show where the time of a training step goes, op by op
@@ -11,6 +11,9 @@ use std::path::PathBuf;
 /// Device timestamps where the adapter has them, else the wall clock around each dispatch.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// A step of `train --dense`
+    #[arg(long)]
+    dense: bool,
     /// Training settings in TOML, as `train` takes them
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -23,20 +26,22 @@ pub struct Args {
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
-    let config = match &args.config {
-        Some(path) => TrainConfig::load(path)?,
-        None => TrainConfig::default(),
+    let engine;
+    let (items, item, runs) = if args.dense {
+        let config = args.config.as_deref().map_or_else(|| Ok(DenseTrainConfig::default()), DenseTrainConfig::load)?;
+        engine = global.engine()?;
+        (config.patches, "SAR patches", profile_dense_step(&engine, &config, args.steps.max(1))?)
+    } else {
+        let config = args.config.as_deref().map_or_else(|| Ok(TrainConfig::default()), TrainConfig::load)?;
+        engine = global.engine()?;
+        (config.batch, "pairs", profile_step(&engine, &config, args.steps.max(1))?)
     };
-    let engine = global.engine()?;
-    let runs = profile_step(&engine, &config, args.steps.max(1))?;
     let ops = summarise(&runs);
     let total: f64 = ops.iter().map(|o| o.seconds).sum();
     if args.json {
-        return print_json(
-            &serde_json::json!({ "adapter": engine.adapter().to_string(), "batch": config.batch, "seconds": total, "ops": ops }),
-        );
+        return print_json(&serde_json::json!({ "adapter": engine.adapter().to_string(), "batch": items, "seconds": total, "ops": ops }));
     }
-    out!("a training step of {} pairs: {:.1} ms in {} dispatches, {}", config.batch, total * 1e3, runs.len(), engine.adapter());
+    out!("a training step of {items} {item}: {:.1} ms in {} dispatches, {}", total * 1e3, runs.len(), engine.adapter());
     out!("{:<28} {:>7} {:>10} {:>10} {:>8}", "op", "share", "ms", "GFLOP/s", "GB/s");
     for o in ops {
         let rate = |v: f64| if v > 0.0 { format!("{:.1}", v / o.seconds * 1e-9) } else { "-".into() };

@@ -1,15 +1,19 @@
 //! `echogrid train`.
 
 use super::common::{Global, Unit, check_output, interrupt_flag};
+use crate::gpu::Engine;
 use crate::scene::ScenePair;
-use crate::train::{Event, Outcome, TrainConfig, refuse_unfinished, train};
+use crate::train::{DenseTrainConfig, Event, Outcome, TrainConfig, refuse_unfinished, train, train_dense};
 use crate::{Error, Result};
+use serde::Serialize;
+use serde_json::Value;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
-/// Train an encoder on pairs of a map and a SAR image of the same area
+/// Train an encoder, or features for dense correlation, on pairs of a map and a SAR image of the same area
 ///
-/// Writes checkpoints beside MODEL (MODEL.checkpoint) and a log (MODEL.log.jsonl). Ctrl-C saves and stops; --resume goes on to
+/// An encoder (of an index's cells) by default; with --dense, features a pixel whose correlation finds the place of a SAR patch. Writes checkpoints beside MODEL (MODEL.checkpoint) and a log (MODEL.log.jsonl). Ctrl-C saves and stops; --resume goes on to
 /// the same bits as a run that was never stopped.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -22,10 +26,13 @@ pub struct Args {
     /// The model to write
     #[arg(long, value_name = "MODEL", required_unless_present = "print_config")]
     out: Option<PathBuf>,
+    /// Train features for dense correlation instead of an encoder; they have settings of their own
+    #[arg(long)]
+    dense: bool,
     /// Passes [default: that of the configuration]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Settings in TOML; `echogrid train --print-config` shows all of them
+    /// Settings in TOML; `echogrid train --print-config` (with --dense for those of dense features) shows all of them
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print all settings as they would be used, in TOML, and stop
@@ -43,15 +50,75 @@ pub struct Args {
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
-    let mut config = match &args.config {
-        Some(path) => TrainConfig::load(path)?,
-        None => TrainConfig::default(),
-    };
-    config.epochs = args.epochs.unwrap_or(config.epochs);
-    config.seed = args.seed.unwrap_or(config.seed);
-    config.check()?;
+    if args.dense {
+        let mut config = args.config.as_deref().map_or_else(|| Ok(DenseTrainConfig::default()), DenseTrainConfig::load)?;
+        config.epochs = args.epochs.unwrap_or(config.epochs);
+        config.seed = args.seed.unwrap_or(config.seed);
+        config.check()?;
+        let words = Words { total: config.total_steps(), items: config.patches, item: "SAR patches", figures: dense_figures };
+        session(global, args, &config, &words, |r, on| train_dense(r.engine, &config, r.scenes, r.val, r.out, args.resume, r.stop, on))
+    } else {
+        let mut config = args.config.as_deref().map_or_else(|| Ok(TrainConfig::default()), TrainConfig::load)?;
+        config.epochs = args.epochs.unwrap_or(config.epochs);
+        config.seed = args.seed.unwrap_or(config.seed);
+        config.check()?;
+        let words = Words { total: config.total_steps(), items: config.batch, item: "pairs", figures: recall_figures };
+        session(global, args, &config, &words, |r, on| train(r.engine, &config, r.scenes, r.val, r.out, args.resume, r.stop, on))
+    }
+}
+
+/// What is said of a run.
+struct Words {
+    /// Steps.
+    total: usize,
+    /// What a step consists of, and what they are called.
+    items: usize,
+    item: &'static str,
+    /// A line about a validation.
+    figures: fn(&Value) -> String,
+}
+
+/// What a run is given.
+struct Run<'a> {
+    engine: &'a Engine,
+    scenes: &'a [ScenePair],
+    val: &'a ScenePair,
+    out: &'a Path,
+    stop: &'a AtomicBool,
+}
+
+fn percent(v: &Value) -> f64 {
+    100.0 * v.as_f64().unwrap_or(f64::NAN)
+}
+
+fn recall_figures(figures: &Value) -> String {
+    let show = |p: &str| ["1", "5", "10"].map(|k| format!("{:.1}", percent(&figures[p][k]))).join("/");
+    format!("R@1/5/10 in %: aligned {}, arbitrary {} ({} views a side)", show("aligned"), show("arbitrary"), figures["views"])
+}
+
+fn dense_figures(figures: &Value) -> String {
+    let f = |k: &str| &figures[k];
+    format!(
+        "{:.1} % of {} SAR patches of {} px found within {} px in {} windows of {} px",
+        percent(f("found")),
+        f("patches"),
+        f("patch"),
+        f("within_px"),
+        f("windows"),
+        f("window")
+    )
+}
+
+/// Opens what a run needs, runs it, and tells of it: bar, lines, log.
+fn session(
+    global: &Global,
+    args: &Args,
+    config: &impl Serialize,
+    words: &Words,
+    go: impl FnOnce(Run<'_>, &mut dyn FnMut(Event)) -> Result<Outcome>,
+) -> Result<()> {
     if args.print_config {
-        out_raw!("{}", toml::to_string(&config).map_err(|e| Error::invalid(format!("cannot be printed as TOML: {e}")))?);
+        out_raw!("{}", toml::to_string(config).map_err(|e| Error::invalid(format!("cannot be printed as TOML: {e}")))?);
         return Ok(());
     }
     let out = args.out.as_deref().ok_or_else(|| Error::invalid("--out MODEL is missing"))?;
@@ -75,47 +142,47 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         .truncate(!args.resume)
         .open(&log_path)
         .map_err(|e| Error::file(&log_path, format!("cannot be written ({e}); does the folder exist, and may you write there?")))?;
-    let mut write = |value: serde_json::Value| {
+    let mut write = |value: Value| {
         // The log is a convenience: a full disk must not end a run whose checkpoint may still fit.
         if let Err(e) = writeln!(log, "{value}") {
             tracing::warn!("{}: {e}", log_path.display());
         }
     };
-    let bar = global.bar(config.total_steps() as u64, "training");
+    let bar = global.bar(words.total as u64, "training");
     let quiet = bar.is_hidden();
-    let outcome = train(&engine, &config, &scenes, &val, out, args.resume, &stop, |event| match event {
+    let mut on = |event| match event {
         Event::Start { step, total, parameters, flops, bytes } => {
             bar.set_position(step as u64);
             global.say(format_args!(
-                "{parameters} parameters, {:.1} GFLOP a step of {} pairs, {:.0} MiB of activations, steps {step} to {total}",
+                "{parameters} parameters, {:.1} GFLOP a step of {} {}, {:.0} MiB of activations, steps {step} to {total}",
                 flops * 1e-9,
-                config.batch,
+                words.items,
+                words.item,
                 bytes as f64 / f64::from(1 << 20)
             ));
         }
-        Event::Step { step, loss, lr, rate, .. } => {
+        Event::Step { step, loss, accuracy, lr, rate } => {
+            let right = accuracy.map_or(String::new(), |a| format!(", {:.0} % right", 100.0 * a));
             bar.set_position(step as u64);
-            bar.set_message(format!("loss {loss:.3}, {rate:.1} pairs/s"));
+            bar.set_message(format!("loss {loss:.3}{right}, {rate:.1} {}/s", words.item));
             if quiet && step.is_multiple_of(10) {
-                global.say(format_args!("step {step}/{}: loss {loss:.4}, {rate:.1} pairs/s", config.total_steps()));
+                global.say(format_args!("step {step}/{}: loss {loss:.4}{right}, {rate:.1} {}/s", words.total, words.item));
             }
-            write(serde_json::json!({ "step": step, "loss": loss, "lr": lr, "pairs_per_s": rate }));
+            let mut value = serde_json::json!({ "step": step, "loss": loss, "lr": lr, "pairs_per_s": rate });
+            if let Some(a) = accuracy {
+                value["accuracy"] = a.into();
+            }
+            write(value);
         }
         Event::Validation { step, figures } => {
-            let show = |p: &str| ["1", "5", "10"].map(|k| format!("{:.1}", 100.0 * figures[p][k].as_f64().unwrap_or(f64::NAN))).join("/");
-            bar.suspend(|| {
-                global.say(format_args!(
-                    "step {step}: validation R@1/5/10 in %: aligned {}, arbitrary {} ({} views a side)",
-                    show("aligned"),
-                    show("arbitrary"),
-                    figures["views"]
-                ));
-            });
+            bar.suspend(|| global.say(format_args!("step {step}: validation {}", (words.figures)(&figures))));
             write(figures);
         }
         Event::Checkpoint(step) => tracing::info!("checkpoint at step {step}"),
         Event::Skipped(step) => tracing::warn!("step {step}: the loss is not finite; the step is left out"),
-    })?;
+    };
+    let run = Run { engine: &engine, scenes: &scenes, val: &val, out, stop: &stop };
+    let outcome = go(run, &mut on)?;
     bar.finish_and_clear();
     match outcome {
         Outcome::Finished => {

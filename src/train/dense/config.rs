@@ -1,0 +1,257 @@
+//! What a training run of dense features is made of; every field has a default, a TOML file may set any of them (of `encoder`, all at
+//! once).
+
+use crate::nn::{DenseConfig, OptimizerConfig};
+use crate::train::batch::Look;
+use crate::train::course::Course;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Random changes of windows and patches.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DenseAugment {
+    /// A window and its patches are turned together by a random multiple of 90 degrees.
+    pub quarter_turns: bool,
+    /// They are mirrored together, every other time.
+    pub mirror: bool,
+    /// They are turned together by up to this many degrees more.
+    pub rotation_deg: f64,
+    /// They are scaled together by up to this share.
+    pub scale: f64,
+    /// A SAR patch alone is turned about its centre by up to this many degrees.
+    pub relative_rotation_deg: f64,
+    /// And scaled by up to this share.
+    pub relative_scale: f64,
+    /// Contrast is multiplied by a factor of up to 1 + this (or its inverse).
+    pub gain: f64,
+    /// Brightness is shifted by up to this many standard deviations.
+    pub offset: f64,
+    /// Map bands are mixed: each by up to this much of the others.
+    pub mixing: f64,
+    /// Every so often the map is grey (share of windows).
+    pub grey: f64,
+    /// Standard deviation of noise on the map, at most.
+    pub noise: f64,
+    /// Speckle of this many looks or more (up to 16) on half of the SAR patches; 0 for none.
+    pub speckle_looks: u32,
+}
+
+impl Default for DenseAugment {
+    fn default() -> Self {
+        Self {
+            quarter_turns: true,
+            mirror: true,
+            rotation_deg: 0.0,
+            scale: 0.03,
+            relative_rotation_deg: 3.0,
+            relative_scale: 0.03,
+            gain: 0.25,
+            offset: 0.3,
+            mixing: 0.2,
+            grey: 0.1,
+            noise: 0.1,
+            speckle_looks: 4,
+        }
+    }
+}
+
+impl DenseAugment {
+    /// Nothing changes.
+    pub(super) fn none() -> Self {
+        Self {
+            quarter_turns: false,
+            mirror: false,
+            rotation_deg: 0.0,
+            scale: 0.0,
+            relative_rotation_deg: 0.0,
+            relative_scale: 0.0,
+            gain: 0.0,
+            offset: 0.0,
+            mixing: 0.0,
+            grey: 0.0,
+            noise: 0.0,
+            speckle_looks: 0,
+        }
+    }
+
+    pub(super) fn look(&self) -> Look {
+        let Self { gain, offset, mixing, grey, noise, speckle_looks, .. } = *self;
+        Look { gain, offset, mixing, grey, noise, speckle_looks }
+    }
+}
+
+/// A training run of dense features. Sizes are in feature pixels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DenseTrainConfig {
+    /// Both towers.
+    pub encoder: DenseConfig,
+    /// Ground metres a feature pixel; 0 for two map pixels of the first scene, rounded to a tenth of a metre.
+    pub pixel_m: f64,
+    /// Windows of the map in a step, an even number.
+    pub windows: usize,
+    /// Side of a window, a power of two.
+    pub window: usize,
+    /// SAR patches in a step: as many of each window.
+    pub patches: usize,
+    /// Side of a SAR patch.
+    pub patch: usize,
+    /// Passes.
+    pub epochs: usize,
+    /// Steps in a pass.
+    pub steps: usize,
+    /// Everything random hangs on it.
+    pub seed: u64,
+    /// Offsets this far from the true one count as right.
+    pub radius: f32,
+    /// What the scores (-1 to 1) are multiplied by before the softmax, at the start; learned.
+    pub logit_scale: f32,
+    /// And at most.
+    pub max_logit_scale: f32,
+    /// Share of all steps over which the learning rate rises; then it falls as a cosine.
+    pub warmup: f64,
+    /// The optimiser.
+    pub optimizer: OptimizerConfig,
+    /// Augmentation.
+    pub augment: DenseAugment,
+    /// Share of the windows drawn near places that were hard in the pass before, from epoch `hard_from` on.
+    pub hard: f64,
+    /// First epoch with such windows.
+    pub hard_from: usize,
+    /// Validation every so many epochs, and after the last.
+    pub validate_every: usize,
+    /// SAR patches of a validation.
+    pub validate_patches: usize,
+    /// Side of such a patch.
+    pub validate_patch: usize,
+    /// Windows of a validation, each patch against all; fewer where the scene holds no more side by side.
+    pub validate_windows: usize,
+    /// Side of such a window, a power of two.
+    pub validate_window: usize,
+    /// A checkpoint every so many steps.
+    pub checkpoint_every: usize,
+}
+
+impl Default for DenseTrainConfig {
+    fn default() -> Self {
+        Self {
+            encoder: DenseConfig::default(),
+            pixel_m: 0.0,
+            windows: 8,
+            window: 128,
+            patches: 16,
+            patch: 48,
+            epochs: 20,
+            steps: 50,
+            seed: 1,
+            radius: 1.0,
+            logit_scale: 20.0,
+            max_logit_scale: 100.0,
+            warmup: 0.05,
+            optimizer: OptimizerConfig::default(),
+            augment: DenseAugment::default(),
+            hard: 0.25,
+            hard_from: 8,
+            validate_every: 2,
+            validate_patches: 64,
+            validate_patch: 50,
+            validate_windows: 16,
+            validate_window: 256,
+            checkpoint_every: 50,
+        }
+    }
+}
+
+impl DenseTrainConfig {
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// Not there, not TOML, an unknown or senseless value; with the place.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+        let config: Self = toml::from_str(&text).map_err(|e| Error::file(path, e))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Refuses values that make no sense.
+    ///
+    /// # Errors
+    /// The field and what it may be.
+    pub fn check(&self) -> Result<()> {
+        let refuse = |what: &str| Err(Error::invalid(format!("training configuration: {what}")));
+        self.encoder.check().map_err(|e| Error::invalid(format!("training configuration: {e}")))?;
+        let multiple = self.encoder.multiple();
+        let shares = [self.hard, self.augment.grey];
+        let below = [self.augment.scale, self.augment.relative_scale];
+        let finite = [
+            ("augment.rotation_deg", self.augment.rotation_deg),
+            ("augment.relative_rotation_deg", self.augment.relative_rotation_deg),
+            ("augment.gain", self.augment.gain),
+            ("augment.offset", self.augment.offset),
+            ("augment.mixing", self.augment.mixing),
+            ("augment.noise", self.augment.noise),
+            ("pixel_m", self.pixel_m),
+        ];
+        if let Some((name, v)) = finite.into_iter().find(|(_, v)| !(*v >= 0.0 && v.is_finite())) {
+            return refuse(&format!("{name} must be 0 or above, not {v}"));
+        }
+        for (name, side) in [
+            ("window", self.window),
+            ("patch", self.patch),
+            ("validate_window", self.validate_window),
+            ("validate_patch", self.validate_patch),
+        ] {
+            if side == 0 || !side.is_multiple_of(multiple) {
+                return refuse(&format!("{name} must be above 0 and a multiple of {multiple} for this encoder, not {side}"));
+            }
+            // Windows go through the Fourier transform as they are.
+            if name.ends_with("window") && !(side.is_power_of_two() && (16..=4096).contains(&side)) {
+                return refuse(&format!("{name} must be a power of two from 16 to 4096, not {side}"));
+            }
+        }
+        match self {
+            c if c.windows == 0 || !c.windows.is_multiple_of(2) || !c.encoder.channels.is_multiple_of(2) => {
+                refuse("windows and encoder.channels must be above 0 and even")
+            }
+            c if c.patches == 0 || !c.patches.is_multiple_of(c.windows) => refuse("patches must be as many for each window"),
+            c if c.patch >= c.window => refuse("patch must be smaller than window"),
+            c if c.validate_patch > c.validate_window => refuse("validate_patch must not be larger than validate_window"),
+            c if c.validate_patches == 0 || c.validate_windows == 0 => refuse("validate_patches and validate_windows must be above 0"),
+            c if !(0.0..=64.0).contains(&c.radius) => refuse("radius is 0 to 64"),
+            c if !(c.logit_scale > 0.0 && c.logit_scale <= c.max_logit_scale && c.max_logit_scale.is_finite()) => {
+                refuse("logit_scale must be above 0 and not above max_logit_scale")
+            }
+            _ if shares.iter().any(|s| !(0.0..=1.0).contains(s)) => refuse("hard and augment.grey are shares, 0 to 1"),
+            _ if below.iter().any(|s| !(0.0..1.0).contains(s)) => {
+                refuse("augment.scale and augment.relative_scale are shares, 0 to below 1")
+            }
+            c => c.course().check().or_else(refuse),
+        }
+    }
+
+    /// Steps in all.
+    pub fn total_steps(&self) -> usize {
+        self.epochs * self.steps
+    }
+
+    /// Learning rate of a step (from 0): linear rise, then half a cosine down to 0.
+    pub fn learning_rate(&self, step: usize) -> f64 {
+        self.course().learning_rate(step)
+    }
+
+    pub(super) fn course(&self) -> Course {
+        Course {
+            epochs: self.epochs,
+            steps: self.steps,
+            items: self.patches,
+            seed: self.seed,
+            warmup: self.warmup,
+            optimizer: self.optimizer,
+            validate_every: self.validate_every,
+            checkpoint_every: self.checkpoint_every,
+        }
+    }
+}
