@@ -7,15 +7,20 @@ mod common;
 mod concat;
 mod conv;
 mod elementwise;
+mod fft;
+mod gaussian;
 mod infonce;
 mod l2norm;
 mod matmul;
 mod norm;
 mod optim;
+mod peaks;
 mod pool;
 mod reduce;
 mod sampler;
 mod softmax_xent;
+mod spectrum;
+mod structure;
 mod suppress;
 mod topk;
 mod triplet;
@@ -32,15 +37,20 @@ const ALL: &[(&str, Run)] = &[
     ("concat", concat::run),
     ("conv", conv::run),
     ("elementwise", elementwise::run),
+    ("fft", fft::run),
+    ("gaussian", gaussian::run),
     ("infonce", infonce::run),
     ("l2norm", l2norm::run),
     ("matmul", matmul::run),
     ("norm", norm::run),
     ("optim", optim::run),
+    ("peaks", peaks::run),
     ("pool", pool::run),
     ("reduce", reduce::run),
     ("sampler", sampler::run),
     ("softmax_xent", softmax_xent::run),
+    ("structure", structure::run),
+    ("spectrum", spectrum::run),
     ("suppress", suppress::run),
     ("topk", topk::run),
     ("triplet", triplet::run),

@@ -19,6 +19,27 @@ fn equals_its_twin() {
     }
 }
 
+/// The mean of the valid pixels alone; an image without any stays 0.
+#[test]
+fn masked_equals_its_twin() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        for shape in SHAPES {
+            let [n, h, w, c] = shape;
+            let planes: Vec<f32> = random(n * h * w, 7)
+                .iter()
+                .enumerate()
+                .flat_map(|(i, v)| [9.0, f32::from(u8::from(*v > 0.0 && i / (h * w) != 1))])
+                .collect();
+            let x: Vec<f32> = random(n * h * w * c, 1).iter().enumerate().map(|(i, v)| (v + 10.0) * planes[i / c * 2 + 1]).collect();
+            let (tx, tp, ty) = (up(e, &shape, &x), up(e, &[n, h, w, 2], &planes), out(e, &shape));
+            let want = twin::masked(&f64s(&x), &f64s(&planes), n, c);
+            // As above; the sum is divided, and multiplied by 0 or 1.
+            close(&run_twice(e, &ty, |p| kernel::masked(p, &tx, &tp, &ty)), &want, 104.0 * 11.0 * EPS, 0.0);
+        }
+    }
+}
+
 /// <dy, A x> = <A dy, x>.
 #[test]
 fn is_its_own_adjoint() {

@@ -5,7 +5,9 @@ use echogrid::gpu::Engine;
 use echogrid::kernels::activation::Activation;
 use echogrid::kernels::conv::Conv;
 use echogrid::kernels::optim::{AdamW, Step};
-use echogrid::nn::ops::{Add, AvgPool, Center, Concat, Conv2d, Gem, InfoNce, L2Norm, Linear, MaxPool, Pointwise, Span, Upsample};
+use echogrid::nn::ops::{
+    Add, AvgPool, Center, Concat, Conv2d, Correlate, Gem, InfoNce, L2Norm, Linear, MaxPool, Pointwise, Span, Upsample,
+};
 use echogrid::nn::{
     Architecture, EncoderConfig, Graph, Head, Modality, NodeId, Optimizer, OptimizerConfig, ParamKind, Sharing, Stage, StepFactors, Weights,
 };
@@ -97,6 +99,33 @@ fn medley() -> Case {
     Case { graph, inputs: vec![patches(n, side, 4), patches(n, side, 5), overlap], outputs: vec![loss, towers[0], towers[1]] }
 }
 
+/// Images correlated with maps in the middle of a graph, the images' tower read twice.
+fn correlation() -> Case {
+    let mut graph = Graph::new();
+    let (n, side, maps, wide) = (3, 6, 4, 16);
+    let images = graph.input("images", &[n, side, side, 4]);
+    let map = graph.input("maps", &[maps, wide, wide, 4]);
+    macro_rules! op {
+        ($name:literal, $op:expr, $($from:expr),+) => {
+            graph.add($name, $op, &[$($from),+]).unwrap()
+        };
+    }
+    let conv = Conv2d { geometry: Conv::square(3, 1, 1), channels: 6, bias: true, relu: false };
+    let a = op!("image tower", conv, images);
+    let b = op!("map tower", conv, map);
+    let s = op!("scores", Correlate, a, b);
+    let s = op!("even", L2Norm { span: Span::Pixel, eps: 1e-6 }, s);
+    let s = op!("behind", Conv2d { geometry: Conv::square(3, 2, 1), channels: 6, bias: true, relu: false }, s);
+    let towers = [s, a].map(|t| {
+        let t = op!("wave", Pointwise(Activation::Silu), t);
+        let t = op!("gem", Gem { p: 3.0, eps: 0.05 }, t);
+        let t = op!("project", Linear { out: 5, bias: true }, t);
+        op!("unit", L2Norm { span: Span::Image, eps: 1e-6 }, t)
+    });
+    let loss = graph.add("loss", InfoNce { smoothing: 0.05 }, &towers).unwrap();
+    Case { graph, inputs: vec![patches(n, side, 6), patches(maps, wide, 7)], outputs: vec![loss, s] }
+}
+
 /// Start values with everything off its neutral value, running statistics above all.
 fn weights(e: &Engine, graph: &Graph) -> (Weights, Host) {
     let w = Weights::init(e, graph, 7).unwrap();
@@ -135,6 +164,8 @@ fn twin(case: &Case, host: &Host, training: bool) -> Vec<(Vec<f64>, f64)> {
             counter += 1;
             let factor = match op {
                 "generalised mean" | "activation" | "infonce" => 64.0,
+                // Two transforms of 8 levels on either way of it.
+                "correlate" => 32.0,
                 "conv" | "linear" => 1.0 + (terms as f64).sqrt(),
                 _ => 4.0,
             };
@@ -199,6 +230,7 @@ fn shared_trunks_and_heads() {
     training_is_the_twins("gem", &pair(&gem, 2), 1e-3);
     forward_is_the_twins("medley", &medley(), 1e-3);
     training_is_the_twins("medley", &medley(), 1e-3);
+    training_is_the_twins("correlation", &correlation(), 1e-3);
 }
 
 #[test]
@@ -272,6 +304,7 @@ fn the_backward_pass() {
     let gem = encoder(residual(&[8], 12, 1, 1), 12, Sharing::Separate, Head::Gem { dim: 6 });
     gradients_are_the_twins("gem", &pair(&gem, 3));
     gradients_are_the_twins("medley", &medley());
+    gradients_are_the_twins("correlation", &correlation());
 }
 
 /// Buffers shared by liveness hold what buffers of one's own hold, bit for bit, at the first and the second run.
@@ -279,8 +312,13 @@ fn the_backward_pass() {
 fn sharing_buffers_changes_nothing() {
     let ([e, baseline], _lock) = engines();
     let small = TrainConfig::default().encoder;
-    let cases = [pair(&tiny(), 3), medley(), pair(&EncoderConfig { input: 48, head: Head::Grid { cells: 4, channels: 16 }, ..small }, 2)];
-    for (e, mut case) in [e, e, e, baseline].into_iter().zip(cases.into_iter().chain([pair(&tiny(), 2)])) {
+    let cases = [
+        pair(&tiny(), 3),
+        medley(),
+        correlation(),
+        pair(&EncoderConfig { input: 48, head: Head::Grid { cells: 4, channels: 16 }, ..small }, 2),
+    ];
+    for (e, mut case) in [e, e, e, e, baseline].into_iter().zip(cases.into_iter().chain([pair(&tiny(), 2)])) {
         let (w, _) = weights(e, &case.graph);
         let mut seen: Vec<(u64, Vec<Vec<u32>>)> = Vec::new();
         for share in [true, false] {

@@ -28,7 +28,7 @@ macro_rules! families {
 }
 
 fn families() -> Vec<Family> {
-    families!(activation bias center concat conv elementwise infonce l2norm matmul norm optim pool reduce sampler softmax_xent suppress topk triplet upsample)
+    families!(activation bias center concat conv elementwise fft gaussian infonce l2norm matmul norm optim peaks pool reduce sampler softmax_xent spectrum structure suppress topk triplet upsample)
 }
 
 fn each(mut f: impl FnMut(&Family, &Variant, &str, &Reflection)) {

@@ -26,6 +26,8 @@
 //! ```
 
 mod atomic;
+mod container;
+pub mod dense;
 mod error;
 pub mod eval;
 pub mod gpu;

@@ -1,6 +1,7 @@
 //! `echogrid eval`.
 
 use super::common::{Global, Unit, check_output, name_of, print_json};
+use super::dense_args::DenseArgs;
 use super::index::{GridArgs, build_with_bar};
 use super::present::{Found, add_pictures, fixes, meta, overview};
 use crate::Result;
@@ -20,6 +21,8 @@ enum ProtocolArg {
     Aligned,
     /// Queries anywhere
     Arbitrary,
+    /// Queries anywhere, correlated with the whole map to the metre
+    Dense,
 }
 
 /// Measure how well SAR patches are found on a map
@@ -30,10 +33,10 @@ enum ProtocolArg {
 pub struct Args {
     /// Optical map
     #[arg(long, value_name = "MAP")]
-    map: PathBuf,
+    pub(super) map: PathBuf,
     /// SAR image of the same area
     #[arg(long, value_name = "SAR")]
-    sar: PathBuf,
+    pub(super) sar: PathBuf,
     /// Model [default: the shipped weights]
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
@@ -42,21 +45,32 @@ pub struct Args {
     protocol: ProtocolArg,
     /// Number of queries (aligned: at most one a cell)
     #[arg(long, value_name = "N", default_value_t = 500)]
-    queries: usize,
+    pub(super) queries: usize,
     /// Seed of the places and of the intervals
     #[arg(long, value_name = "N", default_value_t = 7)]
-    seed: u64,
+    pub(super) seed: u64,
     #[command(flatten)]
     grid: GridArgs,
     /// What the SAR values measure [default: guessed]
     #[arg(long, value_enum)]
-    sar_unit: Option<Unit>,
+    pub(super) sar_unit: Option<Unit>,
+    #[command(flatten)]
+    pub(super) dense: DenseArgs,
+    /// Map and SAR image of another area, whose patches must not be found (dense protocol)
+    #[arg(long, num_args = 2, value_names = ["MAP", "SAR"])]
+    pub(super) absent: Option<Vec<PathBuf>>,
+    /// Fit probabilities to these queries and write them (dense protocol)
+    #[arg(long, value_name = "FILE.json", hide = true)]
+    pub(super) calibrate: Option<PathBuf>,
+    /// Write every query's result (dense protocol)
+    #[arg(long, value_name = "FILE.json")]
+    pub(super) dump: Option<PathBuf>,
     /// A page with figures and pictures to look at
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
     /// Print one JSON object on standard output
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Writes the page.
@@ -96,6 +110,9 @@ fn write_page(
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     args.report.iter().try_for_each(|p| check_output(p))?;
+    if matches!(args.protocol, ProtocolArg::Dense) {
+        return super::eval_dense::run(global, args);
+    }
     let start = Instant::now();
     let model = LoadedModel::load(args.model.as_deref())?;
     let pair = ScenePair::open(&args.map, &args.sar, args.sar_unit.map(Into::into))?;
@@ -111,7 +128,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     seconds.insert("index".into(), start.elapsed().as_secs_f64());
     let (name, protocol) = match args.protocol {
         ProtocolArg::Aligned => ("aligned", Protocol::Aligned),
-        ProtocolArg::Arbitrary => ("arbitrary", Protocol::Arbitrary),
+        _ => ("arbitrary", Protocol::Arbitrary),
     };
     let queries = queries(&pair, &database, protocol, args.queries, embedder.input(), args.seed)?;
     let evaluation = evaluate(&embedder, &pair, &database, &searcher, queries)?;

@@ -3,7 +3,9 @@
 #[macro_use]
 mod common;
 mod demo;
+mod dense_args;
 mod eval;
+mod eval_dense;
 mod index;
 mod info;
 mod locate;

@@ -1,5 +1,6 @@
 //! Evaluation: protocols, metrics, intervals.
 
+pub mod dense;
 pub mod metrics;
 mod protocol;
 mod random;

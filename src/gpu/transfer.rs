@@ -72,6 +72,18 @@ impl Engine {
         self.scoped("write", 0, || self.write_bytes(tensor.buffer(), tensor.offset, bytes))
     }
 
+    /// Overwrites the first elements of a tensor; the others keep what they hold.
+    ///
+    /// # Errors
+    /// More bytes than the tensor's, or a number that is no multiple of 4.
+    pub fn write_front<T: Pod>(&self, tensor: &Tensor, data: &[T]) -> Result<()> {
+        let bytes: &[u8] = bytemuck::cast_slice(data);
+        if bytes.len() > tensor.len() * tensor.dtype().bytes() || !bytes.len().is_multiple_of(4) {
+            return Err(Error::shape("write", format!("{} bytes into a tensor {:?} of {:?}", bytes.len(), tensor.shape(), tensor.dtype())));
+        }
+        self.scoped("write", 0, || self.write_bytes(tensor.buffer(), tensor.offset, bytes))
+    }
+
     /// Starts reading a tensor back; work submitted before is seen.
     ///
     /// # Errors

@@ -1,9 +1,11 @@
 //! The ops a network is made of. An op is one implementation of [`Op`]: shape rule, forward, gradient. Adding one touches
 //! nothing else.
 
+mod correlate;
 mod layers;
 mod losses;
 
+pub use correlate::Correlate;
 pub use layers::{Add, AvgPool, BatchNorm, Center, Concat, Conv2d, Gem, L2Norm, Linear, MaxPool, Pointwise, Span, Upsample};
 pub use losses::InfoNce;
 

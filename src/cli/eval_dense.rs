@@ -1,0 +1,140 @@
+//! `echogrid eval --protocol dense`.
+
+use super::common::{Global, print_json};
+use super::eval::Args;
+use crate::Result;
+use crate::dense::{Calibration, DenseDatabase, DenseModel, Layout, Matcher, SearchConfig, build};
+use crate::eval::dense::{
+    Absent, DenseReport, DenseResult, RIGHT_M, calibration_error, dense_matches, dense_queries, dense_results, dense_summary, labelled,
+};
+use crate::eval::metrics::Estimate;
+use crate::index::RESIDENT_BYTES;
+use crate::scene::{MapInfo, ScenePair};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// Transforms a map with a progress bar.
+pub(super) fn build_dense_with_bar(
+    global: &Global,
+    engine: &crate::gpu::Engine,
+    model: &DenseModel,
+    map: &std::sync::Arc<crate::scene::Image>,
+    layout: &Layout,
+    writer: crate::dense::DenseWriter,
+) -> Result<(DenseDatabase, f64)> {
+    let start = Instant::now();
+    let bar = global.bar(0, "transforming");
+    let database = build(engine, model, map, layout, writer, |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    })?;
+    bar.finish_and_clear();
+    Ok((database, start.elapsed().as_secs_f64()))
+}
+
+pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
+    let mut seconds = BTreeMap::new();
+    let start = Instant::now();
+    let model = args.dense.model()?;
+    let pair = ScenePair::open(&args.map, &args.sar, args.sar_unit.map(Into::into))?;
+    let info = MapInfo::of(&pair.map)?;
+    let patch = args.dense.patch.unwrap_or(200);
+    let layout = args.dense.layout(&info, &model, f64::from(patch))?;
+    let side = layout.query_side(f64::from(patch))?;
+    let queries = dense_queries(&pair, &layout, side, 1.0, args.queries, args.seed)?;
+    seconds.insert("open".to_string(), start.elapsed().as_secs_f64());
+    let engine = global.engine()?;
+    let (database, built) = build_dense_with_bar(global, &engine, &model, &pair.map, &layout, DenseDatabase::temporary())?;
+    seconds.insert("index".into(), built);
+    let start = Instant::now();
+    let matcher = Matcher::new(&engine, &database, &model, RESIDENT_BYTES)?;
+    seconds.insert("upload".into(), start.elapsed().as_secs_f64());
+    let search = SearchConfig::default();
+    let bar = global.bar(queries.len() as u64, "searching");
+    let advance = |done: usize, _| bar.set_position(done as u64);
+    let (found, searched) = dense_matches(&matcher, &pair, &queries, side, args.dense.at_once, search, advance)?;
+    bar.finish_and_clear();
+    seconds.insert("search".into(), searched);
+    let threshold = args.dense.threshold.unwrap_or(model.calibration().threshold);
+    let results = dense_results(&matcher, &queries, &found, threshold)?;
+    let absent = match &args.absent {
+        Some(files) => {
+            let other = ScenePair::open(&files[0], &files[1], args.sar_unit.map(Into::into))?;
+            let scale = info.ground_m() / MapInfo::of(&other.map)?.ground_m();
+            let queries = dense_queries(&other, &layout, side, scale, args.queries, args.seed)?;
+            let (found, _) = dense_matches(&matcher, &other, &queries, side, args.dense.at_once, search, |_, _| {})?;
+            Some(dense_results(&matcher, &queries, &found, threshold)?)
+        }
+        None => None,
+    };
+    if let Some(path) = &args.calibrate {
+        let fitted = calibrate(model.calibration(), &results, absent.as_deref().unwrap_or_default());
+        crate::report::write_atomically(path, serde_json::to_string_pretty(&fitted).expect("plain numbers").as_bytes())?;
+    }
+    let summary = dense_summary(&results, args.seed)?;
+    let right = |r: &&DenseResult| r.error_m.is_some_and(|e| e <= RIGHT_M);
+    let accepted: Vec<&DenseResult> = results.iter().filter(|r| r.accepted).collect();
+    let share = |n: usize, of: usize| (of > 0).then(|| n as f64 / of as f64);
+    let mut errors: Vec<f64> = results.iter().filter(right).filter_map(|r| r.error_m).collect();
+    errors.sort_by(f64::total_cmp);
+    let cases: Vec<(f64, bool)> =
+        results.iter().map(|r| (r.probability, right(&r))).chain(absent.iter().flatten().map(|r| (r.probability, false))).collect();
+    let report = DenseReport {
+        protocol: "dense",
+        features: model.name().into(),
+        patch,
+        queries: results.len(),
+        within_m: summary.within_m,
+        median_error_m: summary.median_error_m,
+        median_error_of_right_m: errors.get(errors.len() / 2).copied(),
+        threshold,
+        accepted: accepted.len() as f64 / results.len() as f64,
+        accepted_right: share(accepted.iter().copied().filter(right).count(), accepted.len()),
+        calibration_error: calibration_error(&cases),
+        ellipse_holds: share(
+            results.iter().filter(right).filter(|r| r.in_ellipse == Some(true)).count(),
+            results.iter().filter(right).count(),
+        ),
+        absent: absent.map(|a| {
+            let false_fixes = a.iter().filter(|r| r.accepted).count();
+            Absent { queries: a.len(), false_fixes, share: false_fixes as f64 / a.len() as f64 }
+        }),
+        seconds_a_query: searched / results.len() as f64,
+        batch: args.dense.at_once,
+        seconds,
+        map: BTreeMap::from([
+            ("blocks".to_string(), database.len() as f64),
+            ("side".into(), layout.side as f64),
+            ("map_pixels_a_feature_pixel".into(), layout.step),
+        ]),
+        adapter: engine.adapter().to_string(),
+    };
+    if let Some(path) = &args.dump {
+        crate::report::write_atomically(path, serde_json::to_string(&results).expect("plain numbers").as_bytes())?;
+    }
+    if args.json {
+        return print_json(&report);
+    }
+    let percent = |e: &Estimate| format!("{:.1} % [{:.1}, {:.1}]", 100.0 * e.value, 100.0 * e.ci95[0], 100.0 * e.ci95[1]);
+    out!("{} features, {} patches of {patch} px against the whole map", report.features, report.queries);
+    report.within_m.iter().for_each(|(m, e)| out!("within {m:>3} m    {}", percent(e)));
+    if let Some(e) = &report.median_error_m {
+        out!("median error    {:.0} m [{:.0}, {:.0}]", e.value, e.ci95[0], e.ci95[1]);
+    }
+    out!("found           {:.1} % (probability {threshold} and above)", 100.0 * report.accepted);
+    if let Some(s) = report.accepted_right {
+        out!("of those right  {:.1} %", 100.0 * s);
+    }
+    if let Some(a) = &report.absent {
+        out!("false fixes     {} of {} patches that are not on the map ({:.1} %)", a.false_fixes, a.queries, 100.0 * a.share);
+    }
+    out!("calibration     expected error {:.3}", report.calibration_error);
+    out!("time            {:.3} s a query, {} at once; the map's transform {built:.1} s", report.seconds_a_query, report.batch);
+    out!("adapter         {}", report.adapter);
+    Ok(())
+}
+
+/// Fits probabilities on the queries; the ellipse's factor and floor by the errors of the right ones.
+fn calibrate(start: &Calibration, results: &[DenseResult], absent: &[DenseResult]) -> Calibration {
+    start.fit(&labelled(results, absent))
+}

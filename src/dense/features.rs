@@ -1,0 +1,199 @@
+//! What is correlated: feature maps of both modalities, from patches as the sampler cuts them.
+
+use super::fix::Calibration;
+use crate::gpu::{DType, Engine, Plan, PlanBuilder, Tensor};
+use crate::kernels::{center, gaussian, l2norm, sampler, structure};
+use crate::nn::Modality;
+use crate::{Error, Result};
+use sha2::{Digest, Sha256};
+
+/// Least share of valid source pixels of a feature pixel.
+const MIN_VALIDITY: f32 = 0.5;
+
+/// Features without learning: oriented absolute gradients, the structure that optics and radar share.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Structure {
+    /// Ground metres a feature pixel.
+    pub metres: f64,
+    /// Orientations: 4, 8 or 16.
+    pub orientations: usize,
+    /// Blur of the map's grey image before the gradient, feature pixels.
+    pub map_sigma: f32,
+    /// Blur of the SAR image before the gradient: more, against speckle.
+    pub sar_sigma: f32,
+    /// Blur of the gradients' magnitudes.
+    pub pool_sigma: f32,
+    /// Power of the magnitudes.
+    pub power: f32,
+    /// Taken off every channel of the map after its vectors have unit length.
+    pub mean: f32,
+}
+
+impl Default for Structure {
+    fn default() -> Self {
+        Self { metres: 16.8, orientations: 8, map_sigma: 1.0, sar_sigma: 1.0, pool_sigma: 1.5, power: 1.0, mean: 0.3 }
+    }
+}
+
+/// Which features.
+#[derive(Debug, Clone)]
+pub enum Features {
+    /// [`Structure`].
+    Structure(Structure),
+}
+
+fn sha256(text: &str) -> String {
+    Sha256::digest(text).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Features of both modalities, and what their correlation is worth.
+#[derive(Debug, Clone)]
+pub struct DenseModel {
+    features: Features,
+    calibration: Calibration,
+    hash: String,
+}
+
+impl DenseModel {
+    /// Plain structure.
+    pub fn structure(structure: Structure) -> Self {
+        let text = serde_json::to_string(&structure).expect("plain numbers");
+        let calibration = Calibration { weights: [-3.0, 0.5, 0.5], threshold: 0.5, peak_factor: 1.0, floor_m: 25.0 };
+        Self { features: Features::Structure(structure), calibration, hash: sha256(&text) }
+    }
+
+    /// Name of the features: `structure` or `learned`.
+    pub fn name(&self) -> &'static str {
+        match self.features {
+            Features::Structure(_) => "structure",
+        }
+    }
+
+    /// What databases are tied to.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Channels of the features.
+    pub fn channels(&self) -> usize {
+        match &self.features {
+            Features::Structure(s) => s.orientations,
+        }
+    }
+
+    /// Ground metres a feature pixel.
+    pub fn metres(&self) -> f64 {
+        match &self.features {
+            Features::Structure(s) => s.metres,
+        }
+    }
+
+    /// What a correlation of these features is worth.
+    pub fn calibration(&self) -> &Calibration {
+        &self.calibration
+    }
+
+    /// With another calibration.
+    #[must_use]
+    pub fn with_calibration(mut self, calibration: Calibration) -> Self {
+        self.calibration = calibration;
+        self
+    }
+
+    /// Pixels around a map block that its features look at.
+    fn halo(&self) -> usize {
+        match &self.features {
+            Features::Structure(s) => (3.0 * (s.map_sigma + s.pool_sigma)).ceil() as usize + 2,
+        }
+        .next_multiple_of(2)
+    }
+
+    /// What makes the features of `batch` images of `side` feature pixels. A map's block is seen with its surroundings; a
+    /// SAR patch by itself, each channel's mean over its valid pixels removed, the whole of unit length.
+    ///
+    /// # Errors
+    /// An odd side; the device.
+    pub fn extractor(&self, engine: &Engine, modality: Modality, batch: usize, side: usize) -> Result<Extractor> {
+        if side == 0 || !side.is_multiple_of(2) {
+            return Err(Error::invalid(format!("features of {side} pixels a side; an even number is needed")));
+        }
+        let channels = self.channels();
+        let input = match modality {
+            Modality::Map => side + 2 * self.halo(),
+            Modality::Sar => side,
+        };
+        let records = sampler::records(engine, batch)?;
+        let patches = engine.tensor("patches", &[batch, input, input, 4], DType::F32)?;
+        let features = engine.tensor("features", &[batch, side, side, channels], DType::F32)?;
+        let planes = engine.tensor("energy and validity", &[batch, side, side, 2], DType::F32)?;
+        let mut plan = Plan::default();
+        let whole = match &self.features {
+            Features::Structure(s) => {
+                let mut builder = PlanBuilder::new(engine);
+                let out = s.append(&mut builder, modality, &patches)?;
+                plan.extend(builder.finish());
+                out
+            }
+        };
+        let mut builder = PlanBuilder::new(engine);
+        match modality {
+            Modality::Map => {
+                let mean = match &self.features {
+                    Features::Structure(s) => Some(engine.upload_f32("mean", &[channels], &vec![s.mean; channels])?),
+                };
+                structure::finish(&mut builder, &whole, &patches, mean.as_ref(), MIN_VALIDITY, &features, &planes)?;
+            }
+            Modality::Sar => {
+                let valid = engine.tensor("valid features", whole.shape(), DType::F32)?;
+                structure::finish(&mut builder, &whole, &patches, None, MIN_VALIDITY, &valid, &planes)?;
+                let centred = engine.tensor("centred features", whole.shape(), DType::F32)?;
+                center::masked(&mut builder, &valid, &planes, &centred)?;
+                let rows = [batch, side * side * channels];
+                let norm = engine.tensor("length", &[batch], DType::F32)?;
+                l2norm::forward(&mut builder, 1e-6, &centred.reshape(&rows)?, &features.reshape(&rows)?, &norm)?;
+            }
+        }
+        plan.extend(builder.finish());
+        Ok(Extractor { input, records, patches, plan, features, planes })
+    }
+}
+
+impl Structure {
+    /// Appends the features \[N, S, S, K\] of patches \[N, S, S, 4\]: unit length a pixel.
+    fn append(&self, plan: &mut PlanBuilder<'_>, modality: Modality, patches: &Tensor) -> Result<Tensor> {
+        let engine = plan.engine();
+        let [n, h, w] = [0, 1, 2].map(|i| patches.shape()[i]);
+        let plane = |name, c| engine.tensor(name, &[n, h, w, c], DType::F32);
+        let (weights, sigma) = match modality {
+            Modality::Map => ([1.0 / 3.0; 3], self.map_sigma),
+            Modality::Sar => ([1.0, 0.0, 0.0], self.sar_sigma),
+        };
+        let (grey, smooth) = (plane("grey", 1)?, plane("smooth grey", 1)?);
+        structure::grey(plan, patches, weights, &grey)?;
+        gaussian::blur(plan, &grey, Some(patches), sigma, &smooth)?;
+        let (oriented, pooled) = (plane("oriented", self.orientations)?, plane("pooled", self.orientations)?);
+        structure::oriented(plan, &smooth, patches, MIN_VALIDITY, self.power, &oriented)?;
+        gaussian::blur(plan, &oriented, Some(patches), self.pool_sigma, &pooled)?;
+        let (unit, norm) = (plane("unit", self.orientations)?, plane("lengths", 1)?);
+        let rows = [n * h * w, self.orientations];
+        l2norm::forward(plan, 1e-6, &pooled.reshape(&rows)?, &unit.reshape(&rows)?, &norm.reshape(&[n * h * w])?)?;
+        Ok(unit)
+    }
+}
+
+/// Makes the features of a batch: write `records`, run the sampler into `patches`, then `plan`.
+#[derive(Debug)]
+pub struct Extractor {
+    /// Side of the patches that the sampler cuts, feature pixels: with what surrounds a map's block.
+    pub input: usize,
+    /// Which patches.
+    pub records: Tensor,
+    /// \[N, input, input, 4\].
+    pub patches: Tensor,
+    /// From patches to features.
+    pub plan: Plan,
+    /// \[N, side, side, C\].
+    pub features: Tensor,
+    /// Energy and validity \[N, side, side, 2\].
+    pub planes: Tensor,
+}

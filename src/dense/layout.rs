@@ -1,0 +1,115 @@
+//! How a map is covered for overlap-save correlation: square blocks of feature pixels that overlap by the largest query.
+
+use crate::scene::{MapInfo, ValidityMask};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Smallest and largest side of a block: what the transform takes.
+const SIDES: [usize; 2] = [16, 4096];
+
+/// Blocks of a map.
+///
+/// Feature pixel (i, j) covers `step` x `step` map pixels from (i step, j step). A block of `side` feature pixels answers for the
+/// `side - query + 1` squared offsets at which a patch of up to `query` feature pixels lies inside it; blocks follow each other at that
+/// distance, so every offset belongs to one block.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Layout {
+    /// Map pixels a feature pixel.
+    pub step: f64,
+    /// Side of a block, feature pixels; a power of two.
+    pub side: usize,
+    /// Side of the largest query, feature pixels.
+    pub query: usize,
+}
+
+impl Layout {
+    /// A layout for features of `metres` a pixel and queries of up to `query_px` map pixels. The step is a whole number of map
+    /// pixels where it is within a twentieth of one: then features are plain means of pixels. `side` 0 chooses four to eight
+    /// times the query.
+    ///
+    /// # Errors
+    /// Sizes that make no sense together.
+    pub fn new(map: &MapInfo, metres: f64, query_px: f64, side: usize) -> Result<Self> {
+        let exact = metres / map.ground_m();
+        if !(exact.is_finite() && exact > 0.0 && query_px.is_finite() && query_px > 0.0) {
+            return Err(Error::invalid(format!("features of {metres} m and queries of {query_px} map pixels make no sense")));
+        }
+        let whole = exact.round().max(1.0);
+        let step = if (exact / whole - 1.0).abs() <= 0.05 { whole } else { exact };
+        let query = even(query_px / step);
+        let side = if side == 0 { (4 * query).next_power_of_two().clamp(128, SIDES[1]) } else { side };
+        let layout = Self { step, side, query };
+        layout.check()?;
+        Ok(layout)
+    }
+
+    /// Refuses sizes that cannot be.
+    ///
+    /// # Errors
+    /// A side that is no power of two from 16 to 4,096, or not above the query's.
+    pub fn check(&self) -> Result<()> {
+        let Self { step, side, query } = *self;
+        if !(step.is_finite() && step > 0.0) || query == 0 {
+            return Err(Error::invalid(format!("a layout of {query} feature pixels of {step} map pixels makes no sense")));
+        }
+        if !side.is_power_of_two() || !(SIDES[0]..=SIDES[1]).contains(&side) || side < query + query / 2 {
+            return Err(Error::invalid(format!(
+                "blocks of {side} feature pixels for queries of up to {query}: a block must be a power of two from {} to {}, and one and a half times the query at least",
+                SIDES[0], SIDES[1]
+            )));
+        }
+        Ok(())
+    }
+
+    /// Offsets a side that a block answers for.
+    pub fn offsets(&self) -> usize {
+        self.side - self.query + 1
+    }
+
+    /// Side in feature pixels of a query of `side_px` map pixels: even, so that half-resolution features fit.
+    ///
+    /// # Errors
+    /// Larger than the layout's queries, or under 8 feature pixels.
+    pub fn query_side(&self, side_px: f64) -> Result<usize> {
+        let side = even(side_px / self.step);
+        if side > self.query {
+            return Err(Error::invalid(format!(
+                "a patch of {side_px:.0} map pixels is larger than the database was made for ({:.0}); use a smaller --patch, or make it anew with a larger one",
+                self.query as f64 * self.step
+            )));
+        }
+        if side < 8 {
+            return Err(Error::invalid(format!(
+                "a patch of {side_px:.0} map pixels holds only {side} of the features' pixels, which are {} map pixels wide; use a larger --patch",
+                self.step
+            )));
+        }
+        Ok(side)
+    }
+
+    /// Upper left corners, feature pixels, of the blocks that cover a map of this size where it has data. A quarter of a query may hang
+    /// over the map's edge.
+    pub fn origins(&self, size: [u32; 2], mask: &ValidityMask) -> Vec<[i32; 2]> {
+        let margin = (self.query / 4) as i32;
+        let axis = |pixels: u32| {
+            let end = (f64::from(pixels) / self.step).ceil() as i32 + margin - self.query as i32;
+            (-margin..=end.max(-margin)).step_by(self.offsets())
+        };
+        let covered = |[x, y]: &[i32; 2]| {
+            let at = |v: i32| f64::from(v) * self.step;
+            let side = self.side as f64 * self.step;
+            mask.share(at(*x), at(*y), side, side) > 0.0
+        };
+        axis(size[1]).flat_map(|y| axis(size[0]).map(move |x| [x, y])).filter(covered).collect()
+    }
+
+    /// Map pixels of a position in feature pixels.
+    pub fn to_map(&self, p: [f64; 2]) -> [f64; 2] {
+        p.map(|v| v * self.step)
+    }
+}
+
+/// The nearest even number, 2 at least.
+pub(super) fn even(v: f64) -> usize {
+    2 * ((v / 2.0).round().max(1.0) as usize)
+}

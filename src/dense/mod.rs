@@ -1,0 +1,22 @@
+//! Dense matching: correlates feature maps of SAR patches over a whole map by FFT, and turns peaks into fixes.
+//!
+//! [`DenseModel`] makes features, [`build`] writes the spectra of a map's blocks into a [`DenseDatabase`], a [`Matcher`] holds them on the
+//! device and finds the [`Match`] of each patch, [`Calibration`] says what a match is worth, [`vote()`] lets the patches of one image agree.
+
+mod build;
+mod features;
+mod fix;
+mod layout;
+mod locate;
+mod matcher;
+mod store;
+mod vote;
+
+pub use build::{build, build_at};
+pub use features::{DenseModel, Extractor, Features, Structure};
+pub use fix::{Calibration, Ellipse, Evidence, Labelled};
+pub use layout::Layout;
+pub use locate::{DenseConfig, DenseFix, DenseLocated, evidence, fix, locate_dense};
+pub use matcher::{Match, Matcher, Peak, Search, SearchConfig};
+pub use store::{DenseDatabase, DenseManifest, DenseWriter};
+pub use vote::{Vote, vote};
