@@ -16,6 +16,7 @@ pub use build::{build, build_at};
 pub use features::{DenseModel, Extractor, Features, Structure};
 pub use fix::{Calibration, Ellipse, Evidence, Labelled};
 pub use layout::Layout;
+pub(crate) use locate::variant_records;
 pub use locate::{DenseConfig, DenseFix, DenseLocated, evidence, fix, locate_dense};
 pub use matcher::{Match, Matcher, Peak, Search, SearchConfig};
 pub use store::{DenseDatabase, DenseManifest, DenseWriter};

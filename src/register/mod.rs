@@ -6,9 +6,11 @@
 //! the direction of north are used.
 
 
+mod dense;
 mod fit;
 
 
+pub use dense::DenseFinder;
 pub(crate) use fit::median;
 pub use fit::{Consensus, ConsensusConfig, Fit, FitConfig, Limits, Model, ModelKind, TiePoint, consensus, fit};
 
