@@ -1,11 +1,11 @@
 //! The shipped weights on the scene they were never trained on. The scenes are not part of the project: where they are absent the test
 //! says that it skipped. `ECHOGRID_DATA` names the folder; the default is `../shared/data` beside the checkout.
 
+use echogrid::dense::{DenseModel, Structure};
 use echogrid::eval::metrics::Summary;
 use echogrid::eval::{Protocol, evaluate, queries};
 use echogrid::gpu::{AdapterChoice, Engine};
 use echogrid::index::{Database, IndexConfig, LoadedModel, RESIDENT_BYTES, Searcher, build};
-use echogrid::dense::{DenseModel, Structure};
 use echogrid::register::{DenseFinder, RegisterConfig, register};
 use echogrid::scene::warp::{Target, resample};
 use echogrid::scene::{Image, ScenePair};
@@ -62,7 +62,9 @@ fn a_displaced_sar_scene_comes_back_within_two_pixels() {
         ([0.0, 0.0], 0.0, [1.0, 1.0]),
     ];
     let few = std::env::var_os("ECHOGRID_ALL_DISPLACEMENTS").is_none();
-    for (i, (shift_m, degrees, scale)) in all.into_iter().enumerate().skip(std::env::var("SKIP").map_or(0, |s| s.parse().unwrap())).take(if few { 1 } else { 4 }) {
+    for (i, (shift_m, degrees, scale)) in
+        all.into_iter().enumerate().skip(std::env::var("SKIP").map_or(0, |s| s.parse().unwrap())).take(if few { 1 } else { 4 })
+    {
         let raster = &pair.sar.raster;
         let size = [raster.width(), raster.height()].map(f64::from);
         let pixel_m = raster.ground_pixel_size().unwrap().0;
@@ -98,8 +100,19 @@ fn a_displaced_sar_scene_comes_back_within_two_pixels() {
         let fit = &found.fit;
         println!(
             "{shift_m:?} m, {degrees} degrees, x {scale:?}: off by {median:.2} px median, {worst:.2} px at most, over {} places; {} of {} first patches agree (1e{:.1} by chance, {} variants), {} of {} fixes; residuals {:.2} px median, {:.2} px rms, held out {:.2}; pose {:?}; {:.1} s + {:.1} s",
-            off.len(), found.coarse.agreeing, found.coarse.patches, found.coarse.chance_log10, found.coarse.variants,
-            fit.inliers(), found.sought, fit.median_px(), fit.rms_px(), fit.held_out_rms_px(), found.pose, found.seconds[0], found.seconds[1],
+            off.len(),
+            found.coarse.agreeing,
+            found.coarse.patches,
+            found.coarse.chance_log10,
+            found.coarse.variants,
+            fit.inliers(),
+            found.sought,
+            fit.median_px(),
+            fit.rms_px(),
+            fit.held_out_rms_px(),
+            found.pose,
+            found.seconds[0],
+            found.seconds[1],
         );
         if std::env::var_os("DUMP").is_some() {
             for (p, (r, i)) in found.points.iter().zip(fit.residual_px.iter().zip(&fit.inlier)) {

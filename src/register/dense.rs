@@ -54,15 +54,26 @@ impl<'a> DenseFinder<'a> {
         Ok(queries.iter().map(of).collect::<Result<Vec<_>>>()?.concat())
     }
 
-    fn anywhere(&mut self, queries: &[Query], hunt: &Hunt, progress: &mut dyn FnMut(usize, usize)) -> Result<Vec<Vec<Candidate>>> {
-        let layout = Layout::new(&self.info, self.model.metres(), f64::from(hunt.patch), 0)?;
-        let side = layout.query_side(f64::from(hunt.patch))?;
+    /// Transforms the whole map for patches of `patch` map pixels, unless it is already: what the first search anywhere does else.
+    /// `progress(done, total)` counts blocks.
+    ///
+    /// # Errors
+    /// A map without data, reading, the device, no room for temporary files.
+    pub fn transform_map(&mut self, patch: u32, progress: impl FnMut(usize, usize)) -> Result<()> {
+        let layout = Layout::new(&self.info, self.model.metres(), f64::from(patch), 0)?;
         if self.whole.as_ref().is_none_or(|w| w.manifest.layout != layout) {
-            let writer = DenseDatabase::temporary();
-            self.whole = Some(build(self.engine, self.model, &self.map, &layout, writer, |_, _| {})?);
+            self.whole = Some(build(self.engine, self.model, &self.map, &layout, DenseDatabase::temporary(), progress)?);
         }
-        let records = self.records(queries, &layout, side, &hunt.variants)?;
-        let matcher = Matcher::new(self.engine, self.whole.as_ref().expect("just made"), self.model, RESIDENT_BYTES)?;
+        Ok(())
+    }
+
+    fn anywhere(&mut self, queries: &[Query], hunt: &Hunt, progress: &mut dyn FnMut(usize, usize)) -> Result<Vec<Vec<Candidate>>> {
+        self.transform_map(hunt.patch, |_, _| {})?;
+        let whole = self.whole.as_ref().expect("just made");
+        let layout = &whole.manifest.layout;
+        let side = layout.query_side(f64::from(hunt.patch))?;
+        let records = self.records(queries, layout, side, &hunt.variants)?;
+        let matcher = Matcher::new(self.engine, whole, self.model, RESIDENT_BYTES)?;
         let config = SearchConfig { top: hunt.top, ..SearchConfig::default() };
         let mut cache = PageCache::new(self.engine, vec![self.sar.clone()], DEFAULT_PAGES)?;
         let mut search = matcher.prepare(&cache, side, taps(&records), self.batch, config)?;

@@ -33,6 +33,8 @@ pub struct TiePoint {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ModelKind {
+    /// Four numbers: shift, rotation, one scale; against how the image is said to lie.
+    Similarity,
     /// Six numbers: shift, rotation, scales and shear.
     Affine,
     /// Degree 2, twelve numbers: bends the image once.
@@ -45,25 +47,31 @@ impl ModelKind {
     /// Highest power of a coordinate.
     pub fn degree(self) -> usize {
         match self {
-            Self::Affine => 1,
+            Self::Similarity | Self::Affine => 1,
             Self::Polynomial2 => 2,
             Self::Polynomial3 => 3,
         }
     }
 
-    /// Numbers a coordinate.
+    /// Terms a coordinate.
     pub fn terms(self) -> usize {
         (self.degree() + 1) * (self.degree() + 2) / 2
     }
 
-    /// Agreeing tie points that a fit needs: twice what determines it.
+    /// Numbers that are fitted.
+    pub fn numbers(self) -> usize {
+        if self == Self::Similarity { 4 } else { 2 * self.terms() }
+    }
+
+    /// Agreeing tie points that a fit needs: twice what determines it, as each gives two numbers.
     pub fn needs(self) -> usize {
-        2 * self.terms()
+        self.numbers()
     }
 
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Similarity => "similarity",
             Self::Affine => "affine",
             Self::Polynomial2 => "polynomial of degree 2",
             Self::Polynomial3 => "polynomial of degree 3",
@@ -142,7 +150,7 @@ impl Model {
     }
 
     /// Weighted least squares; `None` where the points do not determine it.
-    fn solve(kind: ModelKind, points: &[TiePoint], weights: &[f64]) -> Option<Solved> {
+    fn solve(kind: ModelKind, points: &[TiePoint], weights: &[f64], noise: &Noise) -> Option<Solved> {
         let total: f64 = weights.iter().sum();
         let mean = |d: usize| points.iter().zip(weights).map(|(p, w)| w * p.map_px[d]).sum::<f64>() / total;
         let centre = [mean(0), mean(1)];
@@ -151,11 +159,35 @@ impl Model {
         if !(total > 0.0 && scale > 0.0 && scale.is_finite()) {
             return None;
         }
+        let at = |p: &TiePoint| [0, 1].map(|d| (p.map_px[d] - centre[d]) / scale);
+        if kind == ModelKind::Similarity {
+            // In map pixels, so that the two coordinates share rotation and scale: a (u, v) + b (-v, u) + shift.
+            let (to_map, precision) = (inverse(&noise.base), inverse(&noise.covariance));
+            let mut normal = [[0.0; TERMS]; TERMS];
+            let mut right = [0.0; TERMS];
+            for (p, w) in points.iter().zip(weights).filter(|(_, w)| **w > 0.0) {
+                let rows = similarity_rows(at(p));
+                let y = to_map.map(|r| r[0] * p.sar_px[0] + r[1] * p.sar_px[1]);
+                for (i, j) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                    let w = w / total * precision[i][j];
+                    for k in 0..4 {
+                        (0..4).for_each(|l| normal[k][l] += w * rows[i][k] * rows[j][l]);
+                        right[k] += w * rows[i][k] * y[j];
+                    }
+                }
+            }
+            let factor = cholesky(normal, 4)?;
+            let [a, b, x, y, ..] = substitute(&factor, right, 4);
+            let matrix = compose(noise.base, [[a, -b], [b, a]]);
+            let coefficients = [0, 1].map(|d| vec![noise.base[d][0] * x + noise.base[d][1] * y, matrix[d][0], matrix[d][1]]);
+            return Some(Solved { model: Self { kind, centre, scale, coefficients }, factor, total, precision });
+        }
         let n = kind.terms();
         let mut normal = [[0.0; TERMS]; TERMS];
         let mut right = [[0.0; TERMS]; 2];
         for (p, w) in points.iter().zip(weights).filter(|(_, w)| **w > 0.0) {
-            let b = basis((p.map_px[0] - centre[0]) / scale, (p.map_px[1] - centre[1]) / scale);
+            let [u, v] = at(p);
+            let b = basis(u, v);
             let w = w / total;
             for i in 0..n {
                 (0..=i).for_each(|j| normal[i][j] += w * b[i] * b[j]);
@@ -165,7 +197,45 @@ impl Model {
         let factor = cholesky(normal, n)?;
         let coefficients = right.map(|r| substitute(&factor, r, n)[..n].to_vec());
         let model = Self { kind, centre, scale, coefficients };
-        Some(Solved { model, factor, total })
+        Some(Solved { model, factor, total, precision: inverse(&noise.covariance) })
+    }
+}
+
+/// What a similarity makes of its four numbers at (u, v): a row for each coordinate.
+fn similarity_rows([u, v]: [f64; 2]) -> [[f64; 4]; 2] {
+    [[u, -v, 1.0, 0.0], [v, u, 0.0, 1.0]]
+}
+
+/// What a similarity is fitted against: how the image is said to lie, and how errors spread.
+#[derive(Debug, Clone, Copy)]
+struct Noise {
+    /// SAR pixels (rows) a map pixel, but for rotation and scale.
+    base: [[f64; 2]; 2],
+    /// Of errors, map pixels squared: those of radar are larger along its line of sight.
+    covariance: [[f64; 2]; 2],
+}
+
+impl Noise {
+    fn even(base: [[f64; 2]; 2]) -> Self {
+        Self { base, covariance: [[1.0, 0.0], [0.0, 1.0]] }
+    }
+
+    /// With the covariance of weighted residuals, kept from becoming a line.
+    fn measured(base: [[f64; 2]; 2], residuals: &[[f64; 2]], weights: &[f64]) -> Self {
+        let total: f64 = weights.iter().sum();
+        let moment = |i: usize, j: usize| residuals.iter().zip(weights).map(|(r, w)| w * r[i] * r[j]).sum::<f64>() / total;
+        let (xx, xy, yy) = (moment(0, 0), moment(0, 1), moment(1, 1));
+        let least = 0.02 * (xx + yy) + 1e-12;
+        if !(xx + yy).is_finite() {
+            return Self::even(base);
+        }
+        Self { base, covariance: [[xx + least, xy], [xy, yy + least]] }
+    }
+
+    /// Square of a residual's length in standard deviations.
+    fn distance2(&self, r: [f64; 2]) -> f64 {
+        let p = inverse(&self.covariance);
+        p[0][0] * r[0] * r[0] + (p[0][1] + p[1][0]) * r[0] * r[1] + p[1][1] * r[1] * r[1]
     }
 }
 
@@ -174,13 +244,28 @@ struct Solved {
     model: Model,
     factor: [[f64; TERMS]; TERMS],
     total: f64,
+    /// Inverse covariance that a similarity was fitted with.
+    precision: [[f64; 2]; 2],
 }
 
 impl Solved {
     /// Share of a point of this weight in its own prediction, 0 to 1.
     fn leverage(&self, point: &TiePoint, weight: f64) -> f64 {
         let (m, n) = (&self.model, self.model.kind.terms());
-        let b = basis((point.map_px[0] - m.centre[0]) / m.scale, (point.map_px[1] - m.centre[1]) / m.scale);
+        let [u, v] = [0, 1].map(|d| (point.map_px[d] - m.centre[d]) / m.scale);
+        if m.kind == ModelKind::Similarity {
+            // The mean of both coordinates'.
+            let rows = similarity_rows([u, v]);
+            let mut sum = 0.0;
+            for j in 0..2 {
+                let mut row = [0.0; TERMS];
+                row[..4].copy_from_slice(&rows[j]);
+                let solved = substitute(&self.factor, row, 4);
+                (0..2).for_each(|i| sum += self.precision[i][j] * (0..4).map(|k| rows[i][k] * solved[k]).sum::<f64>());
+            }
+            return weight / self.total * sum / 2.0;
+        }
+        let b = basis(u, v);
         let solved = substitute(&self.factor, b, n);
         weight / self.total * (0..n).map(|i| b[i] * solved[i]).sum::<f64>()
     }
@@ -374,12 +459,18 @@ pub fn consensus(points: &[TiePoint], groups: &[usize], config: &ConsensusConfig
     };
     let choose = |a: &Affine| -> Vec<usize> {
         let credit = |i: usize| points[i].weight * (1.0 - a.off2(&points[i]) / tolerance2);
-        by_group.iter().filter_map(|g| g.iter().copied().filter(|&i| credit(i) > 0.0).max_by(|&i, &j| credit(i).total_cmp(&credit(j)))).collect()
+        by_group
+            .iter()
+            .filter_map(|g| g.iter().copied().filter(|&i| credit(i) > 0.0).max_by(|&i, &j| credit(i).total_cmp(&credit(j))))
+            .collect()
     };
     let refit = |chosen: &[usize]| -> Option<Model> {
         let picked: Vec<TiePoint> = chosen.iter().map(|&i| points[i]).collect();
         let weights: Vec<f64> = picked.iter().map(|p| p.weight).collect();
-        (picked.len() >= 3).then(|| Model::solve(ModelKind::Affine, &picked, &weights)).flatten().map(|s| s.model)
+        (picked.len() >= 3)
+            .then(|| Model::solve(ModelKind::Affine, &picked, &weights, &Noise::even([[1.0, 0.0], [0.0, 1.0]])))
+            .flatten()
+            .map(|s| s.model)
     };
     let allowed = |a: &Affine| config.limits.is_none_or(|l| l.hold(&a.matrix));
     let mut draw = Draw::new(points, config.seed);
@@ -471,6 +562,8 @@ fn spread(points: &[TiePoint]) -> Result<()> {
 pub struct FitConfig {
     /// What is fitted.
     pub kind: ModelKind,
+    /// How the image is said to lie: SAR pixels (rows) a map pixel. A similarity turns and scales this.
+    pub base: [[f64; 2]; 2],
     /// How the first agreement is sought.
     pub consensus: ConsensusConfig,
 }
@@ -490,6 +583,9 @@ pub struct Fit {
     pub sigma_px: f64,
     /// Chance of so much agreement, as [`Consensus::chance_log10`].
     pub chance_log10: f64,
+    /// What each point counted.
+    weights: Vec<f64>,
+    base: [[f64; 2]; 2],
 }
 
 /// Median of numbers; NaN of none.
@@ -541,11 +637,57 @@ impl Fit {
     pub fn standard_error_px(&self, points: &[TiePoint], at: [f64; 2]) -> f64 {
         let weights: Vec<f64> = self.inlier.iter().map(|i| f64::from(u8::from(*i))).collect();
         let n = self.inliers() as f64;
-        let Some(solved) = Model::solve(self.model.kind, points, &weights) else { return f64::NAN };
+        let Some(solved) = Model::solve(self.model.kind, points, &weights, &self.noise()) else { return f64::NAN };
         let here = TiePoint { sar_px: [0.0; 2], map_px: at, weight: 1.0 };
-        let per_axis = self.rms_px() / std::f64::consts::SQRT_2 * (n / (n - self.model.kind.terms() as f64).max(1.0)).sqrt();
+        let per_axis = self.rms_px() / std::f64::consts::SQRT_2 * (n / (n - self.model.kind.numbers() as f64 / 2.0).max(1.0)).sqrt();
         per_axis * solved.leverage(&here, 1.0).max(0.0).sqrt()
     }
+
+    fn noise(&self) -> Noise {
+        Noise::measured(self.base, &self.residual_px, &self.weights)
+    }
+
+    /// Root mean square, in standard deviations of the scatter, of residuals from fits of `kind` that each leave a sixteenth of the area out:
+    /// how well it predicts where there are no points. With the weights of this fit.
+    fn predicts(&self, points: &[TiePoint], kind: ModelKind) -> f64 {
+        const PARTS: f64 = 4.0;
+        let used = || points.iter().zip(&self.weights).filter(|(_, w)| **w > 0.0);
+        let low = [0, 1].map(|d| used().map(|(p, _)| p.map_px[d]).fold(f64::INFINITY, f64::min));
+        let high = [0, 1].map(|d| used().map(|(p, _)| p.map_px[d]).fold(f64::NEG_INFINITY, f64::max));
+        let part = |p: &TiePoint| {
+            let [i, j] = [0, 1].map(|d| ((p.map_px[d] - low[d]) / (high[d] - low[d]).max(1e-9) * PARTS).floor().clamp(0.0, PARTS - 1.0));
+            (i + PARTS * j) as usize
+        };
+        let noise = self.noise();
+        let (mut sum, mut total) = (0.0, 0.0);
+        for out in 0..(PARTS * PARTS) as usize {
+            let weights: Vec<f64> = points.iter().zip(&self.weights).map(|(p, w)| if part(p) == out { 0.0 } else { *w }).collect();
+            let Some(solved) = Model::solve(kind, points, &weights, &noise) else { return f64::INFINITY };
+            for (p, w) in used().filter(|(p, _)| part(p) == out) {
+                sum += w * noise.distance2(solved.model.residual(p));
+                total += w;
+            }
+        }
+        (sum / total).sqrt()
+    }
+}
+
+/// Fits each of `kinds`, simplest first, and takes the one that predicts best where it has seen no points; a simpler one where that is
+/// within a hundredth as good.
+///
+/// # Errors
+/// As [`fit`], of the kind that has most numbers; no kind at all.
+pub fn fit_best(points: &[TiePoint], config: &FitConfig, kinds: &[ModelKind]) -> Result<Fit> {
+    let Some((last, simpler)) = kinds.split_last() else { return Err(Error::invalid("no kind of transform to fit")) };
+    let full = fit(points, &FitConfig { kind: *last, ..*config })?;
+    let scores: Vec<f64> = simpler.iter().map(|k| full.predicts(points, *k)).collect();
+    let best = scores.iter().copied().fold(if simpler.is_empty() { 0.0 } else { full.predicts(points, *last) }, f64::min);
+    for (kind, _) in simpler.iter().zip(&scores).filter(|(_, s)| **s <= 1.01 * best) {
+        if let Ok(found) = fit(points, &FitConfig { kind: *kind, ..*config }) {
+            return Ok(found);
+        }
+    }
+    Ok(full)
 }
 
 /// Fits a transform to points of which many may be wrong.
@@ -572,7 +714,14 @@ pub fn fit(points: &[TiePoint], config: &FitConfig) -> Result<Fit> {
     let mut sigma = 0.0;
     let mut weights = vec![0.0; points.len()];
     // Degree by degree, so that a bend is followed from the middle outwards.
-    for step in [ModelKind::Affine, ModelKind::Polynomial2, ModelKind::Polynomial3].into_iter().filter(|k| k.degree() <= kind.degree()) {
+    let steps: &[ModelKind] = match kind {
+        ModelKind::Similarity => &[ModelKind::Similarity],
+        ModelKind::Affine => &[ModelKind::Affine],
+        ModelKind::Polynomial2 => &[ModelKind::Affine, ModelKind::Polynomial2],
+        ModelKind::Polynomial3 => &[ModelKind::Affine, ModelKind::Polynomial2, ModelKind::Polynomial3],
+    };
+    let mut noise = Noise::even(config.base);
+    for &step in steps {
         for _ in 0..100 {
             let off: Vec<f64> = points.iter().map(|p| length(model.residual(p))).collect();
             // The length of two normal errors has its median at 1.1774 standard deviations.
@@ -589,9 +738,11 @@ pub fn fit(points: &[TiePoint], config: &FitConfig) -> Result<Fit> {
             if used < step.needs() {
                 return Err(too_few(used, points.len(), kind));
             }
-            let next = Model::solve(step, points, &weights).ok_or_else(|| undetermined(used))?.model;
+            let next = Model::solve(step, points, &weights, &noise).ok_or_else(|| undetermined(used))?.model;
             let moved = points.iter().map(|p| length(next.pull(p.map_px, model.to_sar(p.map_px)))).fold(0.0, f64::max);
             model = next;
+            let residuals: Vec<[f64; 2]> = points.iter().map(|p| model.residual(p)).collect();
+            noise = Noise::measured(config.base, &residuals, &weights);
             if moved < 1e-4 {
                 break;
             }
@@ -603,17 +754,17 @@ pub fn fit(points: &[TiePoint], config: &FitConfig) -> Result<Fit> {
         return Err(too_few(used.len(), points.len(), kind));
     }
     spread(&used)?;
-    let solved = Model::solve(kind, points, &weights).ok_or_else(|| undetermined(used.len()))?;
+    let solved = Model::solve(kind, points, &weights, &noise).ok_or_else(|| undetermined(used.len()))?;
     let residual_px: Vec<[f64; 2]> = points.iter().map(|p| solved.model.residual(p)).collect();
     let held_out_px = points.iter().zip(&weights).zip(&residual_px);
     let held_out_px = held_out_px.map(|((p, w), r)| length(*r) / (1.0 - solved.leverage(p, *w)).max(1e-6)).collect();
-    Ok(Fit { model: solved.model, inlier, residual_px, held_out_px, sigma_px: sigma, chance_log10: first.chance_log10 })
+    let chance_log10 = first.chance_log10;
+    Ok(Fit { model: solved.model, inlier, residual_px, held_out_px, sigma_px: sigma, chance_log10, weights, base: config.base })
 }
 
 fn too_few(used: usize, all: usize, kind: ModelKind) -> Error {
     Error::invalid(format!(
-        "{used} of {all} tie points agree, which are too few for a transform that is {} {} (it needs {}); try more fixes (--fixes), larger patches (--patch), or a simpler --model",
-        if kind == ModelKind::Affine { "an" } else { "a" },
+        "{used} of {all} tie points agree, too few for this transform ({}, which needs {}); try more fixes (--fixes), larger patches (--patch), or a simpler --model",
         kind.name(),
         kind.needs()
     ))

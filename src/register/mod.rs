@@ -5,14 +5,11 @@
 //! near where it puts them; the robust fit through these is the answer. Of the image's own georeference only the ground size of a pixel and
 //! the direction of north are used.
 
-
 mod dense;
 mod fit;
 
-
 pub use dense::DenseFinder;
-pub(crate) use fit::median;
-pub use fit::{Consensus, ConsensusConfig, Fit, FitConfig, Limits, Model, ModelKind, TiePoint, consensus, fit};
+pub use fit::{Consensus, ConsensusConfig, Fit, FitConfig, Limits, Model, ModelKind, TiePoint, consensus, fit, fit_best};
 
 use crate::scene::warp::{Target, resample};
 use crate::scene::{Crs, Frame, Image, MapInfo, ValidityMask, compose, inverse};
@@ -77,8 +74,8 @@ pub trait Finder {
 /// How an image is registered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RegisterConfig {
-    /// What is fitted.
-    pub kind: ModelKind,
+    /// What is fitted; none takes a similarity or an affine transform, whichever predicts better where there are no points.
+    pub kind: Option<ModelKind>,
     /// Side of the patches sought first, over the whole map; map pixels.
     pub coarse_patch: u32,
     /// How many of them at most.
@@ -102,7 +99,7 @@ pub struct RegisterConfig {
 impl Default for RegisterConfig {
     fn default() -> Self {
         Self {
-            kind: ModelKind::Affine,
+            kind: None,
             coarse_patch: 200,
             coarse_fixes: 40,
             patch: 128,
@@ -277,11 +274,8 @@ pub fn register(
     let queries: Vec<Query> = centres.iter().map(|c| Query { sar_px: *c, matrix: frame.matrix, near: None }).collect();
     // The farthest rotation and scale that are searched, and as much again.
     let widest = |values: &[f64], plain: f64, least: f64| 2.0 * values.iter().fold(0.0f64, |a, v| a.max((v - plain).abs())).max(least);
-    let limits = Limits {
-        matrix: frame.matrix,
-        rotation_deg: widest(&config.rotations, 0.0, 3.0),
-        stretch: widest(&config.scales, 1.0, 0.03),
-    };
+    let limits =
+        Limits { matrix: frame.matrix, rotation_deg: widest(&config.rotations, 0.0, 3.0), stretch: widest(&config.scales, 1.0, 0.03) };
     let mut consensus_config = ConsensusConfig {
         tolerance_px: 5.0 * step_px,
         area_px2: f64::from(map.width) * f64::from(map.height),
@@ -353,7 +347,8 @@ pub fn register(
     consensus_config.tolerance_px = 3.0 * step_px;
     consensus_config.area_px2 = std::f64::consts::PI * reach_px * reach_px;
     consensus_config.limits = Some(Limits { matrix: coarse.model.derivative(middle), ..limits });
-    let fit = fit(&points, &FitConfig { kind: config.kind, consensus: consensus_config })
+    let kinds = config.kind.map_or_else(|| vec![ModelKind::Similarity, ModelKind::Affine], |k| vec![k]);
+    let fit = fit_best(&points, &FitConfig { kind: kinds[0], base: frame.matrix, consensus: consensus_config }, &kinds)
         .map_err(|e| Error::invalid(format!("{name}: {e}; {} patches of {} map pixels were sought", queries.len(), config.patch)))?;
     let pose = pose(map, &frame, &fit.model, size)?;
     let seconds = [first_s, start.elapsed().as_secs_f64()];

@@ -1,3 +1,4 @@
+use super::fit::median;
 use super::*;
 use crate::nn::splitmix;
 use crate::scene::{GeoTransform, Raster, SampleData, write_geotiff};
@@ -104,7 +105,7 @@ fn apart(a: &Model, b: &Model) -> f64 {
 fn a_displaced_image_comes_back_whatever_its_georeference_says() {
     let dir = tempfile::tempdir().unwrap();
     let (map, sar) = world(dir.path());
-    for kind in [ModelKind::Affine, ModelKind::Polynomial2, ModelKind::Polynomial3] {
+    for kind in [None, Some(ModelKind::Similarity), Some(ModelKind::Affine), Some(ModelKind::Polynomial2), Some(ModelKind::Polynomial3)] {
         let mut finder = planted([0.5, 0.6]);
         let config = RegisterConfig { kind, ..RegisterConfig::default() };
         let mut rounds = Vec::new();
@@ -116,13 +117,22 @@ fn a_displaced_image_comes_back_whatever_its_georeference_says() {
         assert!(rounds.contains(&Round::Coarse) && rounds.contains(&Round::Fine));
         // Uniform noise of 3 px on 130 points: well under a pixel.
         let off = apart(&found.fit.model, &truth());
-        assert!(off < if kind == ModelKind::Polynomial3 { 1.5 } else { 0.8 }, "{kind:?}: {off}");
+        assert!(off < if kind == Some(ModelKind::Polynomial3) { 1.5 } else { 0.8 }, "{kind:?}: {off}");
         assert!(found.fit.inliers() * 10 >= found.sought * 5 && found.points.len() == found.sought);
         let [east, north] = found.pose.shift_m.unwrap();
         assert!((east - 300.0).abs() < 8.0 && (north - 400.0).abs() < 8.0, "{:?}", found.pose);
-        assert!((found.pose.rotation_deg - 3.0).abs() < 0.15 && found.pose.scale.iter().all(|s| (s - 1.02).abs() < 0.004), "{:?}", found.pose);
+        assert!(
+            (found.pose.rotation_deg - 3.0).abs() < 0.15 && found.pose.scale.iter().all(|s| (s - 1.02).abs() < 0.004),
+            "{:?}",
+            found.pose
+        );
         // Even though a fifth of it is empty, the image has about as many patches as asked for.
-        assert!((180..=250).contains(&found.sought) && (20..=40).contains(&found.coarse.patches), "{} {}", found.sought, found.coarse.patches);
+        assert!(
+            (180..=250).contains(&found.sought) && (20..=40).contains(&found.coarse.patches),
+            "{} {}",
+            found.sought,
+            found.coarse.patches
+        );
         assert_eq!(finder.asked[0].1.variants, [(0.0, 1.0)]);
         assert_eq!(finder.asked.len(), 2, "the plain variant was enough");
     }

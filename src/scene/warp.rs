@@ -147,12 +147,7 @@ impl Warp<'_> {
                     continue;
                 }
                 let (fx, fy) = ((x - x.floor()) as f32, (y - y.floor()) as f32);
-                let corners = [
-                    (0, 0, (1.0 - fx) * (1.0 - fy)),
-                    (1, 0, fx * (1.0 - fy)),
-                    (0, 1, (1.0 - fx) * fy),
-                    (1, 1, fx * fy),
-                ];
+                let corners = [(0, 0, (1.0 - fx) * (1.0 - fy)), (1, 0, fx * (1.0 - fy)), (0, 1, (1.0 - fx) * fy), (1, 1, fx * fy)];
                 for (dx, dy, part) in corners {
                     let (cx, cy) = (x.floor() as i64 + dx, y.floor() as i64 + dy);
                     if part == 0.0 || cx < 0 || cy < 0 || cx >= i64::from(size[0]) || cy >= i64::from(size[1]) {
@@ -299,7 +294,10 @@ mod tests {
                                 let v = (value(q[0], q[1]) + 10.0 * c as f64).min(if kind == I8 { 127.0 } else { 255.0 });
                                 let got = f64::from(window.data[p * bands as usize + c]);
                                 // A clipped source is no plane beside where it clips.
-                                assert!((got - v).abs() <= bound || v > if kind == I8 { 126.0 } else { 254.0 } , "{kind:?}: {got} for {v} at {x},{y}");
+                                assert!(
+                                    (got - v).abs() <= bound || v > if kind == I8 { 126.0 } else { 254.0 },
+                                    "{kind:?}: {got} for {v} at {x},{y}"
+                                );
                             }
                             seen += 1;
                         } else if outside {

@@ -236,8 +236,7 @@ fn image<W: Write + Seek, K: TiffKind, T: Sample>(
     tags.write_tag(Tag::ImageLength, height)?;
     tags.write_tag(Tag::Compression, CompressionMethod::Deflate.to_u16())?;
     tags.write_tag(Tag::Predictor, if T::FORMAT == 3 { Predictor::None } else { Predictor::Horizontal }.to_u16())?;
-    let (photometric, colours) =
-        if bands == 3 { (PhotometricInterpretation::RGB, 3) } else { (PhotometricInterpretation::BlackIsZero, 1) };
+    let (photometric, colours) = if bands == 3 { (PhotometricInterpretation::RGB, 3) } else { (PhotometricInterpretation::BlackIsZero, 1) };
     tags.write_tag(Tag::PhotometricInterpretation, photometric.to_u16())?;
     tags.write_tag(Tag::SamplesPerPixel, bands as u16)?;
     tags.write_tag(Tag::BitsPerSample, &vec![8 * size_of::<T>() as u16; bands][..])?;

@@ -32,14 +32,19 @@ fn points(side: usize, noise: f64, wrong: f64, window: f64, bend: [f64; 2], seed
     for i in 0..side * side {
         let at = |k: usize| (k as f64 + 0.5) / side as f64 * 2000.0;
         let p = [at(i % side), at(i / side)];
-        let off = if n.unit() < wrong { [0, 1].map(|_| window * (2.0 * n.unit() - 1.0)) } else { [n.normal(), n.normal()].map(|e| noise * e) };
+        let off =
+            if n.unit() < wrong { [0, 1].map(|_| window * (2.0 * n.unit() - 1.0)) } else { [n.normal(), n.normal()].map(|e| noise * e) };
         out.push(TiePoint { sar_px: truth(p, bend), map_px: [p[0] + off[0], p[1] + off[1]], weight: 0.5 + n.unit() });
     }
     out
 }
 
 fn config(kind: ModelKind, area_px2: f64) -> FitConfig {
-    FitConfig { kind, consensus: ConsensusConfig { tolerance_px: 6.0, area_px2, limits: None, draws: 50_000, seed: 1 } }
+    FitConfig {
+        kind,
+        base: [[0.5, 0.0], [0.0, 0.5]],
+        consensus: ConsensusConfig { tolerance_px: 6.0, area_px2, limits: None, draws: 50_000, seed: 1 },
+    }
 }
 
 /// Largest and median distance between model and truth over the map, map pixels.
@@ -55,7 +60,12 @@ fn off(model: &Model, bend: [f64; 2]) -> (f64, f64) {
 
 #[test]
 fn exact_points_give_the_transform_back() {
-    for (kind, bend) in [(ModelKind::Affine, [0.0; 2]), (ModelKind::Polynomial2, [3.0, 0.0]), (ModelKind::Polynomial3, [3.0, 1.5])] {
+    for (kind, bend) in [
+        (ModelKind::Similarity, [0.0; 2]),
+        (ModelKind::Affine, [0.0; 2]),
+        (ModelKind::Polynomial2, [3.0, 0.0]),
+        (ModelKind::Polynomial3, [3.0, 1.5]),
+    ] {
         let points = points(9, 0.0, 0.0, 0.0, bend, 1);
         let fit = fit(&points, &config(kind, 4e6)).unwrap();
         assert_eq!(fit.inliers(), 81);
@@ -140,11 +150,12 @@ fn too_many_terms_show_in_the_residuals_held_out() {
     let [simple, _] = fits(7);
     // Leaving one out, for real: the same figure.
     let one = 17;
-    let weights: Vec<f64> = simple.residual_px.iter().map(|r| (1.0 - (length(*r) / (TUKEY * simple.sigma_px).min(12.0)).powi(2)).powi(2)).collect();
+    let weights: Vec<f64> =
+        simple.residual_px.iter().map(|r| (1.0 - (length(*r) / (TUKEY * simple.sigma_px).min(12.0)).powi(2)).powi(2)).collect();
     let mean = all.iter().map(|p| p.weight).sum::<f64>() / all.len() as f64;
     let mut weights: Vec<f64> = weights.iter().zip(&all).map(|(w, p)| w * p.weight / mean).collect();
     weights[one] = 0.0;
-    let without = Model::solve(ModelKind::Affine, &all, &weights).unwrap().model;
+    let without = Model::solve(ModelKind::Affine, &all, &weights, &Noise::even([[1.0, 0.0], [0.0, 1.0]])).unwrap().model;
     let measured = length(without.residual(&all[one]));
     assert!((measured - simple.held_out_px[one]).abs() < 0.02 * measured.max(0.1), "{measured} {}", simple.held_out_px[one]);
 }
@@ -200,10 +211,12 @@ fn points_that_do_not_determine_a_transform_are_refused() {
     let words = message(&all[..5], ModelKind::Affine);
     assert!(words.contains("5 of 5") && words.contains("--fixes"), "{words}");
     // On a line, and all but on one.
-    let line: Vec<TiePoint> = all.iter().map(|p| TiePoint { sar_px: truth([p.map_px[0], 500.0], [0.0; 2]), map_px: [p.map_px[0], 500.0], ..*p }).collect();
+    let line: Vec<TiePoint> =
+        all.iter().map(|p| TiePoint { sar_px: truth([p.map_px[0], 500.0], [0.0; 2]), map_px: [p.map_px[0], 500.0], ..*p }).collect();
     let words = message(&line, ModelKind::Affine);
     assert!(words.contains("tie points"), "{words}");
-    let near: Vec<TiePoint> = line.iter().zip(&all).map(|(l, a)| TiePoint { map_px: [l.map_px[0], 500.0 + 1e-3 * a.map_px[1]], ..*l }).collect();
+    let near: Vec<TiePoint> =
+        line.iter().zip(&all).map(|(l, a)| TiePoint { map_px: [l.map_px[0], 500.0 + 1e-3 * a.map_px[1]], ..*l }).collect();
     assert!(message(&near, ModelKind::Affine).contains("tie points"));
     // One place.
     let one: Vec<TiePoint> = all.iter().map(|_| all[40]).collect();
@@ -220,7 +233,9 @@ fn points_that_do_not_determine_a_transform_are_refused() {
     let words = message(&circle, ModelKind::Polynomial2);
     assert!(words.contains("do not determine") && words.contains("--model"), "{words}");
     // Weights and places that are no numbers.
-    for bad in [TiePoint { weight: f64::NAN, ..all[0] }, TiePoint { weight: 0.0, ..all[0] }, TiePoint { map_px: [f64::INFINITY, 0.0], ..all[0] }] {
+    for bad in
+        [TiePoint { weight: f64::NAN, ..all[0] }, TiePoint { weight: 0.0, ..all[0] }, TiePoint { map_px: [f64::INFINITY, 0.0], ..all[0] }]
+    {
         let mut all = all.clone();
         all[3] = bad;
         assert!(message(&all, ModelKind::Affine).contains("tie point 3"));
@@ -245,4 +260,39 @@ fn points_matrix() -> [[f64; 2]; 2] {
     let at = |x: f64, y: f64| truth([x, y], [0.0; 2]);
     let (o, x, y) = (at(0.0, 0.0), at(1.0, 0.0), at(0.0, 1.0));
     [[x[0] - o[0], y[0] - o[0]], [x[1] - o[1], y[1] - o[1]]]
+}
+
+/// Points with errors of four pixels to the right and one down, a tenth of them wrong; the truth stretched along x where wished.
+fn uneven(stretch: f64, seed: u64) -> Vec<TiePoint> {
+    let mut n = Numbers(seed << 32);
+    let mut all = points(14, 0.0, 0.1, 40.0, [0.0; 2], seed);
+    for p in &mut all {
+        let at = truth([p.map_px[0] * stretch, p.map_px[1]], [0.0; 2]);
+        if (at[0] - p.sar_px[0]).hypot(at[1] - p.sar_px[1]) < 1e-9 + 2000.0 * (stretch - 1.0).abs() {
+            p.sar_px = at;
+        }
+        p.map_px = [p.map_px[0] + 4.0 * n.normal(), p.map_px[1] + n.normal()];
+    }
+    all
+}
+
+#[test]
+fn a_similarity_is_taken_where_it_predicts_as_well_and_not_where_the_image_is_stretched() {
+    let mut sums = [0.0; 2];
+    let mut similar = 0;
+    for seed in 0..20 {
+        let mut config = config(ModelKind::Affine, 80.0 * 80.0);
+        config.consensus.tolerance_px = 12.0;
+        let all = uneven(1.0, seed);
+        let affine = fit(&all, &config).unwrap();
+        let best = fit_best(&all, &config, &[ModelKind::Similarity, ModelKind::Affine]).unwrap();
+        similar += usize::from(best.model.kind == ModelKind::Similarity);
+        let similarity = fit(&all, &FitConfig { kind: ModelKind::Similarity, ..config }).unwrap();
+        sums = [sums[0] + off(&affine.model, [0.0; 2]).1, sums[1] + off(&similarity.model, [0.0; 2]).1];
+        let stretched = fit_best(&uneven(1.01, seed), &config, &[ModelKind::Similarity, ModelKind::Affine]).unwrap();
+        assert_eq!(stretched.model.kind, ModelKind::Affine, "seed {seed}");
+    }
+    assert!(similar >= 14, "{similar} of 20");
+    // The rotation is told by the coordinate that is measured well.
+    assert!(sums[1] < 0.8 * sums[0], "{sums:?}");
 }
