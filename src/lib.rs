@@ -35,6 +35,7 @@ pub mod index;
 pub mod kernels;
 pub mod nn;
 pub mod reference;
+pub mod register;
 pub mod scene;
 pub mod train;
 

@@ -1,12 +1,16 @@
 //! The shipped weights on the scene they were never trained on. The scenes are not part of the project: where they are absent the test
 //! says that it skipped. `ECHOGRID_DATA` names the folder; the default is `../shared/data` beside the checkout.
 
+use echogrid::dense::{DenseModel, Structure};
 use echogrid::eval::metrics::Summary;
 use echogrid::eval::{Protocol, evaluate, queries};
 use echogrid::gpu::{AdapterChoice, Engine};
 use echogrid::index::{Database, IndexConfig, LoadedModel, RESIDENT_BYTES, Searcher, build};
-use echogrid::scene::ScenePair;
+use echogrid::register::{DenseFinder, RegisterConfig, register};
+use echogrid::scene::warp::{Target, resample};
+use echogrid::scene::{Image, ScenePair};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 fn scene(name: &str) -> Option<(PathBuf, PathBuf)> {
     let data =
@@ -38,4 +42,90 @@ fn shipped_weights_find_aligned_queries_on_a_scene_never_trained_on() {
     let summary = Summary::new(&evaluation.results, 7).unwrap();
     let (r1, r10) = (summary.recall[&1].value, summary.recall[&10].value);
     assert!(r1 >= 0.35 && r10 >= 0.72, "R@1 {r1:.3}, R@10 {r10:.3}");
+}
+
+/// Metres to the right and down, degrees clockwise, factors along the image's rows and columns.
+type Displacement = ([f64; 2], f64, [f64; 2]);
+
+/// A displaced SAR scene, with its georeference kept as if nothing had happened, against the displacement that was planted.
+#[test]
+fn a_displaced_sar_scene_comes_back_within_two_pixels() {
+    let Some((map, sar)) = scene("inland-east") else { return };
+    let engine = pollster::block_on(Engine::new(&AdapterChoice::from_option(None))).unwrap();
+    let pair = ScenePair::open(&map, &sar, None).unwrap();
+    let features = DenseModel::structure(Structure::default());
+    let dir = tempfile::tempdir().unwrap();
+    let all: [Displacement; 4] = [
+        ([300.0, -400.0], 3.0, [1.02, 1.02]),
+        ([-500.0, 0.0], -3.0, [0.98, 0.98]),
+        ([350.0, 350.0], 1.5, [1.02, 0.98]),
+        ([0.0, 0.0], 0.0, [1.0, 1.0]),
+    ];
+    let few = std::env::var_os("ECHOGRID_ALL_DISPLACEMENTS").is_none();
+    for (i, (shift_m, degrees, scale)) in
+        all.into_iter().enumerate().skip(std::env::var("SKIP").map_or(0, |s| s.parse().unwrap())).take(if few { 1 } else { 4 })
+    {
+        let raster = &pair.sar.raster;
+        let size = [raster.width(), raster.height()].map(f64::from);
+        let pixel_m = raster.ground_pixel_size().unwrap().0;
+        let (sin, cos) = degrees.to_radians().sin_cos();
+        // Where a pixel of the displaced image shows the scene.
+        let place = |p: [f64; 2]| {
+            let [x, y] = [0, 1].map(|d| p[d] - size[d] / 2.0 - shift_m[d] / pixel_m);
+            let [x, y] = [cos * x + sin * y, -sin * x + cos * y];
+            [x / scale[0] + size[0] / 2.0, y / scale[1] + size[1] / 2.0]
+        };
+        let back = |q: [f64; 2]| {
+            let [x, y] = [0, 1].map(|d| (q[d] - size[d] / 2.0) * scale[d]);
+            [cos * x - sin * y + size[0] / 2.0 + shift_m[0] / pixel_m, sin * x + cos * y + size[1] / 2.0 + shift_m[1] / pixel_m]
+        };
+        let path = dir.path().join(format!("displaced-{i}.tif"));
+        let target = Target { width: raster.width(), height: raster.height(), geo: raster.geo(), epsg: raster.epsg() };
+        resample(raster, &path, &target, &place, |_, _| {}).unwrap();
+        let displaced = Arc::new(Image::sar(&path, None).unwrap());
+        let mut finder = DenseFinder::new(&engine, &features, pair.map.clone(), displaced.clone(), 4).unwrap();
+        let info = finder.info().clone();
+        let found = register(&info, &displaced, &mut finder, &RegisterConfig::default(), |_, _, _| {}).unwrap();
+        let mut off = Vec::new();
+        for k in 0..20 * 20 {
+            let p = [(f64::from(k % 20) + 0.5) / 20.0 * f64::from(info.width), (f64::from(k / 20) + 0.5) / 20.0 * f64::from(info.height)];
+            if pair.sar_share(p, 50.0).unwrap() < 0.5 {
+                continue;
+            }
+            let got = found.fit.model.to_map(back(pair.link().apply(p).unwrap())).unwrap();
+            off.push((got[0] - p[0]).hypot(got[1] - p[1]));
+        }
+        off.sort_by(f64::total_cmp);
+        let (median, worst) = (off[off.len() / 2], off[off.len() - 1]);
+        let fit = &found.fit;
+        println!(
+            "{shift_m:?} m, {degrees} degrees, x {scale:?}: off by {median:.2} px median, {worst:.2} px at most, over {} places; {} of {} first patches agree (1e{:.1} by chance, {} variants), {} of {} fixes; residuals {:.2} px median, {:.2} px rms, held out {:.2}; pose {:?}; {:.1} s + {:.1} s",
+            off.len(),
+            found.coarse.agreeing,
+            found.coarse.patches,
+            found.coarse.chance_log10,
+            found.coarse.variants,
+            fit.inliers(),
+            found.sought,
+            fit.median_px(),
+            fit.rms_px(),
+            fit.held_out_rms_px(),
+            found.pose,
+            found.seconds[0],
+            found.seconds[1],
+        );
+        if std::env::var_os("DUMP").is_some() {
+            for (p, (r, i)) in found.points.iter().zip(fit.residual_px.iter().zip(&fit.inlier)) {
+                println!("DUMP {i} {:.1} {:.1} {:.2} {:.2} {:.4}", p.map_px[0], p.map_px[1], r[0], r[1], p.weight);
+            }
+            for k in 0..9 {
+                let p = [f64::from(k % 3) * 0.3 + 0.2, f64::from(k / 3) * 0.3 + 0.2];
+                let p = [p[0] * f64::from(info.width), p[1] * f64::from(info.height)];
+                let got = found.fit.model.to_map(back(pair.link().apply(p).unwrap())).unwrap();
+                println!("GRID {:.0} {:.0}: {:.2} {:.2}", p[0], p[1], got[0] - p[0], got[1] - p[1]);
+            }
+        } else {
+            assert!(median < 2.0, "{median} px");
+        }
+    }
 }

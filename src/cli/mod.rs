@@ -11,6 +11,7 @@ mod info;
 mod locate;
 mod present;
 mod profile;
+mod register;
 mod selftest;
 mod synth;
 mod train;
@@ -36,6 +37,7 @@ enum Command {
     Index(index::Args),
     Locate(locate::Args),
     Eval(eval::Args),
+    Register(register::Args),
     Profile(profile::Args),
     Demo(demo::Args),
 }
@@ -57,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Index(args) => index::run(&cli.global, &args),
         Command::Locate(args) => locate::run(&cli.global, &args),
         Command::Eval(args) => eval::run(&cli.global, &args),
+        Command::Register(args) => register::run(&cli.global, &args),
         Command::Profile(args) => profile::run(&cli.global, &args),
         Command::Demo(args) => demo::run(&cli.global, &args),
     };

@@ -150,7 +150,7 @@ impl Look {
 }
 
 /// Shown where an image has no data.
-const NO_DATA: u8 = 128;
+pub(super) const NO_DATA: u8 = 128;
 
 /// A patch of `side` map pixels about a position, `matrix` from map pixels to the image's, by the sampler's twin.
 fn cut(image: &Image, centre: [f64; 2], matrix: [[f64; 2]; 2], side: f64) -> Result<Thumb> {
@@ -179,27 +179,34 @@ fn cut(image: &Image, centre: [f64; 2], matrix: [[f64; 2]; 2], side: f64) -> Res
     Ok(Thumb::new(PICTURE as u32, PICTURE as u32, rgb)?)
 }
 
-/// The whole map, averaged down; read once, by strips.
-pub(super) fn overview(global: &Global, map: &Image) -> Result<MapOverview> {
-    let raster = &map.raster;
-    let (w, h) = (raster.width(), raster.height());
-    let scale = (f64::from(w.max(h)) / f64::from(OVERVIEW)).max(1.0);
+/// A part of an image, averaged down: red, green, blue, and above 0 where there is data.
+pub(super) struct Averaged {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    /// Image pixels a pixel.
+    pub(super) scale: f64,
+    pub(super) pixels: Vec<[f32; 4]>,
+}
+
+/// The rectangle of `size` from `from` on, averaged down to at most `longest` pixels a side; read once, by strips.
+pub(super) fn averaged(global: &Global, image: &Image, from: [i64; 2], [w, h]: [u32; 2], longest: u32) -> Result<Averaged> {
+    let scale = (f64::from(w.max(h)) / f64::from(longest)).max(1.0);
     let at = |v: u32| (f64::from(v) / scale) as usize;
     let (width, height) = (at(w - 1) + 1, at(h - 1) + 1);
     let mut sums = vec![[0f32; 4]; width * height];
-    let look = Look::of(map);
-    let strip = raster.chunk_size().1.clamp(16, 512);
+    let look = Look::of(image);
+    let strip = image.raster.chunk_size().1.clamp(16, 512);
     let bar = global.bar(u64::from(h), "overview");
     for y0 in (0..h).step_by(strip as usize) {
         let lines = strip.min(h - y0);
         for x0 in (0..w).step_by(2048) {
             let columns = 2048.min(w - x0);
-            let window = raster.read_window(i64::from(x0), i64::from(y0), columns, lines)?;
+            let window = image.raster.read_window(from[0] + i64::from(x0), from[1] + i64::from(y0), columns, lines)?;
             let bands = window.bands as usize;
             for (p, values) in window.data.chunks_exact(bands).enumerate().filter(|(p, _)| window.valid[*p] != 0) {
                 let (x, y) = (x0 + p as u32 % columns, y0 + p as u32 / columns);
                 let sum = &mut sums[at(y) * width + at(x)];
-                let rgb = look.rgb(map, values);
+                let rgb = look.rgb(image, values);
                 (0..3).for_each(|b| sum[b] += rgb[b]);
                 sum[3] += 1.0;
             }
@@ -207,8 +214,17 @@ pub(super) fn overview(global: &Global, map: &Image) -> Result<MapOverview> {
         bar.inc(u64::from(lines));
     }
     bar.finish_and_clear();
-    let rgb = sums.iter().flat_map(|s| [0, 1, 2].map(|b| if s[3] > 0.0 { (255.0 * s[b] / s[3]).round() as u8 } else { NO_DATA })).collect();
-    Ok(MapOverview { thumb: Thumb::new(width as u32, height as u32, rgb)?, scale })
+    for s in sums.iter_mut().filter(|s| s[3] > 0.0) {
+        (0..3).for_each(|b| s[b] /= s[3]);
+    }
+    Ok(Averaged { width, height, scale, pixels: sums })
+}
+
+/// The whole map, averaged down.
+pub(super) fn overview(global: &Global, map: &Image) -> Result<MapOverview> {
+    let a = averaged(global, map, [0, 0], [map.raster.width(), map.raster.height()], OVERVIEW)?;
+    let rgb = a.pixels.iter().flat_map(|s| [0, 1, 2].map(|b| if s[3] > 0.0 { (255.0 * s[b]).round() as u8 } else { NO_DATA })).collect();
+    Ok(MapOverview { thumb: Thumb::new(a.width as u32, a.height as u32, rgb)?, scale: a.scale })
 }
 
 /// What a page says about its run.

@@ -30,11 +30,11 @@ pub fn build(
     if origins.is_empty() {
         return Err(Error::invalid(format!("{}: no pixel of it has data", map.raster.path().display())));
     }
-    build_at(engine, model, map, layout, &origins, writer, progress)
+    build_at(engine, model, map, &MapInfo::of(map)?, layout, &origins, writer, progress)
 }
 
 /// As [`build`], of the blocks with these upper left corners (feature pixels) alone: parts of a map that is too large to be searched
-/// whole, or a finer look at some places.
+/// whole, or a finer look at some places. `info` is what [`MapInfo::of`] says of the map, which reads all of it.
 ///
 /// # Errors
 /// As [`build`].
@@ -42,13 +42,13 @@ pub fn build_at(
     engine: &Engine,
     model: &DenseModel,
     map: &Arc<Image>,
+    info: &MapInfo,
     layout: &Layout,
     origins: &[[i32; 2]],
     mut writer: DenseWriter,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<DenseDatabase> {
     layout.check()?;
-    let info = MapInfo::of(map)?;
     let n = layout.side;
     let mut cache = PageCache::new(engine, vec![map.clone()], DEFAULT_PAGES)?;
     let extractor = model.extractor(engine, Modality::Map, 1, n)?;
@@ -99,7 +99,7 @@ pub fn build_at(
         model: model.hash().into(),
         channels: model.channels(),
         layout: layout.clone(),
-        map: info,
+        map: info.clone(),
         adapter: engine.adapter().to_string(),
     };
     writer.finish(manifest, origins)

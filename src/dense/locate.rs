@@ -125,7 +125,7 @@ pub fn fix(found: &Match, calibration: &Calibration, metres: f64) -> (Option<Pea
 }
 
 /// Records that cut a patch out in each variant.
-pub(super) fn variant_records(centre: [f64; 2], matrix: [[f64; 2]; 2], variants: &[(f64, f64)], side: usize) -> Result<Vec<PatchRecord>> {
+pub(crate) fn variant_records(centre: [f64; 2], matrix: [[f64; 2]; 2], variants: &[(f64, f64)], side: usize) -> Result<Vec<PatchRecord>> {
     let one = |(degrees, scale): &(f64, f64)| {
         let (sin, cos) = degrees.to_radians().sin_cos();
         let turn = [[cos * scale, -sin * scale], [sin * scale, cos * scale]];

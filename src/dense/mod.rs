@@ -20,6 +20,7 @@ pub use closer::Closer;
 pub use features::{DenseModel, Extractor, Features, Structure};
 pub use fix::{Calibration, Ellipse, Evidence, Labelled};
 pub use layout::Layout;
+pub(crate) use locate::variant_records;
 pub use locate::{DenseConfig, DenseFix, DenseLocated, evidence, fix, locate_dense};
 pub use matcher::{Match, Matcher, Peak, Search, SearchConfig};
 pub use store::{DenseDatabase, DenseManifest, DenseWriter};

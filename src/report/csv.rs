@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::{Error, Fix, wrap_lon, write_atomically};
+use super::{Error, Fix, Tie, wrap_lon, write_atomically};
 
 /// Columns of [`fixes`].
 const FIX_COLUMNS: [&str; 19] = [
@@ -31,6 +31,41 @@ const FIX_COLUMNS: [&str; 19] = [
 
 /// Columns of [`candidates`].
 const CANDIDATE_COLUMNS: [&str; 10] = ["query", "rank", "cell", "score", "lon", "lat", "map_x", "map_y", "distance_m", "right"];
+
+/// Columns of [`ties`].
+const TIE_COLUMNS: [&str; 15] = [
+    "point",
+    "sar_px_x",
+    "sar_px_y",
+    "map_px_x",
+    "map_px_y",
+    "map_x",
+    "map_y",
+    "lon",
+    "lat",
+    "residual_px_x",
+    "residual_px_y",
+    "residual_m",
+    "held_out_m",
+    "weight",
+    "used",
+];
+
+/// Tie points as CSV text, one row a point.
+///
+/// # Errors
+/// [`Error::Encode`] when the encoder fails.
+pub fn ties(ties: &[Tie]) -> Result<String, Error> {
+    let rows = ties.iter().map(|t| {
+        let mut row = vec![t.id.clone()];
+        row.extend(t.sar_px.iter().chain(&t.map_px).map(|v| pixel(*v)));
+        row.extend([t.center_map[0], t.center_map[1], wrap_lon(t.lonlat[0]), t.lonlat[1]].map(degrees));
+        row.extend([t.residual_px[0], t.residual_px[1], t.residual_m, t.held_out_m].map(pixel));
+        row.extend([format!("{:.6}", t.weight), t.used.to_string()]);
+        row
+    });
+    table(&TIE_COLUMNS, rows)
+}
 
 /// The fixes as CSV text, one row a fix, with its first candidate's cell.
 ///
@@ -139,6 +174,21 @@ fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<Strin
 mod tests {
     use super::super::tests::fix;
     use super::*;
+
+    #[test]
+    fn tie_points_read_back() {
+        let tie =
+            Tie { id: "t1".into(), sar_px: [1.5, 2.0], lonlat: [181.0, 45.0], residual_px: [0.25, -1.0], used: true, ..Tie::default() };
+        let text = ties(&[tie]).unwrap();
+        let mut reader = ::csv::Reader::from_reader(text.as_bytes());
+        assert_eq!(reader.headers().unwrap().iter().collect::<Vec<_>>(), TIE_COLUMNS);
+        let row = reader.records().next().unwrap().unwrap();
+        let at = |name: &str| row[TIE_COLUMNS.iter().position(|c| *c == name).unwrap()].to_string();
+        assert_eq!(
+            [at("point"), at("sar_px_x"), at("lon"), at("residual_px_y"), at("used")],
+            ["t1", "1.500", "-179.0000000", "-1.000", "true"]
+        );
+    }
 
     #[test]
     fn one_row_a_fix_reads_back() {

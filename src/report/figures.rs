@@ -172,6 +172,50 @@ pub fn training_curves(loss: &[(f64, f64)], recall: &[(f64, f64)]) -> Result<Str
     })
 }
 
+/// How long residuals are, in map pixels: those of the fit, and of fits that leave each point out.
+///
+/// # Errors
+/// [`Error::Figure`] when there are none.
+pub fn residual_histogram(residuals: &[f64], held_out: &[f64]) -> Result<String, Error> {
+    const BINS: usize = 24;
+    let mut sorted: Vec<f64> = residuals.iter().chain(held_out).copied().filter(|v| v.is_finite()).collect();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let last = *sorted.last().ok_or_else(nothing)?;
+    // The last bin takes what little lies beyond 99 %.
+    let to = sorted[sorted.len() * 99 / 100].max(last / 3.0).max(1e-3);
+    let count = |values: &[f64]| -> Vec<f64> {
+        let mut bins = vec![0.0; BINS];
+        values.iter().filter(|v| v.is_finite()).for_each(|v| bins[((v / to * BINS as f64) as usize).min(BINS - 1)] += 1.0);
+        bins
+    };
+    let (fitted, held) = (count(residuals), count(held_out));
+    let top = fitted.iter().chain(&held).copied().fold(1.0, f64::max) * 1.08;
+    draw(|root| {
+        let body = heading(root, "Residuals", "tie points by the length of their residual", &["fitted", "left out"])?;
+        let mut chart = ChartBuilder::on(&body)
+            .margin(4)
+            .margin_right(24)
+            .x_label_area_size(42)
+            .y_label_area_size(52)
+            .build_cartesian_2d(0f64..to, 0f64..top)
+            .map_err(fail)?;
+        mesh(&mut chart, "map pixels", &|v| short(*v, to), &|v| format!("{v:.0}"))?;
+        let width = to / BINS as f64;
+        let bars = fitted.iter().enumerate().map(|(i, n)| {
+            let left = i as f64 * width;
+            Rectangle::new([(left + 0.06 * width, 0.0), (left + 0.94 * width, *n)], LINES[0].mix(0.55).filled())
+        });
+        chart.draw_series(bars).map_err(fail)?;
+        let mut line = vec![(0.0, 0.0)];
+        for (i, n) in held.iter().enumerate() {
+            line.extend([(i as f64 * width, *n), ((i + 1) as f64 * width, *n)]);
+        }
+        line.push((to, 0.0));
+        chart.draw_series(LineSeries::new(line, LINES[1].stroke_width(2))).map_err(fail)?;
+        Ok(())
+    })
+}
+
 /// Writes a figure to a file.
 ///
 /// # Errors
@@ -377,6 +421,14 @@ pub(crate) mod tests {
             assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"), "{svg}");
             assert!(!svg.contains("<script") && !svg.contains("NaN"), "{svg}");
         }
+    }
+
+    #[test]
+    fn residuals_fill_their_bins() {
+        let some: Vec<f64> = (0..200).map(|i| f64::from(i % 20) / 4.0).collect();
+        let svg = residual_histogram(&some, &[0.0, f64::NAN, 30.0]).unwrap();
+        assert!(svg.starts_with("<svg") && svg.contains("left out") && !svg.contains("NaN"), "{svg}");
+        assert!(residual_histogram(&[], &[]).is_err());
     }
 
     #[test]

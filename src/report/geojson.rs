@@ -10,7 +10,7 @@ use ::geojson::feature::Id;
 use ::geojson::{Bbox, Feature, FeatureCollection, Geometry, JsonObject, JsonValue};
 use serde_json::json;
 
-use super::{Candidate, Error, Fix, wrap_lon, write_atomically};
+use super::{Candidate, Error, Fix, Tie, wrap_lon, write_atomically};
 
 type Ring = Vec<[f64; 2]>;
 
@@ -40,10 +40,53 @@ pub fn collection(fixes: &[Fix]) -> Result<FeatureCollection, Error> {
 /// # Errors
 /// Those of [`collection`], and [`Error::Write`].
 pub fn write(path: &Path, fixes: &[Fix]) -> Result<(), Error> {
-    let collection = collection(fixes)?;
-    let mut text = serde_json::to_vec(&collection).map_err(|e| Error::Encode { format: "GeoJSON", problem: e.to_string() })?;
+    write_collection(path, &collection(fixes)?)
+}
+
+/// Writes tie points to a GeoJSON file.
+///
+/// # Errors
+/// Those of [`tie_collection`], and [`Error::Write`].
+pub fn write_ties(path: &Path, ties: &[Tie]) -> Result<(), Error> {
+    write_collection(path, &tie_collection(ties)?)
+}
+
+fn write_collection(path: &Path, collection: &FeatureCollection) -> Result<(), Error> {
+    let mut text = serde_json::to_vec(collection).map_err(|e| Error::Encode { format: "GeoJSON", problem: e.to_string() })?;
     text.push(b'\n');
     write_atomically(path, &text)
+}
+
+/// Tie points as a feature collection of points.
+///
+/// # Errors
+/// [`Error::Position`] when a coordinate is not finite or a latitude lies beyond a pole.
+pub fn tie_collection(ties: &[Tie]) -> Result<FeatureCollection, Error> {
+    let mut features = Vec::with_capacity(ties.len());
+    for t in ties {
+        check_place(&t.id, t.lonlat)?;
+        let properties = json!({
+            "sar_px": t.sar_px.map(|v| round(v, 3)), "map_px": t.map_px.map(|v| round(v, 3)),
+            "map_x": round(t.center_map[0], 7), "map_y": round(t.center_map[1], 7),
+            "residual_px": t.residual_px.map(|v| round(v, 3)), "residual_m": round(t.residual_m, 3),
+            "held_out_m": round(t.held_out_m, 3), "weight": round(t.weight, 6), "used": t.used,
+        });
+        features.push(Feature {
+            bbox: None,
+            geometry: Some(Geometry::new_point(position(t.lonlat))),
+            id: Some(Id::String(t.id.clone())),
+            properties: properties.as_object().cloned(),
+            foreign_members: None,
+        });
+    }
+    Ok(FeatureCollection { bbox: None, features, foreign_members: None })
+}
+
+fn check_place(name: &str, [lon, lat]: [f64; 2]) -> Result<(), Error> {
+    if lon.is_finite() && lat.is_finite() && lat.abs() <= 90.0 {
+        return Ok(());
+    }
+    Err(Error::Position { query: name.to_string(), problem: format!("longitude {lon}, latitude {lat}") })
 }
 
 fn feature(fix: &Fix) -> Result<(Feature, Vec<Ring>), Error> {
@@ -72,11 +115,7 @@ fn feature(fix: &Fix) -> Result<(Feature, Vec<Ring>), Error> {
 fn check(fix: &Fix) -> Result<(), Error> {
     let places = fix.footprint_lonlat.iter().chain([&fix.lonlat]).chain(&fix.truth_lonlat);
     for p in places.chain(fix.candidates.iter().map(|c| &c.lonlat)) {
-        let [lon, lat] = *p;
-        if !lon.is_finite() || !lat.is_finite() || lat.abs() > 90.0 {
-            let problem = format!("longitude {lon}, latitude {lat}");
-            return Err(Error::Position { query: fix.query_id.clone(), problem });
-        }
+        check_place(&fix.query_id, *p)?;
     }
     Ok(())
 }

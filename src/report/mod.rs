@@ -8,6 +8,7 @@ pub mod csv;
 pub mod figures;
 pub mod geojson;
 pub mod html;
+pub mod registration;
 
 use crate::atomic::{AtomicFile, folder_of};
 use std::path::{Path, PathBuf};
@@ -186,6 +187,31 @@ impl Fix {
             _ => self.truth_lonlat.map(|truth| ground_distance_m(self.lonlat, truth)),
         }
     }
+}
+
+/// A tie point of a registration.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Tie {
+    /// Its name, unique in a report.
+    pub id: String,
+    /// Place in the SAR image, pixels.
+    pub sar_px: [f64; 2],
+    /// Where it was found on the map, map pixels.
+    pub map_px: [f64; 2],
+    /// The same in map coordinates (the map's CRS).
+    pub center_map: [f64; 2],
+    /// The same in degrees, WGS84.
+    pub lonlat: [f64; 2],
+    /// Where the transform puts it less where it was found, map pixels to the right and down.
+    pub residual_px: [f64; 2],
+    /// Length of that on the ground, metres.
+    pub residual_m: f64,
+    /// Length of the residual of the fit that leaves this point out, metres.
+    pub held_out_m: f64,
+    /// What it counted.
+    pub weight: f64,
+    /// Whether the fit rests on it.
+    pub used: bool,
 }
 
 /// A map scaled down to fit a page.

@@ -22,6 +22,7 @@ pub mod synth;
 mod tiff_chunk;
 mod tiff_ifd;
 mod tiff_read;
+pub mod warp;
 pub mod write;
 
 #[cfg(test)]
@@ -39,4 +40,4 @@ pub use pages::{Image, PageCache};
 pub use pair::{Link, ScenePair, compose};
 pub use radiometry::{Radiometry, SarUnit, Standardisation};
 pub use raster::{DEFAULT_CACHE_BYTES, Raster, SampleType, Window};
-pub use write::{SampleData, write_geotiff};
+pub use write::{GeoTiff, SampleData, write_geotiff, write_geotiff_rows};

@@ -1,22 +1,28 @@
 //! GeoTIFF out: Deflate strips, written beside the target and renamed.
+//!
+//! The directory is written here tag by tag: the encoder's own image type compresses only what it is given whole.
 
 use std::io::{BufWriter, Seek, Write};
 use std::path::Path;
 
+use rayon::prelude::*;
 use tiff::TiffError;
-use tiff::encoder::colortype::{self, ColorType};
-use tiff::encoder::{Compression, DeflateLevel, TiffEncoder, TiffKind, TiffKindBig, TiffKindStandard, TiffValue};
-use tiff::tags::{ExtraSamples, Predictor, Tag};
+use tiff::encoder::compression::{CompressionAlgorithm, Deflate, DeflateLevel};
+use tiff::encoder::{TiffEncoder, TiffKind, TiffKindBig, TiffKindStandard};
+use tiff::tags::{CompressionMethod, ExtraSamples, PhotometricInterpretation, Predictor, Tag};
 
 use super::crs::Crs;
 use super::error::{Error, Result};
 use super::georef::GeoTransform;
+use super::raster::SampleType;
 use crate::atomic::AtomicFile;
 
 /// Above this many bytes of samples a BigTIFF is written.
-const BIG_TIFF_FROM: usize = 3 << 30;
+const BIG_TIFF_FROM: u128 = 3 << 30;
 /// Samples of a strip, about.
 const STRIP_BYTES: usize = 256 << 10;
+/// Samples asked for at a time, about.
+const BATCH_BYTES: usize = 16 << 20;
 
 /// Samples to write, `[height, width, bands]`.
 #[derive(Debug, Clone, Copy)]
@@ -27,14 +33,21 @@ pub enum SampleData<'a> {
     F32(&'a [f32]),
 }
 
-struct Header<'a> {
-    width: u32,
-    height: u32,
-    bands: u32,
-    geo: Option<&'a GeoTransform>,
-    /// Code, and whether the system is geographic.
-    epsg: Option<(u16, bool)>,
-    nodata: Option<f64>,
+/// A GeoTIFF to come, without its samples.
+#[derive(Debug, Clone, Copy)]
+pub struct GeoTiff<'a> {
+    /// Width, px.
+    pub width: u32,
+    /// Height, px.
+    pub height: u32,
+    /// Bands a pixel.
+    pub bands: u32,
+    /// Pixels to map coordinates.
+    pub geo: Option<&'a GeoTransform>,
+    /// EPSG code of the coordinates.
+    pub epsg: Option<u32>,
+    /// Value of pixels without data.
+    pub nodata: Option<f64>,
 }
 
 /// Writes a GeoTIFF (Deflate; BigTIFF above 3 GiB of samples): complete under its name, or not at all.
@@ -54,72 +67,184 @@ pub fn write_geotiff(
     nodata: Option<f64>,
 ) -> Result<()> {
     let path = path.as_ref();
-    let (len, sample_bytes) = match data {
-        SampleData::U8(v) => (v.len(), 1),
-        SampleData::F32(v) => (v.len(), 4),
+    let len = match data {
+        SampleData::U8(v) => v.len(),
+        SampleData::F32(v) => v.len(),
     };
     let expected = u128::from(width) * u128::from(height) * u128::from(bands);
-    if expected == 0 || expected != len as u128 || bands > 1024 {
+    if expected != len as u128 {
         return Err(Error::argument(path.display().to_string(), format!("{width}x{height} px in {bands} bands do not fit {len} samples")));
     }
-    let epsg = match epsg {
+    let header = GeoTiff { width, height, bands, geo, epsg, nodata };
+    let row = width as usize * bands as usize;
+    let span = |y: u32, rows: u32| y as usize * row..(y + rows) as usize * row;
+    match data {
+        SampleData::U8(v) => write(path, &header, &mut |y, rows, out: &mut Vec<u8>| {
+            out.extend_from_slice(&v[span(y, rows)]);
+            Ok(())
+        }),
+        SampleData::F32(v) => write(path, &header, &mut |y, rows, out: &mut Vec<f32>| {
+            out.extend_from_slice(&v[span(y, rows)]);
+            Ok(())
+        }),
+    }
+}
+
+/// As [`write_geotiff`], of an image that need not fit into memory: `fill(y, rows, out)` is asked for the rows from `y` on, from the top
+/// down, some at a time, and appends their samples `[rows, width, bands]` to `out`. They are stored as `kind`, rounded where it is of whole
+/// numbers (half floats as floats).
+///
+/// # Errors
+/// As [`write_geotiff`], and those of `fill`.
+pub fn write_geotiff_rows(
+    path: impl AsRef<Path>,
+    header: &GeoTiff<'_>,
+    kind: SampleType,
+    fill: &mut dyn FnMut(u32, u32, &mut Vec<f32>) -> Result<()>,
+) -> Result<()> {
+    let path = path.as_ref();
+    match kind {
+        SampleType::U8 => write(path, header, &mut converted(fill, |v| v.round() as u8)),
+        SampleType::I8 => write(path, header, &mut converted(fill, |v| v.round() as i8)),
+        SampleType::U16 => write(path, header, &mut converted(fill, |v| v.round() as u16)),
+        SampleType::I16 => write(path, header, &mut converted(fill, |v| v.round() as i16)),
+        SampleType::U32 => write(path, header, &mut converted(fill, |v| v.round() as u32)),
+        SampleType::I32 => write(path, header, &mut converted(fill, |v| v.round() as i32)),
+        SampleType::F16 | SampleType::F32 => write::<f32>(path, header, fill),
+        SampleType::F64 => write(path, header, &mut converted(fill, f64::from)),
+    }
+}
+
+/// Rows of `f32` as rows of another type.
+fn converted<'f, T>(
+    fill: &'f mut dyn FnMut(u32, u32, &mut Vec<f32>) -> Result<()>,
+    convert: impl Fn(f32) -> T + 'f,
+) -> impl FnMut(u32, u32, &mut Vec<T>) -> Result<()> + 'f {
+    let mut rows = Vec::new();
+    move |y, count, out| {
+        rows.clear();
+        fill(y, count, &mut rows)?;
+        out.extend(rows.iter().map(|v| convert(*v)));
+        Ok(())
+    }
+}
+
+/// A type of samples that is written.
+trait Sample: bytemuck::Pod + Send + Sync {
+    /// TIFF's SampleFormat: 1 unsigned, 2 signed, 3 floating.
+    const FORMAT: u16;
+    /// This less the other, wrapping: for the horizontal predictor, which floats do without.
+    fn less(self, other: Self) -> Self;
+}
+
+macro_rules! samples {
+    ($($t:ty, $format:expr, $less:expr;)*) => {$(
+        impl Sample for $t {
+            const FORMAT: u16 = $format;
+            fn less(self, other: Self) -> Self {
+                let less: fn($t, $t) -> $t = $less;
+                less(self, other)
+            }
+        }
+    )*};
+}
+
+samples! {
+    u8, 1, <u8>::wrapping_sub;
+    i8, 2, <i8>::wrapping_sub;
+    u16, 1, <u16>::wrapping_sub;
+    i16, 2, <i16>::wrapping_sub;
+    u32, 1, <u32>::wrapping_sub;
+    i32, 2, <i32>::wrapping_sub;
+    f32, 3, |a, _| a;
+    f64, 3, |a, _| a;
+}
+
+/// Appends rows of samples to a vector.
+type Fill<'f, T> = &'f mut dyn FnMut(u32, u32, &mut Vec<T>) -> Result<()>;
+
+fn write<T: Sample>(path: &Path, header: &GeoTiff<'_>, fill: Fill<'_, T>) -> Result<()> {
+    let GeoTiff { width, height, bands, .. } = *header;
+    let samples = u128::from(width) * u128::from(height) * u128::from(bands);
+    if samples == 0 || bands > 1024 {
+        return Err(Error::argument(path.display().to_string(), format!("{width}x{height} px in {bands} bands cannot be written")));
+    }
+    let epsg = match header.epsg {
         Some(code) => {
             let crs = Crs::from_epsg(code)?;
             Some((code as u16, crs.is_geographic()))
         }
         None => None,
     };
-    let header = Header { width, height, bands, geo, epsg, nodata };
     let file = AtomicFile::create(path).map_err(|e| Error::write(path, e))?;
     let mut out = BufWriter::new(file.file());
-    if len * sample_bytes > BIG_TIFF_FROM {
-        encode::<_, TiffKindBig>(&mut out, &header, data)
+    if samples * size_of::<T>() as u128 > BIG_TIFF_FROM {
+        image::<_, TiffKindBig, T>(&mut out, header, epsg, fill)
     } else {
-        encode::<_, TiffKindStandard>(&mut out, &header, data)
+        image::<_, TiffKindStandard, T>(&mut out, header, epsg, fill)
     }
     .map_err(|e| match e {
-        TiffError::IoError(e) => Error::write(path, e),
-        e => Error::write(path, std::io::Error::other(e.to_string())),
+        Failure::Fill(e) => e,
+        Failure::Tiff(TiffError::IoError(e)) => Error::write(path, e),
+        Failure::Tiff(e) => Error::write(path, std::io::Error::other(e.to_string())),
     })?;
     out.into_inner().map_err(|e| Error::write(path, e.into_error()))?;
     file.commit().map_err(|e| Error::write(path, e))
 }
 
-fn encode<W: Write + Seek, K: TiffKind>(out: W, header: &Header<'_>, data: SampleData<'_>) -> Result<(), TiffError> {
-    let rgb = header.bands == 3;
-    match data {
-        SampleData::U8(v) if rgb => image::<_, K, colortype::RGB8>(out, header, v, 3, Predictor::Horizontal),
-        SampleData::U8(v) => image::<_, K, colortype::Gray8>(out, header, v, 1, predictor(header.bands)),
-        SampleData::F32(v) if rgb => image::<_, K, colortype::RGB32Float>(out, header, v, 3, Predictor::None),
-        SampleData::F32(v) => image::<_, K, colortype::Gray32Float>(out, header, v, 1, Predictor::None),
+/// What stopped the writing of rows.
+enum Failure {
+    Fill(Error),
+    Tiff(TiffError),
+}
+
+impl From<TiffError> for Failure {
+    fn from(e: TiffError) -> Self {
+        Self::Tiff(e)
     }
 }
 
-/// The encoder's horizontal predictor does not know of extra bands.
-fn predictor(bands: u32) -> Predictor {
-    if bands == 1 { Predictor::Horizontal } else { Predictor::None }
+/// Samples of a strip as they are stored: differences along the row where they are whole numbers, Deflate.
+fn stored<T: Sample>(rows: &[T], row: usize, bands: usize) -> std::io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut deflate = Deflate::with_level(DeflateLevel::Balanced);
+    if T::FORMAT == 3 {
+        deflate.write_to(&mut out, bytemuck::cast_slice(rows))?;
+    } else {
+        let mut rows = rows.to_vec();
+        for line in rows.chunks_exact_mut(row) {
+            (bands..row).rev().for_each(|i| line[i] = line[i].less(line[i - bands]));
+        }
+        deflate.write_to(&mut out, bytemuck::cast_slice(&rows))?;
+    }
+    Ok(out)
 }
 
-fn image<W: Write + Seek, K: TiffKind, C: ColorType>(
+fn image<W: Write + Seek, K: TiffKind, T: Sample>(
     out: W,
-    header: &Header<'_>,
-    data: &[C::Inner],
-    colour_bands: u32,
-    predictor: Predictor,
-) -> Result<(), TiffError>
-where
-    [C::Inner]: TiffValue,
-{
-    let mut encoder =
-        TiffEncoder::<W, K>::new_generic(out)?.with_compression(Compression::Deflate(DeflateLevel::Balanced)).with_predictor(predictor);
-    let mut image = encoder.new_image::<C>(header.width, header.height)?;
-    let extra = (header.bands - colour_bands) as usize;
-    if extra > 0 {
-        image.extra_samples(&vec![ExtraSamples::Unspecified; extra])?;
+    header: &GeoTiff<'_>,
+    epsg: Option<(u16, bool)>,
+    fill: Fill<'_, T>,
+) -> Result<(), Failure> {
+    let (width, height, bands) = (header.width, header.height, header.bands as usize);
+    let row = width as usize * bands;
+    let row_bytes = row * size_of::<T>();
+    let strip = (STRIP_BYTES / row_bytes).clamp(1, height as usize) as u32;
+    let mut encoder = TiffEncoder::<W, K>::new_generic(out)?;
+    let mut tags = encoder.image_directory()?;
+    tags.write_tag(Tag::ImageWidth, width)?;
+    tags.write_tag(Tag::ImageLength, height)?;
+    tags.write_tag(Tag::Compression, CompressionMethod::Deflate.to_u16())?;
+    tags.write_tag(Tag::Predictor, if T::FORMAT == 3 { Predictor::None } else { Predictor::Horizontal }.to_u16())?;
+    let (photometric, colours) = if bands == 3 { (PhotometricInterpretation::RGB, 3) } else { (PhotometricInterpretation::BlackIsZero, 1) };
+    tags.write_tag(Tag::PhotometricInterpretation, photometric.to_u16())?;
+    tags.write_tag(Tag::SamplesPerPixel, bands as u16)?;
+    tags.write_tag(Tag::BitsPerSample, &vec![8 * size_of::<T>() as u16; bands][..])?;
+    tags.write_tag(Tag::SampleFormat, &vec![T::FORMAT; bands][..])?;
+    if bands > colours {
+        tags.write_tag(Tag::ExtraSamples, &vec![ExtraSamples::Unspecified.to_u16(); bands - colours][..])?;
     }
-    let row_bytes = header.width as usize * header.bands as usize * size_of::<C::Inner>();
-    image.rows_per_strip((STRIP_BYTES / row_bytes).clamp(1, header.height as usize) as u32)?;
-    let tags = image.encoder();
+    tags.write_tag(Tag::RowsPerStrip, strip)?;
     if let Some(geo) = header.geo {
         let c = geo.coefficients();
         if geo.is_north_up() {
@@ -130,7 +255,7 @@ where
             tags.write_tag(Tag::ModelTransformationTag, &m[..])?;
         }
     }
-    if let Some((code, geographic)) = header.epsg {
+    if let Some((code, geographic)) = epsg {
         let (model, key) = if geographic { (2, 2048) } else { (1, 3072) };
         // Version 1.1.0, three keys: model type, raster type (1: pixel is area), the system.
         let keys: [u16; 16] = [1, 1, 0, 3, 1024, 0, 1, model, 1025, 0, 1, 1, key, 0, 1, code];
@@ -140,5 +265,22 @@ where
         let text = if nodata.is_nan() { "nan".into() } else { nodata.to_string() };
         tags.write_tag(Tag::GdalNodata, text.as_str())?;
     }
-    image.write_data(data)
+    // Many strips at a time, so that all cores have work.
+    let most = ((BATCH_BYTES / row_bytes) as u32 / strip).max(1) * strip;
+    let (mut offsets, mut counts) = (Vec::new(), Vec::new());
+    let mut samples = Vec::new();
+    for y in (0..height).step_by(most as usize) {
+        let rows = most.min(height - y);
+        samples.clear();
+        fill(y, rows, &mut samples).map_err(Failure::Fill)?;
+        assert_eq!(samples.len(), row * rows as usize, "rows that were asked for");
+        let strips: Vec<&[T]> = samples.chunks(row * strip as usize).collect();
+        for bytes in strips.par_iter().map(|s| stored(s, row, bands)).collect::<std::io::Result<Vec<_>>>().map_err(TiffError::from)? {
+            offsets.push(K::convert_offset(tags.write_data(&bytes[..])?)?);
+            counts.push(K::convert_offset(bytes.len() as u64)?);
+        }
+    }
+    tags.write_tag(Tag::StripOffsets, K::convert_slice(&offsets))?;
+    tags.write_tag(Tag::StripByteCounts, K::convert_slice(&counts))?;
+    Ok(tags.finish()?)
 }

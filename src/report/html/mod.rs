@@ -24,7 +24,7 @@ const TOP: usize = 5;
 /// Longest side in pixels of an embedded query or candidate picture.
 const THUMB_SIDE: u32 = 200;
 /// Longest side in pixels of the embedded map.
-const MAP_SIDE: u32 = 1600;
+pub(super) const MAP_SIDE: u32 = 1600;
 /// Fixes drawn on the map; of more, an even choice is drawn.
 const MAP_FIXES: usize = 4000;
 /// Bytes kept free for each row of the list of fixes without pictures.
@@ -96,36 +96,19 @@ impl<'a> Page<'a> {
         }
 
         let known = fixes.iter().any(|f| f.right().is_some());
-        let page = html! {
-            (DOCTYPE)
-            html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta name="color-scheme" content="light dark";
-                    meta http-equiv="Content-Security-Policy"
-                        content="default-src 'none'; img-src data:; style-src 'unsafe-inline'";
-                    title { (meta.title) }
-                    style { (PreEscaped(CSS)) }
-                }
-                body {
-                    main {
-                        (head)
-                        section.queries {
-                            h2 { "Queries" }
-                            (shown(fixes.len(), pictured.len(), listed.len()))
-                            @if known { (filter(fixes)) }
-                            div.list {
-                                @for article in &pictured { (article) }
-                                @if !listed.is_empty() { (plain_list(&listed)) }
-                            }
-                        }
-                        footer { "echogrid " (meta.version) @if !meta.adapter.is_empty() { " on " (meta.adapter) } }
-                    }
+        let body = html! {
+            (head)
+            section.queries {
+                h2 { "Queries" }
+                (shown(fixes.len(), pictured.len(), listed.len()))
+                @if known { (filter(fixes)) }
+                div.list {
+                    @for article in &pictured { (article) }
+                    @if !listed.is_empty() { (plain_list(&listed)) }
                 }
             }
         };
-        Ok(page.into_string())
+        Ok(document(meta, &body))
     }
 
     /// Renders the page and writes it to a file.
@@ -137,21 +120,54 @@ impl<'a> Page<'a> {
     }
 }
 
+/// A whole page around its contents.
+pub(super) fn document(meta: &ReportMeta, body: &Markup) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta http-equiv="Content-Security-Policy"
+                    content="default-src 'none'; img-src data:; style-src 'unsafe-inline'";
+                title { (meta.title) }
+                style { (PreEscaped(CSS)) }
+            }
+            body {
+                main {
+                    (body)
+                    footer { "echogrid " (meta.version) @if !meta.adapter.is_empty() { " on " (meta.adapter) } }
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
 fn header(meta: &ReportMeta, fixes: &[Fix]) -> Markup {
+    let right = fixes.iter().filter(|f| f.right() == Some(true)).count();
+    let known = fixes.iter().filter(|f| f.right().is_some()).count();
+    headed(
+        meta,
+        &html! {
+            (plural(fixes.len(), "query", "queries")) " located"
+            @if known > 0 { ", the first candidate right for " strong { (right) " of " (known) } }
+            "."
+        },
+    )
+}
+
+/// The head of any page: title, a sentence, what was run.
+pub(super) fn headed(meta: &ReportMeta, lead: &Markup) -> Markup {
     let named = [("Map", &meta.map), ("SAR image", &meta.sar), ("Model", &meta.model), ("Adapter", &meta.adapter)];
     let rows = named.into_iter().map(|(n, v)| (n, v.as_str())).filter(|(_, v)| !v.is_empty());
     let rows = rows.chain(meta.rows.iter().map(|(n, v)| (n.as_str(), v.as_str())));
-    let right = fixes.iter().filter(|f| f.right() == Some(true)).count();
-    let known = fixes.iter().filter(|f| f.right().is_some()).count();
     html! {
         header {
             div.brand { (PreEscaped(LOGO)) span { "echogrid" } }
             h1 { (meta.title) }
-            p.lead {
-                (plural(fixes.len(), "query", "queries")) " located"
-                @if known > 0 { ", the first candidate right for " strong { (right) " of " (known) } }
-                "."
-            }
+            p.lead { (lead) }
             dl { @for (name, value) in rows { div { dt { (name) } dd { (value) } } } }
             @if !meta.command.is_empty() { pre.command { code { (meta.command) } } }
         }
@@ -431,14 +447,14 @@ fn place(lon: f64, lat: f64) -> String {
     format!("{:.5}° {north}, {:.5}° {east}", lat.abs(), lon.abs())
 }
 
-fn plural(n: usize, one: &str, many: &str) -> String {
+pub(super) fn plural(n: usize, one: &str, many: &str) -> String {
     let digits = n.to_string();
     let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|g| std::str::from_utf8(g).unwrap_or_default()).collect();
     format!("{} {}", groups.join(","), if n == 1 { one } else { many })
 }
 
 /// A picture as a `data:` address and its size there: shrunk to `side`, then whichever of JPEG and PNG is smaller.
-fn picture(thumb: &Thumb, side: u32, what: &str) -> Result<(String, [u32; 2]), Error> {
+pub(super) fn picture(thumb: &Thumb, side: u32, what: &str) -> Result<(String, [u32; 2]), Error> {
     let fail = |problem: String| Error::Picture { what: what.to_string(), problem };
     if let Some(problem) = thumb.problem() {
         return Err(fail(problem));
@@ -466,7 +482,7 @@ fn picture(thumb: &Thumb, side: u32, what: &str) -> Result<(String, [u32; 2]), E
     Ok((data_url("image/jpeg", &jpeg), size))
 }
 
-fn data_url(kind: &str, bytes: &[u8]) -> String {
+pub(super) fn data_url(kind: &str, bytes: &[u8]) -> String {
     let mut address = format!("data:{kind};base64,");
     BASE64.encode_string(bytes, &mut address);
     address
