@@ -173,7 +173,7 @@ fn describe_tensors(path: &Path) -> Result<Value> {
     if !value.is_object() {
         return Err(bad("its manifest is no object".into()));
     }
-    if value["kind"] != "database" {
+    if value["kind"] != "database" && value["kind"] != "dense database" {
         value["hash"] = json!(LoadedModel::load(Some(path))?.hash);
     }
     let tensors: serde_json::Map<String, Value> =

@@ -16,7 +16,7 @@ pub use build::{build, build_at};
 pub use features::{DenseModel, Extractor, Features, Structure};
 pub use fix::{Calibration, Ellipse, Evidence, Labelled};
 pub use layout::Layout;
-pub use locate::{DenseConfig, DenseFix, DenseLocated, evidence, fix, locate_dense};
+pub use locate::{DenseConfig, DenseFix, DenseLocated, Hint, Hints, evidence, fix, locate_dense, spread, turn};
 pub use matcher::{Match, Matcher, Peak, Search, SearchConfig};
 pub use store::{DenseDatabase, DenseManifest, DenseWriter};
 pub use vote::{Vote, vote};
