@@ -3,7 +3,7 @@
 use super::common::{Global, check_output, name_of, print_json};
 use super::index::{build_with_bar, warn_of_scale};
 use super::locate::{found, rows};
-use super::present::{add_pictures, fixes, meta, overview};
+use super::present::{add_pictures, fixes, meta, model_name, overview};
 use crate::Result;
 use crate::eval::metrics::{EvalReport, QueryResult, Summary, recall_curve};
 use crate::eval::{MAX_RANK, right};
@@ -105,7 +105,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         "Radar patches of a synthetic city, found on its map",
         "optical.tif (synthetic)",
         "sar.tif (synthetic)",
-        &model,
+        model_name(&model),
         &adapter,
         rows,
     );

@@ -4,6 +4,7 @@ use crate::Result;
 use crate::dense::{DenseModel, Layout, Structure};
 use crate::scene::MapInfo;
 use clap::ValueEnum;
+use std::path::{Path, PathBuf};
 
 /// What is correlated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -14,40 +15,93 @@ pub(super) enum FeatureKind {
     Learned,
 }
 
-/// Dense matching.
-#[derive(Debug, clap::Args)]
-pub(super) struct DenseArgs {
-    /// Features to correlate
-    #[arg(long, value_enum, default_value_t = FeatureKind::Structure)]
-    pub(super) features: FeatureKind,
-    /// Learned features to use instead of the shipped ones
-    #[arg(long, value_name = "MODEL")]
-    pub(super) dense_model: Option<std::path::PathBuf>,
-    /// Side of a patch, map pixels
-    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) patch: Option<u32>,
-    /// Ground size of a feature pixel [default: the features' own]
-    #[arg(long, value_name = "METRES")]
-    pub(super) scale: Option<f64>,
-    /// Side of a block of the map, feature pixels, a power of two [default: by the patch]
-    #[arg(long, value_name = "PX", default_value_t = 0)]
-    pub(super) block: usize,
-    /// Patches correlated at once
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=64))]
-    pub(super) at_once: usize,
-    /// A fix less probable than this is "not found" [default: the features' own]
-    #[arg(long, value_name = "P")]
-    pub(super) threshold: Option<f64>,
+/// How places are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Method {
+    /// By retrieval: the cells that look like a patch
+    Index,
+    /// By correlating a patch with the whole map, to the metre
+    Dense,
+    /// Both
+    Both,
 }
 
-impl DenseArgs {
+impl Method {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Index => "index",
+            Self::Dense => "dense",
+            Self::Both => "both",
+        }
+    }
+}
+
+/// Where the dense database lies that belongs to another: the name with `.dense` behind it.
+pub(super) fn dense_beside(index: &Path) -> PathBuf {
+    let mut name = index.as_os_str().to_owned();
+    name.push(".dense");
+    name.into()
+}
+
+/// Largest patch of a dense database unless told otherwise, map pixels.
+pub(super) const LARGEST_PATCH: u32 = 200;
+
+/// Largest patch that a layout's queries hold, map pixels: a round number where one comes to the same.
+pub(super) fn largest_patch(layout: &Layout) -> u32 {
+    let exact = layout.query as f64 * layout.step;
+    let same = |p: &f64| *p >= 1.0 && layout.query_side(*p).is_ok_and(|s| s == layout.query);
+    let round = [100.0, 50.0, 10.0, 1.0].map(|unit| (exact / unit).round() * unit);
+    round.into_iter().find(same).unwrap_or(exact.floor()).max(1.0) as u32
+}
+
+/// What is correlated.
+#[derive(Debug, clap::Args)]
+pub(super) struct FeatureArgs {
+    /// Features to correlate
+    #[arg(long, value_enum, default_value_t = FeatureKind::Structure, help_heading = "Dense matching")]
+    pub(super) features: FeatureKind,
+    /// Learned features to use instead of the shipped ones
+    #[arg(long, value_name = "MODEL", help_heading = "Dense matching")]
+    pub(super) dense_model: Option<PathBuf>,
+}
+
+impl FeatureArgs {
     pub(super) fn model(&self) -> Result<DenseModel> {
         match self.features {
             FeatureKind::Structure => Ok(DenseModel::structure(Structure::default())),
             FeatureKind::Learned => DenseModel::learned(self.dense_model.as_deref()),
         }
     }
+}
 
+/// What is correlated, and how a map is cut for it.
+#[derive(Debug, clap::Args)]
+pub(super) struct DenseArgs {
+    #[command(flatten)]
+    pub(super) what: FeatureArgs,
+    /// Side of a patch, map pixels; when a dense database is made, the largest that it is for [default: 200; in `locate` that of the database]
+    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) patch: Option<u32>,
+    /// Ground size of a feature pixel [default: the features' own; of a stored database, its own]
+    #[arg(long, value_name = "METRES", help_heading = "Dense matching")]
+    pub(super) scale: Option<f64>,
+    /// Side of a block of the map, feature pixels, a power of two [default: by the patch]
+    #[arg(long, value_name = "PX", default_value_t = 0, hide_default_value = true, help_heading = "Dense matching")]
+    pub(super) block: usize,
+}
+
+/// How patches are correlated and judged.
+#[derive(Debug, clap::Args)]
+pub(super) struct MatchArgs {
+    /// Patches correlated at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=64), help_heading = "Dense matching")]
+    pub(super) at_once: usize,
+    /// A fix less probable than this is "not found" [default: the features' own]
+    #[arg(long, value_name = "P", help_heading = "Dense matching")]
+    pub(super) threshold: Option<f64>,
+}
+
+impl DenseArgs {
     pub(super) fn layout(&self, map: &MapInfo, model: &DenseModel, query_px: f64) -> Result<Layout> {
         Layout::new(map, self.scale.unwrap_or(model.metres()), query_px, self.block)
     }

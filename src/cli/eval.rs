@@ -1,9 +1,9 @@
 //! `echogrid eval`.
 
 use super::common::{Global, Unit, check_output, name_of, print_json};
-use super::dense_args::DenseArgs;
+use super::dense_args::{DenseArgs, MatchArgs};
 use super::index::{GridArgs, build_with_bar};
-use super::present::{Found, add_pictures, fixes, meta, overview};
+use super::present::{Found, add_pictures, fixes, meta, model_name, overview};
 use crate::Result;
 use crate::eval::metrics::{EvalReport, Summary, recall_curve};
 use crate::eval::{Evaluation, MAX_RANK, Protocol, evaluate, queries};
@@ -56,6 +56,8 @@ pub struct Args {
     pub(super) sar_unit: Option<Unit>,
     #[command(flatten)]
     pub(super) dense: DenseArgs,
+    #[command(flatten)]
+    pub(super) matching: MatchArgs,
     /// Map and SAR image of another area, whose patches must not be found (dense protocol)
     #[arg(long, num_args = 2, value_names = ["MAP", "SAR"])]
     pub(super) absent: Option<Vec<PathBuf>>,
@@ -67,7 +69,7 @@ pub struct Args {
     pub(super) dump: Option<PathBuf>,
     /// A page with figures and pictures to look at
     #[arg(long, value_name = "FILE.html")]
-    report: Option<PathBuf>,
+    pub(super) report: Option<PathBuf>,
     /// Print one JSON object on standard output
     #[arg(long)]
     pub(super) json: bool,
@@ -102,7 +104,7 @@ fn write_page(
     ];
     let rows = vec![("Compared with".into(), "the georeferences of both images, not used in the search".into())];
     let (map, sar) = (name_of(&args.map), name_of(&args.sar));
-    let meta = meta(&format!("How well {sar} is found on {map}"), &map, &sar, model, &report.adapter, rows);
+    let meta = meta(&format!("How well {sar} is found on {map}"), &map, &sar, model_name(model), &report.adapter, rows);
     Page { summary: Some(report), overview: Some(&overview), figures: &figures, ..Page::new(&meta, &fixes) }.write(path)?;
     global.say(format_args!("wrote {}", path.display()));
     Ok(())

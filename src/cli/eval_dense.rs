@@ -1,16 +1,22 @@
 //! `echogrid eval --protocol dense`.
 
-use super::common::{Global, print_json};
+use super::common::{Global, name_of, print_json};
+use super::dense_args::LARGEST_PATCH;
 use super::eval::Args;
+use super::present::{meta, overview};
+use super::present_dense::{Query, add_pictures, fixes, room_for_tiles};
 use crate::Result;
-use crate::dense::{Calibration, DenseDatabase, DenseModel, Layout, Matcher, SearchConfig, build};
+use crate::dense::{Calibration, DenseDatabase, DenseModel, Layout, Match, Matcher, SearchConfig, build};
 use crate::eval::dense::{
-    Absent, DenseReport, DenseResult, RIGHT_M, calibration_error, dense_matches, dense_queries, dense_results, dense_summary, labelled,
+    Absent, DenseQuery, DenseReport, DenseResult, RIGHT_M, calibration_error, dense_matches, dense_queries, dense_results, dense_summary,
+    labelled,
 };
-use crate::eval::metrics::Estimate;
+use crate::eval::metrics::{Estimate, QueryResult};
 use crate::index::RESIDENT_BYTES;
+use crate::report::{figures, html::Page};
 use crate::scene::{MapInfo, ScenePair};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 
 /// Transforms a map with a progress bar.
@@ -35,10 +41,10 @@ pub(super) fn build_dense_with_bar(
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let mut seconds = BTreeMap::new();
     let start = Instant::now();
-    let model = args.dense.model()?;
+    let model = args.dense.what.model()?;
     let pair = ScenePair::open(&args.map, &args.sar, args.sar_unit.map(Into::into))?;
     let info = MapInfo::of(&pair.map)?;
-    let patch = args.dense.patch.unwrap_or(200);
+    let patch = args.dense.patch.unwrap_or(LARGEST_PATCH);
     let layout = args.dense.layout(&info, &model, f64::from(patch))?;
     let side = layout.query_side(f64::from(patch))?;
     let queries = dense_queries(&pair, &layout, side, 1.0, args.queries, args.seed)?;
@@ -49,20 +55,21 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let start = Instant::now();
     let matcher = Matcher::new(&engine, &database, &model, RESIDENT_BYTES)?;
     seconds.insert("upload".into(), start.elapsed().as_secs_f64());
-    let search = SearchConfig::default();
+    let tiles = args.report.is_some() && room_for_tiles(&database, queries.len());
+    let search = SearchConfig { tiles, ..SearchConfig::default() };
     let bar = global.bar(queries.len() as u64, "searching");
     let advance = |done: usize, _| bar.set_position(done as u64);
-    let (found, searched) = dense_matches(&matcher, &pair, &queries, side, args.dense.at_once, search, advance)?;
+    let (found, searched) = dense_matches(&matcher, &pair, &queries, side, args.matching.at_once, search, advance)?;
     bar.finish_and_clear();
     seconds.insert("search".into(), searched);
-    let threshold = args.dense.threshold.unwrap_or(model.calibration().threshold);
+    let threshold = args.matching.threshold.unwrap_or(model.calibration().threshold);
     let results = dense_results(&matcher, &queries, &found, threshold)?;
     let absent = match &args.absent {
         Some(files) => {
             let other = ScenePair::open(&files[0], &files[1], args.sar_unit.map(Into::into))?;
             let scale = info.ground_m() / MapInfo::of(&other.map)?.ground_m();
             let queries = dense_queries(&other, &layout, side, scale, args.queries, args.seed)?;
-            let (found, _) = dense_matches(&matcher, &other, &queries, side, args.dense.at_once, search, |_, _| {})?;
+            let (found, _) = dense_matches(&matcher, &other, &queries, side, args.matching.at_once, SearchConfig::default(), |_, _| {})?;
             Some(dense_results(&matcher, &queries, &found, threshold)?)
         }
         None => None,
@@ -100,7 +107,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
             Absent { queries: a.len(), false_fixes, share: false_fixes as f64 / a.len() as f64 }
         }),
         seconds_a_query: searched / results.len() as f64,
-        batch: args.dense.at_once,
+        batch: args.matching.at_once,
         seconds,
         map: BTreeMap::from([
             ("width".to_string(), f64::from(info.width)),
@@ -114,6 +121,10 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     };
     if let Some(path) = &args.dump {
         crate::report::write_atomically(path, serde_json::to_string(&results).expect("plain numbers").as_bytes())?;
+    }
+    if let Some(path) = &args.report {
+        let shown = Shown { matcher: &matcher, pair: &pair, queries: &queries, found: &found, results: &results, side };
+        write_page(global, args, path, &shown, &report, &cases)?;
     }
     if args.json {
         return print_json(&report);
@@ -134,6 +145,60 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     out!("calibration     expected error {:.3}", report.calibration_error);
     out!("time            {:.3} s a query, {} at once; the map's transform {built:.1} s", report.seconds_a_query, report.batch);
     out!("adapter         {}", report.adapter);
+    Ok(())
+}
+
+/// What a page shows.
+struct Shown<'a> {
+    matcher: &'a Matcher<'a>,
+    pair: &'a ScenePair,
+    queries: &'a [DenseQuery],
+    found: &'a [Match],
+    results: &'a [DenseResult],
+    /// Feature pixels.
+    side: usize,
+}
+
+/// Writes the page. `cases` are probabilities with whether they were right, of absent patches too.
+fn write_page(global: &Global, args: &Args, path: &Path, shown: &Shown<'_>, report: &DenseReport, cases: &[(f64, bool)]) -> Result<()> {
+    let (database, model) = (shown.matcher.database(), shown.matcher.model());
+    let link = shown.pair.link();
+    let mut all = Vec::with_capacity(shown.queries.len());
+    for ((q, found), r) in shown.queries.iter().zip(shown.found).zip(shown.results) {
+        all.push(Query {
+            sar_px: link.apply(q.map_px)?,
+            matrix: link.jacobian(q.map_px)?,
+            truth_px: Some(q.map_px),
+            found,
+            peak: found.peaks.first().copied(),
+            probability: r.probability,
+            accepted: r.accepted,
+            ellipse: r.ellipse,
+            variant: (0.0, 1.0),
+        });
+    }
+    let side = shown.side as f64 * database.manifest.layout.step;
+    let mut fixes = fixes(&database.manifest.map, &all, side, 10)?;
+    add_pictures(global, &mut fixes, &all, database, side, &shown.pair.sar, Some(&shown.pair.map))?;
+    let overview = overview(global, &shown.pair.map)?;
+    let errors: Vec<QueryResult> = shown.results.iter().map(|r| QueryResult { right_rank: None, error_m: r.error_m }).collect();
+    let figures = [
+        ("Share of queries whose best peak is at most so far off".to_string(), figures::error_cdf(&[(&report.features, &errors)])?),
+        ("How often a fix of such a probability is within 100 m".to_string(), figures::reliability(cases)?),
+    ];
+    let mut rows = vec![
+        ("Searched".into(), format!("the whole map, {} blocks of {} feature pixels", database.len(), database.manifest.layout.side)),
+        ("Threshold".into(), format!("not found below a probability of {}", report.threshold)),
+        ("Compared with".into(), "the georeferences of both images, not used in the search".into()),
+    ];
+    if let Some(absent) = &args.absent {
+        rows.push(("Patches not on the map".into(), name_of(&absent[1])));
+    }
+    let (map, sar) = (name_of(&args.map), name_of(&args.sar));
+    let model = format!("{} features ({})", model.name(), model.hash().get(..12).unwrap_or_default());
+    let meta = meta(&format!("How well {sar} is found on {map}"), &map, &sar, model, &report.adapter, rows);
+    Page { dense: Some(report), overview: Some(&overview), figures: &figures, ..Page::new(&meta, &fixes) }.write(path)?;
+    global.say(format_args!("wrote {}", path.display()));
     Ok(())
 }
 

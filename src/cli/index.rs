@@ -1,28 +1,40 @@
 //! `echogrid index`.
 
 use super::common::{Global, check_output, print_json};
+use super::dense_args::{DenseArgs, LARGEST_PATCH, Method, dense_beside, largest_patch};
+use super::eval_dense::build_dense_with_bar;
 use crate::Result;
+use crate::dense::{DenseDatabase, DenseModel};
+use crate::gpu::Engine;
 use crate::index::{DEFAULT_VIEWS, Database, Embedder, IndexConfig, LoadedModel, build};
-use crate::scene::Image;
-use std::path::PathBuf;
+use crate::scene::{Image, MapInfo};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Encode a map's cells into a database that SAR images are located with
+/// Encode a map into databases that SAR images are located with
 ///
-/// The map is cut into square cells; each is encoded at several positions, so that a SAR patch that lies between cells finds
-/// one too. Cells of which more than 1 % has no data are left out.
+/// The retrieval database (--method index): the map is cut into square cells; each is encoded at several positions, so that a SAR patch
+/// that lies between cells finds one too. Cells of which more than 1 % has no data are left out. The dense database (--method
+/// dense): the spectra of the whole map's features, with which patches are correlated to the metre. With both, the default, the dense one
+/// lies beside the other, with `.dense` behind its name, where `locate` finds it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Optical map: GeoTIFF, or PNG or JPEG with a world file; georeferenced
     #[arg(long, value_name = "MAP")]
     map: PathBuf,
-    /// Model [default: the shipped weights]
+    /// Which databases
+    #[arg(long, value_enum, default_value_t = Method::Both)]
+    method: Method,
+    /// Model of the retrieval database [default: the shipped weights]
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
     #[command(flatten)]
     grid: GridArgs,
-    /// The database to write
+    #[command(flatten)]
+    dense: DenseArgs,
+    /// The database to write; with both, the retrieval one, and the dense one as DB.dense
     #[arg(long, value_name = "DB")]
     out: PathBuf,
     /// Print one JSON object on standard output
@@ -84,27 +96,80 @@ pub(super) fn warn_of_scale(database: &Database, model: &LoadedModel) {
     }
 }
 
-pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
-    check_output(&args.out)?;
-    let model = LoadedModel::load(args.model.as_deref())?;
-    let map = Arc::new(Image::map(&args.map)?);
-    let config = args.grid.config();
-    let engine = global.engine()?;
-    let embedder = model.embedder(&engine, args.grid.batch as usize)?;
-    let (database, seconds) = build_with_bar(global, &embedder, &model, &map, &config, Database::writer(&args.out))?;
-    warn_of_scale(&database, &model);
+/// Megabytes of a file.
+fn megabytes(path: &Path) -> f64 {
+    std::fs::metadata(path).map_or(0.0, |m| m.len() as f64 / 1e6)
+}
+
+/// The retrieval database; returns what to print, as JSON and for people.
+fn retrieval(global: &Global, args: &Args, engine: &Engine, map: &Arc<Image>, model: &LoadedModel) -> Result<(Value, String)> {
+    let embedder = model.embedder(engine, args.grid.batch as usize)?;
+    let (database, seconds) = build_with_bar(global, &embedder, model, map, &args.grid.config(), Database::writer(&args.out))?;
+    warn_of_scale(&database, model);
     let (cells, rows, dim) = (database.cells(), database.len(), database.dim());
-    let rate = cells as f64 / seconds;
-    if args.json {
-        return print_json(&serde_json::json!({
-            "out": args.out, "cells": cells, "rows": rows, "dim": dim, "seconds": seconds, "cells_per_s": rate,
-            "views_per_s": rows as f64 / seconds, "model": model.hash, "adapter": engine.adapter().to_string(),
-        }));
-    }
-    out!(
-        "{}: {cells} cells, {rows} rows of {dim} values, {seconds:.1} s, {rate:.1} cells/s ({:.0} views/s)",
-        args.out.display(),
-        rows as f64 / seconds
+    let (rate, views) = (cells as f64 / seconds, rows as f64 / seconds);
+    let value = json!({
+        "out": args.out, "cells": cells, "rows": rows, "dim": dim, "seconds": seconds, "cells_per_s": rate,
+        "views_per_s": views, "mb": megabytes(&args.out), "model": model.hash,
+    });
+    let text = format!(
+        "{}: {cells} cells, {rows} rows of {dim} values, {seconds:.1} s, {rate:.1} cells/s ({views:.0} views/s)",
+        args.out.display()
     );
+    Ok((value, text))
+}
+
+/// The dense database, likewise.
+fn dense(global: &Global, args: &Args, engine: &Engine, map: &Arc<Image>, model: &DenseModel, out: &Path) -> Result<(Value, String)> {
+    let layout = args.dense.layout(&MapInfo::of(map)?, model, f64::from(args.dense.patch.unwrap_or(LARGEST_PATCH)))?;
+    let (database, seconds) = build_dense_with_bar(global, engine, model, map, &layout, DenseDatabase::writer(out))?;
+    let (blocks, mb) = (database.len(), megabytes(out));
+    let largest = largest_patch(&layout);
+    let value = json!({
+        "out": out, "blocks": blocks, "side": layout.side, "step": layout.step, "patch": largest, "features": model.name(),
+        "channels": model.channels(), "seconds": seconds, "mb": mb, "model": model.hash(),
+    });
+    let text = format!(
+        "{}: {blocks} blocks of {} x {} {} features, for patches of up to {largest} map pixels, {seconds:.1} s, {mb:.0} MB",
+        out.display(),
+        layout.side,
+        layout.side,
+        model.name()
+    );
+    Ok((value, text))
+}
+
+pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
+    let beside = match args.method {
+        Method::Index => None,
+        Method::Dense => Some(args.out.clone()),
+        Method::Both => Some(dense_beside(&args.out)),
+    };
+    let with_index = args.method != Method::Dense;
+    [with_index.then_some(&args.out), beside.as_ref()].into_iter().flatten().try_for_each(|p| check_output(p))?;
+    let model = if with_index { Some(LoadedModel::load(args.model.as_deref())?) } else { None };
+    let features = if beside.is_some() { Some(args.dense.what.model()?) } else { None };
+    let map = Arc::new(Image::map(&args.map)?);
+    if let Some(features) = &features {
+        // Sizes that make no sense are said before the cells are encoded.
+        args.dense.layout(&MapInfo::of(&map)?, features, f64::from(args.dense.patch.unwrap_or(LARGEST_PATCH)))?;
+    }
+    let engine = global.engine()?;
+    let index = model.as_ref().map(|m| retrieval(global, args, &engine, &map, m)).transpose()?;
+    let spectra = beside.as_ref().zip(features.as_ref()).map(|(out, f)| dense(global, args, &engine, &map, f, out)).transpose()?;
+    if args.json {
+        // The figures of the first; with both, those of the dense one under `dense`.
+        let mut value = match (&index, &spectra) {
+            (Some((v, _)), _) | (None, Some((v, _))) => v.clone(),
+            (None, None) => json!({}),
+        };
+        if let (Some(_), Some((v, _))) = (&index, &spectra) {
+            value["dense"] = v.clone();
+        }
+        value["method"] = json!(args.method.name());
+        value["adapter"] = json!(engine.adapter().to_string());
+        return print_json(&value);
+    }
+    index.iter().chain(&spectra).for_each(|(_, text)| out!("{text}"));
     Ok(())
 }

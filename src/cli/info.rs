@@ -177,7 +177,7 @@ fn describe_tensors(path: &Path) -> Result<Value> {
     let kind = value["kind"].as_str().unwrap_or_default();
     if <DenseConfig as Network>::KINDS.contains(&kind) {
         value["hash"] = json!(DenseFile::load(path)?.hash());
-    } else if kind != "database" {
+    } else if kind != "database" && kind != "dense database" {
         value["hash"] = json!(LoadedModel::load(Some(path))?.hash);
     }
     let tensors: serde_json::Map<String, Value> =

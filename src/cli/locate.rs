@@ -1,10 +1,11 @@
 //! `echogrid locate`.
 
 use super::common::{Global, Unit, check_output, command_line, name_of, print_json};
-use super::present::{Found, add_pictures, check_map, fixes, meta, overview};
+use super::dense_args::{DenseArgs, MatchArgs, Method};
+use super::present::{Found, add_pictures, check_map, fixes, meta, model_name, overview};
 use crate::index::{Database, LoadedModel, LocateConfig, Located, RESIDENT_BYTES, Searcher, locate};
 use crate::report::{Fix, csv, geojson, html::Page};
-use crate::scene::Image;
+use crate::scene::{Image, MapInfo};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,53 +15,92 @@ use std::time::Instant;
 ///
 /// The image is cut into patches at the map's scale, and each is looked up in the database. Its own georeference is not used
 /// to find the place (unless --prior says so): only the size of its pixels and the direction of north are taken from it.
+///
+/// Methods: `dense` correlates each patch with the whole map, to the metre; `both` does so around the best cells of the retrieval index
+/// only, for which the map itself is read; `index` gives the best cells. With dense and both each fix carries an error ellipse
+/// and a probability, and a patch whose probability is below the threshold is "not found".
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Database that `echogrid index` wrote
+    /// Database that `echogrid index` wrote: a retrieval or a dense one
     #[arg(long, value_name = "DB")]
-    index: PathBuf,
+    pub(super) index: PathBuf,
     /// SAR image
     #[arg(long, value_name = "SAR")]
-    sar: PathBuf,
-    /// Model the database was made with [default: the shipped weights]
+    pub(super) sar: PathBuf,
+    /// How to look [default: dense if DB is a dense database or DB.dense lies beside it; else both if the map can be read (--map,
+    /// or beside DB); else index]
+    #[arg(long, value_enum)]
+    pub(super) method: Option<Method>,
+    /// Model the retrieval database was made with [default: the shipped weights]
     #[arg(long, value_name = "MODEL")]
-    model: Option<PathBuf>,
-    /// Side of a patch, pixels of the map [default: the index's cell]
-    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..))]
-    patch: Option<u32>,
+    pub(super) model: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) dense: DenseArgs,
     /// Distance between patches, pixels of the map [default: the patch]
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..))]
-    step: Option<u32>,
+    pub(super) step: Option<u32>,
     /// Candidates kept for each patch
     #[arg(long, value_name = "K", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
-    top: u32,
+    pub(super) top: u32,
     /// Size of a SAR pixel on the ground [default: from the image's georeference; needed where it has none]
     #[arg(long, value_name = "METRES")]
-    pixel_size: Option<f64>,
-    /// Search only cells within this distance of where the image's own, rough georeference puts each patch
+    pub(super) pixel_size: Option<f64>,
+    /// Search only within this distance of where the image's own, rough georeference puts each patch
     #[arg(long, value_name = "METRES")]
-    prior: Option<f64>,
+    pub(super) prior: Option<f64>,
     /// What the SAR values measure [default: guessed]
     #[arg(long, value_enum)]
-    sar_unit: Option<Unit>,
+    pub(super) sar_unit: Option<Unit>,
     /// Patches encoded at once
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    batch: u32,
-    /// The map, for the report's pictures [default: the file of the map's name beside DB, if it is there]
+    pub(super) batch: u32,
+    #[command(flatten)]
+    pub(super) matching: MatchArgs,
+    /// The image may be turned by up to so much either way: tried in steps that move a patch's corner by at most 1.5 feature pixels from
+    /// the nearest [default: 0]
+    #[arg(long, value_name = "DEGREES", default_value_t = 0.0, hide_default_value = true, value_parser = range_of::<180>, help_heading = "Dense matching")]
+    pub(super) rotation_range: f64,
+    /// The image's scale may be off by up to this share either way: 0.02 for 2 %; steps as with rotation [default: 0]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, hide_default_value = true, value_parser = scale_range, help_heading = "Dense matching")]
+    pub(super) scale_range: f64,
+    /// Judge each patch by itself, not by what the image's patches agree on
+    #[arg(long, help_heading = "Dense matching")]
+    pub(super) no_vote: bool,
+    /// Cells of the index around which each patch is correlated (method both)
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Dense matching")]
+    pub(super) cells: u32,
+    /// What a cell's cosine of 1 adds to a peak in it, standard deviations (method both)
+    #[arg(long, value_name = "F", default_value_t = INDEX_CREDIT, hide = true)]
+    pub(super) index_credit: f64,
+    /// The map, for the method `both` and the report's pictures [default: the file of the map's name beside DB, if it is there]
     #[arg(long, value_name = "MAP")]
-    map: Option<PathBuf>,
-    /// Fixes to write, GeoJSON: footprint, longitude and latitude, score, candidates
+    pub(super) map: Option<PathBuf>,
+    /// Fixes to write, GeoJSON: footprint, longitude and latitude, score, candidates; by dense matching probability and ellipse too
     #[arg(long, value_name = "FIXES.geojson")]
-    out: PathBuf,
+    pub(super) out: PathBuf,
     /// The same as a table
     #[arg(long, value_name = "FILE.csv")]
-    csv: Option<PathBuf>,
+    pub(super) csv: Option<PathBuf>,
     /// A page with pictures to look at
     #[arg(long, value_name = "FILE.html")]
-    report: Option<PathBuf>,
+    pub(super) report: Option<PathBuf>,
     /// Print one JSON object on standard output
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
+}
+
+/// Standard deviations that a cosine of 1 adds to a peak.
+const INDEX_CREDIT: f64 = 1.0;
+
+/// A number from 0 to `MOST`.
+fn range_of<const MOST: u32>(text: &str) -> std::result::Result<f64, String> {
+    let value: f64 = text.parse().map_err(|e| format!("{e}"))?;
+    if (0.0..=f64::from(MOST)).contains(&value) { Ok(value) } else { Err(format!("a number from 0 to {MOST} is needed")) }
+}
+
+/// A share of the scale: at most half.
+fn scale_range(text: &str) -> std::result::Result<f64, String> {
+    range_of::<1>(text).and_then(|v| if v <= 0.5 { Ok(v) } else { Err("0.5 is the most".into()) })
 }
 
 /// The located patches as a report's queries. Without `georeferenced` there is no truth to compare with.
@@ -72,19 +112,19 @@ pub(super) fn found(located: &Located) -> Vec<Found<'_>> {
     located.patches.iter().map(one).collect()
 }
 
-/// The map to cut pictures from: the one given, which must fit, or one of the right name beside the database, if it fits.
-fn picture_map(args: &Args, database: &Database) -> Result<Option<Image>> {
+/// A database's map: the one given, which must fit, or one of the right name beside the database, if it fits.
+pub(super) fn map_of(args: &Args, info: &MapInfo, database: &Path) -> Result<Option<Arc<Image>>> {
     if let Some(path) = &args.map {
         let map = Image::map(path)?;
-        check_map(&database.manifest.map, &database.path, &map)?;
-        return Ok(Some(map));
+        check_map(info, database, &map)?;
+        return Ok(Some(Arc::new(map)));
     }
-    let beside = args.index.with_file_name(&database.manifest.map.name);
+    let beside = args.index.with_file_name(&info.name);
     let map = if beside.is_file() { Image::map(&beside).ok() } else { None };
-    Ok(map.filter(|m| check_map(&database.manifest.map, &database.path, m).is_ok()))
+    Ok(map.filter(|m| check_map(info, database, m).is_ok()).map(Arc::new))
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
+pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let n = values.len();
     (n > 0).then(|| if n % 2 == 1 { values[n / 2] } else { f64::midpoint(values[n / 2 - 1], values[n / 2]) })
@@ -126,13 +166,22 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         return Err(Error::invalid("two outputs have the same name; give each its own"));
     }
     outputs.iter().try_for_each(|p| check_output(p))?;
+    match super::locate_dense::choose(args)? {
+        Method::Index => retrieval(global, args, &outputs, start),
+        Method::Dense => super::locate_dense::whole(global, args, &outputs, start),
+        Method::Both => super::locate_dense::around_cells(global, args, &outputs, start),
+    }
+}
+
+/// By the index alone.
+fn retrieval(global: &Global, args: &Args, outputs: &[&Path], start: Instant) -> Result<()> {
     let database = Database::open(&args.index)?;
     let model = LoadedModel::load(args.model.as_deref())?;
     database.check_model(&model.hash, &model.path)?;
     let sar = Arc::new(Image::sar(&args.sar, args.sar_unit.map(Into::into))?);
-    let map = if args.report.is_some() { picture_map(args, &database)? } else { None };
+    let map = if args.report.is_some() { map_of(args, &database.manifest.map, &database.path)? } else { None };
     let cell = database.manifest.grid.cell;
-    let patch = args.patch.unwrap_or(cell);
+    let patch = args.dense.patch.unwrap_or(cell);
     let config =
         LocateConfig { patch, step: args.step.unwrap_or(patch), top: args.top as usize, pixel_m: args.pixel_size, prior_m: args.prior };
     if patch != cell {
@@ -156,7 +205,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     }
     let off = median(fixes.iter().filter_map(Fix::error_m).collect());
     if let Some(path) = &args.report {
-        add_pictures(global, &mut fixes, &found, side, &sar, map.as_ref())?;
+        add_pictures(global, &mut fixes, &found, side, &sar, map.as_deref())?;
         let name = match &map {
             Some(m) => name_of(m.raster.path()),
             None => format!("SAR patches only: the map {} was not found beside the index; name it with --map", database.manifest.map.name),
@@ -176,7 +225,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
             &format!("Where {} was taken", name_of(&args.sar)),
             &database.manifest.map.name,
             &name_of(&args.sar),
-            &model,
+            model_name(&model),
             &engine.adapter().to_string(),
             rows,
         );
@@ -187,7 +236,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let right = fixes.iter().filter(|f| f.right() == Some(true)).count();
     if args.json {
         return print_json(&serde_json::json!({
-            "out": args.out, "fixes": fixes.len(), "no_data": located.no_data, "outside_prior": located.outside,
+            "method": "index", "out": args.out, "fixes": fixes.len(), "no_data": located.no_data, "outside_prior": located.outside,
             "pixel_m": located.frame.pixel_m, "patch": config.patch, "step": config.step,
             "own_georeference": off.map(|m| serde_json::json!({ "median_distance_m": m, "within_half_a_cell": right, "used": config.prior_m.is_some() })),
             "seconds": { "encode": located.encode_s, "search": located.search_s, "all": seconds },

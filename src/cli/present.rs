@@ -11,11 +11,11 @@ use crate::{Error, Result};
 use std::path::Path;
 
 /// Side of the pictures, pixels.
-const PICTURE: usize = 128;
+pub(super) const PICTURE: usize = 128;
 /// Candidates pictured.
 const PICTURED: usize = 5;
 /// Queries pictured: a page holds about this many.
-const PICTURED_QUERIES: usize = 250;
+pub(super) const PICTURED_QUERIES: usize = 250;
 /// Longest side of the overview, pixels.
 const OVERVIEW: u32 = 1600;
 
@@ -33,14 +33,14 @@ pub(super) struct Found<'a> {
 }
 
 /// Map pixels to map coordinates and to longitude and latitude.
-struct Places(crate::scene::GeoTransform, crate::scene::Crs);
+pub(super) struct Places(pub(super) crate::scene::GeoTransform, pub(super) crate::scene::Crs);
 
 impl Places {
-    fn map(&self, p: [f64; 2]) -> [f64; 2] {
+    pub(super) fn map(&self, p: [f64; 2]) -> [f64; 2] {
         self.0.pixel_to_map(p[0], p[1]).into()
     }
 
-    fn lonlat(&self, p: [f64; 2]) -> Result<[f64; 2]> {
+    pub(super) fn lonlat(&self, p: [f64; 2]) -> Result<[f64; 2]> {
         let [x, y] = self.map(p);
         Ok(self.1.to_lonlat(x, y)?.into())
     }
@@ -60,7 +60,7 @@ pub(super) fn fixes(database: &Database, found: &[Found<'_>], side: f64, top: us
             let lonlat = places.lonlat(hit.centre_px)?;
             candidates.push(Candidate {
                 rank: rank as u32 + 1,
-                cell_id: u64::from(hit.cell),
+                cell_id: Some(u64::from(hit.cell)),
                 score: hit.score,
                 center_map: places.map(hit.centre_px),
                 lonlat,
@@ -84,7 +84,7 @@ pub(super) fn fixes(database: &Database, found: &[Found<'_>], side: f64, top: us
             truth_lonlat: truth,
             truth_map_px: f.truth_px,
             candidates,
-            thumb: None,
+            ..Fix::default()
         });
     }
     Ok(out)
@@ -153,7 +153,7 @@ impl Look {
 pub(super) const NO_DATA: u8 = 128;
 
 /// A patch of `side` map pixels about a position, `matrix` from map pixels to the image's, by the sampler's twin.
-fn cut(image: &Image, centre: [f64; 2], matrix: [[f64; 2]; 2], side: f64) -> Result<Thumb> {
+pub(super) fn cut(image: &Image, centre: [f64; 2], matrix: [[f64; 2]; 2], side: f64) -> Result<Thumb> {
     let step = side / PICTURE as f64;
     let extent = matrix.map(|row| (row[0].abs() + row[1].abs()) * side);
     let first = [0, 1].map(|d| (centre[d] - extent[d] / 2.0).floor() - 2.0);
@@ -224,17 +224,23 @@ pub(super) fn averaged(global: &Global, image: &Image, from: [i64; 2], [w, h]: [
 pub(super) fn overview(global: &Global, map: &Image) -> Result<MapOverview> {
     let a = averaged(global, map, [0, 0], [map.raster.width(), map.raster.height()], OVERVIEW)?;
     let rgb = a.pixels.iter().flat_map(|s| [0, 1, 2].map(|b| if s[3] > 0.0 { (255.0 * s[b]).round() as u8 } else { NO_DATA })).collect();
-    Ok(MapOverview { thumb: Thumb::new(a.width as u32, a.height as u32, rgb)?, scale: a.scale })
+    let pixel_m = map.raster.ground_pixel_size().map_or(0.0, |(x, y)| (x * y).sqrt());
+    Ok(MapOverview { thumb: Thumb::new(a.width as u32, a.height as u32, rgb)?, scale: a.scale, pixel_m })
+}
+
+/// A model in a few words.
+pub(super) fn model_name(model: &LoadedModel) -> String {
+    format!("{} ({})", model.path.display(), model.hash.get(..12).unwrap_or_default())
 }
 
 /// What a page says about its run.
-pub(super) fn meta(title: &str, map: &str, sar: &str, model: &LoadedModel, adapter: &str, rows: Vec<(String, String)>) -> ReportMeta {
+pub(super) fn meta(title: &str, map: &str, sar: &str, model: String, adapter: &str, rows: Vec<(String, String)>) -> ReportMeta {
     ReportMeta {
         title: title.into(),
         command: command_line(),
         map: map.into(),
         sar: sar.into(),
-        model: format!("{} ({})", model.path.display(), model.hash.get(..12).unwrap_or_default()),
+        model,
         adapter: adapter.into(),
         version: env!("CARGO_PKG_VERSION").into(),
         rows,

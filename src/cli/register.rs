@@ -1,9 +1,8 @@
 //! `echogrid register`.
 
 use super::common::{Global, Unit, check_output, command_line, name_of, print_json};
-use super::dense_args::FeatureKind;
+use super::dense_args::FeatureArgs;
 use super::present::{Averaged, NO_DATA, averaged, overview};
-use crate::dense::{DenseModel, Structure};
 use crate::register::{DenseFinder, Extent, ModelKind, RegisterConfig, Registration, Round, extent_px, register, write_on_map};
 use crate::report::registration::RegistrationPage;
 use crate::report::{ReportMeta, Thumb, Tie, csv, figures, geojson, write_atomically};
@@ -68,9 +67,8 @@ pub struct Args {
     /// Transform to fit
     #[arg(long, value_enum, default_value_t = ModelArg::Auto)]
     model: ModelArg,
-    /// Features to correlate
-    #[arg(long, value_enum, default_value_t = FeatureKind::Structure)]
-    features: FeatureKind,
+    #[command(flatten)]
+    what: FeatureArgs,
     /// Side of the patches sought over the whole map, pixels of the map
     #[arg(long, value_name = "PX", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=4096))]
     coarse_patch: u32,
@@ -305,7 +303,7 @@ fn write_page(
         command: command_line(),
         map: map_name,
         sar: sar_name,
-        model: format!("{} features", features(args.features).name()),
+        model: format!("{} features", args.what.model()?.name()),
         adapter: adapter.into(),
         version: env!("CARGO_PKG_VERSION").into(),
         rows: vec![(
@@ -326,12 +324,6 @@ fn write_page(
     Ok(page.write(path)?)
 }
 
-fn features(kind: FeatureKind) -> DenseModel {
-    match kind {
-        FeatureKind::Structure => DenseModel::structure(Structure::default()),
-    }
-}
-
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let start = Instant::now();
     let outputs: Vec<&Path> =
@@ -345,7 +337,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     outputs.iter().try_for_each(|p| check_output(p))?;
     let map = Arc::new(Image::map(&args.map)?);
     let sar = Arc::new(Image::sar(&args.sar, args.sar_unit.map(Into::into))?);
-    let model = features(args.features);
+    let model = args.what.model()?;
     let config = RegisterConfig {
         kind: args.model.kind(),
         coarse_patch: args.coarse_patch,

@@ -67,7 +67,7 @@ impl Closer {
         let corner = |p: f64| (p / exact - side as f64 / 2.0).round() as i32 - margin as i32;
         let mut origins: Vec<[i32; 2]> = found.peaks.iter().take(self.places).map(|p| p.map_px.map(corner)).collect();
         origins.dedup();
-        let windows = build_at(engine, model, map, &layout, &origins, DenseDatabase::temporary(), |_, _| {})?;
+        let windows = build_at(engine, model, map, info, &layout, &origins, DenseDatabase::temporary(), |_, _| {})?;
         let matcher = Matcher::new(engine, &windows, model, u64::MAX)?;
         let config =
             SearchConfig { top: found.peaks.len().max(1), apart: (2.0 * coarse.step / exact).ceil() as usize, ..SearchConfig::default() };

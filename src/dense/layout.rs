@@ -3,6 +3,7 @@
 use crate::scene::{MapInfo, ValidityMask};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Smallest and largest side of a block: what the transform takes.
 const SIDES: [usize; 2] = [16, 4096];
@@ -110,6 +111,49 @@ impl Layout {
         self.axis(size[1]).flat_map(|y| self.axis(size[0]).map(move |x| [x, y])).filter(covered).collect()
     }
 
+    /// Blocks that answer for every place of a query's centre in some boxes (left, top, right, bottom; map pixels), and the layout they
+    /// belong to: that of the sides from one and a half queries on whose blocks cost the least to transform.
+    ///
+    /// # Errors
+    /// No box; a query too large for any block.
+    pub fn covering(&self, boxes: &[[f64; 4]]) -> Result<(Self, Vec<[i32; 2]>)> {
+        let least = (self.query + self.query / 2).next_power_of_two().max(SIDES[0]);
+        let mut best = self.covering_with(least, boxes)?;
+        let cost =
+            |(layout, origins): &(Self, Vec<[i32; 2]>)| origins.len() as f64 * (layout.side as f64).powi(2) * (layout.side as f64).log2();
+        for side in [2, 4, 8].map(|f| f * least).into_iter().filter(|s| *s <= SIDES[1]) {
+            let next = self.covering_with(side, boxes)?;
+            if cost(&next) < cost(&best) {
+                best = next;
+            }
+        }
+        Ok(best)
+    }
+
+    /// As [`Layout::covering`], with blocks of a given side.
+    ///
+    /// # Errors
+    /// As [`Layout::covering`]; a side that does not fit the query.
+    pub fn covering_with(&self, side: usize, boxes: &[[f64; 4]]) -> Result<(Self, Vec<[i32; 2]>)> {
+        let layout = Self { side, ..self.clone() };
+        layout.check()?;
+        let (half, v) = (self.query as f64 / 2.0, layout.offsets() as f64);
+        // A patch of fewer feature pixels than the largest query has its corner nearer to its centre: two pixels of grace.
+        let span = |lo: f64, hi: f64| {
+            let at = |p: f64, grace: f64| ((p / self.step - half + grace) / v).floor() as i32;
+            at(lo, -2.0)..=at(hi, 2.0)
+        };
+        let mut corners = BTreeSet::new();
+        for [x0, y0, x1, y1] in boxes {
+            span(*y0, *y1).for_each(|y| corners.extend(span(*x0, *x1).map(|x| [y, x])));
+        }
+        if corners.is_empty() {
+            return Err(Error::invalid("there is no place to search"));
+        }
+        let origins = corners.into_iter().map(|[y, x]| [x, y].map(|c| c * layout.offsets() as i32)).collect();
+        Ok((layout, origins))
+    }
+
     /// Map pixels of a position in feature pixels.
     pub fn to_map(&self, p: [f64; 2]) -> [f64; 2] {
         p.map(|v| v * self.step)
@@ -119,4 +163,28 @@ impl Layout {
 /// The nearest even number, 2 at least.
 pub(super) fn even(v: f64) -> usize {
     2 * ((v / 2.0).round().max(1.0) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boxes_are_covered_and_little_else() {
+        let layout = Layout { step: 1.7, side: 512, query: 60 };
+        let boxes = [[300.0, 200.0, 500.0, 400.0], [2000.0, 2000.0, 2200.0, 2100.0], [310.0, 200.0, 400.0, 410.0], [-10.0, 0.0, 3.0, 20.0]];
+        let (small, origins) = layout.covering(&boxes).unwrap();
+        assert!(small.side >= 90 && small.side <= 256, "{small:?}");
+        let v = small.offsets() as f64;
+        for [x0, y0, x1, y1] in boxes {
+            for (i, j) in (0..=20).flat_map(|i| (0..=20).map(move |j| (f64::from(i) / 20.0, f64::from(j) / 20.0))) {
+                let corner = [x0 + i * (x1 - x0), y0 + j * (y1 - y0)].map(|p| p / layout.step - 30.0);
+                let holders = origins.iter().filter(|o| (0..2).all(|d| (0.0..v).contains(&(corner[d] - f64::from(o[d])))));
+                assert_eq!(holders.count(), 1, "{corner:?}");
+            }
+        }
+        let area = origins.len() as f64 * (v * layout.step).powi(2);
+        assert!(area < 12.0 * 200.0 * 200.0, "{} blocks of {}", origins.len(), small.side);
+        assert!(layout.covering(&[]).is_err());
+    }
 }

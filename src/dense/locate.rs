@@ -5,13 +5,61 @@
 use super::fix::{Calibration, Ellipse, Evidence};
 use super::matcher::{Match, Matcher, Peak, SearchConfig};
 use super::vote::vote;
-use crate::index::{LocateConfig, Patch, patches};
+use crate::index::{CellHit, Database, LocateConfig, Patch, patches};
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::scene::pages::DEFAULT_PAGES;
 use crate::scene::{Frame, Image, PageCache, compose, inverse, lonlat_distance_m};
 use crate::{Error, Result};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// How far a patch's corner may lie from where the nearest rotation or scale that is tried puts it, feature pixels.
+const CORNER_PX: f64 = 1.5;
+
+/// Values from -`range` to `range`, 0 among them, so close that a corner of a patch of `side` feature pixels lies at most
+/// [`CORNER_PX`] from where the nearest of them puts it: rotations in radians, or scales less 1.
+pub fn spread(range: f64, side: usize) -> Vec<f64> {
+    let corner = side as f64 / std::f64::consts::SQRT_2;
+    let n = (range.abs() * corner / (2.0 * CORNER_PX) - 1e-9).ceil().max(0.0) as i32;
+    (-n..=n).map(|i| if n == 0 { 0.0 } else { range.abs() * f64::from(i) / f64::from(n) }).collect()
+}
+
+/// What retrieval says beforehand of where the patches of an image lie.
+///
+/// A peak in one of its patch's cells rises by `weight` times the cell's cosine, in standard deviations of the patch's surface: the
+/// highest of several cells counts, cosines below 0 do not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hints {
+    /// Centre of each patch in the SAR image, and the cells found for it.
+    pub patches: Vec<([f64; 2], Vec<Hint>)>,
+    /// Standard deviations for a cosine of 1; 0 lets the cells choose the places that are searched, and no more.
+    pub weight: f64,
+}
+
+/// A cell that may hold a patch's centre.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hint {
+    /// Left, top, right, bottom, map pixels.
+    pub within: [f64; 4],
+    /// Cosine of its best view.
+    pub cosine: f32,
+}
+
+impl Hint {
+    /// The cell of a hit: what lies nearer to its centre than to those of its neighbours.
+    pub fn new(database: &Database, hit: &CellHit) -> Self {
+        let grid = &database.manifest.grid;
+        let half = f64::from(grid.cell.max(grid.stride)) / 2.0;
+        let [x, y] = database.cell_px[hit.cell as usize];
+        Self { within: [x - half, y - half, x + half, y + half], cosine: hit.score }
+    }
+
+    fn holds(&self, [x, y]: [f64; 2]) -> bool {
+        let [x0, y0, x1, y1] = self.within;
+        (x0..=x1).contains(&x) && (y0..=y1).contains(&y)
+    }
+}
 
 /// What to look up.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +80,8 @@ pub struct DenseConfig {
     pub threshold: Option<f64>,
     /// Whether the patches vote together.
     pub vote: bool,
+    /// What retrieval found, as a prior.
+    pub hints: Option<Hints>,
     /// How each patch is searched.
     pub search: SearchConfig,
 }
@@ -48,8 +98,17 @@ impl DenseConfig {
             scales: vec![1.0],
             threshold: None,
             vote: true,
+            hints: None,
             search: SearchConfig::default(),
         }
+    }
+
+    /// Tries rotations of up to `degrees` and scales of up to `share` off, both ways, for patches of `side` feature pixels: see [`spread`].
+    #[must_use]
+    pub fn around(mut self, degrees: f64, share: f64, side: usize) -> Self {
+        self.rotations = spread(degrees.to_radians(), side).into_iter().map(f64::to_degrees).collect();
+        self.scales = spread(share, side).into_iter().map(|s| 1.0 + s).collect();
+        self
     }
 
     /// Every rotation with every scale, the plain one first.
@@ -69,6 +128,9 @@ impl DenseConfig {
         }
         if self.threshold.is_some_and(|t| !(0.0..=1.0).contains(&t)) {
             return Err(Error::invalid("the threshold is a probability, 0 to 1"));
+        }
+        if self.hints.as_ref().is_some_and(|h| !(h.weight.is_finite() && h.weight >= 0.0)) {
+            return Err(Error::invalid("the weight of the index's cosines must be a number, 0 or above"));
         }
         Ok(())
     }
@@ -104,6 +166,8 @@ pub struct DenseLocated {
     pub fixes: Vec<DenseFix>,
     /// Patches left out for want of data.
     pub no_data: usize,
+    /// Side of a patch, map pixels: a whole number of feature pixels.
+    pub side_px: f64,
     /// Patches that the vote agrees on; none where they did not vote.
     pub agreeing: Option<usize>,
     /// Seconds of the search, features included.
@@ -124,13 +188,15 @@ pub fn fix(found: &Match, calibration: &Calibration, metres: f64) -> (Option<Pea
     (peak, probability, ellipse)
 }
 
+/// A turn clockwise by degrees and a factor of scale.
+pub fn turn((degrees, scale): (f64, f64)) -> [[f64; 2]; 2] {
+    let (sin, cos) = degrees.to_radians().sin_cos();
+    [[cos * scale, -sin * scale], [sin * scale, cos * scale]]
+}
+
 /// Records that cut a patch out in each variant.
 pub(crate) fn variant_records(centre: [f64; 2], matrix: [[f64; 2]; 2], variants: &[(f64, f64)], side: usize) -> Result<Vec<PatchRecord>> {
-    let one = |(degrees, scale): &(f64, f64)| {
-        let (sin, cos) = degrees.to_radians().sin_cos();
-        let turn = [[cos * scale, -sin * scale], [sin * scale, cos * scale]];
-        Ok(PatchRecord::from_affine(0, centre, compose(matrix, turn), side)?)
-    };
+    let one = |v: &(f64, f64)| Ok(PatchRecord::from_affine(0, centre, compose(matrix, turn(*v)), side)?);
     variants.iter().map(one).collect()
 }
 
@@ -157,6 +223,7 @@ pub fn locate_dense(
         )));
     }
     let side = layout.query_side(f64::from(config.patch))?;
+    fits(sar, &frame, layout, config.patch)?;
     // What is cut out is a whole number of feature pixels.
     let cut = LocateConfig { patch: config.patch, step: config.step, top: 1, pixel_m: config.pixel_m, prior_m: None };
     let (patches, no_data) = patches(sar, &frame, &cut, side)?;
@@ -165,10 +232,15 @@ pub fn locate_dense(
     let records = patches.iter().map(|p| variant_records(p.sar_px, matrix, &variants, side)).collect::<Result<Vec<_>>>()?.concat();
     let mut cache = PageCache::new(matcher.engine(), vec![sar.clone()], DEFAULT_PAGES)?;
     let taps = sampler::taps_for(frame.scale() * layout.step);
-    let mut search = matcher.prepare(&cache, side, taps, records.len(), config.search)?;
+    // The best of each tile, too, where peaks are chosen by more than their height.
+    let tiles = config.search.tiles || config.prior_m.is_some();
+    let mut search = matcher.prepare(&cache, side, taps, records.len(), SearchConfig { tiles, ..config.search })?;
     let mut found = search.run(&mut cache, &records, variants.len(), progress)?;
     if let Some(metres) = config.prior_m {
-        within(&mut found, &patches, database, metres)?;
+        within(&mut found, &patches, database, metres, &config.search)?;
+    }
+    if let Some(hints) = &config.hints {
+        credit(&mut found, &patches, hints);
     }
     let calibration = matcher.model().calibration();
     let metres = map.ground_m() * layout.step;
@@ -178,7 +250,7 @@ pub fn locate_dense(
             patches.iter().map(|p| [0, 1].map(|d| to_map[d][0] * p.sar_px[0] + to_map[d][1] * p.sar_px[1])).collect();
         // Registration errors differ by some pixels from patch to patch; a rotation or scale between those tried bends the image.
         let stretch = if variants.len() > 1 { 0.03 } else { 0.01 };
-        vote(&found, &expected, 6.0 * layout.step, stretch)
+        vote(&found, &expected, 6.0 * layout.step, stretch, layout.step)
     });
     let threshold = config.threshold.unwrap_or(calibration.threshold);
     let mut fixes = Vec::with_capacity(patches.len());
@@ -186,7 +258,7 @@ pub fn locate_dense(
         let (mut peak, mut probability, mut ellipse) = fix(&found, calibration, metres);
         if let Some(chosen) = votes.as_ref().filter(|v| v.agreeing > 1).and_then(|v| v.chosen[i]) {
             let v = votes.as_ref().expect("filtered");
-            let root = |credit: f64| (2.0 * credit).sqrt();
+            let root = |credit: f64| (2.0 * credit.max(0.0)).sqrt();
             let joint = Evidence { height: root(v.credit), runner_up: root(v.runner_up), offsets: found.offsets };
             let joint = calibration.probability(&joint);
             if chosen > 0 || joint > probability {
@@ -200,29 +272,119 @@ pub fn locate_dense(
         fixes.push(DenseFix { sar_px: patch.sar_px, own_px: patch.own_px, found, peak, probability, accepted, ellipse, variant });
     }
     let agreeing = votes.map(|v| v.agreeing);
-    Ok(DenseLocated { frame, fixes, no_data, agreeing, seconds: start.elapsed().as_secs_f64() })
+    Ok(DenseLocated { frame, fixes, no_data, side_px: side as f64 * layout.step, agreeing, seconds: start.elapsed().as_secs_f64() })
 }
 
-/// Drops peaks farther than `metres` from where the image's own georeference puts the patch.
-fn within(found: &mut [Match], patches: &[Patch], database: &super::DenseDatabase, metres: f64) -> Result<()> {
+/// Refuses an image that is smaller than one patch, and says how large a patch it holds.
+fn fits(sar: &Image, frame: &Frame, layout: &super::Layout, patch: u32) -> Result<()> {
+    let raster = &sar.raster;
+    let size = [raster.width(), raster.height()].map(f64::from);
+    let unit = frame.extent(1.0);
+    let most = (size[0] / unit[0]).min(size[1] / unit[1]);
+    if f64::from(patch) * unit[0] <= size[0] + 0.5 && f64::from(patch) * unit[1] <= size[1] + 0.5 {
+        return Ok(());
+    }
+    let advice = match layout.query_side(most.floor()) {
+        Ok(_) => format!("give --patch {:.0} or less, or take a larger image", most.floor()),
+        Err(_) => "too little to be found; take a larger image".into(),
+    };
+    Err(Error::invalid(format!(
+        "{}: {}x{} px of {:.2} m is smaller than one patch of {patch} map pixels: it covers {most:.0}; {advice} (or check --pixel-size)",
+        raster.path().display(),
+        raster.width(),
+        raster.height(),
+        frame.pixel_m
+    )))
+}
+
+/// Keeps peaks within `metres` of where the image's own georeference puts the patch; where higher ones elsewhere crowded out
+/// those near, the best of each tile there stands in. The matches must have tiles.
+fn within(found: &mut [Match], patches: &[Patch], database: &super::DenseDatabase, metres: f64, search: &SearchConfig) -> Result<()> {
     let (geo, crs) = database.manifest.map.georeference()?;
     let lonlat = |p: [f64; 2]| {
         let (x, y) = geo.pixel_to_map(p[0], p[1]);
         crs.to_lonlat(x, y)
     };
+    let apart = search.apart as f64 * database.manifest.layout.step;
     for (m, patch) in found.iter_mut().zip(patches) {
+        let tiles = m.tiles.take().unwrap_or_default();
         let Some(own) = patch.own_px else {
             m.peaks.clear();
             continue;
         };
         let here = lonlat(own)?;
+        let near = |p: [f64; 2]| -> Result<bool> { Ok(lonlat_distance_m(lonlat(p)?, here) <= metres) };
         let mut keep = Vec::with_capacity(m.peaks.len());
         for p in &m.peaks {
-            if lonlat_distance_m(lonlat(p.map_px)?, here) <= metres {
+            if near(p.map_px)? {
                 keep.push(*p);
             }
         }
+        let (variant, all) = (m.peaks.first().map_or(0, |p| p.variant), tiles.len());
+        let mut others = Vec::new();
+        for (at, score) in &tiles {
+            let map_px = at.map(f64::from);
+            if near(map_px)? {
+                // Its shape is not known: a fix to some feature pixels.
+                others.push(Peak { map_px, score: *score, curvature: [0.0; 3], variant });
+            }
+        }
+        m.offsets *= others.len() as f64 / all.max(1) as f64;
+        others.sort_by(|a, b| b.score.total_cmp(&a.score));
+        for p in others {
+            if keep.len() >= search.top {
+                break;
+            }
+            if keep.iter().all(|k: &Peak| (0..2).any(|d| (k.map_px[d] - p.map_px[d]).abs() > apart)) {
+                keep.push(p);
+            }
+        }
+        keep.sort_by(|a, b| b.score.total_cmp(&a.score));
         m.peaks = keep;
+        m.tiles = search.tiles.then_some(tiles);
     }
     Ok(())
+}
+
+/// Raises peaks that lie in a cell that retrieval found for their patch.
+fn credit(found: &mut [Match], patches: &[Patch], hints: &Hints) {
+    let key = |p: [f64; 2]| p.map(f64::to_bits);
+    let cells: HashMap<[u64; 2], &[Hint]> = hints.patches.iter().map(|(p, c)| (key(*p), &c[..])).collect();
+    for (m, patch) in found.iter_mut().zip(patches) {
+        let Some(cells) = cells.get(&key(patch.sar_px)) else { continue };
+        for peak in &mut m.peaks {
+            let best = cells.iter().filter(|c| c.holds(peak.map_px)).map(|c| f64::from(c.cosine)).fold(0.0, f64::max);
+            peak.score += (hints.weight * best * m.noise) as f32;
+        }
+        m.peaks.sort_by(|a, b| b.score.total_cmp(&a.score));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn corners_stay_near_what_is_tried() {
+        assert_eq!(spread(0.0, 100), [0.0]);
+        for (range, side) in [(0.05, 120), (0.3, 12), (std::f64::consts::PI, 40), (1e-4, 60)] {
+            let all = spread(range, side);
+            assert!(all.contains(&0.0) && (all[0] + range).abs() < 1e-12 && (all[all.len() - 1] - range).abs() < 1e-12, "{all:?}");
+            let corner = side as f64 / 2f64.sqrt();
+            assert!(all.windows(2).all(|w| (w[1] - w[0]) / 2.0 * corner <= CORNER_PX + 1e-9), "{all:?}");
+        }
+    }
+
+    #[test]
+    fn a_cell_of_the_index_raises_its_peaks() {
+        let peak = |x: f64, score| Peak { map_px: [x, 50.0], score, curvature: [1.0, 0.0, 1.0], variant: 0 };
+        let m = Match { peaks: vec![peak(900.0, 0.5), peak(50.0, 0.48)], mean: 0.0, noise: 0.1, offsets: 1e4, tiles: None };
+        let patch = Patch { sar_px: [7.0, 8.0], record: PatchRecord::empty(), own_px: None, hits: Vec::new() };
+        let cell = Hint { within: [0.0, 0.0, 100.0, 100.0], cosine: 0.5 };
+        for (weight, first) in [(1.0, 50.0), (0.1, 900.0), (0.0, 900.0)] {
+            let mut found = [m.clone()];
+            credit(&mut found, std::slice::from_ref(&patch), &Hints { patches: vec![([7.0, 8.0], vec![cell])], weight });
+            assert!((found[0].peaks[0].map_px[0] - first).abs() < 1e-12, "{weight}: {found:?}");
+        }
+    }
 }

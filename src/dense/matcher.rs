@@ -190,7 +190,8 @@ impl<'m> Search<'m> {
             return Err(Error::invalid(format!("patches of {patch} feature pixels in a database for {}", layout.query)));
         }
         let (half, v) = (n / 2 + 1, layout.offsets());
-        let batch = batch.clamp(1, (SURFACE_BYTES / (half * n * width * 8)).max(1));
+        // The patches' spectra take as much as the surfaces of so many blocks as there are channels.
+        let batch = batch.clamp(1, (SURFACE_BYTES / (half * n * width.max(channels) * 8)).max(1));
         let extractor = matcher.model.extractor(engine, Modality::Sar, batch, patch)?;
         let mut builder = PlanBuilder::new(engine);
         sampler::forward(&mut builder, cache.array(), cache.table(), &extractor.records, taps, false, &extractor.patches)?;

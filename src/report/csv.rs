@@ -7,7 +7,7 @@ use std::path::Path;
 use super::{Error, Fix, Tie, wrap_lon, write_atomically};
 
 /// Columns of [`fixes`].
-const FIX_COLUMNS: [&str; 19] = [
+const FIX_COLUMNS: [&str; 26] = [
     "query",
     "sar_px_x",
     "sar_px_y",
@@ -27,6 +27,13 @@ const FIX_COLUMNS: [&str; 19] = [
     "distance_m",
     "right",
     "right_rank",
+    "found",
+    "probability",
+    "ellipse_major_m",
+    "ellipse_minor_m",
+    "ellipse_azimuth_deg",
+    "rotation_deg",
+    "scale",
 ];
 
 /// Columns of [`candidates`].
@@ -67,26 +74,28 @@ pub fn ties(ties: &[Tie]) -> Result<String, Error> {
     table(&TIE_COLUMNS, rows)
 }
 
-/// The fixes as CSV text, one row a fix, with its first candidate's cell.
+/// The fixes as CSV text, one row a fix, with its first candidate's cell or place. One that was not found has no position, but its best
+/// candidate's.
 ///
 /// # Errors
 /// [`Error::Encode`] when the encoder fails.
 pub fn fixes(fixes: &[Fix]) -> Result<String, Error> {
     let rows = fixes.iter().map(|f| {
         let first = f.candidates.first();
+        let claimed = |value: String| if f.claimed() { value } else { String::new() };
         vec![
             f.query_id.clone(),
             pixel(f.sar_px[0]),
             pixel(f.sar_px[1]),
-            degrees(wrap_lon(f.lonlat[0])),
-            degrees(f.lonlat[1]),
-            degrees(f.center_map[0]),
-            degrees(f.center_map[1]),
-            pixel(f.map_px[0]),
-            pixel(f.map_px[1]),
+            claimed(degrees(wrap_lon(f.lonlat[0]))),
+            claimed(degrees(f.lonlat[1])),
+            claimed(degrees(f.center_map[0])),
+            claimed(degrees(f.center_map[1])),
+            claimed(pixel(f.map_px[0])),
+            claimed(pixel(f.map_px[1])),
             score(f.score),
             score(f.margin),
-            text(first.map(|c| c.cell_id)),
+            text(first.and_then(|c| c.cell_id)),
             maybe(first.map(|c| wrap_lon(c.lonlat[0])), degrees),
             maybe(first.map(|c| c.lonlat[1]), degrees),
             maybe(f.truth_lonlat.map(|t| wrap_lon(t[0])), degrees),
@@ -94,6 +103,13 @@ pub fn fixes(fixes: &[Fix]) -> Result<String, Error> {
             maybe(f.error_m(), pixel),
             text(f.right()),
             text(f.right_rank()),
+            text(f.found),
+            maybe(f.probability, |p| format!("{p:.4}")),
+            maybe(f.ellipse_m.filter(|_| f.claimed()).map(|e| e.major_m), pixel),
+            maybe(f.ellipse_m.filter(|_| f.claimed()).map(|e| e.minor_m), pixel),
+            maybe(f.ellipse_m.filter(|_| f.claimed()).map(|e| e.azimuth_deg), |v| format!("{v:.1}")),
+            maybe(f.turn.filter(|_| f.claimed()).map(|t| t[0]), pixel),
+            maybe(f.turn.filter(|_| f.claimed()).map(|t| t[1]), |v| format!("{v:.5}")),
         ]
     });
     table(&FIX_COLUMNS, rows)
@@ -109,7 +125,7 @@ pub fn candidates(fixes: &[Fix]) -> Result<String, Error> {
             vec![
                 f.query_id.clone(),
                 c.rank.to_string(),
-                c.cell_id.to_string(),
+                text(c.cell_id),
                 score(c.score),
                 degrees(wrap_lon(c.lonlat[0])),
                 degrees(c.lonlat[1]),
@@ -172,7 +188,7 @@ fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<Strin
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::fix;
+    use super::super::tests::{dense, fix};
     use super::*;
 
     #[test]
@@ -203,6 +219,21 @@ mod tests {
         assert_eq!((at(0, "cell"), at(0, "right"), at(0, "right_rank")), ("10".into(), "false".into(), "2".into()));
         assert_eq!(at(0, "distance_m"), "12.500");
         assert_eq!((at(1, "distance_m"), at(1, "right")), (String::new(), String::new()));
+        assert_eq!((at(1, "found"), at(1, "probability")), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn one_that_was_not_found_claims_no_position() {
+        let text = fixes(&[dense("a", 1.0, 2.0, 1, true), dense("b", 1.0, 2.0, 1, false)]).unwrap();
+        let mut reader = ::csv::Reader::from_reader(text.as_bytes());
+        let rows: Vec<::csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+        let at = |row: usize, name: &str| rows[row][FIX_COLUMNS.iter().position(|c| *c == name).unwrap()].to_string();
+        assert_eq!((at(0, "found"), at(0, "probability"), at(0, "cell")), ("true".into(), "0.8750".into(), String::new()));
+        assert_eq!((at(0, "ellipse_major_m"), at(0, "rotation_deg"), at(0, "scale")), ("40.000".into(), "1.500".into(), "1.00000".into()));
+        assert_eq!((at(1, "found"), at(1, "probability"), at(1, "cell_lon")), ("false".into(), "0.1250".into(), "1.0000000".into()));
+        for column in ["lon", "lat", "map_x", "map_px_y", "distance_m", "right", "ellipse_major_m", "scale"] {
+            assert!(at(1, column).is_empty(), "{column}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Figures as SVG text: recall at k, the spread of errors, training curves.
+//! Figures as SVG text: recall at k, the spread of errors, how honest probabilities are, training curves.
 //!
 //! Each is a picture of its own that follows the reader's light or dark setting, in a page or by itself.
 
@@ -142,6 +142,43 @@ pub fn error_cdf(curves: &[(&str, &[QueryResult])]) -> Result<String, Error> {
             }
             line.push((to, line[line.len() - 1].1));
             chart.draw_series(LineSeries::new(line, color.stroke_width(2))).map_err(fail)?;
+        }
+        Ok(())
+    })
+}
+
+/// Share right against probability: ten bins of predictions (probability, whether right), each a bar of the share that was right with
+/// its mean probability as a tick and its number above; bars that end on the diagonal are honest.
+///
+/// # Errors
+/// [`Error::Figure`] when there is no prediction.
+pub fn reliability(cases: &[(f64, bool)]) -> Result<String, Error> {
+    if cases.is_empty() {
+        return Err(nothing());
+    }
+    let mut bins = [(0usize, 0.0f64, 0usize); 10];
+    for (p, right) in cases {
+        let bin = &mut bins[((p * 10.0) as usize).min(9)];
+        *bin = (bin.0 + 1, bin.1 + p, bin.2 + usize::from(*right));
+    }
+    draw(|root| {
+        let body = heading(root, "Reliability", "share right by predicted probability; numbers count the queries of a bin", &[])?;
+        let mut chart = ChartBuilder::on(&body)
+            .margin(4)
+            .margin_right(24)
+            .x_label_area_size(42)
+            .y_label_area_size(52)
+            .build_cartesian_2d(0f64..1f64, 0f64..1.08f64)
+            .map_err(fail)?;
+        mesh(&mut chart, "probability", &|p| format!("{p:.1}"), &percent)?;
+        chart.draw_series(LineSeries::new([(0.0, 0.0), (1.0, 1.0)], SOFT.stroke_width(1))).map_err(fail)?;
+        for (i, (count, sum, right)) in bins.iter().enumerate().filter(|(_, b)| b.0 > 0) {
+            let (x, n) = (i as f64 / 10.0, *count as f64);
+            let (share, mean) = (*right as f64 / n, sum / n);
+            chart.draw_series([Rectangle::new([(x + 0.012, 0.0), (x + 0.088, share)], LINES[0].mix(0.45).filled())]).map_err(fail)?;
+            chart.draw_series(LineSeries::new([(x + 0.012, mean), (x + 0.088, mean)], LINES[1].stroke_width(3))).map_err(fail)?;
+            let style = font(13).color(&INK).pos(Pos::new(HPos::Center, VPos::Bottom));
+            chart.draw_series([Text::new(count.to_string(), (x + 0.05, share.max(mean) + 0.015), style)]).map_err(fail)?;
         }
         Ok(())
     })
@@ -415,6 +452,7 @@ pub(crate) mod tests {
         let figures = [
             recall_curve(&[(hostile, &ca), ("arbitrary", &cb)]).unwrap(),
             error_cdf(&[(hostile, &a), ("arbitrary", &b)]).unwrap(),
+            reliability(&[(0.0, false), (0.55, true), (1.0, true), (1.0, false)]).unwrap(),
             training_curves(&[(0.0, 4.0), (1.0, f64::NAN), (2.0, 3.0)], &[(2.0, 0.4)]).unwrap(),
         ];
         for svg in figures {
@@ -435,6 +473,7 @@ pub(crate) mod tests {
     fn nothing_to_draw_is_an_error() {
         assert!(recall_curve(&[]).is_err());
         assert!(recall_curve(&[("a", &[])]).is_err());
+        assert!(reliability(&[]).is_err());
         assert!(error_cdf(&[("a", &[QueryResult::default()])]).is_err());
         assert!(training_curves(&[(f64::NAN, 1.0)], &[]).is_err());
     }

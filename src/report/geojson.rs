@@ -1,7 +1,8 @@
 //! Fixes as GeoJSON (RFC 7946).
 //!
 //! Longitude and latitude in WGS84 with 7 decimals (about 1 cm), no `crs` member, footprints as closed rings
-//! anticlockwise, a `bbox` for each feature and for the collection. A footprint across the antimeridian is cut in two
+//! anticlockwise, a `bbox` for each feature and for the collection. A patch that was not found keeps its feature, with `found` false, no
+//! geometry (`null`) and no position; its best peaks are listed as candidates. A footprint across the antimeridian is cut in two
 //! (section 3.1.9) and its box has its west edge east of its east edge (section 5.2).
 
 use std::path::Path;
@@ -91,6 +92,10 @@ fn check_place(name: &str, [lon, lat]: [f64; 2]) -> Result<(), Error> {
 
 fn feature(fix: &Fix) -> Result<(Feature, Vec<Ring>), Error> {
     check(fix)?;
+    if !fix.claimed() {
+        let id = Some(Id::String(fix.query_id.clone()));
+        return Ok((Feature { bbox: None, geometry: None, id, properties: Some(properties(fix)), foreign_members: None }, Vec::new()));
+    }
     let rings = footprint(&fix.footprint_lonlat);
     let polygon = |ring: &Ring| vec![ring.clone()];
     let (geometry, rings) = match rings.as_slice() {
@@ -113,7 +118,8 @@ fn feature(fix: &Fix) -> Result<(Feature, Vec<Ring>), Error> {
 }
 
 fn check(fix: &Fix) -> Result<(), Error> {
-    let places = fix.footprint_lonlat.iter().chain([&fix.lonlat]).chain(&fix.truth_lonlat);
+    let own = fix.footprint_lonlat.iter().chain([&fix.lonlat]).filter(|_| fix.claimed());
+    let places = own.chain(&fix.truth_lonlat);
     for p in places.chain(fix.candidates.iter().map(|c| &c.lonlat)) {
         check_place(&fix.query_id, *p)?;
     }
@@ -125,15 +131,31 @@ fn properties(fix: &Fix) -> JsonObject {
     let mut put = |name: &str, value: JsonValue| {
         object.insert(name.to_string(), value);
     };
-    let [lon, lat] = position(fix.lonlat);
     put("query", json!(fix.query_id));
+    if let Some(found) = fix.found {
+        put("found", json!(found));
+    }
+    if let Some(p) = fix.probability {
+        put("probability", json!(round(p, 4)));
+    }
     put("score", json!(round(f64::from(fix.score), 6)));
     put("margin", json!(round(f64::from(fix.margin), 6)));
-    put("lon", json!(lon));
-    put("lat", json!(lat));
-    put("map_x", json!(round(fix.center_map[0], 7)));
-    put("map_y", json!(round(fix.center_map[1], 7)));
-    put("map_px", json!(fix.map_px.map(|v| round(v, 3))));
+    if fix.claimed() {
+        let [lon, lat] = position(fix.lonlat);
+        put("lon", json!(lon));
+        put("lat", json!(lat));
+        put("map_x", json!(round(fix.center_map[0], 7)));
+        put("map_y", json!(round(fix.center_map[1], 7)));
+        put("map_px", json!(fix.map_px.map(|v| round(v, 3))));
+        if let Some(e) = fix.ellipse_m {
+            let ellipse = json!({ "major_m": round(e.major_m, 2), "minor_m": round(e.minor_m, 2), "azimuth_deg": round(e.azimuth_deg, 1) });
+            put("ellipse", ellipse);
+        }
+        if let Some([rotation, scale]) = fix.turn {
+            put("rotation_deg", json!(round(rotation, 3)));
+            put("scale", json!(round(scale, 5)));
+        }
+    }
     put("sar_px", json!(fix.sar_px.map(|v| round(v, 3))));
     if let Some(truth) = fix.truth_lonlat {
         let [lon, lat] = position(truth);
@@ -154,11 +176,13 @@ fn candidate(c: &Candidate) -> JsonValue {
     let [lon, lat] = position(c.lonlat);
     let mut value = json!({
         "rank": c.rank,
-        "cell": c.cell_id,
         "score": round(f64::from(c.score), 6),
         "lon": lon,
         "lat": lat,
     });
+    if let Some(cell) = c.cell_id {
+        value["cell"] = json!(cell);
+    }
     if let Some(distance) = c.distance_m {
         value["distance_m"] = json!(round(distance, 3));
     }
@@ -297,7 +321,7 @@ fn bbox(spans: &[[f64; 2]], lats: &[f64]) -> Option<Bbox> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::fix;
+    use super::super::tests::{dense, fix};
     use super::*;
     use ::geojson::{GeoJson, GeometryValue};
 
@@ -344,6 +368,22 @@ mod tests {
         assert_eq!(first.property("distance_m"), Some(&json!(12.5)));
         assert_eq!(first.property("score"), Some(&json!(0.8)));
         assert!(!read.features[1].contains_property("distance_m"));
+    }
+
+    #[test]
+    fn one_that_was_not_found_has_candidates_and_no_place() {
+        let read = parse(&[dense("a", 1.0, 2.0, 1, true), dense("b", 1.0, 2.0, 1, false)]);
+        let [a, b] = &read.features[..] else { panic!("{read:?}") };
+        assert_eq!((a.property("found"), a.property("probability")), (Some(&json!(true)), Some(&json!(0.875))));
+        assert_eq!(a.property("ellipse").unwrap()["major_m"], json!(40.0));
+        assert_eq!((a.property("rotation_deg"), a.property("scale")), (Some(&json!(1.5)), Some(&json!(1.0))));
+        assert!(a.geometry.is_some() && !a.property("candidates").unwrap()[0].as_object().unwrap().contains_key("cell"));
+        assert!(b.geometry.is_none() && b.bbox.is_none());
+        assert_eq!(b.property("found"), Some(&json!(false)));
+        for name in ["lon", "map_x", "map_px", "ellipse", "distance_m", "right"] {
+            assert!(!b.contains_property(name), "{name}");
+        }
+        assert_eq!(b.property("candidates").unwrap().as_array().unwrap().len(), 3);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod html;
 pub mod registration;
 
 use crate::atomic::{AtomicFile, folder_of};
+use crate::dense::Ellipse;
 use std::path::{Path, PathBuf};
 
 /// Why a report could not be made.
@@ -120,11 +121,11 @@ impl Thumb {
 pub struct Candidate {
     /// Place in the ranking, from 1.
     pub rank: u32,
-    /// Row of the cell in the database.
-    pub cell_id: u64,
-    /// Cosine similarity.
+    /// Row of the cell in the database; none where candidates are places, not cells.
+    pub cell_id: Option<u64>,
+    /// Cosine similarity, or height of the correlation's peak.
     pub score: f32,
-    /// Centre of the cell's best view in map coordinates (the map's CRS).
+    /// Centre of the cell's best view, or the peak's place, in map coordinates (the map's CRS).
     pub center_map: [f64; 2],
     /// The same in degrees, WGS84.
     pub lonlat: [f64; 2],
@@ -163,13 +164,30 @@ pub struct Fix {
     pub candidates: Vec<Candidate>,
     /// Picture of the SAR patch.
     pub thumb: Option<Thumb>,
+    /// Probability that the fix is right, where it is known.
+    pub probability: Option<f64>,
+    /// Whether the fix is probable enough, where that is judged: `Some(false)` is "not found", and the position above is not
+    /// claimed (it may be not a number).
+    pub found: Option<bool>,
+    /// Where the true place lies with a probability of 95 %, metres.
+    pub ellipse_m: Option<Ellipse>,
+    /// Rotation in degrees clockwise and factor of scale at which the patch was found, beyond what its image says.
+    pub turn: Option<[f64; 2]>,
+    /// More pictures, with what they show.
+    pub pictures: Vec<(String, Thumb)>,
 }
 
 impl Fix {
-    /// Whether the first candidate is right; `None` when the truth is unknown.
+    /// Whether a position is claimed at all: not where the answer is "not found".
+    #[must_use]
+    pub fn claimed(&self) -> bool {
+        self.found != Some(false)
+    }
+
+    /// Whether the first candidate is right; `None` when the truth is unknown or no position is claimed.
     #[must_use]
     pub fn right(&self) -> Option<bool> {
-        self.candidates.first().and_then(|c| c.right)
+        self.candidates.first().and_then(|c| c.right).filter(|_| self.claimed())
     }
 
     /// Rank of the first right candidate among those kept.
@@ -179,9 +197,12 @@ impl Fix {
     }
 
     /// Ground distance in metres between the fix and the truth, where it is known: the first candidate's where the
-    /// fix lies on it, else computed from the two positions.
+    /// fix lies on it, else computed from the two positions. `None` where no position is claimed.
     #[must_use]
     pub fn error_m(&self) -> Option<f64> {
+        if !self.claimed() {
+            return None;
+        }
         match self.candidates.first() {
             Some(Candidate { distance_m: Some(d), lonlat, .. }) if *lonlat == self.lonlat => Some(*d),
             _ => self.truth_lonlat.map(|truth| ground_distance_m(self.lonlat, truth)),
@@ -221,6 +242,8 @@ pub struct MapOverview {
     pub thumb: Thumb,
     /// Map pixels an overview pixel.
     pub scale: f64,
+    /// Metres a map pixel, for ellipses; 0 where it is not known.
+    pub pixel_m: f64,
 }
 
 /// What a report says about its run.
@@ -293,7 +316,7 @@ pub(crate) mod tests {
                 let offset = f64::from(rank - 1) * 0.02;
                 Candidate {
                     rank,
-                    cell_id: u64::from(rank) * 10,
+                    cell_id: Some(u64::from(rank) * 10),
                     score: 0.9 - 0.1 * rank as f32,
                     center_map: [500_000.0 + offset, 4_000_000.0],
                     lonlat: [lon + offset, lat],
@@ -316,7 +339,22 @@ pub(crate) mod tests {
             truth_map_px: (right > 0).then_some([55.0, 60.0]),
             candidates,
             thumb: Some(Thumb::new(4, 4, vec![9; 48]).unwrap()),
+            ..Fix::default()
         }
+    }
+
+    /// The same with a probability; not found where `found` is not set.
+    pub(crate) fn dense(name: &str, lon: f64, lat: f64, right: u32, found: bool) -> Fix {
+        let mut f = fix(name, lon, lat, right);
+        f.candidates.iter_mut().for_each(|c| c.cell_id = None);
+        (f.probability, f.found, f.turn) = (Some(if found { 0.875 } else { 0.125 }), Some(found), Some([1.5, 1.0]));
+        f.ellipse_m = Some(Ellipse { major_m: 40.0, minor_m: 20.0, azimuth_deg: 30.0 });
+        f.pictures = vec![("overlay".into(), Thumb::new(4, 4, vec![99; 48]).unwrap())];
+        if !found {
+            (f.lonlat, f.center_map, f.map_px) = ([f64::NAN; 2], [f64::NAN; 2], [f64::NAN; 2]);
+            f.footprint_lonlat.clear();
+        }
+        f
     }
 
     #[test]

@@ -144,7 +144,7 @@ mod tests {
     fn a_page_holds_its_parts_and_escapes_names() {
         let meta = ReportMeta { title: "<b>x</b>".into(), version: "1".into(), ..ReportMeta::default() };
         let thumb = Thumb::new(80, 60, vec![90; 80 * 60 * 3]).unwrap();
-        let overview = MapOverview { thumb: thumb.clone(), scale: 10.0 };
+        let overview = MapOverview { thumb: thumb.clone(), scale: 10.0, pixel_m: 10.0 };
         let tie =
             |used| Tie { id: "<i>".into(), map_px: [300.0, 200.0], residual_px: [1.0, -2.0], residual_m: 22.0, used, ..Tie::default() };
         let page = RegistrationPage {

@@ -14,7 +14,8 @@ use image::{RgbImage, imageops};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{Candidate, Error, Fix, MapOverview, ReportMeta, Thumb, distance_text, write_atomically};
-use crate::eval::metrics::{EvalReport, Interval};
+use crate::eval::dense::DenseReport;
+use crate::eval::metrics::{Estimate, EvalReport, Interval};
 
 /// Size a page stays under unless told otherwise.
 pub const DEFAULT_LIMIT_BYTES: usize = 9_500_000;
@@ -37,6 +38,8 @@ pub struct Page<'a> {
     pub meta: &'a ReportMeta,
     /// Figures of an evaluation.
     pub summary: Option<&'a EvalReport>,
+    /// Figures of an evaluation of dense matching.
+    pub dense: Option<&'a DenseReport>,
     /// The map to draw the fixes on.
     pub overview: Option<&'a MapOverview>,
     /// The fixes, in the order they are shown.
@@ -51,7 +54,7 @@ impl<'a> Page<'a> {
     /// A page of fixes; fill in the other parts as they are at hand.
     #[must_use]
     pub fn new(meta: &'a ReportMeta, fixes: &'a [Fix]) -> Self {
-        Self { meta, summary: None, overview: None, fixes, figures: &[], limit_bytes: DEFAULT_LIMIT_BYTES }
+        Self { meta, summary: None, dense: None, overview: None, fixes, figures: &[], limit_bytes: DEFAULT_LIMIT_BYTES }
     }
 
     /// The page as HTML text.
@@ -69,6 +72,7 @@ impl<'a> Page<'a> {
         let head = html! {
             (header(meta, fixes))
             @if let Some(summary) = self.summary { (summary_table(summary)) }
+            @if let Some(report) = self.dense { (dense_table(report)) }
             @if !self.figures.is_empty() { section { h2 { "Figures" } div.figures { (figures) } } }
             @if let Some(map) = &map { (map) }
         };
@@ -95,7 +99,7 @@ impl<'a> Page<'a> {
             listed.push(line);
         }
 
-        let known = fixes.iter().any(|f| f.right().is_some());
+        let known = fixes.iter().any(|f| f.right().is_some() || f.found.is_some());
         let body = html! {
             (head)
             section.queries {
@@ -148,11 +152,18 @@ pub(super) fn document(meta: &ReportMeta, body: &Markup) -> String {
 fn header(meta: &ReportMeta, fixes: &[Fix]) -> Markup {
     let right = fixes.iter().filter(|f| f.right() == Some(true)).count();
     let known = fixes.iter().filter(|f| f.right().is_some()).count();
+    let claimed = fixes.iter().filter(|f| f.claimed()).count();
+    let judged = fixes.iter().any(|f| f.found.is_some());
     headed(
         meta,
         &html! {
-            (plural(fixes.len(), "query", "queries")) " located"
-            @if known > 0 { ", the first candidate right for " strong { (right) " of " (known) } }
+            @if judged {
+                (plural(fixes.len(), "query", "queries")) ", " strong { (claimed) } " found, " strong { (fixes.len() - claimed) } " not found"
+                @if known > 0 { "; of those found " strong { (right) " of " (known) } " within 100 m" }
+            } @else {
+                (plural(fixes.len(), "query", "queries")) " located"
+                @if known > 0 { ", the first candidate right for " strong { (right) " of " (known) } }
+            }
             "."
         },
     )
@@ -232,20 +243,100 @@ fn summary_table(report: &EvalReport) -> Markup {
     }
 }
 
+/// Figures of dense matching.
+fn dense_table(report: &DenseReport) -> Markup {
+    let percent = |v: f64| format!("{:.1} %", 100.0 * v);
+    let ci = |e: &Estimate| format!("{:.1} to {:.1} %", 100.0 * e.ci95[0], 100.0 * e.ci95[1]);
+    let mut rows: Vec<(String, String, String, Option<f64>)> = Vec::new();
+    for (m, e) in &report.within_m {
+        rows.push((format!("Best peak within {m} m"), percent(e.value), ci(e), Some(e.value)));
+    }
+    if let Some(e) = &report.median_error_m {
+        rows.push((
+            "Median error".into(),
+            distance_text(e.value),
+            format!("{} to {}", distance_text(e.ci95[0]), distance_text(e.ci95[1])),
+            None,
+        ));
+    }
+    if let Some(m) = report.median_error_of_right_m {
+        rows.push(("Median error of those within 100 m".into(), distance_text(m), String::new(), None));
+    }
+    rows.push((
+        format!("Found: probability {} and above", report.threshold),
+        percent(report.accepted),
+        String::new(),
+        Some(report.accepted),
+    ));
+    if let Some(v) = report.accepted_right {
+        rows.push(("Of those within 100 m".into(), percent(v), String::new(), Some(v)));
+    }
+    if let Some(v) = report.ellipse_holds {
+        rows.push(("Right fixes whose truth lies in the 95 % ellipse".into(), percent(v), String::new(), Some(v)));
+    }
+    if let Some(a) = &report.absent {
+        rows.push((
+            format!("False fixes among {} patches that are not on the map", a.queries),
+            percent(a.share),
+            String::new(),
+            Some(a.share),
+        ));
+    }
+    rows.push(("Calibration error of the probabilities".into(), format!("{:.3}", report.calibration_error), String::new(), None));
+    rows.push(("Seconds a query".into(), format!("{:.3}", report.seconds_a_query), String::new(), None));
+    html! {
+        section {
+            h2 { "Result" }
+            p.note {
+                strong { (report.features) } " features, " (plural(report.queries, "patch", "patches")) " of " (report.patch)
+                " map pixels, each correlated with the whole map. Intervals: 95 % bootstrap."
+            }
+            div.result {
+                table.figures-table {
+                    thead { tr { th scope="col" { "Measure" } th.num scope="col" { "Value" } th.num scope="col" { "95 % interval" } th.wide scope="col" aria-label="Bar" {} } }
+                    tbody {
+                        @for (name, value, ci, share) in &rows {
+                            tr {
+                                th scope="row" { (name) }
+                                td.num { strong { (value) } }
+                                td.num.soft { (ci) }
+                                td.wide { @if let Some(v) = share { div.bar { div.fill style={ "width:" (format!("{:.2}%", 100.0 * v.clamp(0.0, 1.0))) } {} } } }
+                            }
+                        }
+                    }
+                }
+                div.side {
+                    h3 { "Map" }
+                    table.hist { @for (name, value) in &report.map { tr { th scope="row" { (name.replace('_', " ")) } td.num { (format!("{value:.2}").trim_end_matches(".00")) } } } }
+                    h3 { "Seconds" }
+                    table.hist { @for (stage, seconds) in &report.seconds { tr { th scope="row" { (stage) } td.num { (format!("{seconds:.2}")) } } } }
+                }
+            }
+        }
+    }
+}
+
 fn overview(map: &MapOverview, fixes: &[Fix]) -> Result<Markup, Error> {
     let (address, [width, height]) = picture(&map.thumb, MAP_SIDE, "the map overview")?;
     // Drawn in units of the embedded picture, which may be smaller than the overview handed in.
     let unit = map.scale * f64::from(map.thumb.width) / f64::from(width);
     let spot = |p: [f64; 2]| Some(p.map(|v| v / unit)).filter(|p| p.iter().all(|v| v.is_finite()));
     let stride = fixes.len().div_ceil(MAP_FIXES).max(1);
+    // One that was not found is drawn where it truly lies, if that is known.
+    let place = |f: &Fix| if f.claimed() { spot(f.map_px) } else { f.truth_map_px.and_then(spot) };
     let drawn: Vec<(usize, &Fix, [f64; 2])> =
-        fixes.iter().enumerate().step_by(stride).filter_map(|(i, f)| Some((i, f, spot(f.map_px)?))).collect();
+        fixes.iter().enumerate().step_by(stride).filter_map(|(i, f)| Some((i, f, place(f)?))).collect();
     // Marks keep their size on the page whatever the size of the picture.
-    let r = f64::from(width.max(height)) / if drawn.len() > 300 { 220.0 } else { 130.0 };
+    let mut r = f64::from(width.max(height)) / if drawn.len() > 300 { 220.0 } else { 130.0 };
+    let ellipses = map.pixel_m > 0.0 && drawn.iter().any(|(_, f, _)| f.claimed() && f.ellipse_m.is_some());
+    if ellipses {
+        // Room for the ellipses, which are drawn to scale.
+        r *= 0.6;
+    }
     let mut marks = String::new();
     let mut lines = String::new();
     for (i, fix, [x, y]) in &drawn {
-        let class = class(fix.right());
+        let class = class(fix);
         if let Some([tx, ty]) = fix.truth_map_px.and_then(spot)
             && fix.right() == Some(false)
         {
@@ -255,16 +346,33 @@ fn overview(map: &MapOverview, fixes: &[Fix]) -> Result<Markup, Error> {
                 r * 0.55
             );
         }
-        let mark = if fix.right() == Some(false) {
-            let d = r * 0.75;
+        if let Some(e) = fix.ellipse_m.filter(|_| ellipses && fix.claimed()) {
+            let [rx, ry] = [e.major_m, e.minor_m].map(|m| m / map.pixel_m / unit);
+            let _ = write!(
+                lines,
+                r#"<ellipse class="{class}" cx="{x:.1}" cy="{y:.1}" rx="{rx:.1}" ry="{ry:.1}" transform="rotate({:.1} {x:.1} {y:.1})"/>"#,
+                e.azimuth_deg - 90.0
+            );
+        }
+        let d = r * 0.75;
+        let mark = if !fix.claimed() {
+            format!(r#"<path d="M{:.1} {y:.1}l{d:.1} {d:.1}l{d:.1} -{d:.1}l-{d:.1} -{d:.1}z"/>"#, x - d)
+        } else if fix.right() == Some(false) {
             format!(r#"<path d="M{:.1} {:.1}l{d2:.1} {d2:.1}m0 -{d2:.1}l-{d2:.1} {d2:.1}"/>"#, x - d, y - d, d2 = 2.0 * d)
         } else {
             format!(r#"<circle cx="{x:.1}" cy="{y:.1}" r="{r:.1}"/>"#)
         };
-        let name = html! { (fix.query_id) @if let Some(e) = fix.error_m() { ", " (distance_text(e)) " off" } }.0;
+        let name = html! {
+            (fix.query_id)
+            @if !fix.claimed() { ", not found" }
+            @if let Some(p) = fix.probability { ", probability " (probability(p)) }
+            @if let Some(e) = fix.error_m() { ", " (distance_text(e)) " off" }
+        }
+        .0;
         let _ = write!(marks, r##"<a class="{class}" href="#q{i}"><title>{name}</title>{mark}</a>"##);
     }
-    let has = |right: Option<bool>| drawn.iter().any(|(_, f, _)| f.right() == right);
+    let has = |name: &str| drawn.iter().any(|(_, f, _)| class(f) == name);
+    let unplaced = fixes.iter().step_by(stride).filter(|f| !f.claimed() && place(f).is_none()).count();
     Ok(html! {
         section {
             h2 { "Map" }
@@ -272,14 +380,17 @@ fn overview(map: &MapOverview, fixes: &[Fix]) -> Result<Markup, Error> {
                 svg viewBox={ "0 0 " (width) " " (height) } role="img" aria-label="Map with the fixes"
                     style={ "--r:" (format!("{r:.1}")) "px" } {
                     image href=(address) width=(width) height=(height) {}
-                    g.lines { (PreEscaped(lines)) }
                     g.marks { (PreEscaped(marks)) }
+                    g.lines { (PreEscaped(lines)) }
                 }
                 figcaption {
-                    @if has(Some(true)) { span.key.right { "right fix" } }
-                    @if has(Some(false)) { span.key.wrong { "wrong fix, with a line to the truth (ring)" } }
-                    @if has(None) { span.key.unknown { "fix, truth unknown" } }
-                    @if drawn.len() < fixes.len() { span { (drawn.len()) " of " (fixes.len()) " fixes are drawn" } }
+                    @if has("right") { span.key.right { "right fix" } }
+                    @if has("wrong") { span.key.wrong { "wrong fix, with a line to the truth (ring)" } }
+                    @if has("unknown") { span.key.unknown { "fix, truth unknown" } }
+                    @if has("lost") { span.key.lost { "not found: drawn where it truly lies" } }
+                    @if ellipses { span { "Ellipses hold the true place with a probability of 95 %, to scale." } }
+                    @if unplaced > 0 { span { (unplaced) " not found and not drawn" } }
+                    @if drawn.len() + unplaced < fixes.len() { span { (drawn.len()) " of " (fixes.len()) " fixes are drawn" } }
                     span { "A mark leads to its query." }
                 }
             }
@@ -309,9 +420,19 @@ fn filter(fixes: &[Fix]) -> Markup {
         ("all", format!("All {}", fixes.len())),
         ("wrong", format!("Wrong {}", count(false))),
         ("right", format!("Right {}", count(true))),
+        ("unknown", format!("Found {}", fixes.iter().filter(|f| f.claimed() && f.right().is_none()).count())),
+        ("lost", format!("Not found {}", fixes.iter().filter(|f| !f.claimed()).count())),
     ];
+    let any = |name: &str| fixes.iter().any(|f| class(f) == name);
+    let known = any("right") || any("wrong");
+    let offered = |name: &str| match name {
+        "wrong" | "right" => known,
+        "unknown" => !known && any("lost"),
+        "lost" => any("lost"),
+        _ => true,
+    };
     html! {
-        @for (name, text) in &choices {
+        @for (name, text) in choices.iter().filter(|c| offered(c.0)) {
             input.filter type="radio" name="show" id={ "show-" (name) } checked[*name == "all"];
             label for={ "show-" (name) } { (text) }
         }
@@ -319,25 +440,39 @@ fn filter(fixes: &[Fix]) -> Markup {
 }
 
 fn article(index: usize, fix: &Fix) -> Result<Markup, Error> {
-    let state = class(fix.right());
+    let state = class(fix);
     let query = match &fix.thumb {
         Some(thumb) => Some(picture(thumb, THUMB_SIDE, &fix.query_id)?),
         None => None,
     };
     let mut cells = Vec::new();
-    for candidate in fix.candidates.iter().take(TOP) {
+    for candidate in fix.candidates.iter().take(TOP.saturating_sub(fix.pictures.len()).max(1)) {
         cells.push(cell(fix, candidate)?);
     }
-    let [lon, lat] = fix.lonlat;
+    let mut more = Vec::new();
+    for (what, thumb) in &fix.pictures {
+        let (address, _) = picture(thumb, THUMB_SIDE, what)?;
+        more.push(html! { figure.cell.extra { (frame(Some(&address), &format!("{what} of {}", fix.query_id))) figcaption { strong { (what) } } } });
+    }
+    let first = cells.len().min(1);
     Ok(html! {
         article.q.(state) id={ "q" (index) } {
             header {
                 h3 { (fix.query_id) }
                 (verdict(fix))
                 p.where {
-                    span { (place(lon, lat)) }
-                    span { "score " (format!("{:.3}", fix.score)) }
-                    span { "margin " (format!("{:.3}", fix.margin)) }
+                    @if fix.claimed() { span { (place(fix.lonlat)) } }
+                    @if let Some(p) = fix.probability { span { "probability " (probability(p)) } }
+                    @if let Some(e) = fix.ellipse_m.filter(|_| fix.claimed()) {
+                        span { (format!("± {:.0} x {:.0} m at {:.0}°", e.major_m, e.minor_m, e.azimuth_deg)) }
+                    }
+                    @if let Some([turn, scale]) = fix.turn.filter(|t| fix.claimed() && *t != [0.0, 1.0]) {
+                        span { (format!("turned {turn:.1}°, scale {scale:.3}")) }
+                    }
+                    @if !fix.candidates.is_empty() {
+                        span { "score " (format!("{:.3}", fix.score)) }
+                        span { "margin " (format!("{:.3}", fix.margin)) }
+                    }
                 }
             }
             div.strip {
@@ -345,7 +480,9 @@ fn article(index: usize, fix: &Fix) -> Result<Markup, Error> {
                     (frame(query.as_ref().map(|p| p.0.as_str()), &format!("SAR patch {}", fix.query_id)))
                     figcaption { strong { "SAR query" } span { "px " (format!("{:.0}, {:.0}", fix.sar_px[0], fix.sar_px[1])) } }
                 }
-                @for cell in &cells { (cell) }
+                @for cell in &cells[..first] { (cell) }
+                @for picture in &more { (picture) }
+                @for cell in &cells[first..] { (cell) }
             }
         }
     })
@@ -358,10 +495,10 @@ fn cell(fix: &Fix, candidate: &Candidate) -> Result<Markup, Error> {
         None => None,
     };
     Ok(html! {
-        figure.cell.(class(candidate.right)) {
+        figure.cell.(truth(candidate.right)) {
             (frame(address.as_deref(), &what))
             figcaption {
-                strong { (mark(candidate.right)) (candidate.rank) "." }
+                strong { (mark(candidate.right)) (candidate.rank) "." @if candidate.rank == 1 && fix.found == Some(true) { " fix" } }
                 span { (format!("{:.3}", candidate.score)) }
                 @if let Some(distance) = candidate.distance_m { span.distance { (distance_text(distance)) } }
             }
@@ -380,17 +517,29 @@ fn frame(address: Option<&str>, what: &str) -> Markup {
 
 fn verdict(fix: &Fix) -> Markup {
     let error = fix.error_m().map(distance_text);
+    if !fix.claimed() {
+        let best = fix.candidates.first().and_then(|c| c.right);
+        return html! {
+            span.badge.lost { "not found" }
+            @match best {
+                Some(true) => span.soft { "the best peak was right, but not sure enough" },
+                Some(false) => span.soft { "the best peak was wrong" },
+                None => {},
+            }
+        };
+    }
     html! {
         @match fix.right() {
             Some(true) => span.badge.right { "✓ right" @if let Some(e) = &error { ", " (e) " off" } },
             Some(false) => {
                 span.badge.wrong { "✕ wrong" @if let Some(e) = &error { ", " (e) " off" } }
                 span.soft {
-                    @if let Some(rank) = fix.right_rank() { "right cell at rank " (rank) }
-                    @else { "right cell not among the best " (fix.candidates.len()) }
+                    @let what = if fix.found.is_some() { "right place" } else { "right cell" };
+                    @if let Some(rank) = fix.right_rank() { (what) " at rank " (rank) }
+                    @else { (what) " not among the best " (fix.candidates.len()) }
                 }
             },
-            None => {},
+            None => @if fix.found == Some(true) { span.badge.found { "found" } },
         }
     }
 }
@@ -415,9 +564,9 @@ fn plain_list(lines: &[Markup]) -> Markup {
 
 fn line(fix: &Fix) -> Markup {
     html! {
-        tr.q.(class(fix.right())) {
+        tr.q.(class(fix)) {
             th scope="row" { (fix.query_id) }
-            td { (place(fix.lonlat[0], fix.lonlat[1])) }
+            td { @if fix.claimed() { (place(fix.lonlat)) } @else { "not found" } }
             td.num { (format!("{:.3}", fix.score)) }
             td.num { (format!("{:.3}", fix.margin)) }
             td.num { @if let Some(e) = fix.error_m() { (distance_text(e)) } }
@@ -426,7 +575,11 @@ fn line(fix: &Fix) -> Markup {
     }
 }
 
-fn class(right: Option<bool>) -> &'static str {
+fn class(fix: &Fix) -> &'static str {
+    if fix.claimed() { truth(fix.right()) } else { "lost" }
+}
+
+fn truth(right: Option<bool>) -> &'static str {
     match right {
         Some(true) => "right",
         Some(false) => "wrong",
@@ -442,7 +595,16 @@ fn mark(right: Option<bool>) -> &'static str {
     }
 }
 
-fn place(lon: f64, lat: f64) -> String {
+/// A probability for people: `97.3 %`; never a round 0 or 100.
+fn probability(p: f64) -> String {
+    match 100.0 * p {
+        p if p < 0.1 => "< 0.1 %".into(),
+        p if p > 99.9 => "> 99.9 %".into(),
+        p => format!("{p:.1} %"),
+    }
+}
+
+fn place([lon, lat]: [f64; 2]) -> String {
     let (east, north) = (if lon < 0.0 { 'W' } else { 'E' }, if lat < 0.0 { 'S' } else { 'N' });
     format!("{:.5}° {north}, {:.5}° {east}", lat.abs(), lon.abs())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::figures;
-use super::super::tests::fix;
+use super::super::tests::{dense, fix};
 use super::*;
 use crate::eval::metrics::{QueryResult, Summary};
 
@@ -49,7 +49,7 @@ fn hostile_names_are_escaped() {
     meta.rows.push((evil.to_string(), evil.to_string()));
     let summary = Summary::new(&[QueryResult::default()], 1).unwrap();
     let report = EvalReport::new(evil, 1, evil, BTreeMap::from([(evil.to_string(), 1.0)]), &summary);
-    let overview = MapOverview { thumb: noise(1, 30, 20), scale: 10.0 };
+    let overview = MapOverview { thumb: noise(1, 30, 20), scale: 10.0, pixel_m: 10.0 };
     let figures = [(evil.to_string(), evil.to_string())];
     let mut page = Page::new(&meta, &fixes);
     (page.summary, page.overview, page.figures) = (Some(&report), Some(&overview), &figures);
@@ -92,7 +92,7 @@ fn an_empty_page_renders() {
 #[test]
 fn the_map_draws_each_fix_at_its_place() {
     let fixes = [fix("a", 1.0, 2.0, 1), fix("b", 1.1, 2.0, 2)];
-    let overview = MapOverview { thumb: noise(1, 3200, 20), scale: 2.0 };
+    let overview = MapOverview { thumb: noise(1, 3200, 20), scale: 2.0, pixel_m: 10.0 };
     let meta = meta();
     let mut page = Page::new(&meta, &fixes);
     page.overview = Some(&overview);
@@ -100,6 +100,24 @@ fn the_map_draws_each_fix_at_its_place() {
     // Overview of 3,200 px shrunk to 1,600: 4 map pixels a unit.
     assert!(text.contains("viewBox=\"0 0 1600 10\"") && text.contains("cx=\"12.5\" cy=\"15.0\""), "{text}");
     assert_eq!(text.matches("class=\"truth\"").count(), 1);
+}
+
+#[test]
+fn what_was_not_found_is_drawn_apart_and_claims_no_place() {
+    let fixes =
+        [dense("a", 1.0, 2.0, 1, true), dense("b", 1.1, 2.0, 0, true), dense("c", 1.2, 2.0, 2, false), dense("d", 1.3, 2.0, 0, false)];
+    let overview = MapOverview { thumb: noise(1, 320, 200), scale: 2.0, pixel_m: 10.0 };
+    let meta = meta();
+    let mut page = Page::new(&meta, &fixes);
+    page.overview = Some(&overview);
+    let text = page.render().unwrap();
+    assert!(text.contains("<strong>2</strong> found, <strong>2</strong> not found"), "{text}");
+    assert_eq!(text.matches("class=\"q lost\"").count(), 2);
+    // Two ellipses of 40 x 20 m: 2 x 1 units, turned; the truth of "c" is known, that of "d" is not.
+    assert_eq!(text.matches("rx=\"2.0\" ry=\"1.0\" transform=\"rotate(-60.0 ").count(), 2);
+    assert_eq!(text.matches("<a class=\"lost\"").count(), 1);
+    assert!(text.contains("1 not found and not drawn") && text.contains("Not found 2") && !text.contains("NaN"));
+    assert!(text.contains("probability 87.5 %") && text.contains("turned 1.5") && text.contains("overlay of a"));
 }
 
 /// A city of blocks: an optical-looking picture, and a radar-looking one of the same place.
@@ -224,6 +242,7 @@ fn sample_page() {
             t
         },
         scale: 10.0,
+        pixel_m: 10.0,
     };
     let meta = ReportMeta {
         title: "Inland strip located on the city map".into(),
