@@ -204,5 +204,7 @@ fn write_page(global: &Global, args: &Args, path: &Path, shown: &Shown<'_>, repo
 
 /// Fits probabilities on the queries; the ellipse's factor and floor by the errors of the right ones.
 fn calibrate(start: &Calibration, results: &[DenseResult], absent: &[DenseResult]) -> Calibration {
-    start.fit(&labelled(results, absent))
+    let right = |r: &&DenseResult| r.error_m.is_some_and(|e| e <= RIGHT_M);
+    let cases: Vec<([f64; 3], [f64; 2])> = results.iter().filter(right).filter_map(|r| r.shape_m2.zip(r.offset_m)).collect();
+    start.fit(&labelled(results, absent)).fit_ellipse(&cases)
 }

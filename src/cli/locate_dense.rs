@@ -147,7 +147,9 @@ pub(super) fn around_cells(global: &Global, args: &Args, outputs: &[&Path], star
 
     let lap = Instant::now();
     let bar = global.bar(origins.len() as u64, "transforming");
-    let database = build_at(&engine, &model, &map, &MapInfo::of(&map)?, &layout, &origins, DenseDatabase::temporary(), |done, _| bar.set_position(done as u64))?;
+    let database = build_at(&engine, &model, &map, &MapInfo::of(&map)?, &layout, &origins, DenseDatabase::temporary(), |done, _| {
+        bar.set_position(done as u64)
+    })?;
     bar.finish_and_clear();
     seconds.insert("transform".into(), lap.elapsed().as_secs_f64());
     config.search.tiles = args.report.is_some() && room_for_tiles(&database, cells.patches.len());

@@ -30,13 +30,11 @@ pub struct Structure {
     pub pool_sigma: f32,
     /// Power of the magnitudes.
     pub power: f32,
-    /// Taken off every channel of the map after its vectors have unit length.
-    pub mean: f32,
 }
 
 impl Default for Structure {
     fn default() -> Self {
-        Self { metres: 16.8, orientations: 8, map_sigma: 1.0, sar_sigma: 1.0, pool_sigma: 1.5, power: 1.0, mean: 0.3 }
+        Self { metres: 16.8, orientations: 8, map_sigma: 0.7, sar_sigma: 0.7, pool_sigma: 1.5, power: 1.0 }
     }
 }
 
@@ -184,11 +182,7 @@ impl DenseModel {
         let mut builder = PlanBuilder::new(engine);
         match modality {
             Modality::Map => {
-                let mean = match &self.features {
-                    Features::Structure(s) => Some(engine.upload_f32("mean", &[channels], &vec![s.mean; channels])?),
-                    Features::Learned(..) => None,
-                };
-                structure::finish(&mut builder, &whole, &patches, mean.as_ref(), MIN_VALIDITY, &features, &planes)?;
+                structure::finish(&mut builder, &whole, &patches, None, MIN_VALIDITY, &features, &planes)?;
             }
             Modality::Sar => {
                 let valid = engine.tensor("valid features", whole.shape(), DType::F32)?;

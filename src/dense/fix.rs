@@ -96,6 +96,31 @@ impl Calibration {
         self
     }
 
+    /// Fits the ellipse's factor and floor to fixes that are right: to each its covariance by the peak's shape alone (factor 1, floor 0), square
+    /// metres, and its error, metres. The pair of a grid under which the errors are most likely, were they normal.
+    #[must_use]
+    pub fn fit_ellipse(mut self, cases: &[([f64; 3], [f64; 2])]) -> Self {
+        let cost = |factor: f64, floor: f64| -> f64 {
+            let one = |(c, e): &([f64; 3], [f64; 2])| {
+                let [a, b, d] = c.map(|v| factor * factor * v).add([floor * floor, 0.0, floor * floor]);
+                let det = (a * d - b * b).max(1e-9);
+                det.ln() + (d * e[0] * e[0] - 2.0 * b * e[0] * e[1] + a * e[1] * e[1]) / det
+            };
+            cases.iter().map(one).sum()
+        };
+        let mut best = f64::INFINITY;
+        for factor in [0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0] {
+            for floor in (0..60).map(|i| 0.5 * 1.1f64.powi(i)) {
+                let cost = cost(factor, floor);
+                if cost < best {
+                    best = cost;
+                    (self.peak_factor, self.floor_m) = (factor, floor);
+                }
+            }
+        }
+        self
+    }
+
     /// Covariance of a fix in feature pixels (xx, xy, yy), of pixels of `metres` each.
     ///
     /// Near its peak a surface is s - d'Hd/2 plus noise that is correlated as the surface itself is; its gradient's covariance is
@@ -209,6 +234,22 @@ mod tests {
         let fitted = Calibration { weights: [0.0; 3], threshold: 0.5, peak_factor: 1.0, floor_m: 0.0 }.fit(&cases);
         assert!(fitted.weights.iter().all(|w| w.is_finite()));
         assert!(fitted.probability(&cases[0].evidence) > 0.9 && fitted.probability(&cases[2].evidence) < 0.1);
+    }
+
+    #[test]
+    fn an_ellipse_is_fitted_to_its_errors() {
+        let unit = |i: u64| (crate::nn::splitmix(i) >> 11) as f64 / (1u64 << 53) as f64;
+        let normal = |i: u64| (0..12).map(|k| unit(12 * i + k)).sum::<f64>() - 6.0;
+        // Peaks of two shapes; errors of twice what they tell, and 20 m.
+        let cases: Vec<([f64; 3], [f64; 2])> = (0..4000u64)
+            .map(|i| {
+                let v = if i % 2 == 0 { 100.0 } else { 2500.0 };
+                let sigma = (4.0 * v + 400.0f64).sqrt();
+                ([v, 0.0, v], [sigma * normal(2 * i), sigma * normal(2 * i + 1)])
+            })
+            .collect();
+        let fitted = Calibration { weights: [0.0; 3], threshold: 0.5, peak_factor: 1.0, floor_m: 1.0 }.fit_ellipse(&cases);
+        assert!((fitted.peak_factor - 2.0).abs() < 1e-9 && (fitted.floor_m / 20.0 - 1.0).abs() < 0.15, "{fitted:?}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::Random;
 use super::metrics::{Estimate, MetricsError, QueryResult, Summary};
-use crate::dense::{Ellipse, Evidence, Labelled, Layout, Match, Matcher, SearchConfig, evidence, fix};
+use crate::dense::{Calibration, Ellipse, Evidence, Labelled, Layout, Match, Matcher, SearchConfig, evidence, fix};
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::scene::pages::DEFAULT_PAGES;
 use crate::scene::{PageCache, ScenePair, compose, lonlat_distance_m};
@@ -107,6 +107,8 @@ pub struct DenseResult {
     pub ellipse: Option<Ellipse>,
     /// Error to the right and down, metres.
     pub offset_m: Option<[f64; 2]>,
+    /// Covariance by the peak's shape alone (xx, xy, yy), square metres.
+    pub shape_m2: Option<[f64; 3]>,
 }
 
 /// Compares matches with the truth.
@@ -121,6 +123,7 @@ pub fn dense_results(matcher: &Matcher<'_>, queries: &[DenseQuery], found: &[Mat
         crs.to_lonlat(x, y)
     };
     let metres = map.ground_m() * matcher.database().manifest.layout.step;
+    let bare = Calibration { peak_factor: 1.0, floor_m: 0.0, ..*matcher.model().calibration() };
     let one = |(query, m): (&DenseQuery, &Match)| -> Result<DenseResult> {
         let (peak, probability, ellipse) = fix(m, matcher.model().calibration(), metres);
         let offset_m = peak.map(|p| [0, 1].map(|d| (query.map_px[d] - p.map_px[d]) * map.pixel_m[d]));
@@ -137,6 +140,7 @@ pub fn dense_results(matcher: &Matcher<'_>, queries: &[DenseQuery], found: &[Mat
             score: peak.map_or(f64::NAN, |p| f64::from(p.score)),
             ellipse,
             offset_m,
+            shape_m2: peak.map(|p| bare.covariance(&p, m.noise, metres).map(|v| v * metres * metres)),
         })
     };
     queries.iter().zip(found).map(one).collect()

@@ -49,8 +49,8 @@ pub struct DenseConfig {
 impl Default for DenseConfig {
     fn default() -> Self {
         Self {
-            stem: 2,
-            levels: vec![Level { width: 32, dilations: Vec::new() }, Level { width: 32, dilations: vec![1, 2] }],
+            stem: 1,
+            levels: vec![Level { width: 32, dilations: Vec::new() }, Level { width: 48, dilations: vec![1, 2] }],
             skip: Skip::Add,
             channels: 16,
         }
