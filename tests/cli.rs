@@ -4,7 +4,8 @@
 #![cfg(feature = "cli")]
 
 use echogrid::scene::synth::{EPSG, SynthConfig, SynthScene, generate};
-use echogrid::scene::{Crs, GeoTransform, SampleData, write_geotiff};
+use echogrid::scene::warp::{Target, resample};
+use echogrid::scene::{Crs, GeoTransform, Raster, SampleData, write_geotiff};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
@@ -158,7 +159,7 @@ fn wrong_usage_exits_with_2_and_help_with_0() {
         outcome.fails(2, &["--help"]);
         assert!(outcome.out.is_empty(), "{outcome:?}");
     }
-    for command in ["info", "synth", "train", "index", "locate", "eval", "demo"] {
+    for command in ["info", "synth", "train", "index", "locate", "eval", "register", "demo"] {
         let help = run(&[command, "--help"]).ok();
         assert!(help.out.contains("Usage") && help.out.contains("--adapter"), "{help:?}");
     }
@@ -198,6 +199,95 @@ fn a_newcomers_round_ends_in_fixes_and_a_page() {
         assert!((0.0..=1.0).contains(&value["recall"][k].as_f64().unwrap()) && value["recall_ci95"][k].as_array().unwrap().len() == 2);
     }
     assert!(std::fs::read_to_string(&html).unwrap().contains("Rank of the right cell"));
+}
+
+#[test]
+fn a_displaced_image_is_brought_onto_the_maps_pixels() {
+    let (w, dir) = (&*WORLD, folder("register"));
+    // Displaced by 90 m and 60 m, turned by 1.5 degrees and 1 % larger; its georeference says nothing of it.
+    let displaced = dir.join("displaced.tif");
+    let (sin, cos) = 1.5f64.to_radians().sin_cos();
+    let half = f64::from(SIZE) / 2.0;
+    let place = |p: [f64; 2]| {
+        let [x, y] = [p[0] - half - 9.0, p[1] - half + 6.0];
+        [(cos * x + sin * y) / 1.01 + half, (cos * y - sin * x) / 1.01 + half]
+    };
+    let back = |q: [f64; 2]| {
+        let [x, y] = q.map(|v| 1.01 * (v - half));
+        [cos * x - sin * y + half + 9.0, sin * x + cos * y + half - 6.0]
+    };
+    let geo = own_geo();
+    let target = Target { width: SIZE, height: SIZE, geo: Some(&geo), epsg: Some(EPSG) };
+    resample(&Raster::open(&w.sar).unwrap(), &displaced, &target, &place, |_, _| {}).unwrap();
+    let (out, html, csv, points) = (dir.join("on_map.tif"), dir.join("r.html"), dir.join("p.csv"), dir.join("p.geojson"));
+    let (m, s) = (text(&w.map), text(&displaced));
+    let args = |more: &[&'static str], points: &Path| -> Vec<String> {
+        let plain =
+            ["register", "--map", m, "--sar", s, "--out", text(&out), "--coarse-patch", "150", "--coarse-fixes", "16", "--patch", "100"];
+        plain.into_iter().chain(["--fixes", "60", "--points", text(points)]).chain(more.iter().copied()).map(str::to_string).collect()
+    };
+    let go = |args: &[String]| run(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut with_page = args(&["--json"], &csv);
+    with_page.extend(["--report".to_string(), text(&html).to_string()]);
+    let value: serde_json::Value = serde_json::from_str(&go(&with_page).ok().out).expect("one JSON object");
+    let row = |d: usize| [0, 1, 2].map(|i| value["affine"]["sar_to_map"][d][i].as_f64().unwrap());
+    let (x, y) = (row(0), row(1));
+    let mut off: Vec<f64> = (0..100u32)
+        .map(|i| {
+            // Map and SAR image of a synthetic city have the same grid.
+            let p = [30.0 + 60.0 * f64::from(i % 10), 30.0 + 60.0 * f64::from(i / 10)];
+            let q = back(p);
+            (x[0] * q[0] + x[1] * q[1] + x[2] - p[0]).hypot(y[0] * q[0] + y[1] * q[1] + y[2] - p[1])
+        })
+        .collect();
+    off.sort_by(f64::total_cmp);
+    assert!(off[50] < 2.0, "{} px off; {value}", off[50]);
+    let used = value["fixes"]["used"].as_u64().unwrap() as usize;
+    let rows = table(&csv);
+    assert!(used >= 20 && rows.len() >= used);
+    assert_eq!(rows.iter().filter(|r| r["used"] == "true").count(), used);
+    let registered = Raster::open(&out).unwrap();
+    assert_eq!([registered.width(), registered.height()], [SIZE, SIZE]);
+    assert_eq!(registered.geo().unwrap().coefficients(), geo.coefficients());
+    assert_eq!(registered.epsg(), Some(EPSG));
+    let page = std::fs::read_to_string(&html).unwrap();
+    assert!(page.contains("alternating squares") && page.contains("Residual, median") && page.contains("data:image/jpeg"));
+
+    // Cropped, other outputs, the same transform: the draws are the same each time.
+    let cropped: serde_json::Value =
+        serde_json::from_str(&go(&args(&["--json", "--extent", "sar"], &points)).ok().out).expect("one JSON object");
+    assert_eq!(cropped["model"], value["model"]);
+    let size = [2, 3].map(|i| cropped["written_px"][i].as_u64().unwrap() as u32);
+    let registered = Raster::open(&out).unwrap();
+    assert_eq!([registered.width(), registered.height()], size);
+    let collection: serde_json::Value = serde_json::from_slice(&std::fs::read(&points).unwrap()).unwrap();
+    assert_eq!(collection["features"].as_array().unwrap().len(), rows.len());
+    assert_eq!(names(&dir), ["displaced.tif", "on_map.tif", "p.csv", "p.geojson", "r.html"]);
+
+    // An image of noise agrees on nothing, and leaves nothing behind.
+    let noise = dir.join("noise.tif");
+    let pixel = |i: u32| 40 + (i.wrapping_mul(2_654_435_761).rotate_left(13).wrapping_mul(2_246_822_519) >> 25) as u8;
+    let data: Vec<u8> = (0..SIZE * SIZE).map(pixel).collect();
+    write_sar(&noise, [SIZE; 2], SampleData::U8(&data), Some(geo), Some(EPSG));
+    let none = dir.join("none.tif");
+    run(&[
+        "register",
+        "--map",
+        m,
+        "--sar",
+        text(&noise),
+        "--out",
+        text(&none),
+        "--coarse-patch",
+        "150",
+        "--coarse-fixes",
+        "16",
+        "--rotations",
+        "0",
+    ])
+    .fails(1, &["noise.tif", "cannot be placed on the map", "--coarse-fixes"]);
+    assert!(!none.exists());
+    run(&["register", "--map", m, "--sar", s, "--out", s]).fails(1, &["name of an input"]);
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl RegistrationPage<'_> {
                     h2 { "Map and image in alternating squares" }
                     p.note { "Roads, shores and field edges should run on from square to square. Grey: no data." }
                     div.figures style="grid-template-columns:minmax(0,1fr);margin-bottom:16px" { (board(&boards[0])) }
-                    div.figures { @for b in &boards[1..] { (board(b)) } }
+                    div.figures style="grid-template-columns:repeat(auto-fit,minmax(min(300px,100%),1fr))" { @for b in &boards[1..] { (board(b)) } }
                 }
             }
             (vectors)
