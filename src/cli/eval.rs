@@ -61,9 +61,6 @@ pub struct Args {
     /// Map and SAR image of another area, whose patches must not be found (dense protocol)
     #[arg(long, num_args = 2, value_names = ["MAP", "SAR"])]
     pub(super) absent: Option<Vec<PathBuf>>,
-    /// Fit probabilities to these queries and write them (dense protocol)
-    #[arg(long, value_name = "FILE.json", hide = true)]
-    pub(super) calibrate: Option<PathBuf>,
     /// Write every query's result (dense protocol)
     #[arg(long, value_name = "FILE.json")]
     pub(super) dump: Option<PathBuf>,

@@ -6,10 +6,9 @@ use super::eval::Args;
 use super::present::{meta, overview};
 use super::present_dense::{Query, add_pictures, fixes, room_for_tiles};
 use crate::Result;
-use crate::dense::{Calibration, DenseDatabase, DenseModel, Layout, Match, Matcher, SearchConfig, build};
+use crate::dense::{DenseDatabase, DenseModel, Layout, Match, Matcher, SearchConfig, build};
 use crate::eval::dense::{
     Absent, DenseQuery, DenseReport, DenseResult, RIGHT_M, calibration_error, dense_matches, dense_queries, dense_results, dense_summary,
-    labelled,
 };
 use crate::eval::metrics::{Estimate, QueryResult};
 use crate::index::RESIDENT_BYTES;
@@ -74,10 +73,6 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         }
         None => None,
     };
-    if let Some(path) = &args.calibrate {
-        let fitted = calibrate(model.calibration(), &results, absent.as_deref().unwrap_or_default());
-        crate::report::write_atomically(path, serde_json::to_string_pretty(&fitted).expect("plain numbers").as_bytes())?;
-    }
     let summary = dense_summary(&results, args.seed)?;
     let right = |r: &&DenseResult| r.error_m.is_some_and(|e| e <= RIGHT_M);
     let accepted: Vec<&DenseResult> = results.iter().filter(|r| r.accepted).collect();
@@ -200,11 +195,4 @@ fn write_page(global: &Global, args: &Args, path: &Path, shown: &Shown<'_>, repo
     Page { dense: Some(report), overview: Some(&overview), figures: &figures, ..Page::new(&meta, &fixes) }.write(path)?;
     global.say(format_args!("wrote {}", path.display()));
     Ok(())
-}
-
-/// Fits probabilities on the queries; the ellipse's factor and floor by the errors of the right ones.
-fn calibrate(start: &Calibration, results: &[DenseResult], absent: &[DenseResult]) -> Calibration {
-    let right = |r: &&DenseResult| r.error_m.is_some_and(|e| e <= RIGHT_M);
-    let cases: Vec<([f64; 3], [f64; 2])> = results.iter().filter(right).filter_map(|r| r.shape_m2.zip(r.offset_m)).collect();
-    start.fit(&labelled(results, absent)).fit_ellipse(&cases)
 }

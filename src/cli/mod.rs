@@ -2,6 +2,7 @@
 
 #[macro_use]
 mod common;
+mod calibrate;
 mod demo;
 mod dense_args;
 mod eval;
@@ -40,6 +41,7 @@ enum Command {
     Locate(locate::Args),
     Eval(eval::Args),
     Register(register::Args),
+    Calibrate(calibrate::Args),
     Profile(profile::Args),
     Demo(demo::Args),
 }
@@ -62,6 +64,7 @@ pub fn main() -> ExitCode {
         Command::Locate(args) => locate::run(&cli.global, &args),
         Command::Eval(args) => eval::run(&cli.global, &args),
         Command::Register(args) => register::run(&cli.global, &args),
+        Command::Calibrate(args) => calibrate::run(&cli.global, &args),
         Command::Profile(args) => profile::run(&cli.global, &args),
         Command::Demo(args) => demo::run(&cli.global, &args),
     };

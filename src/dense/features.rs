@@ -9,6 +9,8 @@ use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// What plain structure is worth: what `echogrid calibrate` wrote.
+const STRUCTURE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/structure.json"));
 /// The shipped features.
 const SHIPPED: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/dense.safetensors"));
 
@@ -63,7 +65,7 @@ impl DenseModel {
     /// Plain structure.
     pub fn structure(structure: Structure) -> Self {
         let text = serde_json::to_string(&structure).expect("plain numbers");
-        let calibration = Calibration { weights: [-3.0, 0.5, 0.5], threshold: 0.5, peak_factor: 1.0, floor_m: 25.0 };
+        let calibration = serde_json::from_str(STRUCTURE).expect("a file of this build's own");
         Self { features: Features::Structure(structure), calibration, hash: sha256(&text) }
     }
 
@@ -84,7 +86,8 @@ impl DenseModel {
         let calibration = match &file.manifest.calibration {
             Some(c) => serde_json::from_value(c.clone())
                 .map_err(|e| Error::file(&path, format!("its calibration cannot be read ({e}); fit it anew")))?,
-            None => Calibration { weights: [-3.0, 0.5, 0.5], threshold: 0.5, peak_factor: 1.0, floor_m: 25.0 },
+            // As wide as plain structure's: what was never calibrated must not look sure.
+            None => serde_json::from_str(STRUCTURE).expect("a file of this build's own"),
         };
         Ok(Self { calibration, hash: file.hash(), features: Features::Learned(Arc::new(file), path) })
     }
@@ -100,6 +103,14 @@ impl DenseModel {
     /// What databases are tied to.
     pub fn hash(&self) -> &str {
         &self.hash
+    }
+
+    /// The file of learned features.
+    pub fn file(&self) -> Option<&DenseFile> {
+        match &self.features {
+            Features::Structure(_) => None,
+            Features::Learned(file, _) => Some(file),
+        }
     }
 
     /// Channels of the features.

@@ -1,0 +1,109 @@
+//! `echogrid calibrate`.
+
+use super::common::{Global, Unit, check_output, print_json};
+use super::dense_args::FeatureArgs;
+use super::eval_dense::build_dense_with_bar;
+use crate::Result;
+use crate::dense::{Calibration, DenseDatabase, Layout, Matcher, SearchConfig};
+use crate::eval::dense::{DenseResult, RIGHT_M, calibration_error, dense_matches, dense_queries, dense_results, labelled};
+use crate::index::RESIDENT_BYTES;
+use crate::scene::{MapInfo, ScenePair};
+use std::path::PathBuf;
+
+/// Fit what a dense fix is worth: its probability and its error ellipse
+///
+/// Random patches of several sizes are sought on a map where the truth is known, and patches of another area, which are not on it. Learned
+/// features are written anew with what was found; for plain structure a JSON file is written. Use scenes that the features were not
+/// trained on.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Optical map
+    #[arg(long, value_name = "MAP")]
+    map: PathBuf,
+    /// SAR image of the same area
+    #[arg(long, value_name = "SAR")]
+    sar: PathBuf,
+    /// Map and SAR image of another area, whose patches are not on the map
+    #[arg(long, num_args = 2, value_names = ["MAP", "SAR"])]
+    absent: Vec<PathBuf>,
+    #[command(flatten)]
+    what: FeatureArgs,
+    /// Sides of the patches, map pixels
+    #[arg(long, value_name = "PX", value_delimiter = ',', default_values_t = [200, 100, 64])]
+    patches: Vec<u32>,
+    /// Patches of each size, and as many that are not on the map
+    #[arg(long, value_name = "N", default_value_t = 150)]
+    queries: usize,
+    /// Seed of the places
+    #[arg(long, value_name = "N", default_value_t = 11)]
+    seed: u64,
+    /// A fix less probable than this is "not found"
+    #[arg(long, value_name = "P", default_value_t = 0.5)]
+    threshold: f64,
+    /// What the SAR values measure [default: guessed]
+    #[arg(long, value_enum)]
+    sar_unit: Option<Unit>,
+    /// Learned features: the model to write; plain structure: a JSON file
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
+    check_output(&args.out)?;
+    let model = args.what.model()?;
+    let open = |map: &PathBuf, sar: &PathBuf| ScenePair::open(map, sar, args.sar_unit.map(Into::into));
+    let (here, elsewhere) = (open(&args.map, &args.sar)?, open(&args.absent[0], &args.absent[1])?);
+    let (info, other) = (MapInfo::of(&here.map)?, MapInfo::of(&elsewhere.map)?);
+    let largest = args.patches.iter().copied().max().unwrap_or(200);
+    let layout = Layout::new(&info, model.metres(), f64::from(largest), 0)?;
+    let engine = global.engine()?;
+    let (database, _) = build_dense_with_bar(global, &engine, &model, &here.map, &layout, DenseDatabase::temporary())?;
+    let matcher = Matcher::new(&engine, &database, &model, RESIDENT_BYTES)?;
+    let (mut present, mut absent): (Vec<DenseResult>, Vec<DenseResult>) = (Vec::new(), Vec::new());
+    for patch in &args.patches {
+        let side = layout.query_side(f64::from(*patch))?;
+        for (pair, scale, out) in [(&here, 1.0, &mut present), (&elsewhere, info.ground_m() / other.ground_m(), &mut absent)] {
+            let queries = dense_queries(pair, &layout, side, scale, args.queries, args.seed)?;
+            let bar = global.bar(queries.len() as u64, "searching");
+            let (found, _) =
+                dense_matches(&matcher, pair, &queries, side, 4, SearchConfig::default(), |done, _| bar.set_position(done as u64))?;
+            bar.finish_and_clear();
+            out.extend(dense_results(&matcher, &queries, &found, args.threshold)?);
+        }
+    }
+    let right = |r: &&DenseResult| r.error_m.is_some_and(|e| e <= RIGHT_M);
+    let shapes: Vec<([f64; 3], [f64; 2])> = present.iter().filter(right).filter_map(|r| r.shape_m2.zip(r.offset_m)).collect();
+    let start = Calibration { threshold: args.threshold, ..*model.calibration() };
+    let fitted = start.fit(&labelled(&present, &absent)).fit_ellipse(&shapes);
+    match model.file() {
+        Some(file) => {
+            let mut file = file.clone();
+            file.manifest.calibration = Some(serde_json::to_value(fitted).expect("plain numbers"));
+            file.save(&args.out)?;
+        }
+        None => crate::report::write_atomically(&args.out, serde_json::to_string_pretty(&fitted).expect("plain numbers").as_bytes())?,
+    }
+    let cases: Vec<(f64, bool)> = present
+        .iter()
+        .map(|r| (fitted.probability(&r.evidence), right(&r)))
+        .chain(absent.iter().map(|r| (fitted.probability(&r.evidence), false)))
+        .collect();
+    let false_fixes = absent.iter().filter(|r| fitted.probability(&r.evidence) >= fitted.threshold).count();
+    let found = present.iter().filter(|r| fitted.probability(&r.evidence) >= fitted.threshold).count();
+    if args.json {
+        return print_json(&serde_json::json!({
+            "out": args.out, "calibration": fitted, "present": present.len(), "right": shapes.len(), "found": found,
+            "absent": absent.len(), "false_fixes": false_fixes, "calibration_error": calibration_error(&cases),
+            "adapter": engine.adapter().to_string(),
+        }));
+    }
+    out!("{} patches on the map: {} right, {found} found at probability {} and above", present.len(), shapes.len(), fitted.threshold);
+    out!("{} patches of elsewhere: {false_fixes} found", absent.len());
+    out!("expected calibration error {:.3} (on the patches it was fitted to)", calibration_error(&cases));
+    out!("ellipse: {} times the peak's own spread, and {:.1} m", fitted.peak_factor, fitted.floor_m);
+    out!("wrote {}", args.out.display());
+    Ok(())
+}
