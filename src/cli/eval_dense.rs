@@ -8,7 +8,8 @@ use super::present_dense::{Query, add_pictures, fixes, room_for_tiles};
 use crate::Result;
 use crate::dense::{Calibration, DenseDatabase, DenseModel, Layout, Match, Matcher, SearchConfig, build};
 use crate::eval::dense::{
-    Absent, DenseQuery, DenseReport, DenseResult, RIGHT_M, calibration_error, dense_matches, dense_queries, dense_results, dense_summary, labelled,
+    Absent, DenseQuery, DenseReport, DenseResult, RIGHT_M, calibration_error, dense_matches, dense_queries, dense_results, dense_summary,
+    labelled,
 };
 use crate::eval::metrics::{Estimate, QueryResult};
 use crate::index::RESIDENT_BYTES;
@@ -188,7 +189,7 @@ fn write_page(global: &Global, args: &Args, path: &Path, shown: &Shown<'_>, repo
         ("Compared with".into(), "the georeferences of both images, not used in the search".into()),
     ];
     if let Some(absent) = &args.absent {
-        rows.push(("Patches not on the map".into(), name_of(&absent[1])));
+        rows.push(("Patches not on the map".into(), absent[1].display().to_string()));
     }
     let (map, sar) = (name_of(&args.map), name_of(&args.sar));
     let model = format!("{} features ({})", model.name(), model.hash().get(..12).unwrap_or_default());

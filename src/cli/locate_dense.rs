@@ -82,6 +82,18 @@ pub(super) fn whole(global: &Global, args: &Args, outputs: &[&Path], start: Inst
     let database = DenseDatabase::open(&path)?;
     let model = args.dense.model()?;
     database.check_model(model.name(), model.hash())?;
+    if path != args.index
+        && let Ok(index) = Database::open(&args.index)
+        && index.manifest.map.sha256 != database.manifest.map.sha256
+    {
+        return Err(Error::invalid(format!(
+            "{}: was made of another map ({}) than {} ({}); make both anew with `echogrid index`, or choose with --method index",
+            path.display(),
+            database.manifest.map.name,
+            args.index.display(),
+            index.manifest.map.name
+        )));
+    }
     let sar = Arc::new(Image::sar(&args.sar, args.sar_unit.map(Into::into))?);
     let (info, layout) = (&database.manifest.map, &database.manifest.layout);
     let map = if args.report.is_some() { map_of(args, info, &path)? } else { None };
@@ -94,7 +106,8 @@ pub(super) fn whole(global: &Global, args: &Args, outputs: &[&Path], start: Inst
     let mut seconds = BTreeMap::from([("upload".to_string(), lap.elapsed().as_secs_f64())]);
     let located = search(global, &matcher, &sar, &config)?;
     seconds.insert("match".into(), located.seconds);
-    let run = Run { args, engine: &engine, database: &database, model: &model, config: &config, map: map.as_deref(), sar: &sar, index: None };
+    let run =
+        Run { args, engine: &engine, database: &database, model: &model, config: &config, map: map.as_deref(), sar: &sar, index: None };
     run.finish(global, &located, outputs, seconds, start)
 }
 
@@ -194,7 +207,9 @@ impl Run<'_> {
             (
                 "Searched".into(),
                 match self.index {
-                    Some((_, cells)) => format!("{cells} cells that the index found, in {} blocks of {} feature pixels", self.database.len(), layout.side),
+                    Some((_, cells)) => {
+                        format!("{cells} cells that the index found, in {} blocks of {} feature pixels", self.database.len(), layout.side)
+                    }
                     None => format!("the whole map, {} blocks of {} feature pixels", self.database.len(), layout.side),
                 },
             ),

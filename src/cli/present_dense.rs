@@ -138,7 +138,7 @@ pub(super) fn add_pictures(
             }
         }
         if let Some(tiles) = &q.found.tiles {
-            fix.pictures.push(("surface".into(), surface(database, q, tiles, side)?));
+            fix.pictures.push(("Correlation".into(), surface(database, q, tiles, side)?));
         }
         fix.thumb = Some(patch);
         bar.inc(1);
@@ -203,8 +203,7 @@ fn surface(database: &DenseDatabase, query: &Query<'_>, tiles: &[([f32; 2], f32)
     let top = best.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let low = query.found.mean + query.found.noise;
     let range = (f64::from(top) - low).max(1e-9);
-    let mut rgb: Vec<[u8; 3]> =
-        best.iter().map(|s| if s.is_finite() { heat((f64::from(*s) - low) / range) } else { NOTHING }).collect();
+    let mut rgb: Vec<[u8; 3]> = best.iter().map(|s| if s.is_finite() { heat((f64::from(*s) - low) / range) } else { NOTHING }).collect();
     let mut dot = |x: f64, y: f64, color: [u8; 3]| {
         if x >= 0.0 && y >= 0.0 && (x as usize) < w && (y as usize) < h {
             rgb[y as usize * w + x as usize] = color;

@@ -112,7 +112,8 @@ impl Layout {
     pub fn covering(&self, boxes: &[[f64; 4]]) -> Result<(Self, Vec<[i32; 2]>)> {
         let least = (self.query + self.query / 2).next_power_of_two().max(SIDES[0]);
         let mut best = self.covering_with(least, boxes)?;
-        let cost = |(layout, origins): &(Self, Vec<[i32; 2]>)| origins.len() as f64 * (layout.side as f64).powi(2) * (layout.side as f64).log2();
+        let cost =
+            |(layout, origins): &(Self, Vec<[i32; 2]>)| origins.len() as f64 * (layout.side as f64).powi(2) * (layout.side as f64).log2();
         for side in [2, 4, 8].map(|f| f * least).into_iter().filter(|s| *s <= SIDES[1]) {
             let next = self.covering_with(side, boxes)?;
             if cost(&next) < cost(&best) {

@@ -117,7 +117,7 @@ impl<'a> Page<'a> {
                         (head)
                         section.queries {
                             h2 { "Queries" }
-                            (shown(fixes.len(), pictured.len(), listed.len()))
+                            (shown(fixes, pictured.len(), listed.len()))
                             @if known { (filter(fixes)) }
                             div.list {
                                 @for article in &pictured { (article) }
@@ -236,12 +236,22 @@ fn dense_table(report: &DenseReport) -> Markup {
         rows.push((format!("Best peak within {m} m"), percent(e.value), ci(e), Some(e.value)));
     }
     if let Some(e) = &report.median_error_m {
-        rows.push(("Median error".into(), distance_text(e.value), format!("{} to {}", distance_text(e.ci95[0]), distance_text(e.ci95[1])), None));
+        rows.push((
+            "Median error".into(),
+            distance_text(e.value),
+            format!("{} to {}", distance_text(e.ci95[0]), distance_text(e.ci95[1])),
+            None,
+        ));
     }
     if let Some(m) = report.median_error_of_right_m {
         rows.push(("Median error of those within 100 m".into(), distance_text(m), String::new(), None));
     }
-    rows.push((format!("Found: probability {} and above", report.threshold), percent(report.accepted), String::new(), Some(report.accepted)));
+    rows.push((
+        format!("Found: probability {} and above", report.threshold),
+        percent(report.accepted),
+        String::new(),
+        Some(report.accepted),
+    ));
     if let Some(v) = report.accepted_right {
         rows.push(("Of those within 100 m".into(), percent(v), String::new(), Some(v)));
     }
@@ -249,7 +259,12 @@ fn dense_table(report: &DenseReport) -> Markup {
         rows.push(("Right fixes whose truth lies in the 95 % ellipse".into(), percent(v), String::new(), Some(v)));
     }
     if let Some(a) = &report.absent {
-        rows.push((format!("False fixes among {} patches that are not on the map", a.queries), percent(a.share), String::new(), Some(a.share)));
+        rows.push((
+            format!("False fixes among {} patches that are not on the map", a.queries),
+            percent(a.share),
+            String::new(),
+            Some(a.share),
+        ));
     }
     rows.push(("Calibration error of the probabilities".into(), format!("{:.3}", report.calibration_error), String::new(), None));
     rows.push(("Seconds a query".into(), format!("{:.3}", report.seconds_a_query), String::new(), None));
@@ -297,10 +312,16 @@ fn overview(map: &MapOverview, fixes: &[Fix]) -> Result<Markup, Error> {
         fixes.iter().enumerate().step_by(stride).filter_map(|(i, f)| Some((i, f, place(f)?))).collect();
     // Marks keep their size on the page whatever the size of the picture.
     let mut r = f64::from(width.max(height)) / if drawn.len() > 300 { 220.0 } else { 130.0 };
-    let ellipses = map.pixel_m > 0.0 && drawn.iter().any(|(_, f, _)| f.claimed() && f.ellipse_m.is_some());
-    if ellipses {
-        // Room for the ellipses, which are drawn to scale.
-        r *= 0.6;
+    let mut axes: Vec<f64> =
+        drawn.iter().filter(|(_, f, _)| f.claimed() && map.pixel_m > 0.0).filter_map(|(_, f, _)| Some(f.ellipse_m?.major_m)).collect();
+    axes.sort_by(f64::total_cmp);
+    let axis = axes.get(axes.len() / 2).map(|m| m / map.pixel_m / unit);
+    // Of ellipses that would hide below their marks all are enlarged alike.
+    let mut enlarged = 1.0;
+    if let Some(axis) = axis {
+        r *= 0.55;
+        let factors = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0];
+        enlarged = factors.into_iter().find(|f| f * axis >= 1.6 * r).unwrap_or(100.0);
     }
     let mut marks = String::new();
     let mut lines = String::new();
@@ -315,15 +336,15 @@ fn overview(map: &MapOverview, fixes: &[Fix]) -> Result<Markup, Error> {
                 r * 0.55
             );
         }
-        if let Some(e) = fix.ellipse_m.filter(|_| ellipses && fix.claimed()) {
-            let [rx, ry] = [e.major_m, e.minor_m].map(|m| m / map.pixel_m / unit);
+        if let Some(e) = fix.ellipse_m.filter(|_| axis.is_some() && fix.claimed()) {
+            let [rx, ry] = [e.major_m, e.minor_m].map(|m| enlarged * m / map.pixel_m / unit);
             let _ = write!(
                 lines,
                 r#"<ellipse class="{class}" cx="{x:.1}" cy="{y:.1}" rx="{rx:.1}" ry="{ry:.1}" transform="rotate({:.1} {x:.1} {y:.1})"/>"#,
                 e.azimuth_deg - 90.0
             );
         }
-        let d = r * 0.75;
+        let d = r * if fix.claimed() { 0.75 } else { 1.1 };
         let mark = if !fix.claimed() {
             format!(r#"<path d="M{:.1} {y:.1}l{d:.1} {d:.1}l{d:.1} -{d:.1}l-{d:.1} -{d:.1}z"/>"#, x - d)
         } else if fix.right() == Some(false) {
@@ -357,7 +378,9 @@ fn overview(map: &MapOverview, fixes: &[Fix]) -> Result<Markup, Error> {
                     @if has("wrong") { span.key.wrong { "wrong fix, with a line to the truth (ring)" } }
                     @if has("unknown") { span.key.unknown { "fix, truth unknown" } }
                     @if has("lost") { span.key.lost { "not found: drawn where it truly lies" } }
-                    @if ellipses { span { "Ellipses hold the true place with a probability of 95 %, to scale." } }
+                    @if axis.is_some() {
+                        span { "Ellipses hold the true place with a probability of 95 %" @if enlarged > 1.0 { ", drawn " (enlarged) " times as large" } "." }
+                    }
                     @if unplaced > 0 { span { (unplaced) " not found and not drawn" } }
                     @if drawn.len() + unplaced < fixes.len() { span { (drawn.len()) " of " (fixes.len()) " fixes are drawn" } }
                     span { "A mark leads to its query." }
@@ -367,16 +390,22 @@ fn overview(map: &MapOverview, fixes: &[Fix]) -> Result<Markup, Error> {
     })
 }
 
-fn shown(all: usize, pictured: usize, listed: usize) -> Markup {
+fn shown(fixes: &[Fix], pictured: usize, listed: usize) -> Markup {
+    let all = fixes.len();
+    let dense = fixes.iter().any(|f| f.found.is_some());
     html! {
         p.note {
             @if all == 0 { "There are no queries." }
+            @else if pictured == all && dense { "All " (all) " shown, each with its best peaks." }
             @else if pictured == all { "All " (all) " shown, each with its best " (TOP) " candidates." }
             @else {
                 "The first " (pictured) " of " (all) " are shown with pictures, to keep the file small; "
                 (listed) " more are listed below"
                 @if pictured + listed < all { ", the others are in the GeoJSON and CSV files only" }
                 "."
+            }
+            @if fixes.iter().any(|f| !f.pictures.is_empty()) {
+                " In a correlation picture, which spans the map, bright is a good fit; a ring marks the fix, a cross the true place where it is known."
             }
         }
     }

@@ -104,7 +104,8 @@ fn the_map_draws_each_fix_at_its_place() {
 
 #[test]
 fn what_was_not_found_is_drawn_apart_and_claims_no_place() {
-    let fixes = [dense("a", 1.0, 2.0, 1, true), dense("b", 1.1, 2.0, 0, true), dense("c", 1.2, 2.0, 2, false), dense("d", 1.3, 2.0, 0, false)];
+    let fixes =
+        [dense("a", 1.0, 2.0, 1, true), dense("b", 1.1, 2.0, 0, true), dense("c", 1.2, 2.0, 2, false), dense("d", 1.3, 2.0, 0, false)];
     let overview = MapOverview { thumb: noise(1, 320, 200), scale: 2.0, pixel_m: 10.0 };
     let meta = meta();
     let mut page = Page::new(&meta, &fixes);
@@ -112,8 +113,9 @@ fn what_was_not_found_is_drawn_apart_and_claims_no_place() {
     let text = page.render().unwrap();
     assert!(text.contains("<strong>2</strong> found, <strong>2</strong> not found"), "{text}");
     assert_eq!(text.matches("class=\"q lost\"").count(), 2);
-    // Two ellipses of 40 x 20 m: 2 x 1 units, turned; the truth of "c" is known, that of "d" is not.
-    assert_eq!(text.matches("rx=\"2.0\" ry=\"1.0\" transform=\"rotate(-60.0 ").count(), 2);
+    // Two ellipses of 40 x 20 m: 2 x 1 units beside marks of 1.4; the truth of "c" is known, that of "d" is not.
+    assert!(text.contains("drawn 2 times as large"), "{text}");
+    assert_eq!(text.matches("rx=\"4.0\" ry=\"2.0\" transform=\"rotate(-60.0 ").count(), 2);
     assert_eq!(text.matches("<a class=\"lost\"").count(), 1);
     assert!(text.contains("1 not found and not drawn") && text.contains("Not found 2") && !text.contains("NaN"));
     assert!(text.contains("probability 87.5 %") && text.contains("turned 1.5") && text.contains("overlay of a"));
