@@ -107,7 +107,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let (model, db) = (dir.join("model.safetensors"), dir.join("index.safetensors"));
     let (m, s) = (text(&map), text(&sar));
     run(&["train", "--scene", m, s, "--val", m, s, "--config", text(&config), "--out", text(&model)]).ok();
-    run(&["index", "--map", m, "--model", text(&model), "--cell", CELL, "--views", "1", "--out", text(&db)]).ok();
+    run(&["index", "--map", m, "--method", "index", "--model", text(&model), "--cell", CELL, "--views", "1", "--out", text(&db)]).ok();
     let scene = generate(&SynthConfig { seed: 3, size: SIZE, ..SynthConfig::default() });
     World { scene, map, sar, config, model, db }
 });
@@ -115,14 +115,29 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
 /// `locate` of a SAR image against the world's index.
 fn locate(sar: &Path, out: &Path, more: &[&str]) -> Outcome {
     let w = &*WORLD;
-    let mut args = vec!["locate", "--index", text(&w.db), "--model", text(&w.model), "--sar", text(sar), "--out", text(out)];
+    let mut args =
+        vec!["locate", "--method", "index", "--index", text(&w.db), "--model", text(&w.model), "--sar", text(sar), "--out", text(out)];
     args.extend(more);
     run(&args)
 }
 
-/// `index` of a map with the world's model.
+/// The retrieval index of a map with the world's model.
 fn index(map: &Path, out: &Path) -> Outcome {
-    run(&["index", "--map", text(map), "--model", text(&WORLD.model), "--cell", CELL, "--views", "1", "--out", text(out)])
+    run(&[
+        "index",
+        "--method",
+        "index",
+        "--map",
+        text(map),
+        "--model",
+        text(&WORLD.model),
+        "--cell",
+        CELL,
+        "--views",
+        "1",
+        "--out",
+        text(out),
+    ])
 }
 
 fn write_sar(path: &Path, size: [u32; 2], data: SampleData<'_>, geo: Option<GeoTransform>, epsg: Option<u32>) {
@@ -304,6 +319,163 @@ fn info_prints_what_files_say_about_themselves() {
     run(&["info", text(&w.config)]).fails(1, &["config.toml", "neither an image nor a whole safetensors file"]);
     run(&["info", "nowhere.tif"]).fails(1, &["nowhere.tif", "cannot be read"]);
     run(&["info", "--adapter", "no such card"]).fails(1, &["no such card", "--adapter"]);
+}
+
+/// The dense database of the world's map, for patches of up to 200 px.
+static DENSE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let (w, path) = (&*WORLD, folder("dense-world").join("dense.safetensors"));
+    let outcome = run(&["index", "--method", "dense", "--map", text(&w.map), "--out", text(&path), "--json"]).ok();
+    let value: serde_json::Value = serde_json::from_str(&outcome.out).expect("one JSON object");
+    assert_eq!((value["method"].as_str(), value["patch"].as_u64()), (Some("dense"), Some(200)), "{value}");
+    for key in ["blocks", "seconds", "mb", "side", "channels"] {
+        assert!(value[key].as_f64().is_some_and(|v| v > 0.0), "{key}: {value}");
+    }
+    path
+});
+
+/// `locate` by dense matching; its JSON.
+#[track_caller]
+fn locate_dense(sar: &Path, out: &Path, more: &[&str]) -> serde_json::Value {
+    let mut args = vec!["locate", "--index", text(&DENSE), "--sar", text(sar), "--out", text(out), "--json"];
+    args.extend(more);
+    serde_json::from_str(&run(&args).ok().out).expect("one JSON object")
+}
+
+#[test]
+fn dense_matching_finds_a_city_to_the_metre_and_says_how_sure_it_is() {
+    let (w, dir) = (&*WORLD, folder("dense"));
+    let (out, csv, html) = (dir.join("fixes.geojson"), dir.join("fixes.csv"), dir.join("fixes.html"));
+    let map = ["--map", text(&w.map)];
+    let value = locate_dense(&w.sar, &out, &[&["--csv", text(&csv), "--report", text(&html)][..], &map].concat());
+    assert_eq!(value["method"], "dense");
+    assert_eq!((&value["patches"], &value["fixes"], &value["not_found"], &value["agreeing"]), (&9.into(), &9.into(), &0.into(), &9.into()));
+    let own = &value["own_georeference"];
+    assert!(own["median_distance_m"].as_f64().unwrap() < 30.0 && own["within_100_m"] == 9 && own["used"] == false, "{value}");
+    assert!((20.0..200.0).contains(&value["median_ellipse_m"].as_f64().unwrap()), "{value}");
+
+    let collection: serde_json::Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
+    let features = collection["features"].as_array().unwrap();
+    assert_eq!(features.len(), 9);
+    for f in features {
+        let p = &f["properties"];
+        assert!(f["geometry"]["type"] == "Polygon" && p["found"] == true && p["right"] == true, "{f}");
+        assert!(p["probability"].as_f64().unwrap() > 0.9 && p["lon"].is_number() && p["map_x"].is_number(), "{p}");
+        let e = &p["ellipse"];
+        assert!(e["major_m"].as_f64().unwrap() >= e["minor_m"].as_f64().unwrap() && e["azimuth_deg"].is_number(), "{p}");
+        assert!(p["rotation_deg"] == 0.0 && p["scale"] == 1.0 && p["candidates"][0]["cell"].is_null(), "{p}");
+    }
+    for row in table(&csv) {
+        assert!(row["found"] == "true" && number(&row, "ellipse_major_m") > 0.0 && number(&row, "probability") > 0.9, "{row:?}");
+        assert!(number(&row, "distance_m") < 100.0 && row["cell"].is_empty(), "{row:?}");
+    }
+    let page = std::fs::read_to_string(&html).unwrap();
+    for part in ["9</strong> found", "SAR over map", "Correlation", "<ellipse", "not used to find the place"] {
+        assert!(page.contains(part), "{part}");
+    }
+
+    // A little turned, and searched for: the turn is found, to the steps that are tried. Georeferenced as if it were not.
+    let n = SIZE as usize;
+    let (sin, cos) = 3f64.to_radians().sin_cos();
+    let middle = f64::from(SIZE) / 2.0;
+    let turned: Vec<u8> = (0..n * n)
+        .map(|i| {
+            let (x, y) = ((i % n) as f64 + 0.5 - middle, (i / n) as f64 + 0.5 - middle);
+            let (u, v) = (cos * x + sin * y + middle, cos * y - sin * x + middle);
+            let inside = (0.0..f64::from(SIZE)).contains(&u) && (0.0..f64::from(SIZE)).contains(&v);
+            if inside { w.scene.sar[v as usize * n + u as usize] } else { 0 }
+        })
+        .collect();
+    let sar = dir.join("turned.tif");
+    write_sar(&sar, [SIZE; 2], SampleData::U8(&turned), Some(own_geo()), Some(EPSG));
+    let value = locate_dense(&sar, &out, &["--rotation-range", "4", "--csv", text(&csv)]);
+    assert!(value["fixes"].as_u64().unwrap() >= 8 && value["variants"].as_u64().unwrap() >= 3, "{value}");
+    let turns: Vec<f64> = table(&csv).iter().filter(|r| r["found"] == "true").map(|r| number(r, "rotation_deg")).collect();
+    let mean = turns.iter().sum::<f64>() / turns.len() as f64;
+    assert!((mean - 3.0).abs() < 1.5, "{turns:?}");
+}
+
+#[test]
+fn what_is_not_on_the_map_is_not_found() {
+    let dir = folder("dense-absent");
+    let (sar, out, csv, html) = (dir.join("in.tif"), dir.join("out.geojson"), dir.join("out.csv"), dir.join("out.html"));
+    // Another city, and speckle alone; each of many patches, which must not agree by chance.
+    let city = generate(&SynthConfig { seed: 11, size: SIZE, ..SynthConfig::default() }).sar;
+    let mut state = 7u32;
+    let noise: Vec<u8> = (0..SIZE * SIZE)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            20 + (state >> 24) as u8 / 2
+        })
+        .collect();
+    for image in [city, noise] {
+        write_sar(&sar, [SIZE; 2], SampleData::U8(&image), Some(own_geo()), Some(EPSG));
+        let value = locate_dense(&sar, &out, &["--step", "100", "--csv", text(&csv), "--report", text(&html)]);
+        assert_eq!((&value["patches"], &value["fixes"], &value["not_found"]), (&25.into(), &0.into(), &25.into()), "{value}");
+        let collection: serde_json::Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
+        for f in collection["features"].as_array().unwrap() {
+            let p = &f["properties"];
+            assert!(f["geometry"].is_null() && p["found"] == false && p["lon"].is_null() && p["ellipse"].is_null(), "{f}");
+            assert!(!p["candidates"].as_array().unwrap().is_empty(), "{p}");
+        }
+        assert!(table(&csv).iter().all(|r| r["found"] == "false" && r["lon"].is_empty() && r["distance_m"].is_empty()));
+        assert!(std::fs::read_to_string(&html).unwrap().contains("25</strong> not found"));
+    }
+    // Whoever wants a position all the same can have it.
+    let value = locate_dense(&sar, &out, &["--threshold", "0", "--no-vote"]);
+    assert_eq!((&value["fixes"], &value["agreeing"]), (&9.into(), &serde_json::Value::Null), "{value}");
+}
+
+#[test]
+fn both_methods_together_and_what_is_said_where_something_is_missing() {
+    let (w, dir) = (&*WORLD, folder("both"));
+    let (db, out, csv) = (dir.join("index"), dir.join("out"), dir.join("out.csv"));
+    let (m, s, model, d, o) = (text(&w.map), text(&w.sar), text(&w.model), text(&db), text(&out));
+    // Both databases at once, the dense one beside the other; then `locate` takes the dense one.
+    let args = ["index", "--map", m, "--model", model, "--cell", CELL, "--views", "1", "--patch", "100", "--out", d];
+    let told = run(&args).ok().out;
+    assert!(told.contains("36 cells") && told.contains("index.dense: ") && told.contains("up to 100 map pixels"), "{told}");
+    assert_eq!(names(&dir), ["index", "index.dense"]);
+    let info: serde_json::Value = serde_json::from_str(&run(&["info", &format!("{d}.dense"), "--json"]).ok().out).unwrap();
+    assert_eq!((info["kind"].as_str(), info["features"].as_str()), (Some("dense database"), Some("structure")), "{info}");
+    assert!(info["layout"]["query"].as_u64().unwrap() >= 40 && info["tensors"]["spectra"].is_string(), "{info}");
+    let by = |more: &[&str]| -> serde_json::Value {
+        let args = [&["locate", "--index", d, "--model", model, "--sar", s, "--out", o, "--json", "--csv", text(&csv)], more].concat();
+        serde_json::from_str(&run(&args).ok().out).expect("one JSON object")
+    };
+    assert_eq!(by(&["--patch", "90"])["method"], "dense");
+    // All cells: the same as over the whole map, by way of the index and a temporary database.
+    let value = by(&["--method", "both", "--map", m, "--cells", "36"]);
+    assert_eq!((value["method"].as_str(), &value["cells"], &value["patches"]), (Some("both"), &36.into(), &36.into()), "{value}");
+    assert!(value["own_georeference"]["median_distance_m"].as_f64().unwrap() < 60.0, "{value}");
+    // A prior keeps what lies near.
+    let value = by(&["--prior", "60", "--threshold", "0", "--no-vote"]);
+    assert!(value["own_georeference"]["median_distance_m"].as_f64().unwrap() <= 60.0, "{value}");
+    assert!(table(&csv).iter().filter(|r| r["found"] == "true").all(|r| number(r, "distance_m") <= 60.0));
+
+    let locate = |index: &str, sar: &str, more: &[&str]| {
+        run(&[&["locate", "--index", index, "--model", model, "--sar", sar, "--out", o], more].concat())
+    };
+    locate(d, s, &["--patch", "150"]).fails(1, &["larger than the database was made for", "--patch"]);
+    locate(d, s, &["--patch", "8"]).fails(1, &["larger --patch"]);
+    locate(text(&DENSE), s, &["--method", "both"]).fails(1, &["is a dense database", "--method dense"]);
+    locate(text(&w.db), s, &["--method", "dense"]).fails(1, &["no dense database", "echogrid index --method dense"]);
+    locate(d, s, &["--method", "both"]).fails(1, &["optical.tif", "does not lie beside", "--map"]);
+    locate(d, s, &["--rotation-range", "200"]).fails(2, &["from 0 to 180"]);
+    locate(d, s, &["--threshold", "3"]).fails(1, &["0 to 1"]);
+    let sar = dir.join("in.tif");
+    write_sar(&sar, [120, 70], SampleData::U8(&vec![7; 8400]), Some(own_geo()), Some(EPSG));
+    locate(d, text(&sar), &[]).fails(1, &["120x70", "smaller than one patch", "--patch 70"]);
+    write_sar(&sar, [SIZE; 2], SampleData::U8(&w.scene.sar), None, None);
+    locate(d, text(&sar), &["--pixel-size", "7.5", "--prior", "500"]).fails(1, &["a prior limits the search", "it has none"]);
+    // Features that this build does not make.
+    let bytes = std::fs::read(dir.join("index.dense")).unwrap();
+    let at = bytes.windows(7).position(|b| b == b"model\\\"").expect("the manifest names its model") + 10;
+    let mut other = bytes.clone();
+    other[at] = if other[at] == b'0' { b'1' } else { b'0' };
+    std::fs::write(dir.join("index.dense"), &other).unwrap();
+    locate(d, s, &[]).fails(1, &["was made with structure features", "--features"]);
+    std::fs::write(dir.join("index.dense"), &bytes[..bytes.len() / 2]).unwrap();
+    locate(&format!("{d}.dense"), s, &[]).fails(1, &["index.dense", "cut short"]);
 }
 
 #[test]
@@ -505,7 +677,7 @@ fn a_full_disk_leaves_no_half_file() {
     let o = text(&out);
     limited(&["index", "--map", m, "--model", model, "--cell", CELL, "--views", "3", "--out", o])
         .fails(1, &[o, "cannot be written", "room"]);
-    limited(&["locate", "--index", db, "--model", model, "--sar", s, "--out", o]).fails(1, &[o, "cannot write"]);
+    limited(&["locate", "--method", "index", "--index", db, "--model", model, "--sar", s, "--out", o]).fails(1, &[o, "cannot write"]);
     limited(&["train", "--scene", m, s, "--val", m, s, "--config", text(&w.config), "--out", o])
         .fails(1, &["cannot be written", "free some space"]);
     std::fs::remove_file(dir.join("out.log.jsonl")).expect("the log of steps");
@@ -571,7 +743,7 @@ fn interrupted(args: &[&str], log: &Path, steps: usize, signal: &str) {
 }
 
 /// The least there is of dense training.
-const DENSE: &str = "windows = 2\nwindow = 32\npatches = 4\npatch = 16\nepochs = 2\nsteps = 3\nhard_from = 1\nvalidate_every = 1\n\
+const DENSE_TRAINING: &str = "windows = 2\nwindow = 32\npatches = 4\npatch = 16\nepochs = 2\nsteps = 3\nhard_from = 1\nvalidate_every = 1\n\
     validate_patches = 4\nvalidate_patch = 16\nvalidate_windows = 2\nvalidate_window = 32\ncheckpoint_every = 2\n\
     [encoder]\nstem = 1\nskip = \"concat\"\nchannels = 4\nlevels = [{ width = 8, dilations = [] }, { width = 8, dilations = [2] }]\n";
 
@@ -579,7 +751,7 @@ const DENSE: &str = "windows = 2\nwindow = 32\npatches = 4\npatch = 16\nepochs =
 fn dense_features_are_trained_and_told_from_other_models() {
     let (w, dir) = (&*WORLD, folder("dense"));
     let (config, out) = (dir.join("dense.toml"), dir.join("features"));
-    std::fs::write(&config, DENSE).unwrap();
+    std::fs::write(&config, DENSE_TRAINING).unwrap();
     let (m, s, c, o) = (text(&w.map), text(&w.sar), text(&config), text(&out));
     let train = |more: &[&str]| {
         let args = ["train", "--scene", m, s, "--val", m, s, "--config", c, "--out", o];

@@ -187,7 +187,7 @@ fn write_page(global: &Global, args: &Args, path: &Path, shown: &Shown<'_>, repo
         ("Compared with".into(), "the georeferences of both images, not used in the search".into()),
     ];
     if let Some(absent) = &args.absent {
-        rows.push(("Patches not on the map".into(), name_of(&absent[1])));
+        rows.push(("Patches not on the map".into(), absent[1].display().to_string()));
     }
     let (map, sar) = (name_of(&args.map), name_of(&args.sar));
     let model = format!("{} features ({})", model.name(), model.hash().get(..12).unwrap_or_default());

@@ -82,6 +82,18 @@ pub(super) fn whole(global: &Global, args: &Args, outputs: &[&Path], start: Inst
     let database = DenseDatabase::open(&path)?;
     let model = args.dense.what.model()?;
     database.check_model(model.name(), model.hash())?;
+    if path != args.index
+        && let Ok(index) = Database::open(&args.index)
+        && index.manifest.map.sha256 != database.manifest.map.sha256
+    {
+        return Err(Error::invalid(format!(
+            "{}: was made of another map ({}) than {} ({}); make both anew with `echogrid index`, or choose with --method index",
+            path.display(),
+            database.manifest.map.name,
+            args.index.display(),
+            index.manifest.map.name
+        )));
+    }
     let sar = Arc::new(Image::sar(&args.sar, args.sar_unit.map(Into::into))?);
     let (info, layout) = (&database.manifest.map, &database.manifest.layout);
     let map = if args.report.is_some() { map_of(args, info, &path)? } else { None };

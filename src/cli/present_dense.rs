@@ -138,7 +138,7 @@ pub(super) fn add_pictures(
             }
         }
         if let Some(tiles) = &q.found.tiles {
-            fix.pictures.push(("surface".into(), surface(database, q, tiles, side)?));
+            fix.pictures.push(("Correlation".into(), surface(database, q, tiles, side)?));
         }
         fix.thumb = Some(patch);
         bar.inc(1);

@@ -250,7 +250,8 @@ pub fn locate_dense(
             patches.iter().map(|p| [0, 1].map(|d| to_map[d][0] * p.sar_px[0] + to_map[d][1] * p.sar_px[1])).collect();
         // Registration errors differ by some pixels from patch to patch; a rotation or scale between those tried bends the image.
         let stretch = if variants.len() > 1 { 0.03 } else { 0.01 };
-        vote(&found, &expected, 6.0 * layout.step, stretch, layout.step)
+        let share = (f64::from(config.step) / f64::from(config.patch)).min(1.0).powi(2);
+        vote(&found, &expected, 6.0 * layout.step, stretch, layout.step, share)
     });
     let threshold = config.threshold.unwrap_or(calibration.threshold);
     let mut fixes = Vec::with_capacity(patches.len());

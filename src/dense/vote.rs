@@ -29,8 +29,9 @@ const PIVOTS: usize = 2000;
 /// the surface's noise, h^2 / 2. Each further one counts by how unlikely it is that one of the k highest of n places falls among the m that
 /// agree by chance, ln(n / (k m)): its height says no more, because the highest of many places are high anywhere. What it takes to say
 /// which patches agree, ln of the number of such choices and of their possible numbers, is taken off: many patches of which few agree are
-/// worth nothing.
-pub fn vote(matches: &[Match], expected: &[[f64; 2]], tolerance_px: f64, stretch: f64, step: f64) -> Vote {
+/// worth nothing. Patches that overlap see the same ground, and are wrong together: `share` says how much of a patch is its own (1 where
+/// they lie side by side), and all but the highest peak's credit counts so far only.
+pub fn vote(matches: &[Match], expected: &[[f64; 2]], tolerance_px: f64, stretch: f64, step: f64, share: f64) -> Vote {
     struct Ballot {
         patch: usize,
         peak: usize,
@@ -76,7 +77,7 @@ pub fn vote(matches: &[Match], expected: &[[f64; 2]], tolerance_px: f64, stretch
         let agreeing = chosen.iter().flatten().count();
         let highest = chosen.iter().flatten().max_by(|x, y| x.1.total_cmp(&y.1)).map_or((0.0, 0.0), |c| (c.1, c.2));
         let places = chosen.iter().flatten().map(|c| c.2).sum::<f64>() - highest.1;
-        let credit = highest.0 + places - ways(agreeing.saturating_sub(1));
+        let credit = highest.0 + share * (places - ways(agreeing.saturating_sub(1))) - (voters as f64).ln();
         gathered.push(credit);
         if credit > best.credit {
             best = Vote { chosen: chosen.iter().map(|c| c.map(|c| c.0)).collect(), agreeing, credit, runner_up: 0.0 };
@@ -113,7 +114,7 @@ mod tests {
             tiles: None,
         };
         let matches = [at(1000.0, 3.0), at(1203.0, 9000.0), at(1398.0, 77.0)];
-        let vote = vote(&matches, &expected, 10.0, 0.0, 2.0);
+        let vote = vote(&matches, &expected, 10.0, 0.0, 2.0, 1.0);
         assert_eq!(vote.chosen, [Some(1), Some(1), Some(1)]);
         assert_eq!(vote.agreeing, 3);
     }
@@ -122,9 +123,9 @@ mod tests {
     fn a_patch_without_a_peak_there_has_none() {
         let expected = [[0.0, 0.0], [100.0, 0.0]];
         let one = |p: Peak| Match { peaks: vec![p], mean: 0.0, noise: 1.0, offsets: 1e5, tiles: None };
-        let v = vote(&[one(peak(10.0, 10.0, 6.0)), one(peak(5000.0, 10.0, 4.0))], &expected, 5.0, 0.0, 2.0);
+        let v = vote(&[one(peak(10.0, 10.0, 6.0)), one(peak(5000.0, 10.0, 4.0))], &expected, 5.0, 0.0, 2.0, 1.0);
         assert_eq!(v.chosen, [Some(0), None]);
-        let none: Vote = vote(&[], &[], 1.0, 0.0, 1.0);
+        let none: Vote = vote(&[], &[], 1.0, 0.0, 1.0, 1.0);
         assert!(none.chosen.is_empty());
     }
 
@@ -146,7 +147,7 @@ mod tests {
                     Match { peaks, mean: 0.0, noise: 1.0, offsets: (side / 10.0).powi(2), tiles: None }
                 })
                 .collect();
-            let v = vote(&matches, &expected, 60.0, 0.01, 10.0);
+            let v = vote(&matches, &expected, 60.0, 0.01, 10.0, 1.0);
             // A fix of such credit among 40,000 places is worth less than even odds.
             assert!(v.credit < 40_000f64.ln() + 3.0, "{trial}: {} agree, {} against {}", v.agreeing, v.credit, v.runner_up);
         }

@@ -104,7 +104,7 @@ impl<'a> Page<'a> {
             (head)
             section.queries {
                 h2 { "Queries" }
-                (shown(fixes.len(), pictured.len(), listed.len()))
+                (shown(fixes, pictured.len(), listed.len()))
                 @if known { (filter(fixes)) }
                 div.list {
                     @for article in &pictured { (article) }
@@ -328,10 +328,16 @@ fn overview(map: &MapOverview, fixes: &[Fix]) -> Result<Markup, Error> {
         fixes.iter().enumerate().step_by(stride).filter_map(|(i, f)| Some((i, f, place(f)?))).collect();
     // Marks keep their size on the page whatever the size of the picture.
     let mut r = f64::from(width.max(height)) / if drawn.len() > 300 { 220.0 } else { 130.0 };
-    let ellipses = map.pixel_m > 0.0 && drawn.iter().any(|(_, f, _)| f.claimed() && f.ellipse_m.is_some());
-    if ellipses {
-        // Room for the ellipses, which are drawn to scale.
-        r *= 0.6;
+    let mut axes: Vec<f64> =
+        drawn.iter().filter(|(_, f, _)| f.claimed() && map.pixel_m > 0.0).filter_map(|(_, f, _)| Some(f.ellipse_m?.major_m)).collect();
+    axes.sort_by(f64::total_cmp);
+    let axis = axes.get(axes.len() / 2).map(|m| m / map.pixel_m / unit);
+    // Of ellipses that would hide below their marks all are enlarged alike.
+    let mut enlarged = 1.0;
+    if let Some(axis) = axis {
+        r *= 0.55;
+        let factors = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0];
+        enlarged = factors.into_iter().find(|f| f * axis >= 1.6 * r).unwrap_or(100.0);
     }
     let mut marks = String::new();
     let mut lines = String::new();
@@ -346,15 +352,15 @@ fn overview(map: &MapOverview, fixes: &[Fix]) -> Result<Markup, Error> {
                 r * 0.55
             );
         }
-        if let Some(e) = fix.ellipse_m.filter(|_| ellipses && fix.claimed()) {
-            let [rx, ry] = [e.major_m, e.minor_m].map(|m| m / map.pixel_m / unit);
+        if let Some(e) = fix.ellipse_m.filter(|_| axis.is_some() && fix.claimed()) {
+            let [rx, ry] = [e.major_m, e.minor_m].map(|m| enlarged * m / map.pixel_m / unit);
             let _ = write!(
                 lines,
                 r#"<ellipse class="{class}" cx="{x:.1}" cy="{y:.1}" rx="{rx:.1}" ry="{ry:.1}" transform="rotate({:.1} {x:.1} {y:.1})"/>"#,
                 e.azimuth_deg - 90.0
             );
         }
-        let d = r * 0.75;
+        let d = r * if fix.claimed() { 0.75 } else { 1.1 };
         let mark = if !fix.claimed() {
             format!(r#"<path d="M{:.1} {y:.1}l{d:.1} {d:.1}l{d:.1} -{d:.1}l-{d:.1} -{d:.1}z"/>"#, x - d)
         } else if fix.right() == Some(false) {
@@ -388,7 +394,9 @@ fn overview(map: &MapOverview, fixes: &[Fix]) -> Result<Markup, Error> {
                     @if has("wrong") { span.key.wrong { "wrong fix, with a line to the truth (ring)" } }
                     @if has("unknown") { span.key.unknown { "fix, truth unknown" } }
                     @if has("lost") { span.key.lost { "not found: drawn where it truly lies" } }
-                    @if ellipses { span { "Ellipses hold the true place with a probability of 95 %, to scale." } }
+                    @if axis.is_some() {
+                        span { "Ellipses hold the true place with a probability of 95 %" @if enlarged > 1.0 { ", drawn " (enlarged) " times as large" } "." }
+                    }
                     @if unplaced > 0 { span { (unplaced) " not found and not drawn" } }
                     @if drawn.len() + unplaced < fixes.len() { span { (drawn.len()) " of " (fixes.len()) " fixes are drawn" } }
                     span { "A mark leads to its query." }
@@ -398,16 +406,22 @@ fn overview(map: &MapOverview, fixes: &[Fix]) -> Result<Markup, Error> {
     })
 }
 
-fn shown(all: usize, pictured: usize, listed: usize) -> Markup {
+fn shown(fixes: &[Fix], pictured: usize, listed: usize) -> Markup {
+    let all = fixes.len();
+    let dense = fixes.iter().any(|f| f.found.is_some());
     html! {
         p.note {
             @if all == 0 { "There are no queries." }
+            @else if pictured == all && dense { "All " (all) " shown, each with its best peaks." }
             @else if pictured == all { "All " (all) " shown, each with its best " (TOP) " candidates." }
             @else {
                 "The first " (pictured) " of " (all) " are shown with pictures, to keep the file small; "
                 (listed) " more are listed below"
                 @if pictured + listed < all { ", the others are in the GeoJSON and CSV files only" }
                 "."
+            }
+            @if fixes.iter().any(|f| !f.pictures.is_empty()) {
+                " In a correlation picture, which spans the map, bright is a good fit; a ring marks the fix, a cross the true place where it is known."
             }
         }
     }

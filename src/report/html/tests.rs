@@ -113,10 +113,13 @@ fn what_was_not_found_is_drawn_apart_and_claims_no_place() {
     let text = page.render().unwrap();
     assert!(text.contains("<strong>2</strong> found, <strong>2</strong> not found"), "{text}");
     assert_eq!(text.matches("class=\"q lost\"").count(), 2);
-    // Two ellipses of 40 x 20 m: 2 x 1 units, turned; the truth of "c" is known, that of "d" is not.
-    assert_eq!(text.matches("rx=\"2.0\" ry=\"1.0\" transform=\"rotate(-60.0 ").count(), 2);
+    // Two ellipses of 40 x 20 m: 2 x 1 units beside marks of 1.4; the truth of "c" is known, that of "d" is not.
+    assert!(text.contains("drawn 2 times as large"), "{text}");
+    assert_eq!(text.matches("rx=\"4.0\" ry=\"2.0\" transform=\"rotate(-60.0 ").count(), 2);
     assert_eq!(text.matches("<a class=\"lost\"").count(), 1);
-    assert!(text.contains("1 not found and not drawn") && text.contains("Not found 2") && !text.contains("NaN"));
+    assert!(
+        text.contains("1 not found and not drawn") && text.contains("Not found 2") && !text.contains("NaN°") && !text.contains("=\"NaN")
+    );
     assert!(text.contains("probability 87.5 %") && text.contains("turned 1.5") && text.contains("overlay of a"));
 }
 
