@@ -58,7 +58,7 @@ pub(super) fn largest_patch(layout: &Layout) -> u32 {
 #[derive(Debug, clap::Args)]
 pub(super) struct FeatureArgs {
     /// Features to correlate
-    #[arg(long, value_enum, default_value_t = FeatureKind::Structure, help_heading = "Dense matching")]
+    #[arg(long, value_enum, default_value_t = FeatureKind::Learned, help_heading = "Dense matching")]
     pub(super) features: FeatureKind,
     /// Learned features to use instead of the shipped ones
     #[arg(long, value_name = "MODEL", help_heading = "Dense matching")]

@@ -15,11 +15,12 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Two numbers that grow with the peak's credit: minus the logarithm of how many of this many normal values are expected to
-    /// be as high, ln Q = h^2/2 - ln n; and the logarithm of the ratio of the peak's density to the runner-up's, (h^2 - r^2)/2.
+    /// Two numbers that grow with the peak's credit: the logarithm of its height over sqrt(2 ln n), which the highest of n normal values is
+    /// about; and that of how far it stands above the runner-up. Logarithms, because beyond a point more height makes a peak no surer: a map
+    /// and a SAR image that are registered badly there are off all the same.
     fn terms(&self) -> [f64; 2] {
-        let square = |v: f64| v.max(0.0).min(100.0).powi(2) / 2.0;
-        [square(self.height) - self.offsets.max(1.0).ln(), square(self.height) - square(self.runner_up)]
+        let expected = (2.0 * self.offsets.max(2.0).ln()).sqrt();
+        [(self.height.max(0.1) / expected).ln(), (self.height - self.runner_up).max(0.01).ln()]
     }
 }
 
@@ -58,7 +59,7 @@ impl Calibration {
     #[must_use]
     pub fn fit(mut self, cases: &[Labelled]) -> Self {
         const PULL: f64 = 0.01;
-        // Terms in hundreds would make the first step of Newton's method wild: scaled by their mean size.
+        // Terms of about one, so that the pull is the same for both.
         let rows: Vec<([f64; 3], f64)> = cases
             .iter()
             .map(|c| {
