@@ -10,7 +10,7 @@ use crate::dense::{DenseDatabase, DenseModel, Layout, Match, Matcher, SearchConf
 use crate::eval::dense::{
     Absent, DenseQuery, DenseReport, DenseResult, RIGHT_M, calibration_error, dense_matches, dense_queries, dense_results, dense_summary,
 };
-use crate::eval::metrics::{Estimate, QueryResult};
+use crate::eval::metrics::QueryResult;
 use crate::index::RESIDENT_BYTES;
 use crate::report::{figures, html::Page};
 use crate::scene::{MapInfo, ScenePair};
@@ -86,8 +86,10 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         features: model.name().into(),
         patch,
         queries: results.len(),
-        within_m: summary.within_m,
-        median_error_m: summary.median_error_m,
+        within_m: summary.within_m.iter().map(|(m, e)| (*m, e.value)).collect(),
+        within_m_ci95: summary.within_m.iter().map(|(m, e)| (*m, e.ci95)).collect(),
+        median_error_m: summary.median_error_m.map(|e| e.value),
+        median_error_ci95: summary.median_error_m.map(|e| e.ci95),
         median_error_of_right_m: errors.get(errors.len() / 2).copied(),
         threshold,
         accepted: accepted.len() as f64 / results.len() as f64,
@@ -124,11 +126,12 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     if args.json {
         return print_json(&report);
     }
-    let percent = |e: &Estimate| format!("{:.1} % [{:.1}, {:.1}]", 100.0 * e.value, 100.0 * e.ci95[0], 100.0 * e.ci95[1]);
     out!("{} features, {} patches of {patch} px against the whole map", report.features, report.queries);
-    report.within_m.iter().for_each(|(m, e)| out!("within {m:>3} m    {}", percent(e)));
-    if let Some(e) = &report.median_error_m {
-        out!("median error    {:.0} m [{:.0}, {:.0}]", e.value, e.ci95[0], e.ci95[1]);
+    for ((m, share), [low, high]) in report.within_m.iter().zip(report.within_m_ci95.values()) {
+        out!("within {m:>3} m    {:.1} % [{:.1}, {:.1}]", 100.0 * share, 100.0 * low, 100.0 * high);
+    }
+    if let Some((e, [low, high])) = report.median_error_m.zip(report.median_error_ci95) {
+        out!("median error    {e:.0} m [{low:.0}, {high:.0}]");
     }
     out!("found           {:.1} % (probability {threshold} and above)", 100.0 * report.accepted);
     if let Some(s) = report.accepted_right {

@@ -1,7 +1,7 @@
 //! The dense protocol: random patches against a whole map, to the metre; and patches of another area, which must not be found.
 
 use super::Random;
-use super::metrics::{Estimate, MetricsError, QueryResult, Summary};
+use super::metrics::{Interval, MetricsError, QueryResult, Summary};
 use crate::dense::{Calibration, Ellipse, Evidence, Labelled, Layout, Match, Matcher, SearchConfig, evidence, fix};
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::scene::pages::DEFAULT_PAGES;
@@ -165,9 +165,13 @@ pub struct DenseReport {
     /// Queries.
     pub queries: usize,
     /// Share of all queries whose highest peak is within so many metres of the truth.
-    pub within_m: BTreeMap<u32, Estimate>,
+    pub within_m: BTreeMap<u32, f64>,
+    /// Their 95 % intervals.
+    pub within_m_ci95: BTreeMap<u32, Interval>,
     /// Median distance between the highest peak and the truth, metres.
-    pub median_error_m: Option<Estimate>,
+    pub median_error_m: Option<f64>,
+    /// Its 95 % interval.
+    pub median_error_ci95: Option<Interval>,
     /// The same of those within 100 m.
     pub median_error_of_right_m: Option<f64>,
     /// A fix less probable than this is "not found".

@@ -49,7 +49,7 @@ pub fn resample(
     let Target { width, height, geo, epsg } = *target;
     let header = GeoTiff { width, height, bands, geo, epsg, nodata: Some(nodata) };
     let warp = Warp { source, place, bands: bands as usize, nodata: nodata as f32, whole: !kind.is_float() };
-    write_geotiff_rows(path, &header, kind, &mut |y0, rows, out| {
+    write_geotiff_rows(path, &header, kind, &mut |y0, rows, out: &mut Vec<f32>| {
         let (row, first) = (width as usize * warp.bands, out.len());
         out.resize(first + row * rows as usize, warp.nodata);
         let across = move |step: u32, size: u32| (0..size).step_by(step as usize).map(move |at| (at, step.min(size - at)));
@@ -221,7 +221,7 @@ mod tests {
     /// A plane of values in the given type, 300 x 200 px, without data in a corner.
     fn plane(path: &Path, kind: SampleType, bands: u32, nodata: Option<f64>) -> Raster {
         let header = GeoTiff { width: 300, height: 200, bands, geo: None, epsg: None, nodata };
-        write_geotiff_rows(path, &header, kind, &mut |y0, rows, out| {
+        write_geotiff_rows(path, &header, kind, &mut |y0, rows, out: &mut Vec<f32>| {
             for y in y0..y0 + rows {
                 for x in 0..300 {
                     for b in 0..bands {

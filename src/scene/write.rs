@@ -96,12 +96,7 @@ pub fn write_geotiff(
 ///
 /// # Errors
 /// As [`write_geotiff`], and those of `fill`.
-pub fn write_geotiff_rows(
-    path: impl AsRef<Path>,
-    header: &GeoTiff<'_>,
-    kind: SampleType,
-    fill: &mut dyn FnMut(u32, u32, &mut Vec<f32>) -> Result<()>,
-) -> Result<()> {
+pub fn write_geotiff_rows(path: impl AsRef<Path>, header: &GeoTiff<'_>, kind: SampleType, fill: Fill<'_, f32>) -> Result<()> {
     let path = path.as_ref();
     match kind {
         SampleType::U8 => write(path, header, &mut converted(fill, |v| v.round() as u8)),
@@ -116,10 +111,7 @@ pub fn write_geotiff_rows(
 }
 
 /// Rows of `f32` as rows of another type.
-fn converted<'f, T>(
-    fill: &'f mut dyn FnMut(u32, u32, &mut Vec<f32>) -> Result<()>,
-    convert: impl Fn(f32) -> T + 'f,
-) -> impl FnMut(u32, u32, &mut Vec<T>) -> Result<()> + 'f {
+fn converted<'f, T>(fill: Fill<'f, f32>, convert: impl Fn(f32) -> T + 'f) -> impl FnMut(u32, u32, &mut Vec<T>) -> Result<()> + 'f {
     let mut rows = Vec::new();
     move |y, count, out| {
         rows.clear();
@@ -161,7 +153,7 @@ samples! {
 }
 
 /// Appends rows of samples to a vector.
-type Fill<'f, T> = &'f mut dyn FnMut(u32, u32, &mut Vec<T>) -> Result<()>;
+pub type Fill<'f, T> = &'f mut dyn FnMut(u32, u32, &mut Vec<T>) -> Result<()>;
 
 fn write<T: Sample>(path: &Path, header: &GeoTiff<'_>, fill: Fill<'_, T>) -> Result<()> {
     let GeoTiff { width, height, bands, .. } = *header;

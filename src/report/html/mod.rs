@@ -15,7 +15,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{Candidate, Error, Fix, MapOverview, ReportMeta, Thumb, distance_text, write_atomically};
 use crate::eval::dense::DenseReport;
-use crate::eval::metrics::{Estimate, EvalReport, Interval};
+use crate::eval::metrics::{EvalReport, Interval};
 
 /// Size a page stays under unless told otherwise.
 pub const DEFAULT_LIMIT_BYTES: usize = 9_500_000;
@@ -246,18 +246,14 @@ fn summary_table(report: &EvalReport) -> Markup {
 /// Figures of dense matching.
 fn dense_table(report: &DenseReport) -> Markup {
     let percent = |v: f64| format!("{:.1} %", 100.0 * v);
-    let ci = |e: &Estimate| format!("{:.1} to {:.1} %", 100.0 * e.ci95[0], 100.0 * e.ci95[1]);
+    let ci = |e: &Interval| format!("{:.1} to {:.1} %", 100.0 * e[0], 100.0 * e[1]);
     let mut rows: Vec<(String, String, String, Option<f64>)> = Vec::new();
-    for (m, e) in &report.within_m {
-        rows.push((format!("Best peak within {m} m"), percent(e.value), ci(e), Some(e.value)));
+    for (m, share) in &report.within_m {
+        let interval = report.within_m_ci95.get(m).map(ci).unwrap_or_default();
+        rows.push((format!("Best peak within {m} m"), percent(*share), interval, Some(*share)));
     }
-    if let Some(e) = &report.median_error_m {
-        rows.push((
-            "Median error".into(),
-            distance_text(e.value),
-            format!("{} to {}", distance_text(e.ci95[0]), distance_text(e.ci95[1])),
-            None,
-        ));
+    if let Some((e, [low, high])) = report.median_error_m.zip(report.median_error_ci95) {
+        rows.push(("Median error".into(), distance_text(e), format!("{} to {}", distance_text(low), distance_text(high)), None));
     }
     if let Some(m) = report.median_error_of_right_m {
         rows.push(("Median error of those within 100 m".into(), distance_text(m), String::new(), None));
