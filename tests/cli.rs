@@ -436,7 +436,7 @@ fn both_methods_together_and_what_is_said_where_something_is_missing() {
     assert!(told.contains("36 cells") && told.contains("index.dense: ") && told.contains("up to 100 map pixels"), "{told}");
     assert_eq!(names(&dir), ["index", "index.dense"]);
     let info: serde_json::Value = serde_json::from_str(&run(&["info", &format!("{d}.dense"), "--json"]).ok().out).unwrap();
-    assert_eq!((info["kind"].as_str(), info["features"].as_str()), (Some("dense database"), Some("structure")), "{info}");
+    assert_eq!((info["kind"].as_str(), info["features"].as_str()), (Some("dense database"), Some("learned")), "{info}");
     assert!(info["layout"]["query"].as_u64().unwrap() >= 40 && info["tensors"]["spectra"].is_string(), "{info}");
     let by = |more: &[&str]| -> serde_json::Value {
         let args = [&["locate", "--index", d, "--model", model, "--sar", s, "--out", o, "--json", "--csv", text(&csv)], more].concat();
@@ -777,7 +777,7 @@ fn dense_features_are_trained_and_told_from_other_models() {
     std::fs::copy(&w.model, dir.join("features.checkpoint")).unwrap();
     train(&["--dense", "--resume"]).fails(1, &["features.checkpoint", "is a model: ", "where a dense-model is wanted"]);
     let print = run(&["train", "--dense", "--print-config"]).ok().out;
-    assert!(print.contains("validate_windows = 16") && print.contains("[encoder]"), "{print}");
+    assert!(print.contains("validate_windows = 12") && print.contains("[encoder]"), "{print}");
 }
 
 #[cfg(unix)]

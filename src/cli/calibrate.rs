@@ -1,7 +1,7 @@
 //! `echogrid calibrate`.
 
 use super::common::{Global, Unit, check_output, print_json};
-use super::dense_args::FeatureArgs;
+use super::dense_args::{FeatureArgs, FeatureKind};
 use super::eval_dense::build_dense_with_bar;
 use crate::Result;
 use crate::dense::{Calibration, DenseDatabase, Layout, Matcher, SearchConfig};
@@ -53,7 +53,7 @@ pub struct Args {
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     check_output(&args.out)?;
-    let model = args.what.model()?;
+    let model = args.what.model(FeatureKind::Learned)?;
     let open = |map: &PathBuf, sar: &PathBuf| ScenePair::open(map, sar, args.sar_unit.map(Into::into));
     let (here, elsewhere) = (open(&args.map, &args.sar)?, open(&args.absent[0], &args.absent[1])?);
     let (info, other) = (MapInfo::of(&here.map)?, MapInfo::of(&elsewhere.map)?);

@@ -57,17 +57,18 @@ pub(super) fn largest_patch(layout: &Layout) -> u32 {
 /// What is correlated.
 #[derive(Debug, clap::Args)]
 pub(super) struct FeatureArgs {
-    /// Features to correlate
-    #[arg(long, value_enum, default_value_t = FeatureKind::Learned, help_heading = "Dense matching")]
-    pub(super) features: FeatureKind,
+    /// Features to correlate [default: learned; in `register` structure, which leans to no side]
+    #[arg(long, value_enum, help_heading = "Dense matching")]
+    pub(super) features: Option<FeatureKind>,
     /// Learned features to use instead of the shipped ones
     #[arg(long, value_name = "MODEL", help_heading = "Dense matching")]
     pub(super) dense_model: Option<PathBuf>,
 }
 
 impl FeatureArgs {
-    pub(super) fn model(&self) -> Result<DenseModel> {
-        match self.features {
+    /// The features chosen, or those of `default`.
+    pub(super) fn model(&self, default: FeatureKind) -> Result<DenseModel> {
+        match self.features.unwrap_or(default) {
             FeatureKind::Structure => Ok(DenseModel::structure(Structure::default())),
             FeatureKind::Learned => DenseModel::learned(self.dense_model.as_deref()),
         }

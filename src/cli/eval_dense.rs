@@ -1,7 +1,7 @@
 //! `echogrid eval --protocol dense`.
 
 use super::common::{Global, name_of, print_json};
-use super::dense_args::LARGEST_PATCH;
+use super::dense_args::{FeatureKind, LARGEST_PATCH};
 use super::eval::Args;
 use super::present::{meta, overview};
 use super::present_dense::{Query, add_pictures, fixes, room_for_tiles};
@@ -40,7 +40,7 @@ pub(super) fn build_dense_with_bar(
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let mut seconds = BTreeMap::new();
     let start = Instant::now();
-    let model = args.dense.what.model()?;
+    let model = args.dense.what.model(FeatureKind::Learned)?;
     let pair = ScenePair::open(&args.map, &args.sar, args.sar_unit.map(Into::into))?;
     let info = MapInfo::of(&pair.map)?;
     let patch = args.dense.patch.unwrap_or(LARGEST_PATCH);

@@ -1,7 +1,7 @@
 //! `echogrid index`.
 
 use super::common::{Global, check_output, print_json};
-use super::dense_args::{DenseArgs, LARGEST_PATCH, Method, dense_beside, largest_patch};
+use super::dense_args::{DenseArgs, FeatureKind, LARGEST_PATCH, Method, dense_beside, largest_patch};
 use super::eval_dense::build_dense_with_bar;
 use crate::Result;
 use crate::dense::{DenseDatabase, DenseModel};
@@ -148,7 +148,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let with_index = args.method != Method::Dense;
     [with_index.then_some(&args.out), beside.as_ref()].into_iter().flatten().try_for_each(|p| check_output(p))?;
     let model = if with_index { Some(LoadedModel::load(args.model.as_deref())?) } else { None };
-    let features = if beside.is_some() { Some(args.dense.what.model()?) } else { None };
+    let features = if beside.is_some() { Some(args.dense.what.model(FeatureKind::Learned)?) } else { None };
     let map = Arc::new(Image::map(&args.map)?);
     if let Some(features) = &features {
         // Sizes that make no sense are said before the cells are encoded.

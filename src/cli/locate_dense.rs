@@ -1,7 +1,7 @@
 //! `echogrid locate` by dense matching: over the whole map, or around the best cells of the index.
 
 use super::common::{Global, command_line, name_of, print_json};
-use super::dense_args::{LARGEST_PATCH, Method, dense_beside, largest_patch};
+use super::dense_args::{FeatureKind, LARGEST_PATCH, Method, dense_beside, largest_patch};
 use super::locate::{Args, map_of, median};
 use super::present::{meta, model_name, overview};
 use super::present_dense::{add_pictures, fixes, queries, room_for_tiles};
@@ -80,7 +80,7 @@ fn patches_at_most(sar: &Image, map: &MapInfo, config: &DenseConfig) -> usize {
 pub(super) fn whole(global: &Global, args: &Args, outputs: &[&Path], start: Instant) -> Result<()> {
     let path = dense_path(args).unwrap_or_else(|| args.index.clone());
     let database = DenseDatabase::open(&path)?;
-    let model = args.dense.what.model()?;
+    let model = args.dense.what.model(FeatureKind::Learned)?;
     database.check_model(model.name(), model.hash())?;
     if path != args.index
         && let Ok(index) = Database::open(&args.index)
@@ -125,7 +125,7 @@ pub(super) fn around_cells(global: &Global, args: &Args, outputs: &[&Path], star
             info.name
         )));
     };
-    let model = args.dense.what.model()?;
+    let model = args.dense.what.model(FeatureKind::Learned)?;
     let grid = &index.manifest.grid;
     let patch = args.dense.patch.unwrap_or(if grid.cell > 0 { grid.cell } else { LARGEST_PATCH });
     let layout = args.dense.layout(info, &model, f64::from(patch))?;

@@ -1,7 +1,7 @@
 //! `echogrid register`.
 
 use super::common::{Global, Unit, check_output, command_line, name_of, print_json};
-use super::dense_args::FeatureArgs;
+use super::dense_args::{FeatureArgs, FeatureKind};
 use super::present::{Averaged, NO_DATA, averaged, overview};
 use crate::register::{DenseFinder, Extent, ModelKind, RegisterConfig, Registration, Round, extent_px, register, write_on_map};
 use crate::report::registration::RegistrationPage;
@@ -303,7 +303,7 @@ fn write_page(
         command: command_line(),
         map: map_name,
         sar: sar_name,
-        model: format!("{} features", args.what.model()?.name()),
+        model: format!("{} features", args.what.model(FeatureKind::Structure)?.name()),
         adapter: adapter.into(),
         version: env!("CARGO_PKG_VERSION").into(),
         rows: vec![(
@@ -337,7 +337,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     outputs.iter().try_for_each(|p| check_output(p))?;
     let map = Arc::new(Image::map(&args.map)?);
     let sar = Arc::new(Image::sar(&args.sar, args.sar_unit.map(Into::into))?);
-    let model = args.what.model()?;
+    let model = args.what.model(FeatureKind::Structure)?;
     let config = RegisterConfig {
         kind: args.model.kind(),
         coarse_patch: args.coarse_patch,

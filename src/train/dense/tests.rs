@@ -136,10 +136,10 @@ fn senseless_settings_are_refused_by_name() {
     small().check().unwrap();
     says(|c| c.window = 96, "window must be a power of two");
     says(|c| c.patch = 47, "patch must be above 0 and a multiple of 2");
-    says(|c| c.patches = 12, "patches must be as many");
+    says(|c| c.patches = 14, "patches must be as many");
     says(|c| c.windows = 3, "even");
     says(|c| c.encoder.levels.clear(), "one to six levels");
-    says(|c| c.logit_scale = 101.0, "logit_scale");
+    says(|c| c.logit_scale = 1001.0, "logit_scale");
     says(|c| c.augment.scale = f64::NAN, "augment.scale");
     says(|c| c.pixel_m = -1.0, "pixel_m must be 0 or above");
     says(|c| c.optimizer.lr = 0.0, "optimizer.lr");
