@@ -473,7 +473,7 @@ fn both_methods_together_and_what_is_said_where_something_is_missing() {
     let mut other = bytes.clone();
     other[at] = if other[at] == b'0' { b'1' } else { b'0' };
     std::fs::write(dir.join("index.dense"), &other).unwrap();
-    locate(d, s, &[]).fails(1, &["was made with structure features", "--features"]);
+    locate(d, s, &[]).fails(1, &["was made with learned features", "--features"]);
     std::fs::write(dir.join("index.dense"), &bytes[..bytes.len() / 2]).unwrap();
     locate(&format!("{d}.dense"), s, &[]).fails(1, &["index.dense", "cut short"]);
 }

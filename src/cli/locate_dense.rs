@@ -80,7 +80,9 @@ fn patches_at_most(sar: &Image, map: &MapInfo, config: &DenseConfig) -> usize {
 pub(super) fn whole(global: &Global, args: &Args, outputs: &[&Path], start: Instant) -> Result<()> {
     let path = dense_path(args).unwrap_or_else(|| args.index.clone());
     let database = DenseDatabase::open(&path)?;
-    let model = args.dense.what.model(FeatureKind::Learned)?;
+    // Those that the database was made with, unless others are asked for.
+    let stored = if database.manifest.features == "structure" { FeatureKind::Structure } else { FeatureKind::Learned };
+    let model = args.dense.what.model(stored)?;
     database.check_model(model.name(), model.hash())?;
     if path != args.index
         && let Ok(index) = Database::open(&args.index)
