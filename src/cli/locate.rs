@@ -56,6 +56,9 @@ pub struct Args {
     pub(super) batch: u32,
     #[command(flatten)]
     pub(super) matching: MatchArgs,
+    /// Search the best places of each patch again at this many ground metres a feature pixel, finer than the database's; reads the map
+    #[arg(long, value_name = "METRES", help_heading = "Dense matching")]
+    pub(super) closer: Option<f64>,
     /// The image may be turned by up to so much either way: tried in steps that move a patch's corner by at most 1.5 feature pixels from
     /// the nearest [default: 0]
     #[arg(long, value_name = "DEGREES", default_value_t = 0.0, hide_default_value = true, value_parser = range_of::<180>, help_heading = "Dense matching")]

@@ -5,7 +5,9 @@ use super::dense_args::{FeatureKind, LARGEST_PATCH, Method, dense_beside, larges
 use super::locate::{Args, map_of, median};
 use super::present::{meta, model_name, overview};
 use super::present_dense::{add_pictures, fixes, queries, room_for_tiles};
-use crate::dense::{DenseConfig, DenseDatabase, DenseLocated, DenseModel, Hint, Hints, Matcher, SearchConfig, build_at, locate_dense};
+use crate::dense::{
+    Closer, DenseConfig, DenseDatabase, DenseLocated, DenseModel, Hint, Hints, Matcher, SearchConfig, build_at, locate_dense,
+};
 use crate::gpu::Engine;
 use crate::index::{Database, LoadedModel, LocateConfig, RESIDENT_BYTES, Searcher, locate};
 use crate::report::{Fix, csv, geojson, html::Page};
@@ -59,9 +61,27 @@ fn config(args: &Args, patch: u32, side: usize, tiles: bool) -> DenseConfig {
     plain.around(args.rotation_range, args.scale_range, side)
 }
 
-fn search(global: &Global, matcher: &Matcher<'_>, sar: &Arc<Image>, config: &DenseConfig) -> Result<DenseLocated> {
+fn search(
+    global: &Global,
+    args: &Args,
+    matcher: &Matcher<'_>,
+    sar: &Arc<Image>,
+    map: Option<&Arc<Image>>,
+    config: &DenseConfig,
+) -> Result<DenseLocated> {
+    let closer = args.closer.map(|metres| Closer { metres, ..Closer::than(matcher.database()) });
+    let closer = match (&closer, map) {
+        (Some(c), Some(m)) => Some((c, m)),
+        (Some(_), None) => {
+            return Err(Error::invalid(format!(
+                "--closer reads the map again, and {} was not found beside the database; name it with --map",
+                matcher.database().manifest.map.name
+            )));
+        }
+        (None, _) => None,
+    };
     let bar = global.bar(0, "matching");
-    let located = locate_dense(matcher, sar, config, |done, total| {
+    let located = locate_dense(matcher, sar, config, closer, |done, total| {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
     })?;
@@ -98,7 +118,7 @@ pub(super) fn whole(global: &Global, args: &Args, outputs: &[&Path], start: Inst
     }
     let sar = Arc::new(Image::sar(&args.sar, args.sar_unit.map(Into::into))?);
     let (info, layout) = (&database.manifest.map, &database.manifest.layout);
-    let map = if args.report.is_some() { map_of(args, info, &path)? } else { None };
+    let map = if args.report.is_some() || args.closer.is_some() { map_of(args, info, &path)? } else { None };
     let patch = args.dense.patch.unwrap_or(largest_patch(layout));
     let mut config = config(args, patch, layout.query_side(f64::from(patch))?, false);
     config.search.tiles = args.report.is_some() && room_for_tiles(&database, patches_at_most(&sar, info, &config));
@@ -106,7 +126,7 @@ pub(super) fn whole(global: &Global, args: &Args, outputs: &[&Path], start: Inst
     let lap = Instant::now();
     let matcher = Matcher::new(&engine, &database, &model, RESIDENT_BYTES)?;
     let mut seconds = BTreeMap::from([("upload".to_string(), lap.elapsed().as_secs_f64())]);
-    let located = search(global, &matcher, &sar, &config)?;
+    let located = search(global, args, &matcher, &sar, map.as_ref(), &config)?;
     seconds.insert("match".into(), located.seconds);
     let run =
         Run { args, engine: &engine, database: &database, model: &model, config: &config, map: map.as_deref(), sar: &sar, index: None };
@@ -168,7 +188,7 @@ pub(super) fn around_cells(global: &Global, args: &Args, outputs: &[&Path], star
     seconds.insert("transform".into(), lap.elapsed().as_secs_f64());
     config.search.tiles = args.report.is_some() && room_for_tiles(&database, cells.patches.len());
     let matcher = Matcher::new(&engine, &database, &model, RESIDENT_BYTES)?;
-    let located = search(global, &matcher, &sar, &config)?;
+    let located = search(global, args, &matcher, &sar, Some(&map), &config)?;
     seconds.insert("match".into(), located.seconds);
     let run = Run {
         args,

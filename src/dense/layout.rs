@@ -47,15 +47,15 @@ impl Layout {
     /// Refuses sizes that cannot be.
     ///
     /// # Errors
-    /// A side that is no power of two from 16 to 4,096, or not above the query's.
+    /// A side that is no power of two from 16 to 4,096, or not above the query's; a step or query of nothing.
     pub fn check(&self) -> Result<()> {
         let Self { step, side, query } = *self;
         if !(step.is_finite() && step > 0.0) || query == 0 {
             return Err(Error::invalid(format!("a layout of {query} feature pixels of {step} map pixels makes no sense")));
         }
-        if !side.is_power_of_two() || !(SIDES[0]..=SIDES[1]).contains(&side) || side < query + query / 2 {
+        if !side.is_power_of_two() || !(SIDES[0]..=SIDES[1]).contains(&side) || side <= query {
             return Err(Error::invalid(format!(
-                "blocks of {side} feature pixels for queries of up to {query}: a block must be a power of two from {} to {}, and one and a half times the query at least",
+                "blocks of {side} feature pixels for queries of up to {query}: a block must be a power of two from {} to {}, and larger than the query",
                 SIDES[0], SIDES[1]
             )));
         }

@@ -2,6 +2,7 @@
 //!
 //! As with [`crate::index::locate`], the image's own place is not used: only the ground size of its pixels and the direction of north.
 
+use super::closer::Closer;
 use super::fix::{Calibration, Ellipse, Evidence};
 use super::matcher::{Match, Matcher, Peak, SearchConfig};
 use super::vote::vote;
@@ -200,7 +201,8 @@ pub(crate) fn variant_records(centre: [f64; 2], matrix: [[f64; 2]; 2], variants:
     variants.iter().map(one).collect()
 }
 
-/// Cuts a SAR image into patches and finds each on the map. `progress(done, total)` counts patches.
+/// Cuts a SAR image into patches and finds each on the map. `progress(done, total)` counts patches. With `closer` and the map, the best places of
+/// each patch are searched again at a finer scale.
 ///
 /// # Errors
 /// As [`Frame::new`] and [`patches`]; patches larger than the database was made for; a prior for an image without a georeference; the
@@ -209,6 +211,7 @@ pub fn locate_dense(
     matcher: &Matcher<'_>,
     sar: &Arc<Image>,
     config: &DenseConfig,
+    closer: Option<(&Closer, &Arc<Image>)>,
     progress: impl FnMut(usize, usize),
 ) -> Result<DenseLocated> {
     config.check()?;
@@ -242,8 +245,17 @@ pub fn locate_dense(
     if let Some(hints) = &config.hints {
         credit(&mut found, &patches, hints);
     }
+    if let Some((closer, image)) = closer {
+        for (m, patch) in found.iter_mut().zip(&patches) {
+            let variant = m.peaks.first().map_or(0, |p| p.variant.min(variants.len() - 1));
+            let pose = (patch.sar_px, compose(frame.matrix, turn(variants[variant])));
+            let mut fine = closer.look(matcher.engine(), matcher.model(), image, &mut cache, database, pose, f64::from(config.patch), m)?;
+            fine.peaks.iter_mut().for_each(|p| p.variant = variant);
+            *m = Match { tiles: m.tiles.take(), ..fine };
+        }
+    }
     let calibration = matcher.model().calibration();
-    let metres = map.ground_m() * layout.step;
+    let metres = closer.map_or(map.ground_m() * layout.step, |(c, _)| c.metres);
     let votes = (config.vote && patches.len() > 1).then(|| {
         let to_map = inverse(&frame.matrix);
         let expected: Vec<[f64; 2]> =

@@ -153,3 +153,31 @@ fn refuses_what_does_not_fit() {
     std::fs::write(&path, &cut[..cut.len() / 2]).unwrap();
     assert!(DenseDatabase::open(&path).unwrap_err().to_string().contains("make the database anew"));
 }
+
+#[test]
+fn a_closer_look_stays_where_the_coarse_search_was_right() {
+    let engine = engine();
+    let (_folder, map, sar) = city();
+    let model = DenseModel::structure(Structure::default());
+    let info = MapInfo::of(&map).unwrap();
+    let layout = Layout::new(&info, 2.0 * info.ground_m(), 80.0, 128).unwrap();
+    let database = build(&engine, &model, &map, &layout, DenseDatabase::temporary(), |_, _| {}).unwrap();
+    let matcher = Matcher::new(&engine, &database, &model, u64::MAX).unwrap();
+    let mut cache = PageCache::new(&engine, vec![sar.clone()], DEFAULT_PAGES).unwrap();
+    let centre = [111.0, 190.0];
+    let record = PatchRecord::new(0, centre, 2.0, 0.0, false, 40).unwrap();
+    let mut search = matcher.prepare(&cache, 40, sampler::taps_for(2.0), 1, SearchConfig::default()).unwrap();
+    let found = search.run(&mut cache, &[record], 1, |_, _| {}).unwrap().remove(0);
+    let pose = (centre, [[1.0, 0.0], [0.0, 1.0]]);
+    let closer = Closer::than(&database);
+    assert!((closer.metres - info.ground_m()).abs() < 1e-9);
+    let fine = closer.look(&engine, &model, &map, &mut cache, &database, pose, 80.0, &found).unwrap();
+    for m in [&found, &fine] {
+        // Map and SAR image of the city share their grid; the features are blurred over some pixels.
+        assert!((0..2).all(|d| (m.peaks[0].map_px[d] - centre[d]).abs() < 3.0), "{:?}", m.peaks);
+    }
+    assert!((fine.offsets / found.offsets - 4.0).abs() < 1e-9);
+    let coarser = Closer { metres: 3.0 * info.ground_m(), ..closer };
+    let text = coarser.look(&engine, &model, &map, &mut cache, &database, pose, 80.0, &found).unwrap_err().to_string();
+    assert!(text.contains("must be finer"), "{text}");
+}
