@@ -344,6 +344,30 @@ fn locate_dense(sar: &Path, out: &Path, more: &[&str]) -> serde_json::Value {
 #[test]
 fn dense_matching_finds_a_city_to_the_metre_and_says_how_sure_it_is() {
     let (w, dir) = (&*WORLD, folder("dense"));
+    let (map, sar, model) = (text(&w.map), text(&w.sar), text(&w.model));
+    let eval = [
+        "eval",
+        "--map",
+        map,
+        "--sar",
+        sar,
+        "--protocol",
+        "dense",
+        "--features",
+        "structure",
+        "--patch",
+        "150",
+        "--queries",
+        "4",
+        "--json",
+    ];
+    for method in [&["--method", "dense"][..], &["--method", "both", "--model", model, "--cells", "16", "--views", "1"]] {
+        let value: serde_json::Value = serde_json::from_str(&run(&[&eval, method].concat()).ok().out).expect("one JSON object");
+        // A synthetic city is easy for large patches.
+        assert!(value["within_m"]["250"].as_f64().unwrap() >= 0.5 && value["queries"] == 4, "{value}");
+        assert!(value["within_m_ci95"]["100"].is_array() && value["seconds_a_query"].as_f64().unwrap() > 0.0, "{value}");
+    }
+    run(&[&eval[..], &["--method", "index"]].concat()).fails(1, &["--protocol arbitrary"]);
     let (out, csv, html) = (dir.join("fixes.geojson"), dir.join("fixes.csv"), dir.join("fixes.html"));
     let map = ["--map", text(&w.map)];
     let value = locate_dense(&w.sar, &out, &[&["--csv", text(&csv), "--report", text(&html)][..], &map].concat());

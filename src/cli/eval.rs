@@ -1,7 +1,7 @@
 //! `echogrid eval`.
 
 use super::common::{Global, Unit, check_output, name_of, print_json};
-use super::dense_args::{DenseArgs, MatchArgs};
+use super::dense_args::{DenseArgs, MatchArgs, Method};
 use super::index::{GridArgs, build_with_bar};
 use super::present::{Found, add_pictures, fixes, meta, model_name, overview};
 use crate::Result;
@@ -39,7 +39,7 @@ pub struct Args {
     pub(super) sar: PathBuf,
     /// Model [default: the shipped weights]
     #[arg(long, value_name = "MODEL")]
-    model: Option<PathBuf>,
+    pub(super) model: Option<PathBuf>,
     /// Where queries lie
     #[arg(long, value_enum)]
     protocol: ProtocolArg,
@@ -50,12 +50,21 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 7)]
     pub(super) seed: u64,
     #[command(flatten)]
-    grid: GridArgs,
+    pub(super) grid: GridArgs,
     /// What the SAR values measure [default: guessed]
     #[arg(long, value_enum)]
     pub(super) sar_unit: Option<Unit>,
     #[command(flatten)]
     pub(super) dense: DenseArgs,
+    /// How to look (dense protocol): over the whole map, or around the best cells of a retrieval index only
+    #[arg(long, value_enum, default_value_t = Method::Dense, help_heading = "Dense matching")]
+    pub(super) method: Method,
+    /// Cells looked into for each patch, with --method both
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Dense matching")]
+    pub(super) cells: u32,
+    /// Standard deviations of the surface that a cosine of 1 adds to a peak, with --method both
+    #[arg(long, value_name = "F", default_value_t = 1.0, hide = true)]
+    pub(super) index_credit: f64,
     #[command(flatten)]
     pub(super) matching: MatchArgs,
     /// Map and SAR image of another area, whose patches must not be found (dense protocol)

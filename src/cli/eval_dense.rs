@@ -1,21 +1,27 @@
 //! `echogrid eval --protocol dense`.
 
 use super::common::{Global, name_of, print_json};
-use super::dense_args::{FeatureKind, LARGEST_PATCH};
+use super::dense_args::{FeatureKind, LARGEST_PATCH, Method};
 use super::eval::Args;
+use super::index::build_with_bar;
 use super::present::{meta, overview};
 use super::present_dense::{Query, add_pictures, fixes, room_for_tiles};
-use crate::Result;
-use crate::dense::{DenseDatabase, DenseModel, Layout, Match, Matcher, SearchConfig, build};
+use crate::dense::{DenseDatabase, DenseModel, Hint, Layout, Match, Matcher, SearchConfig, build, keep_where, raise};
 use crate::eval::dense::{
     Absent, DenseQuery, DenseReport, DenseResult, RIGHT_M, calibration_error, dense_matches, dense_queries, dense_results, dense_summary,
 };
 use crate::eval::metrics::QueryResult;
-use crate::index::RESIDENT_BYTES;
+use crate::gpu::Engine;
+use crate::index::{Database, Embedder, IndexConfig, LoadedModel, RESIDENT_BYTES, Searcher};
+use crate::kernels::sampler::{self, PatchRecord};
+use crate::nn::Modality;
 use crate::report::{figures, html::Page};
-use crate::scene::{MapInfo, ScenePair};
+use crate::scene::pages::DEFAULT_PAGES;
+use crate::scene::{Image, MapInfo, PageCache, ScenePair};
+use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Transforms a map with a progress bar.
@@ -37,7 +43,46 @@ pub(super) fn build_dense_with_bar(
     Ok((database, start.elapsed().as_secs_f64()))
 }
 
+/// A retrieval index of the map, of cells as large as the patches.
+struct Cells<'e> {
+    embedder: Embedder<'e>,
+    database: Database,
+}
+
+impl<'e> Cells<'e> {
+    fn new(global: &Global, engine: &'e Engine, args: &Args, map: &Arc<Image>, patch: u32) -> Result<Self> {
+        let model = LoadedModel::load(args.model.as_deref())?;
+        let embedder = model.embedder(engine, args.grid.batch as usize)?;
+        let grid = IndexConfig { cell: patch, stride: patch, ..args.grid.config() };
+        let (database, _) = build_with_bar(global, &embedder, &model, map, &grid, Database::in_memory())?;
+        Ok(Self { embedder, database })
+    }
+
+    /// Leaves each match what lies in its patch's best cells, and raises it by their cosine.
+    fn narrow(&self, args: &Args, pair: &ScenePair, queries: &[DenseQuery], layout: &Layout, found: &mut [Match]) -> Result<()> {
+        let engine = self.embedder.engine();
+        let input = self.embedder.input();
+        let shrink = f64::from(self.database.manifest.grid.cell) / input as f64 / layout.step;
+        // The queries' own records, with the encoder's pixels instead of the features'.
+        let records = queries.iter().map(|q| q.record.resized(shrink, input)).collect::<crate::gpu::Result<Vec<_>>>()?;
+        let mut cache = PageCache::new(engine, vec![pair.sar.clone()], DEFAULT_PAGES)?;
+        let taps = sampler::taps_for(records.first().map_or(1.0, PatchRecord::scale));
+        let vectors = self.embedder.embed_all(Modality::Sar, &mut cache, &records, taps)?;
+        let searcher = Searcher::new(engine, &self.database, RESIDENT_BYTES)?;
+        let search = SearchConfig::default();
+        for (m, hits) in found.iter_mut().zip(searcher.search(engine, &vectors, args.cells as usize)?) {
+            let hints: Vec<Hint> = hits.iter().map(|h| Hint::new(&self.database, h)).collect();
+            keep_where(m, &search, layout.step, |p| Ok(hints.iter().any(|h| h.holds(p))))?;
+            raise(m, &hints, args.index_credit);
+        }
+        Ok(())
+    }
+}
+
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
+    if args.method == Method::Index {
+        return Err(Error::invalid("--method index finds cells: use --protocol arbitrary, which gives its shares within metres too"));
+    }
     let mut seconds = BTreeMap::new();
     let start = Instant::now();
     let model = args.dense.what.model(FeatureKind::Learned)?;
@@ -54,12 +99,19 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let start = Instant::now();
     let matcher = Matcher::new(&engine, &database, &model, RESIDENT_BYTES)?;
     seconds.insert("upload".into(), start.elapsed().as_secs_f64());
-    let tiles = args.report.is_some() && room_for_tiles(&database, queries.len());
+    let cells = match args.method {
+        Method::Both => Some(Cells::new(global, &engine, args, &pair.map, patch)?),
+        _ => None,
+    };
+    let tiles = cells.is_some() || args.report.is_some() && room_for_tiles(&database, queries.len());
     let search = SearchConfig { tiles, ..SearchConfig::default() };
     let bar = global.bar(queries.len() as u64, "searching");
     let advance = |done: usize, _| bar.set_position(done as u64);
-    let (found, searched) = dense_matches(&matcher, &pair, &queries, side, args.matching.at_once, search, advance)?;
+    let (mut found, searched) = dense_matches(&matcher, &pair, &queries, side, args.matching.at_once, search, advance)?;
     bar.finish_and_clear();
+    if let Some(cells) = &cells {
+        cells.narrow(args, &pair, &queries, &layout, &mut found)?;
+    }
     seconds.insert("search".into(), searched);
     let threshold = args.matching.threshold.unwrap_or(model.calibration().threshold);
     let results = dense_results(&matcher, &queries, &found, threshold)?;
@@ -68,7 +120,11 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
             let other = ScenePair::open(&files[0], &files[1], args.sar_unit.map(Into::into))?;
             let scale = info.ground_m() / MapInfo::of(&other.map)?.ground_m();
             let queries = dense_queries(&other, &layout, side, scale, args.queries, args.seed)?;
-            let (found, _) = dense_matches(&matcher, &other, &queries, side, args.matching.at_once, SearchConfig::default(), |_, _| {})?;
+            let search = SearchConfig { tiles: cells.is_some(), ..SearchConfig::default() };
+            let (mut found, _) = dense_matches(&matcher, &other, &queries, side, args.matching.at_once, search, |_, _| {})?;
+            if let Some(cells) = &cells {
+                cells.narrow(args, &other, &queries, &layout, &mut found)?;
+            }
             Some(dense_results(&matcher, &queries, &found, threshold)?)
         }
         None => None,

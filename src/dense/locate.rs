@@ -56,7 +56,8 @@ impl Hint {
         Self { within: [x - half, y - half, x + half, y + half], cosine: hit.score }
     }
 
-    fn holds(&self, [x, y]: [f64; 2]) -> bool {
+    /// Whether a place on the map lies in it.
+    pub fn holds(&self, [x, y]: [f64; 2]) -> bool {
         let [x0, y0, x1, y1] = self.within;
         (x0..=x1).contains(&x) && (y0..=y1).contains(&y)
     }
@@ -310,52 +311,62 @@ fn fits(sar: &Image, frame: &Frame, layout: &super::Layout, patch: u32) -> Resul
     )))
 }
 
-/// Keeps peaks within `metres` of where the image's own georeference puts the patch; where higher ones elsewhere crowded out
-/// those near, the best of each tile there stands in. The matches must have tiles.
+/// Keeps peaks within `metres` of where the image's own georeference puts the patch. The matches must have tiles.
 fn within(found: &mut [Match], patches: &[Patch], database: &super::DenseDatabase, metres: f64, search: &SearchConfig) -> Result<()> {
     let (geo, crs) = database.manifest.map.georeference()?;
     let lonlat = |p: [f64; 2]| {
         let (x, y) = geo.pixel_to_map(p[0], p[1]);
         crs.to_lonlat(x, y)
     };
-    let apart = search.apart as f64 * database.manifest.layout.step;
     for (m, patch) in found.iter_mut().zip(patches) {
-        let tiles = m.tiles.take().unwrap_or_default();
-        let Some(own) = patch.own_px else {
-            m.peaks.clear();
-            continue;
+        let here = patch.own_px.map(lonlat).transpose()?;
+        let near = |p: [f64; 2]| -> Result<bool> {
+            match here {
+                Some(here) => Ok(lonlat_distance_m(lonlat(p)?, here) <= metres),
+                None => Ok(false),
+            }
         };
-        let here = lonlat(own)?;
-        let near = |p: [f64; 2]| -> Result<bool> { Ok(lonlat_distance_m(lonlat(p)?, here) <= metres) };
-        let mut keep = Vec::with_capacity(m.peaks.len());
-        for p in &m.peaks {
-            if near(p.map_px)? {
-                keep.push(*p);
-            }
-        }
-        let (variant, all) = (m.peaks.first().map_or(0, |p| p.variant), tiles.len());
-        let mut others = Vec::new();
-        for (at, score) in &tiles {
-            let map_px = at.map(f64::from);
-            if near(map_px)? {
-                // Its shape is not known: a fix to some feature pixels.
-                others.push(Peak { map_px, score: *score, curvature: [0.0; 3], variant });
-            }
-        }
-        m.offsets *= others.len() as f64 / all.max(1) as f64;
-        others.sort_by(|a, b| b.score.total_cmp(&a.score));
-        for p in others {
-            if keep.len() >= search.top {
-                break;
-            }
-            if keep.iter().all(|k: &Peak| (0..2).any(|d| (k.map_px[d] - p.map_px[d]).abs() > apart)) {
-                keep.push(p);
-            }
-        }
-        keep.sort_by(|a, b| b.score.total_cmp(&a.score));
-        m.peaks = keep;
-        m.tiles = search.tiles.then_some(tiles);
+        keep_where(m, search, database.manifest.layout.step, near)?;
     }
+    Ok(())
+}
+
+/// Keeps a match's peaks at places that pass; where higher ones elsewhere crowded out those, the best of each tile there stands in. The
+/// match must have tiles; `step` is the map pixels a feature pixel.
+///
+/// # Errors
+/// What `passes` returns.
+pub fn keep_where(m: &mut Match, search: &SearchConfig, step: f64, passes: impl Fn([f64; 2]) -> Result<bool>) -> Result<()> {
+    let apart = search.apart as f64 * step;
+    let tiles = m.tiles.take().unwrap_or_default();
+    let mut keep = Vec::with_capacity(m.peaks.len());
+    for p in &m.peaks {
+        if passes(p.map_px)? {
+            keep.push(*p);
+        }
+    }
+    let (variant, all) = (m.peaks.first().map_or(0, |p| p.variant), tiles.len());
+    let mut others = Vec::new();
+    for (at, score) in &tiles {
+        let map_px = at.map(f64::from);
+        if passes(map_px)? {
+            // Its shape is not known: a fix to some feature pixels.
+            others.push(Peak { map_px, score: *score, curvature: [0.0; 3], variant });
+        }
+    }
+    m.offsets *= others.len() as f64 / all.max(1) as f64;
+    others.sort_by(|a, b| b.score.total_cmp(&a.score));
+    for p in others {
+        if keep.len() >= search.top {
+            break;
+        }
+        if keep.iter().all(|k: &Peak| (0..2).any(|d| (k.map_px[d] - p.map_px[d]).abs() > apart)) {
+            keep.push(p);
+        }
+    }
+    keep.sort_by(|a, b| b.score.total_cmp(&a.score));
+    m.peaks = keep;
+    m.tiles = search.tiles.then_some(tiles);
     Ok(())
 }
 
@@ -364,13 +375,19 @@ fn credit(found: &mut [Match], patches: &[Patch], hints: &Hints) {
     let key = |p: [f64; 2]| p.map(f64::to_bits);
     let cells: HashMap<[u64; 2], &[Hint]> = hints.patches.iter().map(|(p, c)| (key(*p), &c[..])).collect();
     for (m, patch) in found.iter_mut().zip(patches) {
-        let Some(cells) = cells.get(&key(patch.sar_px)) else { continue };
-        for peak in &mut m.peaks {
-            let best = cells.iter().filter(|c| c.holds(peak.map_px)).map(|c| f64::from(c.cosine)).fold(0.0, f64::max);
-            peak.score += (hints.weight * best * m.noise) as f32;
+        if let Some(cells) = cells.get(&key(patch.sar_px)) {
+            raise(m, cells, hints.weight);
         }
-        m.peaks.sort_by(|a, b| b.score.total_cmp(&a.score));
     }
+}
+
+/// Raises a match's peaks by `weight` standard deviations of its surface times the cosine of the cell they lie in: see [`Hints`].
+pub fn raise(m: &mut Match, cells: &[Hint], weight: f64) {
+    for peak in &mut m.peaks {
+        let best = cells.iter().filter(|c| c.holds(peak.map_px)).map(|c| f64::from(c.cosine)).fold(0.0, f64::max);
+        peak.score += (weight * best * m.noise) as f32;
+    }
+    m.peaks.sort_by(|a, b| b.score.total_cmp(&a.score));
 }
 
 #[cfg(test)]

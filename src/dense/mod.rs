@@ -21,7 +21,7 @@ pub use features::{DenseModel, Extractor, Features, Structure};
 pub use fix::{Calibration, Ellipse, Evidence, Labelled};
 pub use layout::Layout;
 pub(crate) use locate::variant_records;
-pub use locate::{DenseConfig, DenseFix, DenseLocated, Hint, Hints, evidence, fix, locate_dense, spread, turn};
+pub use locate::{DenseConfig, DenseFix, DenseLocated, Hint, Hints, evidence, fix, keep_where, locate_dense, raise, spread, turn};
 pub use matcher::{Match, Matcher, Peak, Search, SearchConfig};
 pub use store::{DenseDatabase, DenseManifest, DenseWriter};
 pub use vote::{Vote, vote};

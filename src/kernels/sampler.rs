@@ -128,6 +128,18 @@ impl PatchRecord {
         })
     }
 
+    /// The same place with output pixels `factor` times as large, `side` of them.
+    ///
+    /// # Errors
+    /// As [`PatchRecord::from_affine`].
+    pub fn resized(self, factor: f64, side: usize) -> Result<Self> {
+        let fixed = |v: u32| f64::from(v & 0xffff) / 65536.0;
+        let centre = [f64::from(self.x) + fixed(self.sub), f64::from(self.y) + fixed(self.sub >> 16)];
+        let [a, b, c, d] = self.affine.map(|v| f64::from(v) / 65536.0 * factor);
+        let Self { x, y, sub, affine, .. } = Self::from_affine(self.image, centre, [[a, b], [c, d]], side)?;
+        Ok(Self { x, y, sub, affine, ..self })
+    }
+
     /// Source pixels per output pixel: the root of the ratio of areas.
     pub fn scale(&self) -> f64 {
         let [a, b, c, d] = self.affine.map(|v| f64::from(v) / 65536.0);
