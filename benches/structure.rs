@@ -12,7 +12,7 @@ pub fn run(e: &Engine) {
         for power in [1.0, 0.5, 0.7] {
             time(e, &format!("structure oriented {side}x{side}x{k} ^{power}"), |p| oriented(p, &g, &x, 0.5, power, &f));
         }
-        let (mean, planes) = (tensor(e, &[k]), tensor(e, &[1, side, side, 2]));
-        time(e, &format!("structure finish {side}x{side}x{k}"), |p| finish(p, &f, &x, Some(&mean), 0.5, &out, &planes));
+        let planes = tensor(e, &[1, side, side, 2]);
+        time(e, &format!("structure finish {side}x{side}x{k}"), |p| finish(p, &f, &x, 0.5, &out, &planes));
     }
 }

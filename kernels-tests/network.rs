@@ -9,8 +9,8 @@ use echogrid::nn::ops::{
     Add, AvgPool, Center, Concat, Conv2d, Correlate, Gem, InfoNce, L2Norm, Linear, MaxPool, OffsetXent, Pointwise, Span, Upsample,
 };
 use echogrid::nn::{
-    Architecture, DenseConfig, EncoderConfig, Graph, Head, Level, Modality, NodeId, Optimizer, OptimizerConfig, ParamKind, Sharing, Skip,
-    Stage, StepFactors, Weights,
+    Architecture, DenseEncoderConfig, EncoderConfig, Graph, Head, Level, Modality, NodeId, Optimizer, OptimizerConfig, ParamKind, Sharing,
+    Skip, Stage, StepFactors, Weights,
 };
 use echogrid::reference::optim as optim_twin;
 use echogrid::train::TrainConfig;
@@ -128,13 +128,13 @@ fn correlation() -> Case {
 }
 
 /// Towers of dense features.
-fn dense(widths: &[usize], dilations: &[usize], skip: Skip) -> DenseConfig {
+fn dense(widths: &[usize], dilations: &[usize], skip: Skip) -> DenseEncoderConfig {
     let levels = widths.iter().map(|w| Level { width: *w, dilations: dilations.to_vec() }).collect();
-    DenseConfig { stem: 1, levels, skip, channels: 4 }
+    DenseEncoderConfig { stem: 1, levels, skip, channels: 4 }
 }
 
 /// Both towers, the correlation and the loss, as training has them.
-fn dense_pair(config: &DenseConfig, radius: f32) -> Case {
+fn dense_pair(config: &DenseEncoderConfig, radius: f32) -> Case {
     let mut graph = Graph::new();
     let (windows, window, patches_, patch) = (2, 16, 4, 8);
     let map = graph.input("map", &[windows, window, window, 4]);
@@ -142,9 +142,9 @@ fn dense_pair(config: &DenseConfig, radius: f32) -> Case {
     let target = graph.input("target", &[patches_, 4]);
     let a = config.tower(&mut graph, Modality::Map, map).unwrap();
     let b = config.tower(&mut graph, Modality::Sar, sar).unwrap();
-    let b = DenseConfig::template(&mut graph, b).unwrap();
+    let b = DenseEncoderConfig::template(&mut graph, b).unwrap();
     let scores = graph.add("correlate", Correlate, &[b, a]).unwrap();
-    let loss = OffsetXent { factor: DenseConfig::score_factor(patch, patch), radius, start: 5.0, most: 100.0 };
+    let loss = OffsetXent { factor: DenseEncoderConfig::score_factor(patch, patch), radius, start: 5.0, most: 100.0 };
     let loss = graph.add("loss", loss, &[scores, target]).unwrap();
     let truth = vec![3.0, 4.0, 0.0, 0.0, 0.0, 8.0, 0.0, 0.0, 7.0, 1.0, 1.0, 0.0, 5.0, 5.0, 1.0, 0.0];
     let inputs = vec![patches(windows, window, 6), patches(patches_, patch, 7), truth];

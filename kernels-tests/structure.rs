@@ -115,19 +115,17 @@ fn finish_equals_its_twin() {
         for (shape, m) in [([1, 1, 1, 1], 1), ([2, 7, 5, 3], 4), ([1, 33, 18, 8], 4), ([1, 40, 41, 16], 1), ([2, 20, 26, 4], 4)] {
             let [n, h, w, c] = shape;
             let pixels = n * h * w;
-            let (mut f, v, mean) = (random(pixels * c, 1), validity(pixels, m, 2), random(c, 3));
+            let (mut f, v) = (random(pixels * c, 1), validity(pixels, m, 2));
             // What is not valid may hold anything.
             f.chunks_mut(c).zip(v.chunks(m)).filter(|(_, v)| v[m - 1] == 0.0).for_each(|(f, _)| f.fill(f32::NAN));
-            let (tf, tv, tm) = (up(e, &shape, &f), up(e, &[n, h, w, m], &v), up(e, &[c], &mean));
+            let (tf, tv) = (up(e, &shape, &f), up(e, &[n, h, w, m], &v));
             let (to, tp) = (out(e, &shape), out(e, &[n, h, w, 2]));
-            for (mean, tm) in [(None, None), (Some(f64s(&mean)), Some(&tm))] {
-                let (want, planes) = twin::finish(&f64s(&f), c, &f64s(&v), m, mean.as_deref(), 0.5);
-                // One rounding of a difference up to 2.
-                close(&run_twice(e, &to, |p| kernel::finish(p, &tf, &tv, tm, 0.5, &to, &tp)), &want, 2.0 * EPS, 0.0);
-                // C squares up to 4 of values with that rounding (moved by 2 * 2 * 2 EPS), each rounded, in sums up to 4 C.
-                let bound = c as f64 * (8.0 + 4.0 + 4.0 * c as f64) * EPS;
-                close(&run_twice(e, &tp, |p| kernel::finish(p, &tf, &tv, tm, 0.5, &to, &tp)), &planes, bound, 0.0);
-            }
+            let (want, planes) = twin::finish(&f64s(&f), c, &f64s(&v), m, 0.5);
+            // A copy.
+            close(&run_twice(e, &to, |p| kernel::finish(p, &tf, &tv, 0.5, &to, &tp)), &want, 0.0, 0.0);
+            // C squares up to 1, each rounded, in sums up to C.
+            let bound = c as f64 * (1.0 + c as f64) * EPS;
+            close(&run_twice(e, &tp, |p| kernel::finish(p, &tf, &tv, 0.5, &to, &tp)), &planes, bound, 0.0);
         }
     }
 }
@@ -146,11 +144,11 @@ fn finish_crops() {
             let row = |n: usize, y: usize| ((n * h + y) * w + 2) * c;
             (0..2).flat_map(|n| (3..h - 3).map(move |y| (n, y))).flat_map(|(n, y)| x[row(n, y)..][..(w - 4) * c].to_vec()).collect()
         };
-        let all = run_twice(e, &whole.0, |p| kernel::finish(p, &tf, &tv, None, 0.5, &whole.0, &whole.1));
-        let got = run_twice(e, &middle.0, |p| kernel::finish(p, &tf, &tv, None, 0.5, &middle.0, &middle.1));
+        let all = run_twice(e, &whole.0, |p| kernel::finish(p, &tf, &tv, 0.5, &whole.0, &whole.1));
+        let got = run_twice(e, &middle.0, |p| kernel::finish(p, &tf, &tv, 0.5, &middle.0, &middle.1));
         assert!(got == crop(&all, c));
-        let all = run_twice(e, &whole.1, |p| kernel::finish(p, &tf, &tv, None, 0.5, &whole.0, &whole.1));
-        let got = run_twice(e, &middle.1, |p| kernel::finish(p, &tf, &tv, None, 0.5, &middle.0, &middle.1));
+        let all = run_twice(e, &whole.1, |p| kernel::finish(p, &tf, &tv, 0.5, &whole.0, &whole.1));
+        let got = run_twice(e, &middle.1, |p| kernel::finish(p, &tf, &tv, 0.5, &middle.0, &middle.1));
         assert!(got == crop(&all, 2));
     }
 }
@@ -179,6 +177,6 @@ fn refuses() {
     assert!(err.to_string().contains("power must be"), "{err}");
     let err = kernel::oriented(&mut p, &g, &v, f32::NAN, 1.0, &out(e, &[1, 4, 4, 8])).unwrap_err();
     assert!(err.to_string().contains("validity must be 0 to 1"), "{err}");
-    let err = kernel::finish(&mut p, &v, &v, Some(&out(e, &[3])), 0.5, &out(e, &[1, 4, 4, 4]), &out(e, &[1, 4, 4, 2])).unwrap_err();
-    assert!(err.to_string().contains("`mean` must be F32 [4]"), "{err}");
+    let err = kernel::finish(&mut p, &v, &v, 0.5, &out(e, &[1, 3, 4, 4]), &out(e, &[1, 3, 4, 2])).unwrap_err();
+    assert!(err.to_string().contains("not the middle"), "{err}");
 }

@@ -16,11 +16,10 @@
 // KIND 5 refine        parabolas through the scores beside a peak, one an axis: out [Q, W, k, 6] = dy, dx, height, second derivatives along y and x,
 //                      and mixed
 //                      bindings: surface, norm, scale, place [Q, W, k], out, params; an invocation a peak
-// KIND 6 query         scale = 1 / sqrt(energy), count, of totals [Q, 2] = (energy, count). Bindings: totals, scale, count, params
-// KIND 7 variance      energy - sum over N of sums [N, V, U, W]^2 / max(valid, 1), all others [1, V, U, W]: the energy about each channel's mean in
+// KIND 6 variance      energy - sum over N of sums [N, V, U, W]^2 / max(valid, 1), all others [1, V, U, W]: the energy about each channel's mean in
 //                      the window. Bindings: sums, valid, energy (read and written), params; an invocation a place
-// KIND 0, 1, 5, 6 and 7 run in groups of 64; all groups are folded; KIND 0: a group 512 elements of one query.
-// Variant: KIND, VEC (1 or 4) with T and U for KIND 0, 1 and 7, BLOCKS (4 or 16) for KIND 2, LANES for KIND 3 and 4. Counts are of T.
+// KIND 0, 1, 5 and 6 run in groups of 64; all groups are folded; KIND 0: a group 512 elements of one query.
+// Variant: KIND, VEC (1 or 4) with T and U for KIND 0, 1 and 6, BLOCKS (4 or 16) for KIND 2, LANES for KIND 3 and 4. Counts are of T.
 #import fold
 
 const NONE = -1e30;
@@ -449,29 +448,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #endif
 
 #if KIND == 6
-struct Params {
-    total: u32,
-}
-
-@group(0) @binding(0) var<storage, read> totals: array<vec2<f32>>;
-@group(0) @binding(1) var<storage, read_write> scale: array<f32>;
-@group(0) @binding(2) var<storage, read_write> count: array<f32>;
-@group(0) @binding(3) var<uniform> params: Params;
-
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let i = fold_group(group, groups) * 64u + lane;
-    if i >= params.total {
-        return;
-    }
-    let t = totals[i];
-    let good = t.x > 1e-30;
-    scale[i] = select(0.0, inverseSqrt(select(1.0, t.x, good)), good);
-    count[i] = t.y;
-}
-#endif
-
-#if KIND == 7
 alias V = ${T};
 
 struct Params {

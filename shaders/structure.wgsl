@@ -7,11 +7,10 @@
 //                  down; 0 where one of the four is outside the image or not valid.
 //                  bindings: grey [N, H, W], validity [N, H, W, M], out as vec4, params
 //                  POWER 0: the magnitude itself, 1: a power of it, 2: its square root
-// KIND 2 finish    out [N, h, w, C] = the middle of features [N, H, W, C] - mean where valid, else 0; planes [N, h, w] = (sum of out^2, 1 where
+// KIND 2 finish    out [N, h, w, C] = the middle of features [N, H, W, C] where valid, else 0; planes [N, h, w] = (sum of out^2, 1 where
 //                  valid or 0)
-//                  bindings: features, validity [N, H, W, M], (mean [C] where MEAN), out, planes, params
-// Dispatch: groups of 64, folded; KIND 0 and 1: one invocation a pixel; KIND 2: one every 4 pixels, 64 apart, so that a mean is loaded once
-// for four. Variant: KIND; KIND 1: K, POWER; KIND 2: MEAN, VEC (1 or 4) with T. Workgroup memory: none.
+//                  bindings: features, validity [N, H, W, M], out, planes, params
+// Dispatch: groups of 64, folded; KIND 0 and 1: one invocation a pixel; KIND 2: one every 4 pixels, 64 apart. Variant: KIND; KIND 1: K, POWER; KIND 2: VEC (1 or 4) with T. Workgroup memory: none.
 #import fold
 
 #if KIND == 0
@@ -126,12 +125,9 @@ fn source(pixel: u32) -> u32 {
 
 @group(0) @binding(0) var<storage, read> features: array<V>;
 @group(0) @binding(1) var<storage, read> validity: array<f32>;
-    #if MEAN
-@group(0) @binding(2) var<storage, read> mean: array<V>;
-    #endif
-@group(0) @binding(${2 + MEAN}) var<storage, read_write> out: array<V>;
-@group(0) @binding(${3 + MEAN}) var<storage, read_write> planes: array<vec2<f32>>;
-@group(0) @binding(${4 + MEAN}) var<uniform> params: Params;
+@group(0) @binding(2) var<storage, read_write> out: array<V>;
+@group(0) @binding(3) var<storage, read_write> planes: array<vec2<f32>>;
+@group(0) @binding(4) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -149,17 +145,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var energy${j} = V(0.0);
     #endfor
     for (var c = 0u; c < columns; c++) {
-    #if MEAN
-        let centre = mean[c];
-    #endif
     #for j in 0..4
         if inside${j} {
             let origin = source${j} * columns + c;
-        #if MEAN
-            let v = select(V(0.0), features[origin] - centre, valid${j});
-        #else
             let v = select(V(0.0), features[origin], valid${j});
-        #endif
             out[pixel${j} * columns + c] = v;
             energy${j} += v * v;
         }

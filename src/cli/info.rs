@@ -4,7 +4,7 @@ use super::common::{Global, print_json};
 use super::selftest;
 use crate::gpu::{AdapterSummary, Caps, Engine, list_adapters};
 use crate::index::LoadedModel;
-use crate::nn::{DenseConfig, DenseFile, Network};
+use crate::nn::{DenseEncoderConfig, DenseFile, Network};
 use crate::scene::Raster;
 use crate::{Error, Result};
 use memmap2::Mmap;
@@ -175,7 +175,7 @@ fn describe_tensors(path: &Path) -> Result<Value> {
         return Err(bad("its manifest is no object".into()));
     }
     let kind = value["kind"].as_str().unwrap_or_default();
-    if <DenseConfig as Network>::KINDS.contains(&kind) {
+    if <DenseEncoderConfig as Network>::KINDS.contains(&kind) {
         value["hash"] = json!(DenseFile::load(path)?.hash());
     } else if kind != "database" && kind != "dense database" {
         value["hash"] = json!(LoadedModel::load(Some(path))?.hash);

@@ -68,8 +68,9 @@ pub fn build_at(
     plan.extend(extractor.plan.clone());
     let mut builder = PlanBuilder::new(engine);
     let scale = 1.0 / n as f32;
-    fft::forward(&mut builder, &extractor.features, &spectra, scale)?;
-    fft::forward(&mut builder, &extractor.planes, &planes, scale)?;
+    let scratch = fft::Scratch::new(engine, [n, n], model.channels(), 1)?;
+    fft::forward_with(&mut builder, &scratch, &extractor.features, &spectra, scale)?;
+    fft::forward_with(&mut builder, &scratch, &extractor.planes, &planes, scale)?;
     plan.extend(builder.finish());
     writer.begin()?;
     let finish = |read: [Readback; 2], writer: &mut DenseWriter| -> Result<()> {

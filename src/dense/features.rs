@@ -193,11 +193,11 @@ impl DenseModel {
         let mut builder = PlanBuilder::new(engine);
         match modality {
             Modality::Map => {
-                structure::finish(&mut builder, &whole, &patches, None, MIN_VALIDITY, &features, &planes)?;
+                structure::finish(&mut builder, &whole, &patches, MIN_VALIDITY, &features, &planes)?;
             }
             Modality::Sar => {
                 let valid = engine.tensor("valid features", whole.shape(), DType::F32)?;
-                structure::finish(&mut builder, &whole, &patches, None, MIN_VALIDITY, &valid, &planes)?;
+                structure::finish(&mut builder, &whole, &patches, MIN_VALIDITY, &valid, &planes)?;
                 let centred = engine.tensor("centred features", whole.shape(), DType::F32)?;
                 center::masked(&mut builder, &valid, &planes, &centred)?;
                 let rows = [batch, side * side * channels];

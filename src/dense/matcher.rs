@@ -192,6 +192,7 @@ impl<'m> Search<'m> {
         let (half, v) = (n / 2 + 1, layout.offsets());
         // The patches' spectra take as much as the surfaces of so many blocks as there are channels.
         let batch = batch.clamp(1, (SURFACE_BYTES / (half * n * width.max(channels) * 8)).max(1));
+        let scratch = fft::Scratch::new(engine, [n, n], width.max(channels), batch)?;
         let extractor = matcher.model.extractor(engine, Modality::Sar, batch, patch)?;
         let mut builder = PlanBuilder::new(engine);
         sampler::forward(&mut builder, cache.array(), cache.table(), &extractor.records, taps, false, &extractor.patches)?;
@@ -201,7 +202,7 @@ impl<'m> Search<'m> {
         let mut builder = PlanBuilder::new(engine);
         // The database's spectra carry 1/N; with this one's the product's inverse needs no factor.
         let scale = 1.0 / n as f32;
-        fft::forward(&mut builder, &extractor.features, &query, scale)?;
+        fft::forward_with(&mut builder, &scratch, &extractor.features, &query, scale)?;
         encode.extend(builder.finish());
 
         let ones = vec![1.0f32; patch * patch];
@@ -210,7 +211,7 @@ impl<'m> Search<'m> {
             let image = engine.upload_f32("window", &[1, patch, patch, 2], &values)?;
             let spectrum = engine.tensor("window spectrum", &[1, half, n, 2, 2], DType::F32)?;
             let mut builder = PlanBuilder::new(engine);
-            fft::forward(&mut builder, &image, &spectrum, scale)?;
+            fft::forward_with(&mut builder, &scratch, &image, &spectrum, scale)?;
             builder.finish().submit(engine)?;
             Ok(spectrum)
         };
@@ -228,7 +229,7 @@ impl<'m> Search<'m> {
             let image = engine.upload_f32("channel windows", &[count, patch, patch, channels], &values)?;
             let spectrum = engine.tensor("channel window spectra", &[count, half, n, channels, 2], DType::F32)?;
             let mut builder = PlanBuilder::new(engine);
-            fft::forward(&mut builder, &image, &spectrum, scale)?;
+            fft::forward_with(&mut builder, &scratch, &image, &spectrum, scale)?;
             builder.finish().submit(engine)?;
             channel_windows.push(spectrum);
         }
@@ -271,20 +272,20 @@ impl<'m> Search<'m> {
             let mut builder = PlanBuilder::new(engine);
             for (window, out) in windows.iter().zip([&energy, &valid]) {
                 spectrum::correlate(&mut builder, window, planes, &single)?;
-                fft::inverse(&mut builder, &single, out, 1.0)?;
+                fft::inverse_with(&mut builder, &scratch, &single, out, 1.0)?;
             }
             for window in &channel_windows {
                 let count = window.shape()[0];
                 let (product, sums) = channel_room(count)?;
                 spectrum::correlate(&mut builder, window, map, &product)?;
-                fft::inverse(&mut builder, &product, &sums, 1.0)?;
+                fft::inverse_with(&mut builder, &scratch, &product, &sums, 1.0)?;
                 peaks::remove_means(&mut builder, &sums, &valid, &energy)?;
             }
             peaks::inverse_norm(&mut builder, &energy, &valid, &count, config.min_valid, MIN_ENERGY, &norm)?;
             norms.push(builder.finish());
             let mut builder = PlanBuilder::new(engine);
             spectrum::correlate(&mut builder, &query, map, &product)?;
-            fft::inverse(&mut builder, &product, &surface, 1.0)?;
+            fft::inverse_with(&mut builder, &scratch, &product, &surface, 1.0)?;
             peaks::tiles(&mut builder, &surface, &norm, &scales, &outputs.best, &outputs.at, &outputs.sums)?;
             peaks::select(&mut builder, &outputs.best, &outputs.at, v, config.apart, &outputs.scores, &outputs.places)?;
             peaks::refine(&mut builder, &surface, &norm, &scales, &outputs.places, &outputs.refined)?;

@@ -4,7 +4,7 @@
 //! surface * norm * scale\[q\]; the place is valid where norm is above 0 (and the score a number under 1e30 in size). A place is told by its
 //! position v U + u.
 //!
-//! The order: [`query`] (or the host) gives scale and count of each query, [`inverse_norm`] the norm, [`tiles`] the best of each tile,
+//! The order: the host gives scale and count of each query, [`inverse_norm`] the norm, [`tiles`] the best of each tile,
 //! [`select`] the best of those, apart from each other, [`refine`] their places between the pixels.
 
 use super::{LANES, both_widths, expect, expect_shape, lanes, nhwc, vectorised};
@@ -23,7 +23,6 @@ pub const PARAMS_BYTES: &[usize] = &[
     size_of::<SumParams>(),
     size_of::<SelectParams>(),
     size_of::<RefineParams>(),
-    size_of::<QueryParams>(),
     size_of::<VarianceParams>(),
 ];
 
@@ -98,12 +97,6 @@ struct RefineParams {
 
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
-struct QueryParams {
-    total: u32,
-}
-
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
 struct VarianceParams {
     per: u32,
     count: u32,
@@ -118,27 +111,11 @@ fn variant(kind: i64) -> Variant {
 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
-    let mut all = both_widths([variant(0), variant(1), variant(7)]);
+    let mut all = both_widths([variant(0), variant(1), variant(6)]);
     all.extend(BLOCKS.map(|b| variant(2).int("BLOCKS", b)));
     all.extend([3, 4].into_iter().flat_map(|kind| LANES.map(|l| variant(kind).int("LANES", l))));
-    all.extend([variant(5), variant(6)]);
+    all.push(variant(5));
     all
-}
-
-/// Appends, for queries whose (energy, count of valid pixels) are in totals \[Q, 2\] (the sum over a query of the planes of
-/// [`structure::finish`](super::structure::finish)): scale \[Q\] = 1 / sqrt(energy), 0 for a query without any, and count \[Q\].
-///
-/// # Errors
-/// Shapes differ from these.
-pub fn query(plan: &mut PlanBuilder<'_>, totals: &Tensor, scale: &Tensor, count: &Tensor) -> Result<()> {
-    let op = "peaks query";
-    let q = scale.len();
-    expect_shape(op, "totals", totals, &[q, 2])?;
-    expect_shape(op, "scale", scale, &[q])?;
-    expect_shape(op, "count", count, &[q])?;
-    let bindings = [totals.into(), scale.into(), count.into()];
-    let params = QueryParams { total: q as u32 };
-    plan.dispatch(op, &SHADER, &variant(6), &bindings, &params, Groups::for_items(q, 64), Cost::bytes(16 * q as u64))
 }
 
 /// Appends out = 1 / sqrt(energy), all \[Q, V, U, W\], for windows of the map with enough data: valid (the window's count of valid pixels) is at least
@@ -187,7 +164,7 @@ pub fn remove_means(plan: &mut PlanBuilder<'_>, sums: &Tensor, valid: &Tensor, e
     let [n, v, u, w] = nhwc(op, "sums", sums)?;
     expect_shape(op, "valid", valid, &[1, v, u, w])?;
     expect_shape(op, "energy", energy, &[1, v, u, w])?;
-    let (variant, vec) = vectorised(variant(7), &[energy.len()]);
+    let (variant, vec) = vectorised(variant(6), &[energy.len()]);
     let params = VarianceParams { per: (energy.len() / vec) as u32, count: n as u32 };
     let cost = Cost { flops: 2.0 * sums.len() as f64, bytes: (sums.bytes() + 3 * energy.bytes()) as f64 };
     let bindings = [sums.into(), valid.into(), energy.into()];

@@ -4,7 +4,7 @@
 //! ([`l2norm`](super::l2norm)), [`finish`].
 
 use super::{both_widths, expect_shape, nhwc, vectorised};
-use crate::gpu::{Binding, Cost, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
+use crate::gpu::{Cost, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
 
@@ -49,13 +49,13 @@ fn oriented_variant(k: usize, power: i64) -> Variant {
     Variant::new().int("KIND", 1).int("K", k as i64).int("POWER", power)
 }
 
-fn finish_variant(mean: bool) -> Variant {
-    Variant::new().int("KIND", 2).flag("MEAN", mean)
+fn finish_variant() -> Variant {
+    Variant::new().int("KIND", 2)
 }
 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
-    let mut all = both_widths([finish_variant(false), finish_variant(true)]);
+    let mut all = both_widths([finish_variant()]);
     all.push(Variant::new().int("KIND", 0));
     all.extend([4, 8, 16].into_iter().flat_map(|k| (0..3).map(move |p| oriented_variant(k, p))));
     all
@@ -135,7 +135,7 @@ pub(crate) fn turn(k: usize, n: usize) -> (f64, f64) {
     (cos, sin)
 }
 
-/// Appends the last step before a correlation: out \[N, h, w, C\] = the middle of features \[N, H, W, C\] - mean (\[C\]; none: 0) where valid, else 0;
+/// Appends the last step before a correlation: out \[N, h, w, C\] = the middle of features \[N, H, W, C\] where valid, else 0;
 /// and planes \[N, h, w, 2\] = (sum over the channels of out^2, 1 where valid or 0). Valid is a pixel whose last channel of validity \[N, H, W, M\] (the sampler's output
 /// \[N, S, S, 4\] as it is, or a plane) is above 0 and at least `min_validity`. Features may hold anything where nothing is valid.
 ///
@@ -145,7 +145,6 @@ pub fn finish(
     plan: &mut PlanBuilder<'_>,
     features: &Tensor,
     validity: &Tensor,
-    mean: Option<&Tensor>,
     min_validity: f32,
     out: &Tensor,
     planes: &Tensor,
@@ -160,10 +159,7 @@ pub fn finish(
     expect_shape(op, "out", out, &[n, rows, wide, c])?;
     expect_shape(op, "planes", planes, &[n, rows, wide, 2])?;
     share(op, min_validity)?;
-    if let Some(mean) = mean {
-        expect_shape(op, "mean", mean, &[c])?;
-    }
-    let (variant, vec) = vectorised(finish_variant(mean.is_some()), &[c]);
+    let (variant, vec) = vectorised(finish_variant(), &[c]);
     let pixels = n * rows * wide;
     let params = FinishParams {
         pixels: pixels as u32,
@@ -173,9 +169,7 @@ pub fn finish(
         out: [rows as u32, wide as u32],
         source: [h as u32, w as u32],
     };
-    let mut bindings: Vec<Binding<'_>> = vec![features.into(), validity.into()];
-    bindings.extend(mean.map(Binding::from));
-    bindings.extend([Binding::from(out), planes.into()]);
-    let cost = Cost { flops: 3.0 * out.len() as f64, bytes: (2 * out.bytes() + planes.bytes()) as f64 + 4.0 * pixels as f64 };
+    let bindings = [features.into(), validity.into(), out.into(), planes.into()];
+    let cost = Cost { flops: 2.0 * out.len() as f64, bytes: (2 * out.bytes() + planes.bytes()) as f64 + 4.0 * pixels as f64 };
     plan.dispatch(op, &SHADER, &variant, &bindings, &params, Groups::for_items(pixels, 256), cost)
 }

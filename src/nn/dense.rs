@@ -35,7 +35,7 @@ pub struct Level {
 /// convolution with bias gives the features. Nothing is shared between the modalities.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DenseConfig {
+pub struct DenseEncoderConfig {
     /// Convolutions at full resolution before the first level's blocks, 1 or more.
     pub stem: usize,
     /// The levels: full resolution, half, quarter, ...
@@ -46,7 +46,7 @@ pub struct DenseConfig {
     pub channels: usize,
 }
 
-impl Default for DenseConfig {
+impl Default for DenseEncoderConfig {
     fn default() -> Self {
         Self {
             stem: 1,
@@ -57,14 +57,14 @@ impl Default for DenseConfig {
     }
 }
 
-impl Network for DenseConfig {
+impl Network for DenseEncoderConfig {
     const KINDS: [&'static str; 2] = ["dense-model", "dense-checkpoint"];
 }
 
 /// A pixel counts where at least this share of it is valid.
 const VALID: f32 = 0.5;
 
-impl DenseConfig {
+impl DenseEncoderConfig {
     /// Refuses what makes no tower.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl DenseConfig {
     /// A graph with one tower: input `patch` [batch, side, side, 4], output the features.
     ///
     /// # Errors
-    /// As [`DenseConfig::check`]; a side that is no multiple of [`DenseConfig::multiple`].
+    /// As [`DenseEncoderConfig::check`]; a side that is no multiple of [`DenseEncoderConfig::multiple`].
     pub fn tower_graph(&self, modality: Modality, batch: usize, side: usize) -> Result<(Graph, NodeId)> {
         let mut graph = Graph::new();
         let x = graph.input("patch", &[batch, side, side, 4]);
@@ -110,7 +110,7 @@ impl DenseConfig {
     /// Appends a tower to a graph and returns the node of its features.
     ///
     /// # Errors
-    /// As [`DenseConfig::tower_graph`].
+    /// As [`DenseEncoderConfig::tower_graph`].
     pub fn tower(&self, graph: &mut Graph, modality: Modality, patch: NodeId) -> Result<NodeId> {
         self.check()?;
         let (shape, multiple) = (graph.shape(patch).to_vec(), self.multiple());
@@ -158,7 +158,7 @@ impl DenseConfig {
     /// Appends what makes a template of a SAR patch's features [P, h, w, C]: each channel's mean over the patch removed, the whole of
     /// unit length, shape as before.
     ///
-    /// Correlated with features of unit length a pixel, and multiplied by 1 / sqrt(h w) ([`DenseConfig::score_factor`]), it gives the
+    /// Correlated with features of unit length a pixel, and multiplied by 1 / sqrt(h w) ([`DenseEncoderConfig::score_factor`]), it gives the
     /// normalised cross-correlation, -1 to 1: a window's own mean needs no removing, as the template's is 0.
     ///
     /// # Errors

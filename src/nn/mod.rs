@@ -13,14 +13,12 @@ mod twin;
 mod weights;
 
 pub use build::{InferencePlan, TrainingPlan};
-pub use dense::{DenseConfig, Level, Skip};
+pub use dense::{DenseEncoderConfig, Level, Skip};
 pub use encoder::{Architecture, EncoderConfig, Head, Modality, Sharing, Stage};
 pub use graph::{Graph, NodeId};
 pub use ops::{Backward, Forward, Host, Init, Keeps, Op, ParamKind, ParamSpec};
 pub use optimizer::{Optimizer, OptimizerConfig, StepFactors};
 pub use torchvision::import_torchvision;
-pub use weights::{
-    DenseFile, DenseManifest, Manifest, Network, NetworkFile, NetworkManifest, SceneRecord, TensorMap, WeightFile, Weights, WeightsError,
-};
+pub use weights::{DenseFile, Manifest, Network, NetworkFile, NetworkManifest, SceneRecord, TensorMap, WeightFile, Weights, WeightsError};
 
 pub(crate) use weights::splitmix;

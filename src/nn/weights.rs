@@ -1,6 +1,6 @@
 //! Parameters on the device, and the files that carry them with their manifest.
 
-use super::dense::DenseConfig;
+use super::dense::DenseEncoderConfig;
 use super::encoder::EncoderConfig;
 use super::graph::Graph;
 use super::ops::{Init, ParamSpec};
@@ -83,20 +83,17 @@ impl Network for EncoderConfig {
 /// Every kind, and what it is for.
 const ALL_KINDS: [([&str; 2], &str); 2] = [
     (<EncoderConfig as Network>::KINDS, "an encoder of patches, for an index"),
-    (<DenseConfig as Network>::KINDS, "features for dense correlation (`echogrid train --dense`)"),
+    (<DenseEncoderConfig as Network>::KINDS, "features for dense correlation (`echogrid train --dense`)"),
 ];
 
 /// The manifest of an encoder of patches.
 pub type Manifest = NetworkManifest<EncoderConfig>;
 
-/// The manifest of features for dense correlation.
-pub type DenseManifest = NetworkManifest<DenseConfig>;
-
 /// The weights of an encoder of patches.
 pub type WeightFile = NetworkFile<EncoderConfig>;
 
 /// The weights of features for dense correlation.
-pub type DenseFile = NetworkFile<DenseConfig>;
+pub type DenseFile = NetworkFile<DenseEncoderConfig>;
 
 /// What a model file says about itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,11 +2,6 @@
 
 use crate::kernels::peaks::{NONE, NOWHERE, TILE};
 
-/// Scale and count of totals [Q, 2].
-pub fn query(totals: &[f64]) -> (Vec<f64>, Vec<f64>) {
-    totals.chunks(2).map(|t| (if t[0] > 1e-30 { 1.0 / t[0].sqrt() } else { 0.0 }, t[1])).unzip()
-}
-
 /// 1 / sqrt(energy) where enough is valid, else 0.
 pub fn inverse_norm(energy: &[f64], valid: &[f64], count: &[f64], min_share: f32, min_energy: f32) -> Vec<f64> {
     let per = energy.len() / count.len();

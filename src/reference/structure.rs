@@ -30,10 +30,10 @@ pub fn oriented(grey: &[f64], [n, h, w]: [usize; 3], validity: &[f64], m: usize,
     out
 }
 
-/// Features less their mean where valid, and the planes (energy, validity), of [P, C].
-pub fn finish(features: &[f64], c: usize, validity: &[f64], m: usize, mean: Option<&[f64]>, least: f32) -> (Vec<f64>, Vec<f64>) {
+/// Features where valid, and the planes (energy, validity), of [P, C].
+pub fn finish(features: &[f64], c: usize, validity: &[f64], m: usize, least: f32) -> (Vec<f64>, Vec<f64>) {
     let valid = valid(validity, m, least);
-    let value = |i: usize| if valid[i / c] { features[i] - mean.map_or(0.0, |v| v[i % c]) } else { 0.0 };
+    let value = |i: usize| if valid[i / c] { features[i] } else { 0.0 };
     let out: Vec<f64> = (0..features.len()).map(value).collect();
     let planes = out.chunks(c).zip(&valid).flat_map(|(v, ok)| [v.iter().map(|a| a * a).sum(), f64::from(u8::from(*ok))]).collect();
     (out, planes)

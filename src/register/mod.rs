@@ -5,11 +5,15 @@
 //! near where it puts them; the robust fit through these is the answer. Of the image's own georeference only the ground size of a pixel and
 //! the direction of north are used.
 
+mod consensus;
 mod dense;
 mod fit;
+mod model;
 
+pub use consensus::{Consensus, ConsensusConfig, Limits, consensus};
 pub use dense::DenseFinder;
-pub use fit::{Consensus, ConsensusConfig, Fit, FitConfig, Limits, Model, ModelKind, TiePoint, consensus, fit, fit_best};
+pub use fit::{Fit, FitConfig, fit, fit_best};
+pub use model::{Model, ModelKind, TiePoint};
 
 use crate::scene::warp::{Target, resample};
 use crate::scene::{Crs, Frame, Image, MapInfo, ValidityMask, compose, inverse};

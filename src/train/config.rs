@@ -7,6 +7,12 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
+/// Settings of any kind from a TOML file.
+pub(super) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+    toml::from_str(&text).map_err(|e| Error::file(path, e))
+}
+
 /// Random changes of a pair's look and place.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -153,8 +159,7 @@ impl TrainConfig {
     /// # Errors
     /// Not there, not TOML, an unknown or senseless value; with the place.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
-        let config: Self = toml::from_str(&text).map_err(|e| Error::file(path, e))?;
+        let config: Self = read_toml(path)?;
         config.check()?;
         Ok(config)
     }

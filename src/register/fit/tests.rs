@@ -1,4 +1,7 @@
 use super::*;
+use crate::nn::splitmix;
+use crate::register::{ConsensusConfig, Limits, Model};
+use crate::scene::inverse;
 
 struct Numbers(u64);
 

@@ -1,8 +1,9 @@
 //! What a training run of dense features is made of; every field has a default, a TOML file may set any of them (of `encoder`, all at
 //! once).
 
-use crate::nn::{DenseConfig, OptimizerConfig};
+use crate::nn::{DenseEncoderConfig, OptimizerConfig};
 use crate::train::batch::Look;
+use crate::train::config::read_toml;
 use crate::train::course::Course;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -87,7 +88,7 @@ impl DenseAugment {
 #[serde(default, deny_unknown_fields)]
 pub struct DenseTrainConfig {
     /// Both towers.
-    pub encoder: DenseConfig,
+    pub encoder: DenseEncoderConfig,
     /// Ground metres a feature pixel; 0 for two map pixels of the first scene, rounded to a tenth of a metre.
     pub pixel_m: f64,
     /// Windows of the map in a step, an even number.
@@ -137,7 +138,7 @@ pub struct DenseTrainConfig {
 impl Default for DenseTrainConfig {
     fn default() -> Self {
         Self {
-            encoder: DenseConfig::default(),
+            encoder: DenseEncoderConfig::default(),
             pixel_m: 0.0,
             windows: 4,
             window: 128,
@@ -171,8 +172,7 @@ impl DenseTrainConfig {
     /// # Errors
     /// Not there, not TOML, an unknown or senseless value; with the place.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
-        let config: Self = toml::from_str(&text).map_err(|e| Error::file(path, e))?;
+        let config: Self = read_toml(path)?;
         config.check()?;
         Ok(config)
     }

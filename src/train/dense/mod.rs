@@ -16,7 +16,7 @@ use crate::gpu::{Engine, OpTime, Plan, PlanBuilder, Tensor};
 use crate::kernels::offset_xent::{HIT, LOSS, stats_shape};
 use crate::kernels::sampler;
 use crate::nn::ops::{Correlate, OffsetXent};
-use crate::nn::{DenseConfig, Graph, Modality, NodeId};
+use crate::nn::{DenseEncoderConfig, Graph, Modality, NodeId};
 use crate::scene::ScenePair;
 use crate::{Error, Result};
 use batch::{Sizes, Windows, map_scale};
@@ -70,10 +70,10 @@ fn network_graph(config: &DenseTrainConfig) -> Result<(Graph, NodeId)> {
     let target = graph.input("target", &[config.patches, 4]);
     let map = config.encoder.tower(&mut graph, Modality::Map, map_in)?;
     let sar = config.encoder.tower(&mut graph, Modality::Sar, sar_in)?;
-    let template = DenseConfig::template(&mut graph, sar)?;
+    let template = DenseEncoderConfig::template(&mut graph, sar)?;
     let scores = graph.add("correlate", Correlate, &[template, map])?;
     let loss = OffsetXent {
-        factor: DenseConfig::score_factor(patch, patch),
+        factor: DenseEncoderConfig::score_factor(patch, patch),
         radius: config.radius,
         start: config.logit_scale,
         most: config.max_logit_scale,
@@ -167,14 +167,14 @@ fn taps(scale: f64) -> u32 {
 
 impl Task for Dense<'_> {
     type Config = DenseTrainConfig;
-    type Network = DenseConfig;
+    type Network = DenseEncoderConfig;
     type State = Memory;
 
     fn config(&self) -> &DenseTrainConfig {
         self.config
     }
 
-    fn network(&self) -> &DenseConfig {
+    fn network(&self) -> &DenseEncoderConfig {
         &self.config.encoder
     }
 

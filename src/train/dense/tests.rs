@@ -28,7 +28,7 @@ fn city() -> (tempfile::TempDir, ScenePair) {
 
 fn small() -> DenseTrainConfig {
     DenseTrainConfig {
-        encoder: DenseConfig {
+        encoder: DenseEncoderConfig {
             stem: 1,
             levels: vec![Level { width: 8, dilations: vec![] }, Level { width: 8, dilations: vec![1] }],
             skip: Skip::Add,

@@ -7,7 +7,7 @@ use crate::Result;
 use crate::gpu::{Engine, PlanBuilder};
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::ops::Correlate;
-use crate::nn::{DenseConfig, Graph, Modality, Weights};
+use crate::nn::{DenseEncoderConfig, Graph, Modality, Weights};
 use crate::scene::{PageCache, ScenePair};
 use crate::train::course::{resident, sar_scale};
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ impl Validation {
     }
 
     /// Share of the patches whose highest score over all offsets of all windows lies within [`WITHIN`] pixels of the truth.
-    pub(super) fn run(&self, engine: &Engine, encoder: &DenseConfig, weights: &Weights) -> Result<Value> {
+    pub(super) fn run(&self, engine: &Engine, encoder: &DenseEncoderConfig, weights: &Weights) -> Result<Value> {
         let encode = |modality| self.encode(engine, encoder, weights, modality);
         let (maps, templates) = (encode(Modality::Map)?, encode(Modality::Sar)?);
         let (patches, windows) = (self.batch.sar.len(), self.batch.map.len());
@@ -106,7 +106,7 @@ impl Validation {
     }
 
     /// Features of all windows, or templates of all patches, one after the other.
-    fn encode(&self, engine: &Engine, encoder: &DenseConfig, weights: &Weights, modality: Modality) -> Result<Vec<f32>> {
+    fn encode(&self, engine: &Engine, encoder: &DenseEncoderConfig, weights: &Weights, modality: Modality) -> Result<Vec<f32>> {
         let (records, cache, side, taps) = match modality {
             Modality::Map => (&self.batch.map, &self.map, self.window, self.taps[0]),
             Modality::Sar => (&self.batch.sar, &self.sar, self.patch, self.taps[1]),
@@ -115,7 +115,7 @@ impl Validation {
         let together = (65_536 / (side * side)).clamp(1, records.len());
         let (mut graph, mut features) = encoder.tower_graph(modality, together, side)?;
         if modality == Modality::Sar {
-            features = DenseConfig::template(&mut graph, features)?;
+            features = DenseEncoderConfig::template(&mut graph, features)?;
         }
         let plan = graph.inference(engine, weights, &[features])?;
         let written = sampler::records(engine, together)?;
