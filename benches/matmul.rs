@@ -9,4 +9,6 @@ pub fn run(e: &Engine) {
     }
     let (a, b, c) = (tensor(e, &[64, 1024]), tensor(e, &[64, 1024]), tensor(e, &[64, 64]));
     time(e, "matmul 64x1024x64, b transposed", |p| matmul(p, &a, Op::Plain, &b, Op::Transposed, &c));
+    let d = tensor(e, &[1024, 1024]);
+    time(e, "matmul 1024x64x1024, a transposed", |p| matmul(p, &a, Op::Transposed, &b, Op::Plain, &d));
 }

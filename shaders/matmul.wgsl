@@ -3,8 +3,9 @@
 //
 // KIND 0 tiled: 64 x 64 outputs a group of 256 invocations (4 x 4 each), inner tiles of 16 in workgroup memory; any size.
 //   Dispatch: row tiles * column tiles, folded. Workgroup memory 2 * 16 * 68 * 4 = 8,704 bytes.
-// KIND 1 lanes (no transposes, K % 4 == 0, N % 4 == 0): one subgroup of LANES a group; each lane loads one row's vec4 of a, all
-//   get it by subgroupBroadcast; each lane owns 4 columns of ROWS rows. No workgroup memory, no barrier.
+// KIND 1 lanes (K % 4 == 0, N % 4 == 0, M % 4 == 0 where TA; LANES 8, ROWS 16): one subgroup of LANES a group; the lanes load the
+//   ROWS rows' next four inner indices of a, a vec4 each, and all get them by subgroupBroadcast; each lane owns 4 columns of ROWS rows.
+//   No workgroup memory, no barrier.
 #import fold
 
 struct Params {
@@ -103,22 +104,56 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let first_row = (linear % row_blocks) * u32(ROWS);
     let column = (linear / row_blocks) * u32(LANES) + lane;
     let col = min(column, n4 - 1u);
-    #for s in 0..ROWS/LANES
-    let at${s} = min(first_row + ${s * LANES}u + lane, params.m - 1u) * k4;
-    #endfor
     #for r in 0..ROWS
     var acc${r} = vec4<f32>(0.0);
     #endfor
+    #if TA
+    // The vec4 of four rows at one inner index: inner index s * LANES / 4 + lane / 4 of the next four, rows lane % 4 of the ROWS / 4 fours.
+    let m4 = params.m / 4u;
+    var ai = (lane / 4u) * m4 + min(first_row / 4u + lane % 4u, m4 - 1u);
+    #else
+    #for s in 0..ROWS/LANES
+    let at${s} = min(first_row + ${s * LANES}u + lane, params.m - 1u) * k4;
+    #endfor
+    #endif
+    #if TB
+    let bt = col * params.k;
+    #else
     var bi = col;
+    #endif
     for (var k = 0u; k < k4; k++) {
-        #for s in 0..ROWS/LANES
-        let a${s} = a[at${s} + k];
+        #if TB
+        #for q in 0..4
+        let t${q} = b[bt + ${q}u * k4 + k];
         #endfor
+        #for q in 0..4
+        let b${q} = vec4<f32>(t0[${q}], t1[${q}], t2[${q}], t3[${q}]);
+        #endfor
+        #else
         #for q in 0..4
         let b${q} = b[bi + ${q}u * n4];
         #endfor
         bi += params.n;
+        #endif
+        #if TA
+        #for s in 0..2
+        let a${s} = a[ai + ${2 * s}u * m4];
+        #endfor
+        ai += params.m;
+        #for e in 0..16
+        {
+            let v = subgroupBroadcast(a${e / 8}, ${e % 8}u);
+            #for i in 0..4
+            acc${(e % 4) * 4 + i} += v[${i}] * b${e / 4};
+            #endfor
+        }
+        #endfor
+        #else
+        #for s in 0..ROWS/LANES
+        let a${s} = a[at${s} + k];
+        #endfor
             #include lane_multiply
+        #endif
     }
     if column < n4 {
         #for r in 0..ROWS
