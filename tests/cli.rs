@@ -174,7 +174,7 @@ fn wrong_usage_exits_with_2_and_help_with_0() {
         outcome.fails(2, &["--help"]);
         assert!(outcome.out.is_empty(), "{outcome:?}");
     }
-    for command in ["info", "synth", "train", "index", "locate", "eval", "register", "demo"] {
+    for command in ["info", "synth", "train", "index", "locate", "eval", "gap", "study", "register", "demo"] {
         let help = run(&[command, "--help"]).ok();
         assert!(help.out.contains("Usage") && help.out.contains("--adapter"), "{help:?}");
     }
@@ -785,7 +785,7 @@ fn dense_features_are_trained_and_told_from_other_models() {
     train(&[]).fails(1, &["dense.toml", "unknown field"]);
     let done = train(&["--dense"]).ok();
     assert!(done.err.contains("SAR patches") && done.err.contains("found within 5"), "{done:?}");
-    assert_eq!(names(&dir), ["dense.toml", "features", "features.log.jsonl"]);
+    assert_eq!(names(&dir), ["dense.toml", "features", "features.log.jsonl", "features.svg"]);
     let log = std::fs::read_to_string(dir.join("features.log.jsonl")).unwrap();
     assert!(log.lines().filter(|l| l.contains("accuracy")).count() == 6 && log.contains("found"), "{log}");
 
@@ -847,4 +847,117 @@ fn a_run_that_was_killed_or_stopped_goes_on_to_the_same_bits() {
     std::fs::write(&checkpoint, &want).unwrap();
     go(&train(&out, &["--resume"])).fails(1, &["again.checkpoint", "not a checkpoint"]);
     assert!(!out.exists());
+}
+
+#[test]
+fn every_alignment_trains_and_tells_what_it_does() {
+    let (w, dir) = (&*WORLD, folder("align"));
+    let (m, s) = (text(&w.map), text(&w.sar));
+    let train = |config: &Path, out: &Path, more: &[&str]| {
+        let args = ["train", "--scene", m, s, "--val", m, s, "--config", text(config), "--out", text(out)];
+        run(&args.into_iter().chain(more.iter().copied()).collect::<Vec<_>>())
+    };
+    let figures = |out: &Path| -> serde_json::Value {
+        let log = std::fs::read_to_string(out.with_file_name(format!("{}.log.jsonl", out.file_name().unwrap().to_str().unwrap()))).unwrap();
+        serde_json::from_str(log.lines().rfind(|l| l.contains("loss")).unwrap()).unwrap()
+    };
+    let config = dir.join("config.toml");
+    std::fs::write(&config, settings(1, 3, 1)).unwrap();
+    let methods: [(&str, &[&str]); 6] = [
+        ("critic-clip", &["distance", "adversary_loss"]),
+        ("critic-gp", &["distance", "adversary_loss"]),
+        ("class", &["class_loss", "class_accuracy"]),
+        ("sinkhorn", &["sinkhorn"]),
+        ("mmd", &["mmd"]),
+        ("coral", &["coral"]),
+    ];
+    let mut weights = Vec::new();
+    for (method, told) in methods {
+        let out = dir.join(method);
+        train(&config, &out, &["--align", method, "--align-weight", "1"]).ok();
+        let step = figures(&out);
+        assert!(told.iter().all(|name| step[*name].as_f64().is_some_and(f64::is_finite)), "{method}: {step}");
+        // The model carries the encoder alone, and none is like another: each loss has moved it.
+        let parsed = echogrid::nn::WeightFile::load(&out).unwrap();
+        assert!(parsed.tensors.keys().all(|n| !n.contains("adversary")), "{method}");
+        weights.push(parsed.tensors);
+        assert!(std::fs::read_to_string(dir.join(format!("{method}.svg"))).unwrap().contains(&told[0].replace('_', " ")));
+    }
+    for (i, a) in weights.iter().enumerate() {
+        assert!(weights[..i].iter().all(|b| a != b), "{}", methods[i].0);
+    }
+    // One-sided and flipped variants come from the settings.
+    let other = dir.join("other.toml");
+    for (align, told) in [
+        ("method = \"critic-gp\"\nsides = \"sar\"", "distance"),
+        ("method = \"class\"\nclass_by = \"flip\"", "class_accuracy"),
+    ] {
+        std::fs::write(&other, format!("{}[align]\n{align}\n", settings(1, 2, 1))).unwrap();
+        let out = dir.join("other");
+        train(&other, &out, &[]).ok();
+        assert!(figures(&out)[told].as_f64().is_some_and(f64::is_finite));
+    }
+    std::fs::write(&other, format!("{}[align]\neps = 0.0\n", settings(1, 2, 1))).unwrap();
+    train(&other, &dir.join("other"), &[]).fails(1, &["align.eps must be above 0"]);
+    run(&["train", "--dense", "--align", "mmd", "--print-config"]).fails(2, &["--align"]);
+    run(&["train", "--align", "nonsense", "--print-config"]).fails(2, &["critic-gp", "sinkhorn"]);
+    assert!(run(&["train", "--align", "coral", "--print-config"]).ok().out.contains("method = \"coral\""));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_with_a_critic_goes_on_to_the_same_bits() {
+    let (w, dir) = (&*WORLD, folder("resume-critic"));
+    let config = dir.join("config.toml");
+    std::fs::write(&config, format!("{}[align]\nmethod = \"critic-gp\"\nhidden = [8, 8]\nadversary_steps = 2\n", settings(2, 16, 1))).unwrap();
+    let (m, s) = (text(&w.map), text(&w.sar));
+    let (whole, out) = (dir.join("whole"), dir.join("killed"));
+    let args = |out| ["train", "--scene", m, s, "--val", m, s, "--config", text(&config), "--out", out];
+    run(&args(text(&whole))).ok();
+    interrupted(&args(text(&out)), &dir.join("killed.log.jsonl"), 12, "-KILL");
+    run(&args(text(&out)).into_iter().chain(["--resume"]).collect::<Vec<_>>()).ok();
+    assert!(std::fs::read(&out).unwrap() == std::fs::read(&whole).unwrap(), "resumed weights differ");
+}
+
+#[test]
+fn the_gap_is_measured_and_drawn() {
+    let (w, dir) = (&*WORLD, folder("gap"));
+    let figure = dir.join("gap.svg");
+    let base = ["gap", "--map", text(&w.map), "--sar", text(&w.sar), "--model", text(&w.model), "--patch", "100", "--permutations", "19"];
+    let with = |more: &[&str]| run(&base.into_iter().chain(more.iter().copied()).collect::<Vec<_>>());
+    let json = with(&["--pairs", "32", "--json", "--figure", text(&figure)]).ok().out;
+    let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((value["pairs"].as_u64(), value["dim"].as_u64()), (Some(32), Some(128)));
+    let measures: Vec<&str> = value["estimates"].as_array().unwrap().iter().map(|e| e["measure"].as_str().unwrap()).collect();
+    assert_eq!(measures, ["mean", "mmd", "coral", "sinkhorn", "critic", "class_accuracy"]);
+    for e in value["estimates"].as_array().unwrap() {
+        let of = |k: &str| e[k].as_f64().unwrap();
+        assert!(of("value").is_finite() && of("p") > 0.0 && of("p") <= 1.0 && e["permuted"][0].as_f64() <= e["permuted"][1].as_f64(), "{e}");
+    }
+    assert!(std::fs::read_to_string(&figure).unwrap().starts_with("<svg"));
+    assert!(with(&["--pairs", "16"]).ok().out.contains("under permutation"));
+    with(&["--pairs", "4"]).fails(2, &["--pairs"]);
+    run(&["gap", "--map", text(&w.map), "--sar", text(&w.sar), "--model", text(&w.model), "--patch", "5000"]).fails(1, &["0 places"]);
+}
+
+#[test]
+fn a_study_compares_what_it_has_trained_and_goes_on_where_it_stopped() {
+    let (w, dir) = (&*WORLD, folder("study"));
+    let config = dir.join("config.toml");
+    std::fs::write(&config, settings(1, 2, 1)).unwrap();
+    let (m, s, out) = (text(&w.map), text(&w.sar), dir.join("studies"));
+    let base = ["study", "align", "--scene", m, s, "--val", m, s, "--config", text(&config), "--out", text(&out)];
+    let go = |more: &[&str]| run(&base.into_iter().chain(["--views", "1", "--queries", "8"]).chain(more.iter().copied()).collect::<Vec<_>>());
+    go(&["--ways", "none", "--minutes", "0"]).fails(1, &["more --minutes"]);
+    let first = go(&["--ways", "none,critic-gp,class", "--seeds", "1,2"]).ok().out;
+    assert!(first.contains("| `critic-gp` | ") && first.contains("| 1 2 |") && first.contains("less class adversary"), "{first}");
+    assert_eq!(names(&out), ["align-runs", "align.json", "align.md", "align.svg"]);
+    assert_eq!(names(&out.join("align-runs")).iter().filter(|n| n.ends_with(".json")).count(), 6);
+    assert!(!first.contains(text(&dir)), "a machine's folders: {first}");
+    let start = Instant::now();
+    let again = go(&["--ways", "none,critic-gp,class", "--seeds", "1,2"]).ok();
+    assert_eq!((again.out, again.err.contains("step")), (first, false));
+    assert!(start.elapsed() < Duration::from_secs(20));
+    go(&["--ways", "none", "--epochs", "2"]).fails(1, &["none-1.json", "other settings"]);
+    go(&["--ways", "nonsense"]).fails(2, &["critic-clip"]);
 }

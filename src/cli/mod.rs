@@ -7,6 +7,7 @@ mod demo;
 mod dense_args;
 mod eval;
 mod eval_dense;
+mod gap;
 mod index;
 mod info;
 mod locate;
@@ -16,6 +17,7 @@ mod present_dense;
 mod profile;
 mod register;
 mod selftest;
+mod study;
 mod synth;
 mod train;
 
@@ -40,8 +42,10 @@ enum Command {
     Index(index::Args),
     Locate(locate::Args),
     Eval(eval::Args),
+    Gap(gap::Args),
     Register(register::Args),
     Calibrate(calibrate::Args),
+    Study(study::Args),
     Profile(profile::Args),
     Demo(demo::Args),
 }
@@ -63,8 +67,10 @@ pub fn main() -> ExitCode {
         Command::Index(args) => index::run(&cli.global, &args),
         Command::Locate(args) => locate::run(&cli.global, &args),
         Command::Eval(args) => eval::run(&cli.global, &args),
+        Command::Gap(args) => gap::run(&cli.global, &args),
         Command::Register(args) => register::run(&cli.global, &args),
         Command::Calibrate(args) => calibrate::run(&cli.global, &args),
+        Command::Study(args) => study::run(&cli.global, &args),
         Command::Profile(args) => profile::run(&cli.global, &args),
         Command::Demo(args) => demo::run(&cli.global, &args),
     };

@@ -1,7 +1,9 @@
 //! `echogrid train`.
 
 use super::common::{Global, Unit, check_output, interrupt_flag};
+use crate::align::Align;
 use crate::gpu::Engine;
+use crate::report::figures::{self, Series};
 use crate::scene::ScenePair;
 use crate::train::{DenseTrainConfig, Event, Outcome, TrainConfig, refuse_unfinished, train, train_dense};
 use crate::{Error, Result};
@@ -13,7 +15,7 @@ use std::sync::atomic::AtomicBool;
 
 /// Train an encoder, or features for dense correlation, on pairs of a map and a SAR image of the same area
 ///
-/// An encoder (of an index's cells) by default; with --dense, features a pixel whose correlation finds the place of a SAR patch. Writes checkpoints beside MODEL (MODEL.checkpoint) and a log (MODEL.log.jsonl). Ctrl-C saves and stops; --resume goes on to
+/// An encoder (of an index's cells) by default; with --dense, features a pixel whose correlation finds the place of a SAR patch. Writes checkpoints beside MODEL (MODEL.checkpoint) and a log (MODEL.log.jsonl, drawn at the end in a .svg of the same name). Ctrl-C saves and stops; --resume goes on to
 /// the same bits as a run that was never stopped.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -29,6 +31,12 @@ pub struct Args {
     /// Train features for dense correlation instead of an encoder; they have settings of their own
     #[arg(long)]
     dense: bool,
+    /// Draw the embeddings of the two modalities together by this loss [default: that of the configuration]
+    #[arg(long, value_enum, conflicts_with = "dense")]
+    align: Option<Align>,
+    /// Weight of that loss [default: that of the configuration, or the method's own]
+    #[arg(long, value_name = "W", conflicts_with = "dense")]
+    align_weight: Option<f64>,
     /// Passes [default: that of the configuration]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
@@ -61,6 +69,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         let mut config = args.config.as_deref().map_or_else(|| Ok(TrainConfig::default()), TrainConfig::load)?;
         config.epochs = args.epochs.unwrap_or(config.epochs);
         config.seed = args.seed.unwrap_or(config.seed);
+        config.align.method = args.align.unwrap_or(config.align.method);
+        config.align.weight = args.align_weight.or(config.align.weight);
         config.check()?;
         let words = Words { total: config.total_steps(), items: config.batch, item: "pairs", figures: recall_figures };
         session(global, args, &config, &words, |r, on| train(r.engine, &config, r.scenes, r.val, r.out, args.resume, r.stop, on))
@@ -161,8 +171,9 @@ fn session(
                 bytes as f64 / f64::from(1 << 20)
             ));
         }
-        Event::Step { step, loss, accuracy, lr, rate } => {
-            let right = accuracy.map_or(String::new(), |a| format!(", {:.0} % right", 100.0 * a));
+        Event::Step { step, loss, accuracy, lr, rate, figures } => {
+            let mut right = accuracy.map_or(String::new(), |a| format!(", {:.0} % right", 100.0 * a));
+            figures.iter().for_each(|(name, v)| right += &format!(", {} {v:.4}", name.replace('_', " ")));
             bar.set_position(step as u64);
             bar.set_message(format!("loss {loss:.3}{right}, {rate:.1} {}/s", words.item));
             if quiet && step.is_multiple_of(10) {
@@ -172,6 +183,7 @@ fn session(
             if let Some(a) = accuracy {
                 value["accuracy"] = a.into();
             }
+            figures.iter().for_each(|(name, v)| value[*name] = (*v).into());
             write(value);
         }
         Event::Validation { step, figures } => {
@@ -184,13 +196,43 @@ fn session(
     let run = Run { engine: &engine, scenes: &scenes, val: &val, out, stop: &stop };
     let outcome = go(run, &mut on)?;
     bar.finish_and_clear();
+    let figure = out.with_extension("svg");
+    draw_log(&log_path, &figure)?;
     match outcome {
         Outcome::Finished => {
-            global.say(format_args!("wrote {}", out.display()));
+            global.say(format_args!("wrote {}, {} (what was told of each step) and {}", out.display(), log_path.display(), figure.display()));
             Ok(())
         }
         Outcome::Stopped { step } => {
             Err(Error::Interrupted(format!("stopped at step {step}; the checkpoint is saved, --resume goes on from it")))
         }
     }
+}
+
+/// Draws what the log of a run says: every number of its steps and validations against the step.
+fn draw_log(log: &Path, figure: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(log).map_err(|e| Error::file(log, e))?;
+    let mut all: Vec<Series> = Vec::new();
+    let mut add = |name: String, share: bool, step: f64, value: f64| match all.iter_mut().find(|s| s.name == name) {
+        Some(s) => s.points.push((step, value)),
+        None => all.push(Series { name, points: vec![(step, value)], share }),
+    };
+    for line in text.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok()) {
+        let (Some(step), Some(fields)) = (line["step"].as_f64(), line.as_object()) else { continue };
+        if let Some(found) = line["found"].as_f64() {
+            add("validation: found".into(), true, step, found);
+            continue;
+        }
+        for protocol in ["aligned", "arbitrary"] {
+            if let Some(recall) = line[protocol]["1"].as_f64() {
+                add(format!("validation: R@1, {protocol}"), true, step, recall);
+            }
+        }
+        for (name, value) in fields {
+            if let Some(value) = value.as_f64().filter(|_| !["step", "lr", "pairs_per_s", "views"].contains(&name.as_str())) {
+                add(name.replace('_', " "), name.ends_with("accuracy"), step, value);
+            }
+        }
+    }
+    Ok(figures::write(figure, &figures::training_curves(&all)?)?)
 }

@@ -5,7 +5,7 @@ use super::memory::Memory;
 use super::ops::{Backward, Forward, ParamKind};
 use super::weights::Weights;
 use crate::gpu::{Engine, Error, Plan, PlanBuilder, Result, Tensor};
-use crate::kernels::elementwise;
+use crate::kernels::{elementwise, expect_shape};
 
 /// A forward pass ready to run.
 #[derive(Debug)]
@@ -83,6 +83,15 @@ impl Graph {
     /// # Errors
     /// A loss that is not a scalar; shapes, limits, memory.
     pub fn training(&self, engine: &Engine, weights: &Weights, outputs: &[NodeId]) -> Result<TrainingPlan> {
+        self.training_on(engine, weights, outputs, &[])
+    }
+
+    /// [`Graph::training`] with inputs that read tensors already there (outputs of another plan, for instance), by their order; those
+    /// beyond `given` are made.
+    ///
+    /// # Errors
+    /// As [`Graph::training`]; a given tensor of another shape.
+    pub fn training_on(&self, engine: &Engine, weights: &Weights, outputs: &[NodeId], given: &[Tensor]) -> Result<TrainingPlan> {
         let n = self.nodes.len();
         let loss = outputs[0];
         if self.shape(loss).iter().product::<usize>() != 1 {
@@ -123,10 +132,17 @@ impl Graph {
             }
         };
         let mut released = vec![false; n];
+        let mut given = given.iter();
         for j in 0..n {
             let node = &self.nodes[j];
             if node.op.is_none() {
-                values[j] = Some(engine.tensor(&node.name, &node.shape, crate::gpu::DType::F32)?);
+                values[j] = Some(match given.next() {
+                    Some(t) => {
+                        expect_shape("training", &node.name, t, &node.shape)?;
+                        t.clone()
+                    }
+                    None => engine.tensor(&node.name, &node.shape, crate::gpu::DType::F32)?,
+                });
             } else if needed[j] {
                 let output = memory.take(&node.name, &node.shape)?;
                 saved[j] = self.forward_node(j, &mut builder, &mut memory, weights, &values, &output, true)?;
@@ -266,7 +282,8 @@ impl Graph {
         let mut d = vec![false; self.nodes.len()];
         for j in 0..self.nodes.len() {
             let node = &self.nodes[j];
-            d[j] = node.params.iter().any(|p| self.params[*p].1.kind != ParamKind::Statistic) || node.inputs.iter().any(|i| d[i.0]);
+            d[j] = !node.op.as_ref().is_some_and(|op| op.detaches())
+                && (node.params.iter().any(|p| self.params[*p].1.kind != ParamKind::Statistic) || node.inputs.iter().any(|i| d[i.0]));
         }
         d
     }

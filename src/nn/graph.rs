@@ -1,6 +1,6 @@
 //! The graph: nodes in topological order, parameters by name.
 
-use super::ops::{Op, ParamSpec};
+use super::ops::{Op, ParamKind, ParamSpec};
 use crate::gpu::{Error, Result};
 use std::sync::Arc;
 
@@ -63,6 +63,11 @@ impl Graph {
         }
         self.nodes.push(Node { name: name.into(), op: Some(Arc::new(op)), inputs: inputs.to_vec(), params, shape });
         Ok(NodeId(self.nodes.len() - 1))
+    }
+
+    /// Leaves the parameters whose names start with `prefix` as they are: they take no gradient, what comes before them still does.
+    pub fn freeze(&mut self, prefix: &str) {
+        self.params.iter_mut().filter(|(name, _)| name.starts_with(prefix)).for_each(|(_, spec)| spec.kind = ParamKind::Statistic);
     }
 
     /// Switches the sharing of buffers by liveness off in plans built from now on: for the tests that prove it harmless.

@@ -259,6 +259,22 @@ impl Weights {
         Ok(Self { tensors })
     }
 
+    /// Takes the tensors of `other` for parameters of the same name: both then train or read the same values.
+    ///
+    /// # Errors
+    /// One has other extents.
+    pub fn adopt(&mut self, other: &Self) -> Result<()> {
+        for (name, tensor) in &mut self.tensors {
+            if let Some(t) = other.get(name) {
+                if t.shape() != tensor.shape() {
+                    return Err(crate::gpu::Error::shape(name, format!("{:?} for {:?}", t.shape(), tensor.shape())).into());
+                }
+                *tensor = t.clone();
+            }
+        }
+        Ok(())
+    }
+
     /// Number of parameters.
     pub fn len(&self) -> usize {
         self.tensors.len()
@@ -267,6 +283,11 @@ impl Weights {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.tensors.is_empty()
+    }
+
+    /// The parameters.
+    pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        self.tensors.values()
     }
 
     /// A parameter by its full name.

@@ -184,26 +184,33 @@ pub fn reliability(cases: &[(f64, bool)]) -> Result<String, Error> {
     })
 }
 
-/// Loss and validation recall (in 0..1) against the step, one panel each; a panel without points is left out.
-/// Values that are not finite are skipped.
+/// What a run's log tells of one quantity: its name, steps and values, and whether these are shares in 0..1.
+#[derive(Debug, Clone, Default)]
+pub struct Series {
+    /// Title of the panel.
+    pub name: String,
+    /// Step and value; values that are not finite are skipped.
+    pub points: Vec<(f64, f64)>,
+    /// Drawn from 0 in per cent.
+    pub share: bool,
+}
+
+/// Quantities of a training run against the step, one panel each, two in a row; a panel without points is left out.
 ///
 /// # Errors
 /// [`Error::Figure`] when there is nothing to draw.
-pub fn training_curves(loss: &[(f64, f64)], recall: &[(f64, f64)]) -> Result<String, Error> {
-    let finite =
-        |points: &[(f64, f64)]| -> Vec<(f64, f64)> { points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect() };
-    let (loss, recall) = (finite(loss), finite(recall));
-    draw(|root| {
-        let panels: Vec<_> = [("Training loss", &loss[..], false), ("Validation recall at 1", &recall[..], true)]
-            .into_iter()
-            .filter(|(_, points, _)| !points.is_empty())
-            .collect();
-        if panels.is_empty() {
-            return Err(nothing());
-        }
-        let areas = root.split_evenly((1, panels.len()));
-        for (area, &(title, points, share)) in areas.iter().zip(&panels) {
-            panel(area, title, points, share)?;
+pub fn training_curves(series: &[Series]) -> Result<String, Error> {
+    let finite = |s: &Series| -> Vec<(f64, f64)> { s.points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect() };
+    let panels: Vec<_> = series.iter().map(|s| (s, finite(s))).filter(|(_, points)| !points.is_empty()).collect();
+    if panels.is_empty() {
+        return Err(nothing());
+    }
+    let columns = panels.len().min(2);
+    let rows = panels.len().div_ceil(columns);
+    let height = if rows == 1 { SIZE.1 } else { rows as u32 * 300 };
+    draw_sized((SIZE.0, height), |root| {
+        for (area, (series, points)) in root.split_evenly((rows, columns)).iter().zip(&panels) {
+            panel(area, &series.name, points, series.share)?;
         }
         Ok(())
     })
@@ -253,6 +260,102 @@ pub fn residual_histogram(residuals: &[f64], held_out: &[f64]) -> Result<String,
     })
 }
 
+/// One row of [`bars`].
+#[derive(Debug, Clone)]
+pub struct Bar {
+    /// Said at its left.
+    pub name: String,
+    /// Length of the bar, a share in 0..1.
+    pub value: f64,
+    /// Drawn as a line over it.
+    pub interval: Option<[f64; 2]>,
+    /// Single outcomes, drawn as dots.
+    pub points: Vec<f64>,
+}
+
+/// Shares side by side, one horizontal bar each, in the order given.
+///
+/// # Errors
+/// [`Error::Figure`] when there is no finite one.
+pub fn bars(title: &str, line: &str, rows: &[Bar]) -> Result<String, Error> {
+    let rows: Vec<&Bar> = rows.iter().filter(|r| r.value.is_finite()).collect();
+    let most = rows.iter().flat_map(|r| r.interval.iter().flatten().chain(&r.points).copied().chain([r.value])).fold(0.0, f64::max);
+    if rows.is_empty() {
+        return Err(nothing());
+    }
+    let n = rows.len() as f64;
+    draw_sized((SIZE.0, 120 + 34 * rows.len() as u32), |root| {
+        let body = heading(root, title, line, &[])?;
+        let mut chart = ChartBuilder::on(&body)
+            .margin(4)
+            .margin_right(56)
+            .x_label_area_size(42)
+            .y_label_area_size(130)
+            .build_cartesian_2d(0f64..(most * 1.08).clamp(0.01, 1.0), 0f64..n)
+            .map_err(fail)?;
+        chart
+            .configure_mesh()
+            .disable_y_mesh()
+            .disable_y_axis()
+            .y_labels(0)
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID)
+            .axis_style(GRID)
+            .x_label_formatter(&percent)
+            .label_style(font(13).color(&SOFT))
+            .draw()
+            .map_err(fail)?;
+        for (i, row) in rows.iter().enumerate() {
+            let middle = n - i as f64 - 0.5;
+            let at = |v: f64, dy: f64| (v.max(0.0), middle + dy);
+            chart.draw_series([Rectangle::new([at(0.0, -0.32), at(row.value, 0.32)], LINES[0].mix(0.45).filled())]).map_err(fail)?;
+            if let Some([low, high]) = row.interval {
+                chart.draw_series(LineSeries::new([at(low, 0.0), at(high, 0.0)], LINES[1].stroke_width(3))).map_err(fail)?;
+            }
+            chart.draw_series(row.points.iter().map(|v| Circle::new(at(*v, 0.0), 3, INK.filled()))).map_err(fail)?;
+            let style = font(13).color(&INK).pos(Pos::new(HPos::Right, VPos::Center));
+            chart
+                .draw_series([EmptyElement::at(at(0.0, 0.0)) + Text::new(row.name.clone(), (-8, 0), style)])
+                .map_err(fail)?;
+        }
+        Ok(())
+    })
+}
+
+/// Points of several clouds in one plane: names and positions; `line` says what the axes are.
+///
+/// # Errors
+/// [`Error::Figure`] when no point is finite.
+pub fn clouds(title: &str, line: &str, clouds: &[(&str, &[[f64; 2]])]) -> Result<String, Error> {
+    let finite = |points: &[[f64; 2]]| -> Vec<(f64, f64)> {
+        points.iter().filter(|p| p.iter().all(|v| v.is_finite())).map(|p| (p[0], p[1])).collect()
+    };
+    let all: Vec<(&str, Vec<(f64, f64)>)> = clouds.iter().map(|(name, points)| (*name, finite(points))).collect();
+    if all.iter().all(|(_, points)| points.is_empty()) {
+        return Err(nothing());
+    }
+    let x = span(all.iter().flat_map(|(_, p)| p.iter().map(|p| p.0)));
+    let y = span(all.iter().flat_map(|(_, p)| p.iter().map(|p| p.1)));
+    let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+    draw_sized((SIZE.0, 560), |root| {
+        let body = heading(root, title, line, &names)?;
+        let mut chart = ChartBuilder::on(&body)
+            .margin(4)
+            .margin_right(24)
+            .x_label_area_size(42)
+            .y_label_area_size(52)
+            .build_cartesian_2d(x.clone(), y.clone())
+            .map_err(fail)?;
+        let (width, height) = (x.end - x.start, y.end - y.start);
+        mesh(&mut chart, "first component", &|v| short(*v, width), &|v| short(*v, height))?;
+        for (i, (_, points)) in all.iter().enumerate() {
+            let color = LINES[i % LINES.len()];
+            chart.draw_series(points.iter().map(|p| Circle::new(*p, 3, color.mix(0.6).filled()))).map_err(fail)?;
+        }
+        Ok(())
+    })
+}
+
 /// Writes a figure to a file.
 ///
 /// # Errors
@@ -293,9 +396,13 @@ fn panel(area: &Area<'_>, title: &str, points: &[(f64, f64)], share: bool) -> Re
 }
 
 fn draw(paint: impl FnOnce(&Area<'_>) -> Result<(), Error>) -> Result<String, Error> {
+    draw_sized(SIZE, paint)
+}
+
+fn draw_sized(size: (u32, u32), paint: impl FnOnce(&Area<'_>) -> Result<(), Error>) -> Result<String, Error> {
     let mut svg = String::new();
     {
-        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         root.fill(&PAPER).map_err(fail)?;
         paint(&root)?;
         root.present().map_err(fail)?;
@@ -444,6 +551,10 @@ pub(crate) mod tests {
             .collect()
     }
 
+    fn series(points: &[(f64, f64)]) -> Series {
+        Series { name: "<script>".into(), points: points.to_vec(), share: false }
+    }
+
     #[test]
     fn figures_are_svg_with_escaped_names() {
         let (a, b) = (results(0), results(300));
@@ -453,7 +564,9 @@ pub(crate) mod tests {
             recall_curve(&[(hostile, &ca), ("arbitrary", &cb)]).unwrap(),
             error_cdf(&[(hostile, &a), ("arbitrary", &b)]).unwrap(),
             reliability(&[(0.0, false), (0.55, true), (1.0, true), (1.0, false)]).unwrap(),
-            training_curves(&[(0.0, 4.0), (1.0, f64::NAN), (2.0, 3.0)], &[(2.0, 0.4)]).unwrap(),
+            training_curves(&[series(&[(0.0, 4.0), (1.0, f64::NAN), (2.0, 3.0)]), series(&[(2.0, 0.4)]), series(&[])]).unwrap(),
+            bars(hostile, hostile, &[Bar { name: hostile.into(), value: 0.4, interval: Some([-0.1, 0.5]), points: vec![0.3, 0.5] }]).unwrap(),
+            clouds(hostile, hostile, &[(hostile, &[[0.0, 1.0], [f64::NAN, 1.0]]), ("b", &[[2.0, -1.0]])]).unwrap(),
         ];
         for svg in figures {
             assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"), "{svg}");
@@ -475,13 +588,15 @@ pub(crate) mod tests {
         assert!(recall_curve(&[("a", &[])]).is_err());
         assert!(reliability(&[]).is_err());
         assert!(error_cdf(&[("a", &[QueryResult::default()])]).is_err());
-        assert!(training_curves(&[(f64::NAN, 1.0)], &[]).is_err());
+        assert!(training_curves(&[series(&[(f64::NAN, 1.0)])]).is_err());
+        assert!(bars("", "", &[]).is_err());
+        assert!(clouds("", "", &[("a", &[[f64::NAN, 0.0]])]).is_err());
     }
 
     #[test]
     fn long_lines_are_thinned() {
         let points: Vec<(f64, f64)> = (0..10_001).map(|i| (f64::from(i), 1.0)).collect();
         assert!(thin(&points).len() <= MAX_POINTS);
-        assert!(training_curves(&points, &[]).unwrap().len() < 60_000);
+        assert!(training_curves(&[series(&points)]).unwrap().len() < 60_000);
     }
 }

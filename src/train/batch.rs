@@ -55,6 +55,8 @@ pub(super) struct Look {
     pub(super) offset: f64,
     pub(super) mixing: f64,
     pub(super) grey: f64,
+    pub(super) random_channel: f64,
+    pub(super) recolour: f64,
     pub(super) noise: f64,
     pub(super) speckle_looks: u32,
 }
@@ -80,13 +82,24 @@ impl Look {
     pub(super) fn change_map(&self, record: PatchRecord, random: &mut Random) -> PatchRecord {
         let grey = random.unit() < self.grey;
         let overall = self.contrast(random);
-        let mixed: [[f32; 3]; 3] =
-            std::array::from_fn(|b| {
-                let weights: [f64; 3] = std::array::from_fn(|k| {
-                    if grey { 1.0 / 3.0 } else { f64::from(u8::from(b == k)) + random.range(-self.mixing, self.mixing) }
-                });
-                weights.map(|w| w as f32 * overall)
+        // What all three bands show instead; no number is drawn where neither is asked for, so that older runs come out the same.
+        let same: Option<[f64; 3]> = if self.random_channel > 0.0 && random.unit() < self.random_channel {
+            let band = random.below(3);
+            Some(std::array::from_fn(|k| f64::from(u8::from(k == band))))
+        } else if self.recolour > 0.0 && random.unit() < self.recolour {
+            let weights: [f64; 3] = std::array::from_fn(|_| random.range(-1.0, 1.0));
+            let length = weights.iter().map(|w| w.abs()).sum::<f64>().max(0.1);
+            Some(weights.map(|w| w / length))
+        } else {
+            grey.then_some([1.0 / 3.0; 3])
+        };
+        let mixed: [[f32; 3]; 3] = std::array::from_fn(|b| {
+            let weights: [f64; 3] = std::array::from_fn(|k| match same {
+                Some(weights) => weights[k],
+                None => f64::from(u8::from(b == k)) + random.range(-self.mixing, self.mixing),
             });
+            weights.map(|w| w as f32 * overall)
+        });
         let common = random.range(-self.offset, self.offset);
         let offsets = std::array::from_fn(|_| (common + random.range(-self.offset, self.offset) / 3.0) as f32);
         record.with_colour(mixed, offsets).with_noise((random.unit() * self.noise) as f32).with_rng(random.bits() as u32, 0)

@@ -1,8 +1,8 @@
 //! Checkpoints: everything a run needs to go on with the same bits, in one file that is written whole or not at all.
 
-use super::course::{Progress, Task};
+use super::course::{Learner, Progress, Task};
 use crate::gpu::Engine;
-use crate::nn::{Network, NetworkFile, NetworkManifest, Optimizer, SceneRecord, Weights};
+use crate::nn::{Network, NetworkFile, NetworkManifest, SceneRecord};
 use crate::scene::ScenePair;
 use crate::{Error, Result};
 use serde::Serialize;
@@ -99,12 +99,9 @@ pub(super) fn save<N: Network>(
     path: &Path,
     manifest: NetworkManifest<N>,
     engine: &Engine,
-    weights: &Weights,
-    optimizer: &Optimizer,
+    learner: &Learner,
 ) -> Result<()> {
-    let mut tensors = weights.read(engine)?;
-    tensors.extend(optimizer.read(engine)?);
-    Ok(NetworkFile { manifest, tensors }.save(path)?)
+    Ok(NetworkFile { manifest, tensors: learner.read(engine)? }.save(path)?)
 }
 
 /// Restores a run.
@@ -113,8 +110,7 @@ pub(super) fn load<T: Task>(
     engine: &Engine,
     task: &T,
     scenes: &[SceneRecord],
-    weights: &Weights,
-    optimizer: &Optimizer,
+    learner: &Learner,
 ) -> Result<Progress<T::State>> {
     let file = NetworkFile::<T::Network>::load(path)?;
     let bad = |reason: &str| Error::file(path, format!("{reason}; start anew without --resume, or give the options of the run it is from"));
@@ -132,10 +128,6 @@ pub(super) fn load<T: Task>(
     }
     let progress =
         serde_json::from_value(file.manifest.training["progress"].clone()).map_err(|e| bad(&format!("its state cannot be read ({e})")))?;
-    let count = weights.load(engine, &file.tensors)?;
-    if count != weights.len() {
-        return Err(bad("some weights are missing"));
-    }
-    optimizer.load(engine, &file.tensors)?;
+    learner.load(engine, &file.tensors).map_err(|e| bad(&e.to_string()))?;
     Ok(progress)
 }

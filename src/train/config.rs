@@ -2,6 +2,7 @@
 
 use super::batch::Look;
 use super::course::Course;
+use crate::align::AlignConfig;
 use crate::nn::{Architecture, EncoderConfig, Head, OptimizerConfig, Sharing, Stage};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,10 @@ pub struct Augment {
     pub mixing: f64,
     /// Every so often the map is grey (share of patches).
     pub grey: f64,
+    /// Every so often the map's three bands all show the same one of them (Ye et al., "Channel augmented joint learning", 2021).
+    pub random_channel: f64,
+    /// Every so often they all show a random combination of them, of either sign: another radiometry.
+    pub recolour: f64,
     /// Standard deviation of noise on the map, at most.
     pub noise: f64,
     /// Speckle of this many looks or more (up to 16) on half of the SAR patches; 0 for none.
@@ -59,6 +64,8 @@ impl Default for Augment {
             offset: 0.3,
             mixing: 0.2,
             grey: 0.1,
+            random_channel: 0.0,
+            recolour: 0.0,
             noise: 0.1,
             speckle_looks: 4,
         }
@@ -67,8 +74,8 @@ impl Default for Augment {
 
 impl Augment {
     pub(super) fn look(&self) -> Look {
-        let Self { gain, offset, mixing, grey, noise, speckle_looks, .. } = *self;
-        Look { gain, offset, mixing, grey, noise, speckle_looks }
+        let Self { gain, offset, mixing, grey, random_channel, recolour, noise, speckle_looks, .. } = *self;
+        Look { gain, offset, mixing, grey, random_channel, recolour, noise, speckle_looks }
     }
 }
 
@@ -98,6 +105,8 @@ pub struct TrainConfig {
     pub warmup: f64,
     /// The optimiser.
     pub optimizer: OptimizerConfig,
+    /// What draws the two modalities' embeddings together.
+    pub align: AlignConfig,
     /// Augmentation.
     pub augment: Augment,
     /// Share of a batch drawn as geographic neighbours (clusters of 4 within two cells): hard negatives from the first step.
@@ -140,6 +149,7 @@ impl Default for TrainConfig {
             smoothing: 0.1,
             warmup: 0.05,
             optimizer: OptimizerConfig::default(),
+            align: AlignConfig::default(),
             augment: Augment::default(),
             near: 0.25,
             similar: 0.25,
@@ -183,7 +193,7 @@ impl TrainConfig {
             c if c.views > 255 || c.validate_views > 255 => refuse("views and validate_views are at most 255"),
             c if !(0.0..1.0).contains(&c.augment.scale) => refuse("augment.scale is a share, 0 to below 1"),
             c if c.similar > 0.0 && c.pool < 4 * c.batch => refuse("pool must be at least four batches"),
-            c => c.course().check().or_else(refuse),
+            c => c.align.check().and(c.course().check().or_else(refuse)),
         }
     }
 

@@ -1,8 +1,9 @@
 //! The loop of a run, whatever is trained: steps, reports, checkpoints, validations, the end.
 
 use super::checkpoint::{self, Kind, checkpoint_path};
+use crate::align::{Aligned, Figures, Objective};
 use crate::gpu::{Engine, OpTime, PAGE, Plan, Readback, Tensor};
-use crate::nn::{Graph, Network, NetworkFile, NodeId, Optimizer, OptimizerConfig, SceneRecord, StepFactors, TrainingPlan, Weights};
+use crate::nn::{Graph, Network, NetworkFile, NodeId, Optimizer, OptimizerConfig, SceneRecord, StepFactors, TensorMap, TrainingPlan, Weights};
 use crate::scene::{Image, PageCache, ScenePair, ValidityMask};
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
@@ -41,6 +42,8 @@ pub enum Event {
         lr: f64,
         /// Pairs (of dense features: SAR patches) a second, lately.
         rate: f64,
+        /// Of alignment: what it is called and its value.
+        figures: Vec<(&'static str, f32)>,
     },
     /// Validation figures.
     Validation {
@@ -138,14 +141,41 @@ pub(super) struct Learner {
     pub(super) weights: Weights,
     pub(super) plan: TrainingPlan,
     optimizer: Optimizer,
+    /// What runs beside the encoder where the modalities are aligned.
+    aligned: Option<Aligned>,
 }
 
 impl Learner {
-    pub(super) fn new(engine: &Engine, graph: &Graph, loss: NodeId, course: &Course) -> Result<Self> {
-        let weights = Weights::init(engine, graph, course.seed)?;
-        let plan = graph.training(engine, &weights, &[loss])?;
+    pub(super) fn new(engine: &Engine, graph: &Graph, loss: NodeId, objective: Option<&Objective>, course: &Course) -> Result<Self> {
+        let mut weights = Weights::init(engine, graph, course.seed)?;
+        let adversary = objective.map(|o| o.adversary(engine, course.seed)).transpose()?.flatten();
+        if let Some(adversary) = &adversary {
+            weights.adopt(adversary)?;
+        }
+        let outputs: Vec<NodeId> = [loss].into_iter().chain(objective.into_iter().flat_map(Objective::outputs)).collect();
+        let plan = graph.training(engine, &weights, &outputs)?;
         let optimizer = Optimizer::new(engine, graph, &weights, &plan.gradients, course.optimizer)?;
-        Ok(Self { weights, plan, optimizer })
+        let aligned = objective.map(|o| Aligned::new(engine, o, adversary, &plan, course.seed)).transpose()?;
+        Ok(Self { weights, plan, optimizer, aligned })
+    }
+
+    /// Everything that a run needs to go on, beside where it stands.
+    pub(super) fn read(&self, engine: &Engine) -> Result<TensorMap> {
+        let mut tensors = self.weights.read(engine)?;
+        tensors.extend(self.optimizer.read(engine)?);
+        if let Some(aligned) = &self.aligned {
+            tensors.extend(aligned.read(engine)?);
+        }
+        Ok(tensors)
+    }
+
+    /// Restores what [`Learner::read`] gave.
+    pub(super) fn load(&self, engine: &Engine, tensors: &TensorMap) -> Result<()> {
+        if self.weights.load(engine, tensors)? != self.weights.len() {
+            return Err(Error::invalid("some weights are missing"));
+        }
+        self.optimizer.load(engine, tensors)?;
+        Ok(self.aligned.as_ref().map_or(Ok(()), |a| a.load(engine, tensors))?)
     }
 
     /// Trained values.
@@ -157,6 +187,9 @@ impl Learner {
     pub(super) fn profile(mut self, engine: &Engine, steps: usize) -> Result<Vec<OpTime>> {
         self.optimizer.set(engine, StepFactors { lr: 0.0, step: 1 })?;
         self.plan.plan.extend(self.optimizer.plan.clone());
+        if let Some(aligned) = &self.aligned {
+            self.plan.plan.extend(aligned.step_plan());
+        }
         self.plan.plan.submit(engine)?;
         engine.wait("warm-up")?;
         let runs = (0..steps.max(1)).map(|_| Ok(self.plan.plan.profile(engine)?)).collect::<Result<Vec<_>>>()?;
@@ -229,6 +262,7 @@ struct Pending {
     lr: f64,
     loss: Readback,
     told: Option<Readback>,
+    figures: Option<Figures>,
 }
 
 /// Steps without a finite loss in a row after which a run is given up.
@@ -296,7 +330,7 @@ impl<'a, T: Task> Run<'a, T> {
         step_plan.extend(learner.optimizer.plan.clone());
         let records = checkpoint::scene_records(scenes)?;
         let progress = match resume {
-            true => checkpoint::load(&checkpoint_path(out), engine, &task, &records, &learner.weights, &learner.optimizer)?,
+            true => checkpoint::load(&checkpoint_path(out), engine, &task, &records, &learner)?,
             false => Progress { step: 0, state: T::State::default(), validation: Vec::new() },
         };
         Ok(Self {
@@ -324,10 +358,18 @@ impl<'a, T: Task> Run<'a, T> {
         self.task.start_step(self.engine, step, &mut self.progress.state)?;
         let lr = self.course.learning_rate(step);
         self.learner.optimizer.set(self.engine, StepFactors { lr, step: step as u64 + 1 })?;
+        let aligned = self.learner.aligned.as_ref();
+        if let Some(aligned) = aligned {
+            aligned.before_step(self.engine, step as f64 / self.course.total() as f64)?;
+        }
         self.step_plan.submit(self.engine)?;
+        if let Some(aligned) = aligned {
+            aligned.after_step(self.engine, step)?;
+        }
         let loss = self.engine.start_read(&self.learner.plan.outputs[0])?;
         let told = self.task.watched(&self.learner).map(|t| self.engine.start_read(t)).transpose()?;
-        let previous = self.pending.replace(Pending { step: step + 1, lr, loss, told });
+        let figures = aligned.map(|a| a.figures(self.engine)).transpose()?;
+        let previous = self.pending.replace(Pending { step: step + 1, lr, loss, told, figures });
         self.progress.step += 1;
         previous.map_or(Ok(()), |p| self.report(p, on))
     }
@@ -339,17 +381,18 @@ impl<'a, T: Task> Run<'a, T> {
     }
 
     fn report(&mut self, pending: Pending, on: &mut impl FnMut(Event)) -> Result<()> {
-        let Pending { step, lr, loss, told } = pending;
+        let Pending { step, lr, loss, told, figures } = pending;
         let loss = loss.finish::<f32>(self.engine)?[0];
         let told: Vec<f32> = told.map_or(Ok(Vec::new()), |t| t.finish(self.engine))?;
         let accuracy = self.task.note(step - 1, &told, &mut self.progress.state);
+        let figures = figures.map_or(Ok(Vec::new()), |f| f.finish(self.engine))?;
         self.recent.push_back(Instant::now());
         if self.recent.len() > 20 {
             self.recent.pop_front();
         }
         let seconds = self.recent[0].elapsed().as_secs_f64().max(1e-9);
         let rate = (self.course.items * (self.recent.len() - 1)) as f64 / seconds;
-        on(Event::Step { step, loss, accuracy, lr, rate });
+        on(Event::Step { step, loss, accuracy, lr, rate, figures });
         self.not_finite = if loss.is_finite() { 0 } else { self.not_finite + 1 };
         if self.not_finite > 0 {
             on(Event::Skipped(step));
@@ -364,7 +407,7 @@ impl<'a, T: Task> Run<'a, T> {
 
     fn save(&self, on: &mut impl FnMut(Event)) -> Result<()> {
         let manifest = checkpoint::manifest(Kind::Checkpoint, self.engine, &self.task, &self.records, &self.progress)?;
-        checkpoint::save(&checkpoint_path(self.out), manifest, self.engine, &self.learner.weights, &self.learner.optimizer)?;
+        checkpoint::save(&checkpoint_path(self.out), manifest, self.engine, &self.learner)?;
         on(Event::Checkpoint(self.progress.step));
         Ok(())
     }

@@ -5,12 +5,14 @@ use super::checkpoint::{self, Kind, refuse_unfinished};
 use super::config::TrainConfig;
 use super::course::{self, Course, Event, Learner, Outcome, Progress, Task, resident, sar_scale};
 use crate::Result;
+use crate::align::Objective;
 use crate::eval::metrics::Summary;
 use crate::eval::{Protocol, evaluate, queries};
 use crate::gpu::{Engine, OpTime, Plan, PlanBuilder, Tensor};
 use crate::index::{Database, Embedder, IndexConfig, LoadedModel, Searcher, build};
 use crate::kernels::sampler;
-use crate::nn::{EncoderConfig, Graph, Modality, NodeId, WeightFile, import_torchvision, ops::InfoNce};
+use crate::nn::ops::{InfoNce, WeightedMeans};
+use crate::nn::{EncoderConfig, Graph, Modality, WeightFile, import_torchvision};
 use crate::scene::{PageCache, ScenePair};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -34,8 +36,7 @@ pub fn train(
     if !resume {
         refuse_unfinished(out)?;
     }
-    let (graph, loss) = network_graph(config)?;
-    let learner = Learner::new(engine, &graph, loss, &config.course())?;
+    let learner = learner(engine, config)?;
     if let Some(path) = config.init_from.as_ref().filter(|_| !resume) {
         learner.weights.load(engine, &import_torchvision(path, &config.encoder)?)?;
     }
@@ -158,18 +159,21 @@ impl Task for Pairs<'_> {
 /// As [`train`].
 pub fn profile_step(engine: &Engine, config: &TrainConfig, steps: usize) -> Result<Vec<OpTime>> {
     config.check()?;
-    let (graph, loss) = network_graph(config)?;
-    Learner::new(engine, &graph, loss, &config.course())?.profile(engine, steps)
+    learner(engine, config)?.profile(engine, steps)
 }
 
-/// Both towers and the loss; inputs `map` and `sar` in this order.
-fn network_graph(config: &TrainConfig) -> Result<(Graph, NodeId)> {
+/// Both towers and the loss, with what trains them; inputs `map` and `sar` in this order.
+fn learner(engine: &Engine, config: &TrainConfig) -> Result<Learner> {
     let (input, batch) = (config.encoder.input, config.batch);
     let mut graph = Graph::new();
     let map_in = graph.input("map", &[batch, input, input, 4]);
     let sar_in = graph.input("sar", &[batch, input, input, 4]);
     let map = config.encoder.tower(&mut graph, Modality::Map, map_in)?;
     let sar = config.encoder.tower(&mut graph, Modality::Sar, sar_in)?;
-    let loss = graph.add("loss", InfoNce { smoothing: config.smoothing }, &[sar, map])?;
-    Ok((graph, loss))
+    let mut loss = graph.add("loss", InfoNce { smoothing: config.smoothing }, &[sar, map])?;
+    let objective = Objective::append(&config.align, &mut graph, map, sar)?;
+    if let Some(objective) = &objective {
+        loss = graph.add("total", WeightedMeans { weights: vec![1.0, config.align.weight() as f32] }, &[loss, objective.loss()])?;
+    }
+    Learner::new(engine, &graph, loss, objective.as_ref(), &config.course())
 }

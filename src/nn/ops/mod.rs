@@ -6,7 +6,7 @@ mod layers;
 mod losses;
 
 pub use correlate::Correlate;
-pub use layers::{Add, AvgPool, BatchNorm, Center, Concat, Conv2d, Gem, KeepValid, L2Norm, Linear, MaxPool, Pointwise, Span, Upsample};
+pub use layers::{Add, AvgPool, BatchNorm, Center, CenterRows, Concat, Conv2d, Detach, Gem, KeepValid, L2Norm, Linear, MaxPool, Pointwise, Span, Upsample};
 pub use losses::{InfoNce, OffsetXent};
 
 use crate::gpu::{PlanBuilder, Result, Tensor};
@@ -31,7 +31,7 @@ pub enum ParamKind {
     Weight,
     /// Trained, without weight decay (biases, normalisation, temperatures).
     Free,
-    /// Not trained: running statistics.
+    /// Not trained: running statistics, or frozen ([`crate::nn::Graph::freeze`]).
     Statistic,
 }
 
@@ -110,6 +110,10 @@ pub trait Op: Debug + Send + Sync {
     /// Scratch tensors that forward leaves for backward.
     fn saved(&self, _inputs: &[&[usize]]) -> Vec<Vec<usize>> {
         Vec::new()
+    }
+    /// Whether no gradient passes: what comes before is left as it is.
+    fn detaches(&self) -> bool {
+        false
     }
     /// What backward reads.
     fn keeps(&self) -> Keeps;

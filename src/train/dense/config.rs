@@ -79,7 +79,7 @@ impl DenseAugment {
 
     pub(super) fn look(&self) -> Look {
         let Self { gain, offset, mixing, grey, noise, speckle_looks, .. } = *self;
-        Look { gain, offset, mixing, grey, noise, speckle_looks }
+        Look { gain, offset, mixing, grey, random_channel: 0.0, recolour: 0.0, noise, speckle_looks }
     }
 }
 

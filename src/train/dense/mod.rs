@@ -46,7 +46,7 @@ pub fn train_dense(
         refuse_unfinished(out)?;
     }
     let (graph, loss) = network_graph(config)?;
-    let learner = Learner::new(engine, &graph, loss, &config.course())?;
+    let learner = Learner::new(engine, &graph, loss, None, &config.course())?;
     let task = Dense::new(engine, config, scenes, val, &learner)?;
     course::run(engine, task, learner, scenes, out, resume, stop, on)
 }
@@ -58,7 +58,7 @@ pub fn train_dense(
 pub fn profile_dense_step(engine: &Engine, config: &DenseTrainConfig, steps: usize) -> Result<Vec<OpTime>> {
     config.check()?;
     let (graph, loss) = network_graph(config)?;
-    Learner::new(engine, &graph, loss, &config.course())?.profile(engine, steps)
+    Learner::new(engine, &graph, loss, None, &config.course())?.profile(engine, steps)
 }
 
 /// Both towers, the correlation and the loss; inputs `map`, `sar` and `target` in this order.

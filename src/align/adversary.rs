@@ -1,0 +1,223 @@
+//! Networks that tell the modalities apart, trained beside the encoder on the embeddings it has just made.
+
+use super::config::{Align, AlignConfig};
+use crate::gpu::{Engine, Plan, PlanBuilder, Result, Tensor};
+use crate::kernels::activation::Activation;
+use crate::kernels::elementwise;
+use crate::nn::ops::{BinaryXent, GradientPenalty, Interpolate, Linear, LinearTransposed, Pointwise, Slope, WeightedMeans};
+use crate::nn::{Graph, NodeId, Optimizer, OptimizerConfig, StepFactors, TensorMap, TrainingPlan, Weights, WeightsError, splitmix};
+
+/// What the parameters' names begin with. Models carry nothing of the loss.
+pub(super) const PREFIX: &str = "loss.adversary";
+
+/// Slope of the LeakyReLUs below 0.
+const LEAK: f32 = 0.2;
+
+/// The score of each row of x: a multilayer perceptron to one value; and the values before each activation.
+pub(super) fn score(graph: &mut Graph, hidden: &[usize], x: NodeId) -> Result<(NodeId, Vec<NodeId>)> {
+    let mut y = x;
+    let mut before = Vec::with_capacity(hidden.len());
+    for (i, width) in hidden.iter().enumerate() {
+        let h = graph.add(&format!("{PREFIX}.{i}"), Linear { out: *width, bias: true }, &[y])?;
+        before.push(h);
+        y = graph.add(&format!("{PREFIX}.act"), Pointwise(Activation::LeakyRelu(LEAK)), &[h])?;
+    }
+    let out = graph.add(&format!("{PREFIX}.out"), Linear { out: 1, bias: true }, &[y])?;
+    Ok((out, before))
+}
+
+/// The score's gradient in its input, W1' S1 W2' S2 .. w, where S are the slopes at `before`: locally constant, so this product is
+/// exact and its own gradient needs no second backward pass.
+fn input_gradient(graph: &mut Graph, hidden: &[usize], dim: usize, before: &[NodeId], ones: NodeId) -> Result<NodeId> {
+    let width = |i: usize| if i == 0 { dim } else { hidden[i - 1] };
+    let mut v = graph.add(&format!("{PREFIX}.out"), LinearTransposed { inputs: width(hidden.len()) }, &[ones])?;
+    for i in (0..hidden.len()).rev() {
+        v = graph.add(&format!("{PREFIX}.slope"), Slope { slope: LEAK }, &[before[i], v])?;
+        v = graph.add(&format!("{PREFIX}.{i}"), LinearTransposed { inputs: width(i) }, &[v])?;
+    }
+    Ok(v)
+}
+
+/// A critic or a classifier, with what trains it.
+#[derive(Debug)]
+pub struct Adversary {
+    weights: Weights,
+    plan: TrainingPlan,
+    optimizer: Optimizer,
+    /// Optimiser, and clipping where the method says so.
+    after: Plan,
+    mix: Option<Tensor>,
+    config: AlignConfig,
+    seed: u64,
+}
+
+impl Adversary {
+    /// Its graph over embeddings [B, D] and its loss. Inputs `map`, `sar`, then with a gradient penalty `ones` [B, 1] and `mix` [B].
+    fn describe(config: &AlignConfig, batch: usize, dim: usize) -> Result<(Graph, NodeId)> {
+        let mut graph = Graph::new();
+        let map = graph.input("map", &[batch, dim]);
+        let sar = graph.input("sar", &[batch, dim]);
+        let (of_map, _) = score(&mut graph, &config.hidden, map)?;
+        let (of_sar, _) = score(&mut graph, &config.hidden, sar)?;
+        if config.method == Align::Class {
+            let right = graph.add("map", BinaryXent { target: true }, &[of_map])?;
+            let left = graph.add("sar", BinaryXent { target: false }, &[of_sar])?;
+            let loss = graph.add("loss", WeightedMeans { weights: vec![0.5, 0.5] }, &[right, left])?;
+            return Ok((graph, loss));
+        }
+        let distance = graph.add("distance", WeightedMeans { weights: vec![1.0, -1.0] }, &[of_map, of_sar])?;
+        let loss = match config.method {
+            Align::CriticGp => {
+                let ones = graph.input("ones", &[batch, 1]);
+                let mix = graph.input("mix", &[batch]);
+                let between = graph.add("between", Interpolate, &[map, sar, mix])?;
+                let (_, before) = score(&mut graph, &config.hidden, between)?;
+                let slope = input_gradient(&mut graph, &config.hidden, dim, &before, ones)?;
+                let penalty = graph.add("penalty", GradientPenalty { one_sided: config.penalty_one_sided }, &[slope])?;
+                graph.add("loss", WeightedMeans { weights: vec![-1.0, config.penalty] }, &[distance, penalty])?
+            }
+            _ => graph.add("loss", WeightedMeans { weights: vec![-1.0] }, &[distance])?,
+        };
+        Ok((graph, loss))
+    }
+
+    /// Start values of its parameters.
+    pub(super) fn start(engine: &Engine, config: &AlignConfig, batch: usize, dim: usize, seed: u64) -> Result<Weights, WeightsError> {
+        let weights = Weights::init(engine, &Self::describe(config, batch, dim)?.0, seed)?;
+        if config.method == Align::CriticClip {
+            Self::clipped(engine, config, &weights)?.submit(engine)?;
+        }
+        Ok(weights)
+    }
+
+    fn clipped(engine: &Engine, config: &AlignConfig, weights: &Weights) -> Result<Plan> {
+        let mut plan = PlanBuilder::new(engine);
+        plan.scope("clip");
+        for tensor in weights.tensors() {
+            elementwise::clamp(&mut plan, tensor, config.clip)?;
+        }
+        Ok(plan.finish())
+    }
+
+    /// Trains `weights` (of [`Adversary::start`]) on the embeddings [B, D] that the given tensors hold at each step.
+    ///
+    /// # Errors
+    /// Shapes, limits, memory.
+    pub(super) fn new(
+        engine: &Engine,
+        config: &AlignConfig,
+        weights: Weights,
+        map: &Tensor,
+        sar: &Tensor,
+        seed: u64,
+    ) -> Result<Self, WeightsError> {
+        let [batch, dim] = map.shape() else { unreachable!("embeddings are rows") };
+        let (graph, loss) = Self::describe(config, *batch, *dim)?;
+        let plan = graph.training_on(engine, &weights, &[loss], &[map.clone(), sar.clone()])?;
+        // No weight decay: it would pull a critic's slope to 0; the penalty or the clipping holds it.
+        let settings = OptimizerConfig { lr: config.adversary_lr, weight_decay: 0.0, beta1: 0.5, beta2: 0.9, clip: 1e3 };
+        let optimizer = Optimizer::new(engine, &graph, &weights, &plan.gradients, settings)?;
+        let mut after = optimizer.plan.clone();
+        if config.method == Align::CriticClip {
+            after.extend(Self::clipped(engine, config, &weights)?);
+        }
+        if let Some(ones) = plan.inputs.get(2) {
+            engine.write(ones, &vec![1.0f32; *batch])?;
+        }
+        let mix = plan.inputs.get(3).cloned();
+        Ok(Self { weights, plan, optimizer, after, mix, config: config.clone(), seed })
+    }
+
+    /// Submits its steps to the encoder's step number `step` (from 0), on the embeddings as they are. Everything random hangs on the
+    /// seed and that number.
+    ///
+    /// # Errors
+    /// Device lost.
+    pub fn train(&self, engine: &Engine, step: usize) -> Result<()> {
+        for inner in 0..self.config.adversary_steps {
+            let count = (step * self.config.adversary_steps + inner) as u64;
+            if let Some(mix) = &self.mix {
+                let key = splitmix(self.seed ^ 0x61_6476_6572_7361).wrapping_add(count << 20);
+                let unit = |i: usize| (splitmix(key.wrapping_add(i as u64)) >> 40) as f32 / (1u32 << 24) as f32;
+                engine.write(mix, &(0..mix.len()).map(unit).collect::<Vec<f32>>())?;
+            }
+            self.optimizer.set(engine, StepFactors { lr: self.config.adversary_lr, step: count + 1 })?;
+            self.plan.plan.submit(engine)?;
+            self.after.submit(engine)?;
+        }
+        Ok(())
+    }
+
+    /// Trains one on the rows of `train` (map, SAR; of length `dim`) for its steps, and judges it on those of `test`: a critic by the
+    /// difference of its mean scores, a classifier by its share of right answers.
+    ///
+    /// # Errors
+    /// Shapes, limits, memory.
+    pub fn held_out(
+        engine: &Engine,
+        config: &AlignConfig,
+        dim: usize,
+        train: [&[f32]; 2],
+        test: [&[f32]; 2],
+        seed: u64,
+    ) -> Result<f64, WeightsError> {
+        let rows = |values: &[f32]| engine.upload_f32("embeddings", &[values.len() / dim, dim], values);
+        let batch = train[0].len() / dim;
+        let weights = Self::start(engine, config, batch, dim, seed)?;
+        let adversary = Self::new(engine, config, weights, &rows(train[0])?, &rows(train[1])?, seed)?;
+        adversary.train(engine, 0)?;
+        let mut scores = Vec::with_capacity(2);
+        for values in test {
+            let mut graph = Graph::new();
+            let x = graph.input("x", &[values.len() / dim, dim]);
+            let (out, _) = score(&mut graph, &config.hidden, x)?;
+            let plan = graph.inference(engine, &adversary.weights, &[out])?;
+            engine.write(&plan.inputs[0], values)?;
+            plan.plan.submit(engine)?;
+            scores.push(engine.read::<f32>(&plan.outputs[0])?);
+        }
+        let mean = |v: &[f32], f: fn(f32) -> f64| v.iter().map(|z| f(*z)).sum::<f64>() / v.len() as f64;
+        Ok(match config.method {
+            Align::Class => {
+                (mean(&scores[0], |z| f64::from(u8::from(z > 0.0))) + mean(&scores[1], |z| f64::from(u8::from(z < 0.0)))) / 2.0
+            }
+            _ => mean(&scores[0], f64::from) - mean(&scores[1], f64::from),
+        })
+    }
+
+    /// The dispatches of all its steps to one of the encoder, for profiles.
+    pub(super) fn step_plan(&self) -> Plan {
+        let mut all = Plan::default();
+        for _ in 0..self.config.adversary_steps {
+            all.extend(self.plan.plan.clone());
+            all.extend(self.after.clone());
+        }
+        all
+    }
+
+    /// Its last loss \[1\].
+    pub(super) fn loss(&self) -> &Tensor {
+        &self.plan.outputs[0]
+    }
+
+    /// Its parameters and its optimiser's state.
+    ///
+    /// # Errors
+    /// Device lost.
+    pub fn read(&self, engine: &Engine) -> Result<TensorMap, WeightsError> {
+        let mut all = self.weights.read(engine)?;
+        all.extend(self.optimizer.read(engine)?);
+        Ok(all)
+    }
+
+    /// Restores what [`Adversary::read`] gave.
+    ///
+    /// # Errors
+    /// Something is missing or has other extents.
+    pub fn load(&self, engine: &Engine, tensors: &TensorMap) -> Result<(), WeightsError> {
+        if self.weights.load(engine, tensors)? != self.weights.len() {
+            return Err(WeightsError::Format { path: "checkpoint".into(), reason: "the adversary's weights are missing".into() });
+        }
+        self.optimizer.load(engine, tensors)
+    }
+}

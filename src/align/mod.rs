@@ -1,0 +1,10 @@
+//! The gap between the modalities: how far apart the embeddings of map and SAR lie as distributions, and losses that draw them
+//! together.
+
+mod adversary;
+mod config;
+mod objective;
+
+pub use adversary::Adversary;
+pub use config::{Align, AlignConfig, ClassBy, Sides};
+pub use objective::{Aligned, Objective};

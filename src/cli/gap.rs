@@ -1,0 +1,102 @@
+//! `echogrid gap`.
+
+use super::common::{Global, Unit, check_output, name_of, print_json};
+use crate::Result;
+use crate::eval::gap::{GapConfig, gap, pairs};
+use crate::index::LoadedModel;
+use crate::kernels::sampler::taps_for;
+use crate::nn::Modality;
+use crate::report::figures;
+use crate::scene::pages::DEFAULT_PAGES;
+use crate::scene::{PageCache, ScenePair};
+use std::path::PathBuf;
+
+/// Measure how far apart the embeddings of map and SAR patches of the same places lie
+///
+/// By several measures: the distance of the means, maximum mean discrepancy, the distance of the covariances (CORAL), Sinkhorn divergence, a
+/// Wasserstein critic, and the accuracy of a classifier of the modality (0.5 where it cannot tell); the last two are trained on half of the
+/// patches and judged on the other. Beside each stands what it is when map and SAR are swapped within random pairs: a gap that lies inside
+/// that interval is chance.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Optical map
+    #[arg(long, value_name = "MAP")]
+    map: PathBuf,
+    /// SAR image of the same area
+    #[arg(long, value_name = "SAR")]
+    sar: PathBuf,
+    /// Model [default: the shipped weights]
+    #[arg(long, value_name = "MODEL")]
+    model: Option<PathBuf>,
+    /// Pairs of patches
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(8..=4096))]
+    pairs: u32,
+    /// Permutations; of critic and classifier a tenth of them
+    #[arg(long, value_name = "N", default_value_t = 199, value_parser = clap::value_parser!(u32).range(1..))]
+    permutations: u32,
+    /// Side of a patch, map pixels
+    #[arg(long, value_name = "PX", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    patch: u32,
+    /// Seed of the places and of everything else random
+    #[arg(long, value_name = "N", default_value_t = 7)]
+    seed: u64,
+    /// What the SAR values measure [default: guessed]
+    #[arg(long, value_enum)]
+    sar_unit: Option<Unit>,
+    /// Draw both clouds in the plane of their first two principal components
+    #[arg(long, value_name = "FILE.svg")]
+    figure: Option<PathBuf>,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
+    args.figure.iter().try_for_each(|p| check_output(p))?;
+    let model = LoadedModel::load(args.model.as_deref())?;
+    let pair = ScenePair::open(&args.map, &args.sar, args.sar_unit.map(Into::into))?;
+    let engine = global.engine()?;
+    let embedder = model.embedder(&engine, 64)?;
+    let side = f64::from(args.patch);
+    let [map, sar] = pairs(&pair, side, embedder.input(), args.pairs as usize, args.seed)?;
+    let embed = |modality, image, records: &[_]| {
+        let mut cache = PageCache::new(&engine, vec![image], DEFAULT_PAGES)?;
+        let taps = taps_for(records.first().map_or(1.0, crate::kernels::sampler::PatchRecord::scale));
+        embedder.embed_all(modality, &mut cache, records, taps)
+    };
+    let (map, sar) = (embed(Modality::Map, pair.map.clone(), &map)?, embed(Modality::Sar, pair.sar.clone(), &sar)?);
+    let config = GapConfig {
+        permutations: args.permutations as usize,
+        trained_permutations: (args.permutations as usize / 10).max(1),
+        seed: args.seed,
+        ..GapConfig::default()
+    };
+    let bar = global.bar(MEASURES, "measuring");
+    let result = gap(&engine, &map, &sar, embedder.dim(), &config, |what| {
+        bar.set_message(what.replace('_', " "));
+        bar.inc(1);
+    })?;
+    bar.finish_and_clear();
+    if let Some(path) = &args.figure {
+        let [first, second] = result.plane.explained.map(|v| 100.0 * v);
+        let line = format!("first two principal components: {first:.0} % and {second:.0} % of the variance");
+        let title = format!("{} pairs of {}", result.pairs, name_of(&args.map));
+        figures::write(path, &figures::clouds(&title, &line, &[("map", &result.plane.map), ("SAR", &result.plane.sar)])?)?;
+        global.say(format_args!("wrote {}", path.display()));
+    }
+    if args.json {
+        let mut value = serde_json::to_value(&result).map_err(|e| crate::Error::invalid(e.to_string()))?;
+        value["adapter"] = engine.adapter().to_string().into();
+        return print_json(&value);
+    }
+    out!("{} pairs of {:.0} map pixels, embeddings of {} values, {}", result.pairs, side, result.dim, engine.adapter());
+    out!("{:<16} {:>12} {:>28} {:>8}", "measure", "value", "under permutation (95 %)", "p");
+    for e in &result.estimates {
+        let interval = format!("{:.4e} to {:.4e}", e.permuted[0], e.permuted[1]);
+        out!("{:<16} {:>12.4e} {interval:>28} {:>8.3}", e.measure.replace('_', " "), e.value, e.p);
+    }
+    Ok(())
+}
+
+/// How many measures there are.
+const MEASURES: u64 = 6;

@@ -1,0 +1,354 @@
+//! `echogrid study align`: does it help to draw the modalities' embeddings together, and by which loss?
+
+use crate::align::{Align, ClassBy, Sides};
+use crate::atomic::AtomicFile;
+use crate::cli::common::{Global, Unit, interrupt_flag};
+use crate::eval::metrics::{Estimate, QueryResult, Summary};
+use crate::eval::{Protocol, evaluate, paired_difference, queries};
+use crate::gpu::Engine;
+use crate::index::{Database, IndexConfig, LoadedModel, RESIDENT_BYTES, Searcher, build};
+use crate::report::figures::{self, Bar};
+use crate::scene::ScenePair;
+use crate::train::{Event, Outcome, TrainConfig, checkpoint_path, train};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+/// Ways to draw the modalities together: each trained with several seeds on the same budget, and evaluated on a scene never trained on
+///
+/// Writes FOLDER/align.md (the table, with paired bootstrap intervals), align.json and align.svg; models and the outcome of each run
+/// go to FOLDER/align-runs.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A map and a SAR image to train on; may be given several times
+    #[arg(long, num_args = 2, value_names = ["MAP", "SAR"], required = true, action = clap::ArgAction::Append)]
+    scene: Vec<PathBuf>,
+    /// A map and a SAR image to judge on; never trained on
+    #[arg(long, num_args = 2, value_names = ["MAP", "SAR"], required = true)]
+    val: Vec<PathBuf>,
+    /// Where everything goes
+    #[arg(long, value_name = "FOLDER", default_value = "studies")]
+    out: PathBuf,
+    /// Ways to compare [default: all]
+    #[arg(long, value_name = "WAY", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(WAYS.map(|w| w.name)))]
+    ways: Vec<String>,
+    /// Seeds of training
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 2, 3])]
+    seeds: Vec<u64>,
+    /// Passes of each training [default: that of the configuration]
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// Settings of training in TOML, as `train` takes them
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Queries of each evaluation
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    queries: usize,
+    /// Positions a side at which each cell is encoded at the evaluation (odd)
+    #[arg(long, value_name = "N", default_value_t = crate::index::DEFAULT_VIEWS)]
+    views: u32,
+    /// What the SAR values measure [default: guessed]
+    #[arg(long, value_enum)]
+    sar_unit: Option<Unit>,
+    /// Stop after this many minutes; the same command goes on from there
+    #[arg(long, value_name = "MIN")]
+    minutes: Option<f64>,
+}
+
+/// One way of the comparison.
+struct Way {
+    name: &'static str,
+    what: &'static str,
+    set: fn(&mut TrainConfig),
+}
+
+const WAYS: [Way; 11] = [
+    Way { name: "none", what: "InfoNCE alone", set: |_| {} },
+    Way { name: "critic-gp", what: "Wasserstein critic, gradient penalty", set: |c| c.align.method = Align::CriticGp },
+    Way {
+        name: "critic-gp-sar",
+        what: "the same, moving the SAR encoder alone",
+        set: |c| (c.align.method, c.align.sides) = (Align::CriticGp, Sides::Sar),
+    },
+    Way { name: "critic-clip", what: "Wasserstein critic, clipped weights", set: |c| c.align.method = Align::CriticClip },
+    Way { name: "class", what: "class adversary, gradient reversal", set: |c| c.align.method = Align::Class },
+    Way {
+        name: "class-flip",
+        what: "class adversary, flipped labels",
+        set: |c| (c.align.method, c.align.class_by) = (Align::Class, ClassBy::Flip),
+    },
+    Way { name: "sinkhorn", what: "Sinkhorn divergence", set: |c| c.align.method = Align::Sinkhorn },
+    Way { name: "mmd", what: "maximum mean discrepancy", set: |c| c.align.method = Align::Mmd },
+    Way { name: "coral", what: "distance of covariances", set: |c| c.align.method = Align::Coral },
+    Way { name: "random-channel", what: "no loss: half of the maps show one random band", set: |c| c.augment.random_channel = 0.5 },
+    Way { name: "recolour", what: "no loss: half of the maps in a random radiometry", set: |c| c.augment.recolour = 0.5 },
+];
+
+/// What became of one training.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Run {
+    way: String,
+    seed: u64,
+    config: serde_json::Value,
+    adapter: String,
+    train_s: f64,
+    /// Steps that these seconds were for; fewer than all where the run was stopped in between.
+    timed_steps: usize,
+    /// Outcome of each query, anywhere and on the grid.
+    arbitrary: Vec<QueryResult>,
+    aligned: Vec<QueryResult>,
+}
+
+impl Run {
+    fn right(&self) -> Vec<f64> {
+        self.arbitrary.iter().map(|q| f64::from(u8::from(q.right_rank == Some(1)))).collect()
+    }
+}
+
+/// What is said of a way.
+#[derive(Debug, Serialize)]
+struct Row {
+    way: String,
+    what: &'static str,
+    seeds: Vec<u64>,
+    /// R@1 of arbitrary queries, of each seed, and its mean.
+    each: Vec<f64>,
+    recall1: f64,
+    aligned1: f64,
+    median_error_m: f64,
+    /// Difference of R@1 (arbitrary) to `none`.
+    difference: Option<Estimate>,
+    seconds_per_step: f64,
+}
+
+struct Study<'a> {
+    global: &'a Global,
+    args: &'a Args,
+    base: TrainConfig,
+    scenes: Vec<ScenePair>,
+    val: ScenePair,
+    engine: Engine,
+    stop: std::sync::Arc<AtomicBool>,
+    runs: PathBuf,
+}
+
+pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
+    let start = Instant::now();
+    let mut base = args.config.as_deref().map_or_else(|| Ok(TrainConfig::default()), TrainConfig::load)?;
+    base.epochs = args.epochs.unwrap_or(base.epochs);
+    // One small validation at the end: the study's own evaluation is what counts.
+    (base.validate_every, base.validate_queries, base.validate_views) = (base.epochs, 50, 1);
+    base.check()?;
+    let unit = args.sar_unit.map(Into::into);
+    let open = |pair: &[PathBuf]| ScenePair::open(&pair[0], &pair[1], unit);
+    let scenes = args.scene.chunks(2).map(open).collect::<Result<Vec<_>, _>>()?;
+    let val = open(&args.val)?;
+    let runs = args.out.join("align-runs");
+    std::fs::create_dir_all(&runs).map_err(|e| Error::file(&runs, format!("cannot be made ({e}); name another --out")))?;
+    let study = Study { global, args, base, scenes, val, engine: global.engine()?, stop: interrupt_flag()?, runs };
+
+    let chosen: Vec<&Way> = WAYS.iter().filter(|w| args.ways.is_empty() || args.ways.iter().any(|n| n == w.name)).collect();
+    let mut all: Vec<Run> = Vec::new();
+    // Seed by seed: a study that is stopped early has compared every way.
+    'all: for seed in &args.seeds {
+        for way in &chosen {
+            if args.minutes.is_some_and(|m| start.elapsed().as_secs_f64() > 60.0 * m) {
+                global.say(format_args!("the time is up; the same command goes on from here"));
+                break 'all;
+            }
+            all.push(study.one(way, *seed)?);
+        }
+    }
+    study.report(&chosen, &all)
+}
+
+impl Study<'_> {
+    /// Trains and evaluates one way with one seed, or reads what an earlier call has found.
+    fn one(&self, way: &Way, seed: u64) -> Result<Run> {
+        let mut config = self.base.clone();
+        config.seed = seed;
+        (way.set)(&mut config);
+        config.check()?;
+        let name = format!("{}-{seed}", way.name);
+        let settings = serde_json::to_value(&config).map_err(|e| Error::invalid(e.to_string()))?;
+        let outcome = self.runs.join(format!("{name}.json"));
+        if let Ok(text) = std::fs::read_to_string(&outcome) {
+            let run: Run = serde_json::from_str(&text).map_err(|e| Error::file(&outcome, format!("{e}; delete it to run it anew")))?;
+            if run.config != settings {
+                return Err(Error::file(&outcome, "is of other settings; name another --out, or delete it"));
+            }
+            return Ok(run);
+        }
+        let model = self.runs.join(format!("{name}.safetensors"));
+        let (train_s, timed_steps) = self.train(&name, &config, &model)?;
+        let model = LoadedModel::load(Some(&model))?;
+        let embedder = model.embedder(&self.engine, config.batch)?;
+        let grid = IndexConfig { cell: config.patch, stride: config.patch, views: self.args.views, ..IndexConfig::default() };
+        let database = build(&embedder, &model, &self.val.map, &grid, Database::in_memory(), |_, _| {})?;
+        let searcher = Searcher::new(&self.engine, &database, RESIDENT_BYTES)?;
+        let found = |protocol| -> Result<Vec<QueryResult>> {
+            let queries = queries(&self.val, &database, protocol, self.args.queries, embedder.input(), 7)?;
+            Ok(evaluate(&embedder, &self.val, &database, &searcher, queries)?.results)
+        };
+        let run = Run {
+            way: way.name.into(),
+            seed,
+            config: settings,
+            adapter: self.engine.adapter().to_string(),
+            train_s,
+            timed_steps,
+            arbitrary: found(Protocol::Arbitrary)?,
+            aligned: found(Protocol::Aligned)?,
+        };
+        let text = serde_json::to_string(&run).map_err(|e| Error::invalid(e.to_string()))?;
+        write(&outcome, &text)?;
+        let right = run.right();
+        self.global.say(format_args!("{name}: R@1 {:.1} % in {train_s:.0} s", 100.0 * right.iter().sum::<f64>() / right.len() as f64));
+        Ok(run)
+    }
+
+    /// Seconds and steps of the training that this call did.
+    fn train(&self, name: &str, config: &TrainConfig, model: &Path) -> Result<(f64, usize)> {
+        if model.exists() {
+            // An earlier call was stopped between training and evaluation: its time is not known.
+            return Ok((f64::NAN, 0));
+        }
+        let resume = checkpoint_path(model).exists();
+        let bar = self.global.bar(config.total_steps() as u64, "training");
+        let (start, mut first, mut last) = (Instant::now(), 0, 0);
+        let outcome = train(&self.engine, config, &self.scenes, &self.val, model, resume, &self.stop, |event| match event {
+            Event::Start { step, .. } => (first, last) = (step, step),
+            Event::Step { step, loss, .. } => {
+                last = step;
+                bar.set_position(step as u64);
+                bar.set_message(format!("{name}: loss {loss:.3}"));
+            }
+            _ => {}
+        })?;
+        bar.finish_and_clear();
+        match outcome {
+            Outcome::Finished => Ok((start.elapsed().as_secs_f64(), last - first)),
+            Outcome::Stopped { step } => {
+                Err(Error::Interrupted(format!("{name} stopped at step {step}; the same command goes on from there")))
+            }
+        }
+    }
+
+    fn rows(&self, chosen: &[&Way], all: &[Run]) -> Result<Vec<Row>> {
+        let of = |name: &str| -> Vec<&Run> { all.iter().filter(|r| r.way == name).collect() };
+        let none = of("none");
+        let mut rows = Vec::new();
+        for way in chosen {
+            let runs = of(way.name);
+            if runs.is_empty() {
+                continue;
+            }
+            let summaries = runs.iter().map(|r| Ok(Summary::new(&r.arbitrary, 7)?)).collect::<Result<Vec<_>>>()?;
+            let aligned = runs.iter().map(|r| Ok(Summary::new(&r.aligned, 7)?.recall[&1].value)).collect::<Result<Vec<_>>>()?;
+            let each: Vec<f64> = summaries.iter().map(|s| s.recall[&1].value).collect();
+            let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
+            let paired: (Vec<_>, Vec<_>) = runs
+                .iter()
+                .filter_map(|r| none.iter().find(|n| n.seed == r.seed).map(|n| (n.right(), r.right())))
+                .unzip();
+            let difference = match way.name != "none" && !paired.0.is_empty() {
+                true => Some(paired_difference(&paired.0, &paired.1, 7)?),
+                false => None,
+            };
+            let errors: Vec<f64> = summaries.iter().filter_map(|s| Some(s.median_error_m?.value)).collect();
+            let (seconds, steps) = runs.iter().filter(|r| r.timed_steps > 0).fold((0.0, 0), |t, r| (t.0 + r.train_s, t.1 + r.timed_steps));
+            rows.push(Row {
+                way: way.name.into(),
+                what: way.what,
+                seeds: runs.iter().map(|r| r.seed).collect(),
+                recall1: mean(&each),
+                each,
+                aligned1: mean(&aligned),
+                median_error_m: mean(&errors),
+                difference,
+                seconds_per_step: seconds / steps as f64,
+            });
+        }
+        Ok(rows)
+    }
+
+    fn report(&self, chosen: &[&Way], all: &[Run]) -> Result<()> {
+        if all.is_empty() {
+            return Err(Error::invalid("no training ended in that time; give more --minutes, or none"));
+        }
+        let rows = self.rows(chosen, all)?;
+        let percent = |v: f64| format!("{:.1}", 100.0 * v);
+        let interval = |e: &Estimate| format!("{:+.1} [{:+.1}, {:+.1}]", 100.0 * e.value, 100.0 * e.ci95[0], 100.0 * e.ci95[1]);
+        let mut text = String::new();
+        let command: Vec<String> = std::env::args().skip(1).map(|a| shown(&a)).collect();
+        let queries = all.first().map_or(0, |r| r.arbitrary.len());
+        let _ = writeln!(
+            text,
+            "# Drawing the modalities together\n\nWritten by `echogrid {}`.\n\nAdapter: {}. {} steps of {} pairs each; judged on {queries} \
+             queries anywhere on a scene never trained on. R@1 in per cent, means over the seeds. Differences to `none` with 95 % intervals from a \
+             two-level bootstrap (seeds, then queries, paired); an interval that holds 0 shows no difference.\n",
+            command.join(" "),
+            self.engine.adapter(),
+            self.base.total_steps(),
+            self.base.batch
+        );
+        let _ = writeln!(text, "| way | what | seeds | R@1 anywhere | of each seed | difference | R@1 on the grid | median error, m | s a step |");
+        let _ = writeln!(text, "| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+        for r in &rows {
+            let _ = writeln!(
+                text,
+                "| `{}` | {} | {} | {} | {} | {} | {} | {:.0} | {} |",
+                r.way,
+                r.what,
+                r.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(" "),
+                percent(r.recall1),
+                r.each.iter().map(|v| percent(*v)).collect::<Vec<_>>().join(" "),
+                r.difference.as_ref().map_or("-".into(), interval),
+                percent(r.aligned1),
+                r.median_error_m,
+                if r.seconds_per_step.is_finite() { format!("{:.3}", r.seconds_per_step) } else { "-".into() },
+            );
+        }
+        let of = |name: &str| -> Vec<Vec<f64>> { all.iter().filter(|r| r.way == name).map(Run::right).collect() };
+        let (critic, class) = (of("critic-gp"), of("class"));
+        if !critic.is_empty() && critic.len() == class.len() {
+            let d = paired_difference(&class, &critic, 7)?;
+            let _ = writeln!(text, "\nWasserstein critic (`critic-gp`) less class adversary (`class`): {} points of R@1.", interval(&d));
+        }
+        let _ = writeln!(text, "\n![R@1 of each way](align.svg)");
+        out_raw!("{text}");
+        write(&self.args.out.join("align.md"), &text)?;
+        let json = serde_json::json!({ "adapter": self.engine.adapter().to_string(), "config": self.base, "rows": rows });
+        write(&self.args.out.join("align.json"), &format!("{json:#}\n"))?;
+        let none = rows.iter().find(|r| r.way == "none").map_or(0.0, |r| r.recall1);
+        let bars: Vec<Bar> = rows
+            .iter()
+            .map(|r| Bar {
+                name: r.way.clone(),
+                value: r.recall1,
+                interval: r.difference.as_ref().map(|d| [none + d.ci95[0], none + d.ci95[1]]),
+                points: r.each.clone(),
+            })
+            .collect();
+        let line = "share of queries anywhere that are found first; bars: 95 % of the difference to `none`; dots: seeds";
+        Ok(figures::write(&self.args.out.join("align.svg"), &figures::bars("Recall at 1", line, &bars)?)?)
+    }
+}
+
+/// An argument as it is shown in a report: of a path only the last two parts, so that no machine's folders are in it.
+fn shown(argument: &str) -> String {
+    match Path::new(argument).components().count() {
+        0..=2 => argument.into(),
+        _ => {
+            let parts: Vec<_> = Path::new(argument).components().rev().take(2).map(|c| c.as_os_str().to_string_lossy().into_owned()).collect();
+            parts.into_iter().rev().collect::<Vec<_>>().join("/")
+        }
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    AtomicFile::write(path, text.as_bytes()).map_err(|e| Error::file(path, format!("cannot be written ({e})")))
+}
