@@ -133,7 +133,7 @@ impl Adversary {
     ///
     /// # Errors
     /// Device lost.
-    pub fn train(&self, engine: &Engine, step: usize) -> Result<()> {
+    pub fn train(&self, engine: &Engine, step: usize) -> Result<(), WeightsError> {
         for inner in 0..self.config.adversary_steps {
             let count = (step * self.config.adversary_steps + inner) as u64;
             if let Some(mix) = &self.mix {

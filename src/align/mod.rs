@@ -7,4 +7,4 @@ mod objective;
 
 pub use adversary::Adversary;
 pub use config::{Align, AlignConfig, ClassBy, Sides};
-pub use objective::{Aligned, Objective};
+pub use objective::{Aligned, Figures, Objective};

@@ -206,7 +206,7 @@ impl Aligned {
     ///
     /// # Errors
     /// Device lost.
-    pub fn after_step(&self, engine: &Engine, step: usize) -> Result<()> {
+    pub fn after_step(&self, engine: &Engine, step: usize) -> Result<(), WeightsError> {
         self.adversary.as_ref().map_or(Ok(()), |a| a.train(engine, step))
     }
 

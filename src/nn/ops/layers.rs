@@ -475,49 +475,6 @@ impl Op for Center {
     }
 }
 
-/// Rows less their mean: each column of [B, D] less its mean over the batch.
-#[derive(Debug, Clone, Copy)]
-pub struct CenterRows;
-
-impl CenterRows {
-    /// The batch as one image whose pixels are the rows.
-    fn image(t: &Tensor) -> Result<Tensor> {
-        t.reshape(&[1, t.shape()[0], 1, t.shape()[1]])
-    }
-}
-
-impl Op for CenterRows {
-    fn name(&self) -> &'static str {
-        "center rows"
-    }
-
-    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
-        match inputs[0] {
-            [_, _] => Ok(inputs[0].to_vec()),
-            other => Err(Error::shape("center rows", format!("{other:?}, expected [B, D]"))),
-        }
-    }
-
-    fn keeps(&self) -> Keeps {
-        Keeps::default()
-    }
-
-    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
-        center::forward(plan, &Self::image(io.inputs[0])?, &Self::image(io.output)?)
-    }
-
-    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
-        twin::center::forward(inputs[0].1, 1, inputs[0].0[1])
-    }
-
-    fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
-        match &io.dx[0] {
-            Some(dx) => center::backward(plan, &Self::image(io.dy)?, &Self::image(dx)?),
-            None => Ok(()),
-        }
-    }
-}
-
 /// The input, whose gradient stops here.
 #[derive(Debug, Clone, Copy)]
 pub struct Detach;

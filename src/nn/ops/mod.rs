@@ -6,7 +6,7 @@ mod layers;
 mod losses;
 
 pub use correlate::Correlate;
-pub use layers::{Add, AvgPool, BatchNorm, Center, CenterRows, Concat, Conv2d, Detach, Gem, KeepValid, L2Norm, Linear, MaxPool, Pointwise, Span, Upsample};
+pub use layers::{Add, AvgPool, BatchNorm, Center, Concat, Conv2d, Detach, Gem, KeepValid, L2Norm, Linear, MaxPool, Pointwise, Span, Upsample};
 pub use losses::{InfoNce, OffsetXent};
 
 use crate::gpu::{PlanBuilder, Result, Tensor};
