@@ -2,10 +2,13 @@
 
 mod activation;
 mod bias;
+mod binary_xent;
 mod center;
 mod common;
 mod concat;
 mod conv;
+mod critic;
+mod discrepancy;
 mod elementwise;
 mod fft;
 mod gaussian;
@@ -34,9 +37,12 @@ type Run = fn(&echogrid::gpu::Engine);
 const ALL: &[(&str, Run)] = &[
     ("activation", activation::run),
     ("bias", bias::run),
+    ("binary_xent", binary_xent::run),
     ("center", center::run),
     ("concat", concat::run),
     ("conv", conv::run),
+    ("critic", critic::run),
+    ("discrepancy", discrepancy::run),
     ("elementwise", elementwise::run),
     ("fft", fft::run),
     ("gaussian", gaussian::run),

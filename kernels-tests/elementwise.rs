@@ -23,7 +23,14 @@ fn equals_its_twin() {
             close(&run_twice(e, &ty, |p| kernel::scaled_copy(p, &ta, 0.3, &ty)), &want, 0.0, EPS);
             plan(e, |p| kernel::accumulate(p, &ta, 1.5, &tb)).submit(e).unwrap();
             close(&e.read(&tb).unwrap(), &twin::accumulate(&f64s(&a), 1.5, &f64s(&b)), 4.0 * EPS, 0.0);
+            // Two roundings: the factors' product, and that times x.
+            let want = twin::scaled_copy(&f64s(&a), -0.7 * f64::from(0.3f32));
+            let factor = up(e, &[1], &[0.3]);
+            close(&run_twice(e, &ty, |p| kernel::scaled_by(p, &ta, &factor, -0.7, &ty)), &want, 0.0, 4.0 * EPS);
             assert!(run_twice(e, &ty, |p| kernel::fill(p, 2.5, &ty)).iter().all(|v| *v == 2.5));
+            // Nothing is rounded.
+            let got = run_twice(e, &ta, |p| kernel::clamp(p, &ta, 0.25));
+            assert_eq!(f64s(&got), twin::clamp(&f64s(&a), 0.25));
         }
     }
 }
@@ -47,6 +54,32 @@ fn keeps_what_is_valid() {
         let mut p = PlanBuilder::new(e);
         let err = kernel::keep_where(&mut p, &out(e, &[2, 3, 1]), 0.5, &out(e, &[3, 2, 4]), &out(e, &[3, 2, 4])).unwrap_err();
         assert!(err.to_string().contains("a mask [2, 3, 1] for [3, 2, 4]"), "{err}");
+    }
+}
+
+/// Infinities go to the borders, a NaN stays, in both widths; the factor is read at each run.
+#[test]
+fn clamps_and_scales_what_is_odd() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        for n in [7, 8] {
+            let mut x = vec![0.5, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.01, 0.01, 1e-40];
+            x.resize(n, -3.0);
+            let y = up(e, &[n], &x);
+            let got = run_twice(e, &y, |p| kernel::clamp(p, &y, 0.01));
+            assert!(got[1].is_nan(), "{got:?}");
+            assert_eq!([got[0], got[2], got[3], got[4], got[5]], [0.01, 0.01, -0.01, -0.01, 0.01]);
+            assert!(got[6].abs() <= 1e-40 && got[7..].iter().all(|v| *v == -0.01), "{got:?}");
+            let got = run_twice(e, &y, |p| kernel::clamp(p, &y, 0.0));
+            assert!(got[1].is_nan() && (0..n).all(|i| i == 1 || got[i] == 0.0), "{got:?}");
+            let (x, factor, y) = (up(e, &[n], &vec![3.0; n]), up(e, &[1], &[0.5]), out(e, &[n]));
+            let plan = plan(e, |p| kernel::scaled_by(p, &x, &factor, -1.0, &y));
+            for f in [0.5, 0.0, -2.0] {
+                e.write(&factor, &[f]).unwrap();
+                plan.submit(e).unwrap();
+                assert!(e.read::<f32>(&y).unwrap().iter().all(|v| *v == -3.0 * f));
+            }
+        }
     }
 }
 
@@ -87,6 +120,12 @@ fn refuses() {
     let mut p = PlanBuilder::new(e);
     let err = kernel::add(&mut p, &out(e, &[4]), &out(e, &[5]), false, &out(e, &[4])).unwrap_err();
     assert!(err.to_string().contains("[4] against [5]"), "{err}");
+    for most in [-1.0, f32::NAN] {
+        let err = kernel::clamp(&mut p, &out(e, &[4]), most).unwrap_err();
+        assert!(err.to_string().contains("must be 0 or more"), "{err}");
+    }
+    let err = kernel::scaled_by(&mut p, &out(e, &[4]), &out(e, &[2]), 1.0, &out(e, &[4])).unwrap_err();
+    assert!(err.to_string().contains("`factor` must be F32 [1]"), "{err}");
     let x = out(e, &[4]);
     let err = kernel::accumulate(&mut p, &x, 1.0, &x).unwrap_err();
     assert!(err.to_string().contains("share a buffer"), "{err}");

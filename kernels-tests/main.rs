@@ -1,11 +1,15 @@
 //! The kernel suite: every kernel against its twin, on whatever adapter there is (`ECHOGRID_ADAPTER` names one).
 
 mod activation;
+mod align;
 mod bias;
+mod binary_xent;
 mod center;
 mod common;
 mod concat;
 mod conv;
+mod critic;
+mod discrepancy;
 mod elementwise;
 mod embed;
 mod fft;

@@ -6,6 +6,8 @@
 // KIND 3  y = s * x                        bindings: x [n], y [n], params
 // KIND 4  y = s                            bindings: y [n], params
 // KIND 5  y = x where a pixel's mask >= s  bindings: x [pixels, C], mask [pixels, M] (its last channel counts), y [pixels, C], params
+// KIND 6  y = min(max(y, -s), s), NaN stays  bindings: y [n], params
+// KIND 7  y = s * factor * x               bindings: x [n], factor [1], y [n], params
 // Dispatch: groups of 64, folded; each takes several rows of 64 elements.
 // Variant: KIND, RELU, VEC (1 or 4) with T = f32 or vec4<f32>; n counts T. Workgroup memory: none.
 #import fold
@@ -38,7 +40,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> y: array<V>;
 @group(0) @binding(2) var<uniform> params: Params;
 #endif
-#if KIND == 4
+#if KIND == 4 || KIND == 6
 @group(0) @binding(0) var<storage, read_write> y: array<V>;
 @group(0) @binding(1) var<uniform> params: Params;
 #endif
@@ -46,6 +48,12 @@ struct Params {
 #if KIND == 5
 @group(0) @binding(0) var<storage, read> x: array<V>;
 @group(0) @binding(1) var<storage, read> mask: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<V>;
+@group(0) @binding(3) var<uniform> params: Params;
+#endif
+#if KIND == 7
+@group(0) @binding(0) var<storage, read> x: array<V>;
+@group(0) @binding(1) var<storage, read> factor: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<V>;
 @group(0) @binding(3) var<uniform> params: Params;
 #endif
@@ -57,6 +65,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         return;
     }
     let chunk = i / 64u;
+#if KIND == 7
+    let s = params.s * factor[0];
+#endif
     let end = min(chunk * params.span + params.limit, params.n);
     for (var j = chunk * params.span + i % 64u; j < end; j += params.step) {
 #if KIND == 0
@@ -80,6 +91,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #endif
 #if KIND == 5
         y[j] = select(V(0.0), x[j], mask[(j / params.inner + 1u) * params.outer - 1u] >= params.s);
+#endif
+#if KIND == 6
+        // Comparisons, not `clamp`: that may turn a NaN into a number.
+        let v = y[j];
+        y[j] = select(select(v, V(params.s), v > V(params.s)), V(-params.s), v < V(-params.s));
+#endif
+#if KIND == 7
+        y[j] = s * x[j];
 #endif
     }
 }

@@ -34,7 +34,7 @@ fn variant(kind: i64, relu: bool) -> Variant {
 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
-    both_widths([(0, false), (0, true), (1, false), (2, false), (3, false), (4, false), (5, false)].map(|(k, r)| variant(k, r)))
+    both_widths([variant(0, true)].into_iter().chain((0..8).map(|k| variant(k, false))))
 }
 
 fn each(plan: &mut PlanBuilder<'_>, op: &str, kind: i64, relu: bool, tensors: &[&Tensor], s: f32) -> Result<()> {
@@ -47,7 +47,7 @@ fn each(plan: &mut PlanBuilder<'_>, op: &str, kind: i64, relu: bool, tensors: &[
     let walk = Walk::new(plan.engine(), 1, n / vec, 64, spread(plan.engine(), rows));
     let params = Params { walk, s };
     let bindings: Vec<Binding<'_>> = tensors.iter().map(|t| Binding::from(*t)).collect();
-    let moved = tensors.len() + usize::from(kind == 2);
+    let moved = tensors.len() + usize::from(kind == 2 || kind == 6);
     plan.dispatch(op, &SHADER, &variant, &bindings, &params, walk.groups(), Cost::bytes(4 * (n * moved) as u64))
 }
 
@@ -89,6 +89,33 @@ pub fn scaled_copy(plan: &mut PlanBuilder<'_>, x: &Tensor, s: f32, y: &Tensor) -
 /// y is empty or not f32.
 pub fn fill(plan: &mut PlanBuilder<'_>, s: f32, y: &Tensor) -> Result<()> {
     each(plan, "fill", 4, false, &[y], s)
+}
+
+/// Appends y = min(max(y, -most), most) in place; a NaN stays one. Clips a critic's weights, for instance.
+///
+/// # Errors
+/// y is empty or not f32; `most` is negative or NaN.
+pub fn clamp(plan: &mut PlanBuilder<'_>, y: &Tensor, most: f32) -> Result<()> {
+    if most.is_nan() || most < 0.0 {
+        return Err(Error::shape("clamp", format!("the largest size must be 0 or more, not {most}")));
+    }
+    each(plan, "clamp", 6, false, &[y], most)
+}
+
+/// Appends y = s * factor * x, with factor \[1\] on the device, so that the host can change it between runs; its gradient in x is the
+/// same op on dy.
+///
+/// # Errors
+/// Element counts of x and y differ, or are zero; factor is not \[1\].
+pub fn scaled_by(plan: &mut PlanBuilder<'_>, x: &Tensor, factor: &Tensor, s: f32, y: &Tensor) -> Result<()> {
+    let op = "scaled by";
+    let n = same_len(op, &[x, y])?;
+    rows_cols(op, "x", x)?;
+    expect_shape(op, "factor", factor, &[1])?;
+    let (variant, vec) = vectorised(variant(7, false), &[n]);
+    let walk = Walk::new(plan.engine(), 1, n / vec, 64, spread(plan.engine(), (n / vec).div_ceil(64)));
+    let bindings = [x, factor, y].map(Binding::from);
+    plan.dispatch(op, &SHADER, &variant, &bindings, &Params { walk, s }, walk.groups(), Cost::bytes(2 * x.bytes()))
 }
 
 /// Appends y [.., C] = x where the last channel of the pixel's mask [.., M] is at least `least`, else 0; its gradient is the same op

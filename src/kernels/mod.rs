@@ -2,9 +2,12 @@
 
 pub mod activation;
 pub mod bias;
+pub mod binary_xent;
 pub mod center;
 pub mod concat;
 pub mod conv;
+pub mod critic;
+pub mod discrepancy;
 pub mod elementwise;
 pub mod fft;
 pub mod gaussian;

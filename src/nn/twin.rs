@@ -61,7 +61,9 @@ impl Graph {
             let from: Vec<Host<'_>> = node.inputs.iter().map(|i| (self.shape(*i), values[i.0].as_slice())).collect();
             let mut y = op.reference(&from, &own, training);
             let terms = node.params.first().map(|p| &self.params[*p].1).filter(|s| s.kind == ParamKind::Weight);
-            after(op.name(), terms.map_or(1, |s| s.shape[..s.shape.len() - 1].iter().product()), &mut y);
+            // Each of the weights belongs to one of the output's last extent.
+            let across = node.shape.last().copied().unwrap_or(1).max(1);
+            after(op.name(), terms.map_or(1, |s| s.shape.iter().product::<usize>() / across), &mut y);
             values.push(y);
             node.inputs.iter().filter(|i| last[i.0] == j).for_each(|i| values[i.0] = Vec::new());
         }

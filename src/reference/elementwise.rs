@@ -24,3 +24,8 @@ pub fn scaled_copy(x: &[f64], s: f64) -> Vec<f64> {
 pub fn keep_where(mask: &[f64], m: usize, least: f64, x: &[f64], c: usize) -> Vec<f64> {
     x.iter().enumerate().map(|(i, v)| if mask[(i / c + 1) * m - 1] >= least { *v } else { 0.0 }).collect()
 }
+
+/// min(max(y, -most), most); a NaN stays one.
+pub fn clamp(y: &[f64], most: f64) -> Vec<f64> {
+    y.iter().map(|y| y.clamp(-most, most)).collect()
+}

@@ -7,7 +7,7 @@ use crate::kernels::conv::{self, Conv};
 use crate::kernels::{bias, center, concat, elementwise, l2norm, matmul, norm, pool, upsample};
 use crate::reference as twin;
 
-fn spec(name: &'static str, shape: &[usize], init: Init, kind: ParamKind) -> ParamSpec {
+pub(super) fn spec(name: &'static str, shape: &[usize], init: Init, kind: ParamKind) -> ParamSpec {
     ParamSpec { name, shape: shape.to_vec(), init, kind }
 }
 
@@ -21,7 +21,7 @@ fn image(shape: &[usize]) -> [usize; 4] {
 }
 
 /// The rows of a tensor: the first extent against all the others.
-fn rows(t: &Tensor) -> Result<Tensor> {
+pub(super) fn rows(t: &Tensor) -> Result<Tensor> {
     let n = t.shape()[0];
     t.reshape(&[n, t.len() / n.max(1)])
 }

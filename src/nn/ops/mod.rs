@@ -1,10 +1,15 @@
 //! The ops a network is made of. An op is one implementation of [`Op`]: shape rule, forward, gradient. Adding one touches
 //! nothing else.
 
+mod align;
 mod correlate;
 mod layers;
 mod losses;
 
+pub use align::{
+    BinaryXent, CenterRows, Discrepancy, GradientPenalty, Interpolate, LinearTransposed, Measure, Product, ReverseGradient, Slope,
+    WeightedMeans,
+};
 pub use correlate::Correlate;
 pub use layers::{Add, AvgPool, BatchNorm, Center, Concat, Conv2d, Detach, Gem, KeepValid, L2Norm, Linear, MaxPool, Pointwise, Span, Upsample};
 pub use losses::{InfoNce, OffsetXent};
