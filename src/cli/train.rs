@@ -234,5 +234,7 @@ fn draw_log(log: &Path, figure: &Path) -> Result<()> {
             }
         }
     }
+    // The loss first; the sort is stable.
+    all.sort_by_key(|s| s.name != "loss");
     Ok(figures::write(figure, &figures::training_curves(&all)?)?)
 }
