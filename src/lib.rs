@@ -25,6 +25,7 @@
 //! # }
 //! ```
 
+pub mod align;
 mod atomic;
 mod container;
 pub mod dense;

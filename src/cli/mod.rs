@@ -18,6 +18,7 @@ mod register;
 mod selftest;
 mod synth;
 mod train;
+mod transport;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -42,6 +43,7 @@ enum Command {
     Eval(eval::Args),
     Register(register::Args),
     Calibrate(calibrate::Args),
+    Transport(transport::Args),
     Profile(profile::Args),
     Demo(demo::Args),
 }
@@ -65,6 +67,7 @@ pub fn main() -> ExitCode {
         Command::Eval(args) => eval::run(&cli.global, &args),
         Command::Register(args) => register::run(&cli.global, &args),
         Command::Calibrate(args) => calibrate::run(&cli.global, &args),
+        Command::Transport(args) => transport::run(&cli.global, &args),
         Command::Profile(args) => profile::run(&cli.global, &args),
         Command::Demo(args) => demo::run(&cli.global, &args),
     };

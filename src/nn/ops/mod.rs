@@ -4,10 +4,12 @@
 mod correlate;
 mod layers;
 mod losses;
+mod transport;
 
 pub use correlate::Correlate;
 pub use layers::{Add, AvgPool, BatchNorm, Center, Concat, Conv2d, Gem, KeepValid, L2Norm, Linear, MaxPool, Pointwise, Span, Upsample};
 pub use losses::{InfoNce, OffsetXent};
+pub use transport::SinkhornDivergence;
 
 use crate::gpu::{PlanBuilder, Result, Tensor};
 use std::fmt::Debug;

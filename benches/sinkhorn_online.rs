@@ -1,0 +1,3 @@
+use echogrid::gpu::Engine;
+
+pub fn run(_e: &Engine) {}
