@@ -1,5 +1,5 @@
 use crate::common::*;
-use crate::sinkhorn_small::weights;
+use crate::sinkhorn_small::{exact, weights};
 use echogrid::gpu::{Engine, PlanBuilder, Tensor};
 use echogrid::kernels::sinkhorn_online::{self as kernel, Cloud, Ground, Problem, Settings, Side};
 use echogrid::kernels::sinkhorn_small as small;
@@ -13,9 +13,7 @@ const SHAPES: [(usize, usize, usize); 7] = [(1, 1, 1), (5, 3, 2), (17, 70, 3), (
 struct Pair {
     host: Clouds,
     x: Tensor,
-    y: Tensor,
     a: Tensor,
-    b: Tensor,
     cx: Cloud,
     cy: Cloud,
 }
@@ -28,7 +26,7 @@ fn pair(e: &Engine, (n, m, d): (usize, usize, usize), ground: Ground, seed: u64)
     }
     let (a, b) = (weights(1, n, seed + 2), weights(1, m, seed + 3));
     let means = [3.0, 3.5].map(|v| up(e, &[d], &vec![v; d]));
-    let host = Clouds { x: f64s(&x), y: f64s(&y), d, a: f64s(&a), b: f64s(&b), ground };
+    let host = Clouds { x: f64s(&x), y: f64s(&y), d, a: exact(&a), b: exact(&b), ground };
     let (x, y, a, b) = (up(e, &[n, d], &x), up(e, &[m, d], &y), up(e, &[n], &a), up(e, &[m], &b));
     let (cx, cy) = (Cloud::new(e, ground, n, d).unwrap(), Cloud::new(e, ground, m, d).unwrap());
     let fill = plan(e, |p| {
@@ -36,7 +34,7 @@ fn pair(e: &Engine, (n, m, d): (usize, usize, usize), ground: Ground, seed: u64)
         kernel::points(p, &y, &b, Some([&means[0], &means[1]]), &cy)
     });
     fill.submit(e).unwrap();
-    Pair { host, x, y, a, b, cx, cy }
+    Pair { host, x, a, cx, cy }
 }
 
 impl Pair {
@@ -160,10 +158,10 @@ fn solutions_hold() {
                 let most = f64::from(state[2]) + 4.0 * noise / eps + (n + m) as f64 * EPS;
                 assert!(rows + columns <= most, "{shape:?} {ground:?}: marginals off by {rows:e} + {columns:e}, {:e} said", state[2]);
                 let value: f64 = p.host.a.iter().zip(&f).chain(p.host.b.iter().zip(&g)).map(|(w, f)| w * f).sum();
-                let exact = twin::solve(&c, &p.host.a, Some(&p.host.b), &settings);
+                let want = twin::solve(&c, &p.host.a, Some(&p.host.b), &settings);
                 // As in sinkhorn_small's tests.
                 let bound = most * largest(&c) + 2.0 * noise;
-                assert!((value - exact.value).abs() <= bound, "{shape:?} {ground:?}: {value}, the twin {}, within {bound:e}", exact.value);
+                assert!((value - want.value).abs() <= bound, "{shape:?} {ground:?}: {value}, the twin {}, within {bound:e}", want.value);
 
                 let aa = Problem::new(e, &p.cx, None, s).unwrap();
                 let [own, _, state] = run(e, &aa, 100);
@@ -199,7 +197,7 @@ fn divergence(h: &Clouds, s: &small::Settings) -> (f64, [Vec<f64>; 2]) {
 fn twin_gradient_equals_finite_differences() {
     for ground in GROUNDS {
         let (x, y) = (f64s(&random(4 * 3, 1)), f64s(&random(5 * 3, 2)));
-        let h = Clouds { x, y, d: 3, a: f64s(&weights(1, 4, 3)), b: f64s(&weights(1, 5, 4)), ground };
+        let h = Clouds { x, y, d: 3, a: exact(&weights(1, 4, 3)), b: exact(&weights(1, 5, 4)), ground };
         let s = small::Settings { tolerance: 1e-13, most: 10_000, ..small::Settings::new(0.3) };
         let (_, [f, g]) = divergence(&h, &s);
         for (i, d) in h.gradient(&f, &g, f64::from(s.eps)).iter().enumerate() {

@@ -82,12 +82,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     let d4 = (params.d + 3u) & ~3u;
     let there = i < params.n;
-    let from = min(i, params.n - 1u) * params.d;
+    let start = min(i, params.n - 1u) * params.d;
     var scale = select(0.0, 1.0, there);
 #if COSINE
     var square = 0.0;
     for (var c = 0u; c < params.d; c++) {
-        square += x[from + c] * x[from + c];
+        square += x[start + c] * x[start + c];
     }
     // A point at 0 has no direction: cosine 0 with all. NaN and infinity go through.
     scale = select(select(1.0 / sqrt(square), 0.0, square == 0.0), 0.0, !there);
@@ -97,9 +97,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         var v = 0.0;
         if c < params.d && there {
 #if COSINE
-            v = x[from + c] * scale;
+            v = x[start + c] * scale;
 #else
-            v = x[from + c] - 0.5 * (mean_x[c] + mean_y[c]);
+            v = x[start + c] - 0.5 * (mean_x[c] + mean_y[c]);
 #endif
         }
         norm += v * v;
@@ -443,7 +443,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
                 let r = relax(Relax(state[4], state[5], state[6], state[7]), error);
                 state[4] = r.omega;
                 state[5] = r.trust;
-                state[6] = r.from;
+                state[6] = r.since;
                 state[7] = r.count;
             }
             if state[3] == 0.0 && state[0] >= f32(params.most) {
@@ -492,23 +492,23 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if i >= params.n {
         return;
     }
-    let from = i * params.d;
+    let start = i * params.d;
     let at = i * ((params.d + 3u) & ~3u);
     let weight = w[i] * params.step;
 #if COSINE
     var square = 0.0;
     var along = 0.0;
     for (var c = 0u; c < params.d; c++) {
-        square += x[from + c] * x[from + c];
-        along += x[from + c] * (own[at + c] - other[at + c]);
+        square += x[start + c] * x[start + c];
+        along += x[start + c] * (own[at + c] - other[at + c]);
     }
     let inverse = select(1.0 / sqrt(square), 0.0, square == 0.0);
     for (var c = 0u; c < params.d; c++) {
-        dx[from + c] = weight * inverse * (own[at + c] - other[at + c] - x[from + c] * (along * inverse * inverse));
+        dx[start + c] = weight * inverse * (own[at + c] - other[at + c] - x[start + c] * (along * inverse * inverse));
     }
 #else
     for (var c = 0u; c < params.d; c++) {
-        dx[from + c] = weight * (own[at + c] - other[at + c]);
+        dx[start + c] = weight * (own[at + c] - other[at + c]);
     }
 #endif
 }

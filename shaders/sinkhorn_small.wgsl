@@ -237,14 +237,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     let row = at / params.m;
     let column = row / params.n * params.m + at - row * params.m;
-    let from = row * params.d;
+    let start = row * params.d;
     let to = column * params.d;
 #if COSINE
     var xx = 0.0;
     var yy = 0.0;
     var xy = 0.0;
     for (var i = 0u; i < params.d; i++) {
-        let u = x[from + i];
+        let u = x[start + i];
         let v = y[to + i];
         xx += u * u;
         yy += v * v;
@@ -254,7 +254,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #else
     var sum = 0.0;
     for (var i = 0u; i < params.d; i++) {
-        let v = x[from + i] - y[to + i];
+        let v = x[start + i] - y[to + i];
         sum += v * v;
     }
     c[at] = sum;

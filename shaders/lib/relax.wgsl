@@ -5,7 +5,7 @@
 struct Relax {
     omega: f32,
     trust: f32, // share of the best omega - 1 that is dared
-    from: f32,  // error at the start of the window
+    since: f32, // error at the start of the window
     count: f32, // iterations since the last change
 }
 
@@ -19,15 +19,15 @@ fn relax(was: Relax, error: f32) -> Relax {
     var r = was;
     r.count += 1.0;
     if r.count == 4.0 {
-        r.from = error;
+        r.since = error;
     }
     if r.count == 10.0 {
         r.count = 0.0;
-        if error >= r.from {
+        if error >= r.since {
             r.omega = select(1.0, 1.0 + 0.5 * (r.omega - 1.0), error < 0.5);
             r.trust *= 0.8;
         } else if error < 0.5 {
-            let rate = max(exp2(log2(max(error, 1e-30) / r.from) / 6.0), r.omega - 1.0 + 1e-6);
+            let rate = max(exp2(log2(max(error, 1e-30) / r.since) / 6.0), r.omega - 1.0 + 1e-6);
             let s = min((rate + r.omega - 1.0) * (rate + r.omega - 1.0) / (rate * r.omega * r.omega), 0.9999);
             r.omega = 1.0 + r.trust * max(2.0 / (1.0 + sqrt(1.0 - s)) - 1.0, 0.0);
             r.trust = min(r.trust * 1.1, RELAX_TRUST);
