@@ -22,6 +22,8 @@ mod peaks;
 mod pool;
 mod reduce;
 mod sampler;
+mod sinkhorn_online;
+mod sinkhorn_small;
 mod softmax_xent;
 mod spectrum;
 mod structure;
@@ -56,6 +58,8 @@ const ALL: &[(&str, Run)] = &[
     ("pool", pool::run),
     ("reduce", reduce::run),
     ("sampler", sampler::run),
+    ("sinkhorn_online", sinkhorn_online::run),
+    ("sinkhorn_small", sinkhorn_small::run),
     ("softmax_xent", softmax_xent::run),
     ("structure", structure::run),
     ("spectrum", spectrum::run),

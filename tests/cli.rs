@@ -174,7 +174,7 @@ fn wrong_usage_exits_with_2_and_help_with_0() {
         outcome.fails(2, &["--help"]);
         assert!(outcome.out.is_empty(), "{outcome:?}");
     }
-    for command in ["info", "synth", "train", "index", "locate", "eval", "gap", "study", "register", "demo"] {
+    for command in ["info", "synth", "train", "index", "locate", "eval", "gap", "study", "register", "transport", "demo"] {
         let help = run(&[command, "--help"]).ok();
         assert!(help.out.contains("Usage") && help.out.contains("--adapter"), "{help:?}");
     }
@@ -960,4 +960,85 @@ fn a_study_compares_what_it_has_trained_and_goes_on_where_it_stopped() {
     assert!(start.elapsed() < Duration::from_secs(20));
     go(&["--ways", "none", "--epochs", "2"]).fails(1, &["none-1.json", "other settings"]);
     go(&["--ways", "nonsense"]).fails(2, &["critic-clip"]);
+}
+
+/// A .npy file of version 1.0.
+fn npy(path: &Path, descr: &str, fortran: bool, shape: &str, data: &[u8]) {
+    let order = if fortran { "True" } else { "False" };
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}");
+    while (10 + header.len() + 1) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(data);
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn transport_between_arrays_of_either_kind_of_file() {
+    let dir = folder("transport");
+    let file = |name: &str| dir.join(name).to_str().unwrap().to_string();
+    let (n, d) = (40usize, 3usize);
+    let value = |i: usize| ((i * 37 % 101) as f32 - 50.0) / 50.0;
+    let x: Vec<f32> = (0..n * d).map(value).collect();
+    let moved: Vec<f32> = x.iter().map(|v| v + 2.0).collect();
+    let bytes = |v: &[f32]| v.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    npy(Path::new(&file("a.npy")), "<f4", false, "(40, 3)", &bytes(&x));
+    // The same points moved by 2 in every dimension: as 64-bit floats by columns, and as a tensor.
+    let columns: Vec<u8> = (0..n * d).flat_map(|at| f64::from(moved[at % n * d + at / n]).to_le_bytes()).collect();
+    npy(Path::new(&file("b.npy")), "<f8", true, "(40, 3)", &columns);
+    let raw = bytes(&moved);
+    let view = |shape: Vec<usize>| safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, &raw).unwrap();
+    let tensors = [("points", view(vec![n, d])), ("flat", view(vec![n * d]))];
+    std::fs::write(file("b.safetensors"), safetensors::serialize(tensors, None).unwrap()).unwrap();
+    let two = [("points", view(vec![n, d])), ("others", view(vec![n, d]))];
+    std::fs::write(file("two.safetensors"), safetensors::serialize(two, None).unwrap()).unwrap();
+
+    let a = file("a.npy");
+    for b in ["b.npy", "b.safetensors", "two.safetensors:points"] {
+        let outcome = run(&["transport", &a, &file(b), "--json"]).ok();
+        let json: serde_json::Value = serde_json::from_str(&outcome.out).unwrap();
+        // A displacement's divergence is its square.
+        let divergence = json["divergence"].as_f64().unwrap();
+        assert!((divergence - 12.0).abs() < 12e-4, "{json}");
+        assert!(json["converged"] == true && json["marginal_error"].as_f64().unwrap() < 1.5e-4, "{json}");
+        for key in ["cost", "iterations", "seconds", "eps"] {
+            assert!(json[key].as_f64().unwrap() > 0.0, "{json}");
+        }
+        assert!(outcome.err.contains("eps: ") && outcome.err.contains("--eps sets another"), "{}", outcome.err);
+    }
+    let same = run(&["transport", &a, &a, "--cost", "cosine", "--eps", "0.1"]).ok();
+    assert!(same.out.contains("divergence") && same.out.contains("converged") && !same.out.contains("NOT"), "{}", same.out);
+    let few = run(&["transport", &a, &file("b.npy"), "--eps", "0.001", "--iterations", "5"]).ok();
+    assert!(few.out.contains("NOT converged") && few.err.contains("did not converge in 5 iterations"), "{few:?}");
+
+    npy(Path::new(&file("int.npy")), "<i4", false, "(40, 3)", &bytes(&x));
+    npy(Path::new(&file("flat.npy")), "<f4", false, "(120,)", &bytes(&x));
+    npy(Path::new(&file("wide.npy")), "<f4", false, "(30, 4)", &bytes(&x));
+    npy(Path::new(&file("none.npy")), "<f4", false, "(0, 3)", &[]);
+    npy(Path::new(&file("short.npy")), "<f4", false, "(41, 3)", &bytes(&x));
+    let mut bad = x.clone();
+    bad[7] = f32::NAN;
+    npy(Path::new(&file("nan.npy")), "<f4", false, "(40, 3)", &bytes(&bad));
+    std::fs::write(file("noise.npy"), [7u8; 30]).unwrap();
+    std::fs::write(file("a.txt"), "1 2 3").unwrap();
+    for (b, words) in [
+        ("int.npy", &["int.npy", "astype"][..]),
+        ("flat.npy", &["[120]", "two dimensions"]),
+        ("wide.npy", &["3 columns", "4"]),
+        ("none.npy", &["holds no points"]),
+        ("short.npy", &["cut short"]),
+        ("nan.npy", &["NaN", "row 2, column 1"]),
+        ("noise.npy", &["no .npy file"]),
+        ("a.txt", &["neither", ".npy"]),
+        ("missing.npy", &["cannot be read"]),
+        ("two.safetensors", &["several tensors", ":NAME", "`others`"]),
+        ("two.safetensors:nope", &["no tensor `nope`"]),
+    ] {
+        run(&["transport", &a, &file(b)]).fails(1, words);
+    }
+    run(&["transport", &a, &a, "--eps=-1"]).fails(1, &["--eps must be above 0"]);
 }

@@ -4,7 +4,10 @@
 mod adversary;
 mod config;
 mod objective;
+mod sinkhorn;
 
+pub use crate::kernels::sinkhorn_online::Ground as Cost;
 pub use adversary::Adversary;
 pub use config::{Align, AlignConfig, ClassBy, Sides};
 pub use objective::{Aligned, Figures, Objective};
+pub use sinkhorn::{Gradients, Sinkhorn, Solution, Transport, Weights, mean_cost};

@@ -20,6 +20,7 @@ mod selftest;
 mod study;
 mod synth;
 mod train;
+mod transport;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -46,6 +47,7 @@ enum Command {
     Register(register::Args),
     Calibrate(calibrate::Args),
     Study(study::Args),
+    Transport(transport::Args),
     Profile(profile::Args),
     Demo(demo::Args),
 }
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Register(args) => register::run(&cli.global, &args),
         Command::Calibrate(args) => calibrate::run(&cli.global, &args),
         Command::Study(args) => study::run(&cli.global, &args),
+        Command::Transport(args) => transport::run(&cli.global, &args),
         Command::Profile(args) => profile::run(&cli.global, &args),
         Command::Demo(args) => demo::run(&cli.global, &args),
     };

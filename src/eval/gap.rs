@@ -5,7 +5,7 @@
 
 use super::Random;
 use super::metrics::Interval;
-use crate::align::{Adversary, Align, AlignConfig};
+use crate::align::{Adversary, Align, AlignConfig, Cost, Sinkhorn, Weights};
 use crate::gpu::Engine;
 use crate::kernels::sampler::PatchRecord;
 use crate::scene::{ScenePair, compose};
@@ -125,6 +125,15 @@ pub fn gap(engine: &Engine, map: &[f32], sar: &[f32], dim: usize, config: &GapCo
     let kernel = clouds.kernel(&config.align.bandwidths);
     from_products("mmd", &mut on, &|l| clouds.discrepancy(&kernel, l));
     from_products("coral", &mut on, &|l| clouds.coral(l));
+    on("sinkhorn");
+    let sinkhorn = Sinkhorn::new(Cost::Cosine, f64::from(config.align.eps));
+    let divergence = |labels: &[bool]| -> Result<f64> {
+        let [a, b] = clouds.swapped(map, sar, labels).map(|rows| engine.upload_f32("embeddings", &[n, dim], &rows));
+        let solution = sinkhorn.divergence(engine, &a?, &b?, Weights::default())?;
+        Ok(solution.transport.divergence.expect("a divergence was asked for"))
+    };
+    let permuted = labels[..config.permutations].iter().map(|l| divergence(l)).collect::<Result<Vec<f64>>>()?;
+    estimates.push(estimate("sinkhorn", divergence(&own)?, permuted));
     for (name, method) in [("critic", Align::CriticGp), ("class_accuracy", Align::Class)] {
         on(name);
         let settings = AlignConfig { method, adversary_steps: config.steps, ..config.align.clone() };

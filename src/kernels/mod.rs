@@ -21,6 +21,8 @@ pub mod peaks;
 pub mod pool;
 pub mod reduce;
 pub mod sampler;
+pub mod sinkhorn_online;
+pub mod sinkhorn_small;
 pub mod softmax_xent;
 pub mod spectrum;
 pub mod structure;

@@ -5,6 +5,7 @@ mod align;
 mod correlate;
 mod layers;
 mod losses;
+mod transport;
 
 pub use align::{
     BinaryXent, CenterRows, Discrepancy, GradientPenalty, Interpolate, LinearTransposed, Measure, Product, ReverseGradient, Slope,
@@ -13,6 +14,7 @@ pub use align::{
 pub use correlate::Correlate;
 pub use layers::{Add, AvgPool, BatchNorm, Center, Concat, Conv2d, Detach, Gem, KeepValid, L2Norm, Linear, MaxPool, Pointwise, Span, Upsample};
 pub use losses::{InfoNce, OffsetXent};
+pub use transport::SinkhornDivergence;
 
 use crate::gpu::{PlanBuilder, Result, Tensor};
 use std::fmt::Debug;
