@@ -211,7 +211,7 @@ fn shapes_are_checked() {
     let shapes: [&[usize]; 7] = [&[4, 3], &[5, 3], &[4, 2], &[4], &[1], &[4, 4], &[4, 1]];
     let ids = shapes.map(|s| graph.input("x", s));
     let [a, b, narrow, four, one, square, column] = ids;
-    let mut says = |e: echogrid::gpu::Result<NodeId>, what: &str| {
+    let says = |e: echogrid::gpu::Result<NodeId>, what: &str| {
         let e = e.unwrap_err().to_string();
         assert!(e.contains(what), "{e}, not {what}");
     };
