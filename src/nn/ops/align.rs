@@ -220,7 +220,7 @@ impl Op for Interpolate {
 
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         match take("interpolate", inputs)? {
-            [[n, d], b, [m] | [m, 1]] if b == &[*n, *d] && m == n => Ok(b.to_vec()),
+            [[n, d], b, [m] | [m, 1]] if *b == [*n, *d] && m == n => Ok(b.to_vec()),
             [a, b, e] => Err(Error::shape("interpolate", format!("between {a:?} and {b:?} with shares {e:?}"))),
         }
     }
