@@ -7,7 +7,7 @@ use crate::kernels::matmul::Op;
 use crate::kernels::norm::{Norm, Running};
 use crate::kernels::sampler::PatchRecord;
 use crate::kernels::topk::TopK;
-use crate::kernels::{conv, matmul, norm, sampler};
+use crate::kernels::{conv, fft, matmul, norm, sampler, spectrum};
 use crate::nn::splitmix;
 use crate::reference;
 use half::f16;
@@ -160,12 +160,31 @@ fn sampling(e: &Engine) -> Result<(bool, String)> {
     compare(e, &y, &reference::sampler::forward(twin, &records, taps, false, side), 12.0 * 4.0 * EPS)
 }
 
+fn correlation(e: &Engine) -> Result<(bool, String)> {
+    let ([q, w, c], [h, wide], [sh, sw]) = ([3, 4, 6], [16, 32], [6, 9]);
+    let (sa, sb) = ([q, sh, sw, c], [w, h, wide, c]);
+    let (a, b) = (random(sa.iter().product(), 11), random(sb.iter().product(), 12));
+    let (ta, tb) = (e.upload_f32("a", &sa, &a)?, e.upload_f32("b", &sb, &b)?);
+    let spectrum = |n, c| e.tensor("spectrum", &fft::half_shape(n, [h, wide], c), DType::F32);
+    let (fa, fb, fs) = (spectrum(q, c)?, spectrum(w, c)?, spectrum(q, w)?);
+    let s = e.tensor("correlation", &[q, h - sh + 1, wide - sw + 1, w], DType::F32)?;
+    submit(e, |p| {
+        fft::forward(p, &ta, &fa, 1.0)?;
+        fft::forward(p, &tb, &fb, 1.0)?;
+        spectrum::correlate(p, &fa, &fb, &fs)?;
+        fft::inverse(p, &fs, &s, 1.0 / (h * wide) as f32)
+    })?;
+    // 320 roundings of the product of the two norms: see kernels-tests/spectrum.rs.
+    let bound = 320.0 * EPS * ((sh * sw * c) as f64 * (h * wide * c) as f64).sqrt();
+    compare(e, &s, &reference::spectrum::correlate_images(&f64s(&a), sa, &f64s(&b), sb), bound)
+}
+
 /// One kernel on an engine: whether it agrees with its twin, and by how much it is off.
 type Run<'a> = &'a dyn Fn(&Engine) -> Result<(bool, String)>;
 
 /// Runs all checks; a kernel that cannot run has failed.
 pub(super) fn run(engine: &Engine) -> Vec<Check> {
-    let all: [(&'static str, Run<'_>); 7] = [
+    let all: [(&'static str, Run<'_>); 8] = [
         ("convolution", &|e| convolution(e, 0)),
         ("convolution, gradient of the input", &|e| convolution(e, 1)),
         ("convolution, gradient of the weights", &|e| convolution(e, 2)),
@@ -173,6 +192,7 @@ pub(super) fn run(engine: &Engine) -> Vec<Check> {
         ("batch normalisation", &normalisation),
         ("patch sampler", &sampling),
         ("top-k search", &search),
+        ("correlation by transforms", &correlation),
     ];
     all.into_iter()
         .map(|(kernel, check)| {

@@ -19,7 +19,7 @@ use std::time::Instant;
 const CORNER_PX: f64 = 1.5;
 
 /// Values from -`range` to `range`, 0 among them, so close that a corner of a patch of `side` feature pixels lies at most
-/// [`CORNER_PX`] from where the nearest of them puts it: rotations in radians, or scales less 1.
+/// 1.5 of them from where the nearest of these puts it: rotations in radians, or scales less 1.
 pub fn spread(range: f64, side: usize) -> Vec<f64> {
     let corner = side as f64 / std::f64::consts::SQRT_2;
     let n = (range.abs() * corner / (2.0 * CORNER_PX) - 1e-9).ceil().max(0.0) as i32;

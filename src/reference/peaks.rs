@@ -101,7 +101,7 @@ pub fn refine(scores: &[Option<f64>], [_, v, u, w]: [usize; 4], place: &[u32], k
     place.iter().enumerate().flat_map(one).collect()
 }
 
-/// Energy [P] less the sum over N of sums [N, P]^2 / max(valid, 1).
+/// Energy \[P\] less the sum over N of sums [N, P]^2 / max(valid, 1).
 pub fn remove_means(sums: &[f64], valid: &[f64], energy: &[f64]) -> Vec<f64> {
     let p = energy.len();
     let squares = |i: usize| sums.chunks(p).map(|s| s[i] * s[i]).sum::<f64>();

@@ -32,7 +32,7 @@ pub struct Fit {
     pub held_out_px: Vec<f64>,
     /// Standard deviation of a coordinate that the residuals show, from their median.
     pub sigma_px: f64,
-    /// Chance of so much agreement, as [`Consensus::chance_log10`].
+    /// Chance of so much agreement, as of the consensus that the fit starts from.
     pub chance_log10: f64,
     /// What each point counted.
     weights: Vec<f64>,
