@@ -148,8 +148,10 @@ impl Adversary {
         Ok(())
     }
 
-    /// Trains one on the rows of `train` (map, SAR; of length `dim`) for its steps, and judges it on those of `test`: a critic by the
-    /// difference of its mean scores, a classifier by its share of right answers.
+    /// Trains one on the rows of `train` (map, SAR; of length `dim`) for its steps, and judges it on those of `test`, as many of either: a
+    /// classifier by its share of right answers, a critic by the difference of its mean scores over its mean slope on the way from one row to
+    /// the other. (At its optimum a critic of slope m on clouds a distance d apart weighs m d against the penalty w (m - 1)^2, so m is
+    /// 1 + d / 2w and not 1; where weights are clipped it is anything.)
     ///
     /// # Errors
     /// Shapes, limits, memory.
@@ -166,22 +168,31 @@ impl Adversary {
         let weights = Self::start(engine, config, batch, dim, seed)?;
         let adversary = Self::new(engine, config, weights, &rows(train[0])?, &rows(train[1])?, seed)?;
         adversary.train(engine, 0)?;
-        let mut scores = Vec::with_capacity(2);
-        for values in test {
-            let mut graph = Graph::new();
-            let x = graph.input("x", &[values.len() / dim, dim]);
-            let (out, _) = score(&mut graph, &config.hidden, x)?;
-            let plan = graph.inference(engine, &adversary.weights, &[out])?;
-            engine.write(&plan.inputs[0], values)?;
-            plan.plan.submit(engine)?;
-            scores.push(engine.read::<f32>(&plan.outputs[0])?);
-        }
+        let batch = test[0].len() / dim;
+        let mut graph = Graph::new();
+        let clouds = ["map", "sar"].map(|name| graph.input(name, &[batch, dim]));
+        let mix = graph.input("mix", &[batch]);
+        let ones = graph.input("ones", &[batch, 1]);
+        let scores = [score(&mut graph, &config.hidden, clouds[0])?.0, score(&mut graph, &config.hidden, clouds[1])?.0];
+        let between = graph.add("between", Interpolate, &[clouds[0], clouds[1], mix])?;
+        let (_, before) = score(&mut graph, &config.hidden, between)?;
+        let slope = input_gradient(&mut graph, &config.hidden, dim, &before, ones)?;
+        let plan = graph.inference(engine, &adversary.weights, &[scores[0], scores[1], slope])?;
+        engine.write(&plan.inputs[0], test[0])?;
+        engine.write(&plan.inputs[1], test[1])?;
+        engine.write(&plan.inputs[2], &vec![0.5f32; batch])?;
+        engine.write(&plan.inputs[3], &vec![1.0f32; batch])?;
+        plan.plan.submit(engine)?;
+        let read = |i: usize| engine.read::<f32>(&plan.outputs[i]);
+        let (map, sar, slope) = (read(0)?, read(1)?, read(2)?);
         let mean = |v: &[f32], f: fn(f32) -> f64| v.iter().map(|z| f(*z)).sum::<f64>() / v.len() as f64;
         Ok(match config.method {
-            Align::Class => {
-                (mean(&scores[0], |z| f64::from(u8::from(z > 0.0))) + mean(&scores[1], |z| f64::from(u8::from(z < 0.0)))) / 2.0
+            Align::Class => (mean(&map, |z| f64::from(u8::from(z > 0.0))) + mean(&sar, |z| f64::from(u8::from(z < 0.0)))) / 2.0,
+            _ => {
+                let length = |g: &[f32]| g.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+                let steep = slope.chunks_exact(dim).map(length).sum::<f64>() / batch as f64;
+                (mean(&map, f64::from) - mean(&sar, f64::from)) / steep.max(f64::MIN_POSITIVE)
             }
-            _ => mean(&scores[0], f64::from) - mean(&scores[1], f64::from),
         })
     }
 

@@ -5,6 +5,8 @@ mod adversary;
 mod config;
 mod objective;
 mod sinkhorn;
+#[cfg(test)]
+mod tests;
 
 pub use crate::kernels::sinkhorn_online::Ground as Cost;
 pub use adversary::Adversary;

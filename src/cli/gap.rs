@@ -31,7 +31,7 @@ pub struct Args {
     /// Pairs of patches
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(8..=4096))]
     pairs: u32,
-    /// Permutations; of critic and classifier a tenth of them
+    /// Permutations; of Sinkhorn divergence, critic and classifier a tenth of them
     #[arg(long, value_name = "N", default_value_t = 199, value_parser = clap::value_parser!(u32).range(1..))]
     permutations: u32,
     /// Side of a patch, map pixels
@@ -67,7 +67,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let (map, sar) = (embed(Modality::Map, pair.map.clone(), &map)?, embed(Modality::Sar, pair.sar.clone(), &sar)?);
     let config = GapConfig {
         permutations: args.permutations as usize,
-        trained_permutations: (args.permutations as usize / 10).max(1),
+        dear_permutations: (args.permutations as usize / 10).max(1),
         seed: args.seed,
         ..GapConfig::default()
     };

@@ -16,10 +16,10 @@ use serde::Serialize;
 /// How the gap is measured.
 #[derive(Debug, Clone)]
 pub struct GapConfig {
-    /// Permutations of the measures that need no training.
+    /// Permutations of the measures that are read off the products of the embeddings.
     pub permutations: usize,
-    /// Permutations of critic and classifier, each a training of its own.
-    pub trained_permutations: usize,
+    /// Permutations of those that are solved or trained for each: Sinkhorn divergence, critic, classifier.
+    pub dear_permutations: usize,
     /// Steps that critic and classifier are trained for, on half of the pairs; the other half is what they are judged on.
     pub steps: usize,
     /// Settings of critic, classifier, Sinkhorn divergence and discrepancy.
@@ -31,7 +31,7 @@ pub struct GapConfig {
 impl Default for GapConfig {
     fn default() -> Self {
         let align = AlignConfig { hidden: vec![64, 64], ..AlignConfig::default() };
-        Self { permutations: 199, trained_permutations: 19, steps: 200, align, seed: 7 }
+        Self { permutations: 199, dear_permutations: 19, steps: 200, align, seed: 7 }
     }
 }
 
@@ -113,7 +113,7 @@ pub fn gap(engine: &Engine, map: &[f32], sar: &[f32], dim: usize, config: &GapCo
     let clouds = Clouds::new(map, sar, dim);
     let mut random = Random::new(config.seed, 42);
     let labels: Vec<Vec<bool>> =
-        (0..config.permutations.max(config.trained_permutations)).map(|_| (0..n).map(|_| random.unit() < 0.5).collect()).collect();
+        (0..config.permutations.max(config.dear_permutations)).map(|_| (0..n).map(|_| random.unit() < 0.5).collect()).collect();
     let own = vec![false; n];
     let mut estimates = Vec::new();
     let mut from_products = |name: &'static str, on: &mut dyn FnMut(&str), f: &(dyn Fn(&[bool]) -> f64 + Sync)| {
@@ -132,7 +132,7 @@ pub fn gap(engine: &Engine, map: &[f32], sar: &[f32], dim: usize, config: &GapCo
         let solution = sinkhorn.divergence(engine, &a?, &b?, Weights::default())?;
         Ok(solution.transport.divergence.expect("a divergence was asked for"))
     };
-    let permuted = labels[..config.permutations].iter().map(|l| divergence(l)).collect::<Result<Vec<f64>>>()?;
+    let permuted = labels[..config.dear_permutations].iter().map(|l| divergence(l)).collect::<Result<Vec<f64>>>()?;
     estimates.push(estimate("sinkhorn", divergence(&own)?, permuted));
     for (name, method) in [("critic", Align::CriticGp), ("class_accuracy", Align::Class)] {
         on(name);
@@ -142,7 +142,7 @@ pub fn gap(engine: &Engine, map: &[f32], sar: &[f32], dim: usize, config: &GapCo
             let half = n / 2 * dim;
             Ok(Adversary::held_out(engine, &settings, dim, [&a[..half], &b[..half]], [&a[half..], &b[half..]], config.seed)?)
         };
-        let permuted = labels[..config.trained_permutations].iter().map(|l| trained(l)).collect::<Result<Vec<f64>>>()?;
+        let permuted = labels[..config.dear_permutations].iter().map(|l| trained(l)).collect::<Result<Vec<f64>>>()?;
         estimates.push(estimate(name, trained(&own)?, permuted));
     }
     Ok(Gap { pairs: n, dim, estimates, plane: clouds.plane() })
