@@ -140,18 +140,29 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 @compute @workgroup_size(${LANES})
 fn main(@builtin(local_invocation_index) lane: u32) {
     var top_x = 0.0;
-    for (var i = lane; i < ((params.n + 3u) & ~3u); i += ${LANES}u) {
-        top_x = max(top_x, norms_x[i]);
-        f[i] = 0.0;
+    // Sixteen a turn: llvmpipe ends loops after 65,535.
+    let n4 = (params.n + 3u) & ~3u;
+    for (var first = lane; first < n4; first += ${16 * LANES}u) {
+    #for q in 0..16
+        if first + ${q * LANES}u < n4 {
+            top_x = max(top_x, norms_x[first + ${q * LANES}u]);
+            f[first + ${q * LANES}u] = 0.0;
+        }
+    #endfor
     }
     top_x = lanes_max(lane, top_x);
 #if SELF
     let top_y = top_x;
 #else
     var top_y = 0.0;
-    for (var i = lane; i < ((params.m + 3u) & ~3u); i += ${LANES}u) {
-        top_y = max(top_y, norms_y[i]);
-        g[i] = 0.0;
+    let m4 = (params.m + 3u) & ~3u;
+    for (var first = lane; first < m4; first += ${16 * LANES}u) {
+    #for q in 0..16
+        if first + ${q * LANES}u < m4 {
+            top_y = max(top_y, norms_y[first + ${q * LANES}u]);
+            g[first + ${q * LANES}u] = 0.0;
+        }
+    #endfor
     }
     top_y = lanes_max(lane, top_y);
 #endif

@@ -9,13 +9,16 @@
 // SELF: b = a, C symmetric: g = f, f += (f~ - f) / 2, which converges by about half a step.
 // Zero weights are allowed: log2 0 is -1e30 here.
 //
-// KIND 0 solve  c [P, N, M] as base + slope * c, a [P, N], b [P, M], f [P, N], g [P, M], stats [P, 4] = value, marginal error,
-//               iterations, 1 where converged      bindings: c, a, b, f, g, stats, params; SELF: c, a, f, stats, params
+// KIND 0 solve  c [P, N, M] as base + slope * c, a [P, N], b [P, M], f [P, N], g [P, M], stats [P, 8] = value, marginal error,
+//               iterations, 1 where converged, eps, and lib/relax's words (its count in the value's place while under way)
+//               bindings: c, a, b, f, g, stats, params; SELF: c, a, f, stats, params
+//               All in one dispatch where it takes less than some ten thousand turns of loops: llvmpipe ends every loop of an invocation once they
+//               have turned 65,535 times together, and silently. More go on where the last dispatch left: `first`, `slice`, `last`.
 // KIND 1 cost   c [P, N, M] from x [P, N, D], y [P, M, D]: |x - y|^2, or COSINE 1 - x.y / (|x| |y|) (1 where one is 0)
 //               bindings: x, y, c, params
 // KIND 2 plan   pi [P, N, M] * factor * dy [1]      bindings: c, a, b, f, g, dy, pi, params; SELF: c, a, f, dy, pi, params
 // KIND 3 debias y [P] = values ab - aa / 2 - bb / 2, stats [P, 4] = y, greatest error, most iterations, 1 where all converged, from
-//               stats [P, 4] of KIND 0      bindings: ab, aa, bb, stats, y, params
+//               stats [P, 8] of KIND 0      bindings: ab, aa, bb, stats, y, params
 // Dispatch: KIND 0 one group of LANES a problem, folded, each lane ROWS rows at a time; 1, 2 and 3 one
 // invocation of 64 an element, folded.
 // Variant: KIND, SELF, COSINE, LANES, ROWS. Workgroup memory: KIND 0 4 (1024 + LANES) bytes.
@@ -36,6 +39,9 @@ struct Params {
     base: f32,
     slope: f32,
     factor: f32,
+    first: u32, // 1: from the beginning
+    slice: u32, // most iterations of this dispatch
+    last: u32,  // 1: to the end
 }
 
 fn log2_weight(w: f32) -> f32 {
@@ -159,25 +165,39 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if problem >= params.problems {
         return;
     }
-    let size = params.n * params.m;
-    var greatest = 0.0;
-    for (var i = lane; i < size; i += ${LANES}u) {
-        greatest = max(greatest, abs(cost(problem * size + i)));
-    }
-    greatest = lanes_max(lane, greatest);
-    for (var i = lane; i < params.n; i += ${LANES}u) {
-        f[problem * params.n + i] = 0.0;
-    }
-#if !SELF
-    for (var i = lane; i < params.m; i += ${LANES}u) {
-        g[problem * params.m + i] = 0.0;
-    }
-#endif
-    var eps = max(greatest, params.eps);
     var r = relax_start();
+    var eps = 0.0;
     var converged = 0.0;
     var iterations = 0u;
-    while iterations < params.most && converged == 0.0 {
+    if params.first == 1u {
+        let size = params.n * params.m;
+        var greatest = 0.0;
+        for (var i = lane; i < size; i += ${16 * LANES}u) {
+#for q in 0..16
+            greatest = max(greatest, abs(cost(problem * size + min(i + ${q * LANES}u, size - 1u))));
+#endfor
+        }
+        eps = max(lanes_max(lane, greatest), params.eps);
+        for (var i = lane; i < params.n; i += ${LANES}u) {
+            f[problem * params.n + i] = 0.0;
+        }
+#if !SELF
+        for (var i = lane; i < params.m; i += ${LANES}u) {
+            g[problem * params.m + i] = 0.0;
+        }
+#endif
+    } else {
+        let known = stats[2u * problem];
+        let steer = stats[2u * problem + 1u];
+        converged = known.w;
+        iterations = u32(known.z);
+        eps = steer.x;
+        r = Relax(steer.y, steer.z, steer.w, known.x);
+        // Read by all before the first lane writes.
+        workgroupBarrier();
+    }
+    let until = min(params.most, iterations + params.slice);
+    while iterations < until && converged == 0.0 {
         let k = LOG2E / eps;
 #if SELF
         let error = lanes_sum(lane, half0(problem, lane, k, 0.5));
@@ -192,6 +212,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             converged = select(0.0, 1.0, error <= params.tolerance);
             r = relax(r, error);
         }
+    }
+    if params.last == 0u {
+        if lane == 0u {
+            stats[2u * problem] = vec4(r.count, 0.0, f32(iterations), converged);
+            stats[2u * problem + 1u] = vec4(eps, r.omega, r.trust, r.since);
+        }
+        return;
     }
     let k = LOG2E / params.eps;
 #if SELF
@@ -217,8 +244,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #endif
     value = lanes_sum(lane, value);
     if lane == 0u {
-        // Without a tolerance to wait for, the last step may still have reached it.
-        stats[problem] = vec4(value, error, f32(iterations), select(converged, 1.0, error <= params.tolerance));
+        // The last step may reach what the iterations did not.
+        stats[2u * problem] = vec4(value, error, f32(iterations), select(converged, 1.0, error <= params.tolerance));
+        stats[2u * problem + 1u] = vec4(eps, r.omega, r.trust, r.since);
     }
 }
 #endif
@@ -313,9 +341,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if i >= params.problems {
         return;
     }
-    let value = (ab[i].x - aa[i].x) + (ab[i].x - bb[i].x);
-    let most = max(ab[i], max(aa[i], bb[i]));
-    y[i] = 0.5 * value;
-    stats[i] = vec4(0.5 * value, most.y, most.z, min(ab[i].w, min(aa[i].w, bb[i].w)));
+    let u = ab[2u * i];
+    let v = aa[2u * i];
+    let w = bb[2u * i];
+    let value = 0.5 * ((u.x - v.x) + (u.x - w.x));
+    let most = max(u, max(v, w));
+    y[i] = value;
+    stats[i] = vec4(value, most.y, most.z, min(u.w, min(v.w, w.w)));
 }
 #endif

@@ -26,6 +26,9 @@ pub const STATE: usize = 8;
 /// Operations of a dispatch, at most about: a driver's time-out must not strike.
 const DISPATCH_FLOPS: f64 = 2.5e10;
 
+/// Turns of loops an invocation takes in a dispatch, at most: llvmpipe ends all loops at 65,535 together, and silently.
+const TURNS: usize = 50_000;
+
 /// Elements of the scratch that holds rows of a plan, at most about.
 const ROWS_SCRATCH: usize = 1 << 22;
 
@@ -434,6 +437,17 @@ impl Problem {
         let engine = plan.engine();
         let (own, other, _) = self.other(side);
         expect_shape("sinkhorn barycentres", "out", out, own.rows.shape())?;
+        // The product over the other side's points is one loop.
+        let turns = if own.cols.is_some() { other.n4() / 4 } else { other.n4().div_ceil(16) * 17 };
+        if engine.caps().software && turns > TURNS {
+            return Err(Error::Limit {
+                op: "sinkhorn barycentres".into(),
+                what: "turns of a loop over the other side's points".into(),
+                need: turns as u64,
+                limit: TURNS as u64,
+                advice: "software adapters stop long loops: use fewer points or a GPU".into(),
+            });
+        }
         let normaliser = engine.tensor("sinkhorn normaliser", &[own.n4()], DType::F32)?;
         self.normaliser(plan, side, &normaliser)?;
         let most = (ROWS_SCRATCH / other.n4() / 64 * 64).max(64).min(own.n4());
@@ -454,12 +468,15 @@ fn block(t: &Tensor, row0: usize, rows: usize) -> Result<Tensor> {
     Tensor::from_buffer(t.buffer().clone(), t.offset + 4 * (row0 * columns) as u64, &[rows, columns], DType::F32)
 }
 
-/// Tiles of columns a chunk, and chunks: enough groups to fill the device.
+/// Tiles of columns a chunk, and chunks: enough groups to fill the device, and no more turns of loops than llvmpipe allows.
 fn shares(engine: &Engine, own: &Cloud, other: &Cloud) -> (usize, usize) {
-    let (rows, columns, target) = if laned(engine) { (ROWS, 32, 64) } else { (TILE, TILE, 2048) };
+    let (rows, columns, target, turns) = match laned(engine) {
+        true => (ROWS, 32, 64, own.d4() / 4 + 1),
+        false => (TILE, TILE, 2048, own.d4().div_ceil(16) * 17 + 1),
+    };
     let tiles = other.n4().div_ceil(columns);
     let chunks = (target / own.n.div_ceil(rows)).clamp(1, tiles);
-    let span = tiles.div_ceil(chunks);
+    let span = tiles.div_ceil(chunks).min((TURNS / turns).max(1));
     (span, tiles.div_ceil(span))
 }
 

@@ -1,7 +1,7 @@
 //! Entropic optimal transport of many small problems, one workgroup each: host side of `shaders/sinkhorn_small.wgsl`.
 
 use super::{expect_shape, f32s};
-use crate::gpu::{Cost, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
+use crate::gpu::{Binding, Cost, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
 
@@ -75,7 +75,16 @@ struct Params {
     base: f32,
     slope: f32,
     factor: f32,
+    first: u32,
+    slice: u32,
+    last: u32,
 }
+
+/// Words of a problem's stats: value, marginal error, iterations, 1 where it converged, and what steers the step.
+pub const STATS: usize = 8;
+
+/// Turns of loops an invocation's iterations take in a dispatch, at most about: llvmpipe ends all loops at 65,535 together.
+const TURNS: usize = 36_000;
 
 /// Lanes of a group and rows a lane takes at a time: on a CPU one subgroup and loads shared by several rows.
 const SHARES: [(i64, i64); 2] = [(8, 4), (64, 1)];
@@ -123,7 +132,7 @@ fn params(op: &str, p: &Problems<'_>, s: &Settings) -> Result<Params> {
     s.check(op)?;
     let [problems, n, m] = [problems, n, m].map(|v| v as u32);
     let Settings { eps, scaling, tolerance, most, base, slope } = *s;
-    Ok(Params { problems, n, m, d: 0, most, eps, scaling, tolerance, base, slope, factor: 1.0 })
+    Ok(Params { problems, n, m, most, eps, scaling, tolerance, base, slope, factor: 1.0, ..Params::default() })
 }
 
 impl Settings {
@@ -161,7 +170,8 @@ pub fn cost(plan: &mut PlanBuilder<'_>, cosine: bool, x: &Tensor, y: &Tensor, c:
     plan.dispatch(op, &SHADER, &cost_variant(cosine), &[x.into(), y.into(), c.into()], &params, Groups::for_items(c.len(), 64), cost)
 }
 
-/// Appends the solution: potentials, and stats [P, 4] = <a, f> + <b, g>, marginal error, iterations, 1 where it converged.
+/// Appends the solution: potentials, and stats [P, 8] = <a, f> + <b, g>, marginal error, iterations, 1 where it converged (and four
+/// words of its own).
 ///
 /// The value is that of the dual, <pi, C> + eps KL(pi | a b') at the optimum. The plan's rows sum to a within the marginal error (L1).
 ///
@@ -170,19 +180,27 @@ pub fn cost(plan: &mut PlanBuilder<'_>, cosine: bool, x: &Tensor, y: &Tensor, c:
 pub fn solve(plan: &mut PlanBuilder<'_>, p: &Problems<'_>, settings: &Settings, stats: &Tensor) -> Result<()> {
     let op = "sinkhorn";
     let params = params(op, p, settings)?;
-    expect_shape(op, "stats", stats, &[params.problems as usize, 4])?;
+    expect_shape(op, "stats", stats, &[params.problems as usize, STATS])?;
     let share = if plan.engine().caps().subgroup_is(8) || plan.engine().caps().software { SHARES[0] } else { SHARES[1] };
     let variant = solve_variant(p.other.is_none(), share);
-    // How many iterations there will be is not known: 32 of two half-steps, about 16 operations an element each.
-    let cost = Cost { flops: 1024.0 * p.c.len() as f64, bytes: p.c.bytes() as f64 };
-    let groups = Groups::Linear(params.problems.into());
-    match &p.other {
-        Some(o) => {
-            let bindings = [p.c.into(), p.a.into(), o.b.into(), p.f.into(), o.g.into(), stats.into()];
-            plan.dispatch(op, &SHADER, &variant, &bindings, &params, groups, cost)
-        }
-        None => plan.dispatch(op, &SHADER, &variant, &[p.c.into(), p.a.into(), p.f.into(), stats.into()], &params, groups, cost),
+    let (lanes, rows) = (share.0 as usize, share.1 as usize);
+    let half = |own: usize, other: usize| other.div_ceil(lanes) + own.div_ceil(lanes * rows) * (2 + other.div_ceil(4)) + 2;
+    let (n, m) = (params.n as usize, params.m as usize);
+    let turns = half(n, m) + if p.other.is_some() { half(m, n) } else { 0 };
+    let slice = (TURNS / turns).max(1) as u32;
+    let mut bindings: Vec<Binding<'_>> = vec![p.c.into(), p.a.into()];
+    bindings.extend(p.other.map(|o| Binding::from(o.b)));
+    bindings.push(p.f.into());
+    bindings.extend(p.other.map(|o| Binding::from(o.g)));
+    bindings.push(stats.into());
+    let dispatches = params.most.div_ceil(slice).max(1);
+    for i in 0..dispatches {
+        let params = Params { first: u32::from(i == 0), slice, last: u32::from(i + 1 == dispatches), ..params };
+        // How many iterations there will be is not known; about 16 operations an element and half-step.
+        let cost = Cost { flops: 32.0 * f64::from(slice.min(32)) * p.c.len() as f64, bytes: p.c.bytes() as f64 };
+        plan.dispatch(op, &SHADER, &variant, &bindings, &params, Groups::Linear(params.problems.into()), cost)?;
     }
+    Ok(())
 }
 
 /// Appends pi [P, N, M] = factor * dy \[1\] * a_i b_j exp((f_i + g_j - C_ij) / eps): the transport plan, and so the gradient of
@@ -216,7 +234,7 @@ pub fn transport_plan(
     }
 }
 
-/// Appends the debiased divergences y \[P\] = ab - aa / 2 - bb / 2 from the stats [P, 4] of [`solve`] of three kinds of problems, and
+/// Appends the debiased divergences y \[P\] = ab - aa / 2 - bb / 2 from the stats [P, 8] of [`solve`] of three kinds of problems, and
 /// stats [P, 4] = y, greatest marginal error, most iterations, 1 where all three converged.
 ///
 /// # Errors
@@ -225,10 +243,10 @@ pub fn divergence(plan: &mut PlanBuilder<'_>, [ab, aa, bb]: [&Tensor; 3], stats:
     let op = "sinkhorn debias";
     let n = y.len();
     expect_shape(op, "y", y, &[n])?;
-    for (name, t) in [("ab", ab), ("aa", aa), ("bb", bb), ("stats", stats)] {
-        expect_shape(op, name, t, &[n, 4])?;
+    for (name, t, words) in [("ab", ab, STATS), ("aa", aa, STATS), ("bb", bb, STATS), ("stats", stats, 4)] {
+        expect_shape(op, name, t, &[n, words])?;
     }
     let params = Params { problems: n as u32, ..Params::default() };
     let bindings = [ab.into(), aa.into(), bb.into(), stats.into(), y.into()];
-    plan.dispatch(op, &SHADER, &Variant::new().int("KIND", 3), &bindings, &params, Groups::for_items(n, 64), Cost::bytes(68 * n as u64))
+    plan.dispatch(op, &SHADER, &Variant::new().int("KIND", 3), &bindings, &params, Groups::for_items(n, 64), Cost::bytes(116 * n as u64))
 }

@@ -2,7 +2,7 @@
 
 use super::{Backward, Forward, Host, Keeps, Op};
 use crate::gpu::{Engine, Error, PlanBuilder, Result, Tensor};
-use crate::kernels::sinkhorn_small::{self as small, MOST, Other, Problems, Settings};
+use crate::kernels::sinkhorn_small::{self as small, MOST, Other, Problems, STATS, Settings};
 use crate::reference::sinkhorn_small as twin;
 
 /// The debiased Sinkhorn divergence between two batches of unit vectors under the cost 1 - cosine, from their products: inputs
@@ -61,7 +61,7 @@ impl Op for SinkhornDivergence {
     fn saved(&self, inputs: &[&[usize]]) -> Vec<Vec<usize>> {
         let (n, m) = (inputs[0][0], inputs[0][1]);
         let potentials = [n, m, n, m].map(|n| vec![1, n]);
-        potentials.into_iter().chain([[1, 4]; 4].map(|s| s.to_vec())).collect()
+        potentials.into_iter().chain([STATS, STATS, STATS, 4].map(|words| vec![1, words])).collect()
     }
 
     fn keeps(&self) -> Keeps {
