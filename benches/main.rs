@@ -12,6 +12,7 @@ mod gaussian;
 mod infonce;
 mod l2norm;
 mod matmul;
+mod message;
 mod norm;
 mod offset_xent;
 mod optim;
@@ -43,6 +44,7 @@ const ALL: &[(&str, Run)] = &[
     ("infonce", infonce::run),
     ("l2norm", l2norm::run),
     ("matmul", matmul::run),
+    ("message", message::run),
     ("norm", norm::run),
     ("offset_xent", offset_xent::run),
     ("optim", optim::run),

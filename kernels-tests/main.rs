@@ -14,6 +14,7 @@ mod infonce;
 mod l2norm;
 mod limits;
 mod matmul;
+mod message;
 mod network;
 mod norm;
 mod offset_xent;

@@ -11,6 +11,7 @@ pub mod gaussian;
 pub mod infonce;
 pub mod l2norm;
 pub mod matmul;
+pub mod message;
 pub mod norm;
 pub mod offset_xent;
 pub mod optim;
