@@ -20,6 +20,7 @@ mod peaks;
 mod pool;
 mod reduce;
 mod sampler;
+mod segment_softmax;
 mod softmax_xent;
 mod spectrum;
 mod structure;
@@ -52,6 +53,7 @@ const ALL: &[(&str, Run)] = &[
     ("pool", pool::run),
     ("reduce", reduce::run),
     ("sampler", sampler::run),
+    ("segment_softmax", segment_softmax::run),
     ("softmax_xent", softmax_xent::run),
     ("structure", structure::run),
     ("spectrum", spectrum::run),

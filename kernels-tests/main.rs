@@ -23,6 +23,7 @@ mod peaks;
 mod pool;
 mod reduce;
 mod sampler;
+mod segment_softmax;
 mod shaders;
 mod softmax_xent;
 mod spectrum;

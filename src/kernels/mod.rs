@@ -20,6 +20,7 @@ pub mod peaks;
 pub mod pool;
 pub mod reduce;
 pub mod sampler;
+pub mod segment_softmax;
 pub mod softmax_xent;
 pub mod spectrum;
 pub mod structure;
