@@ -10,6 +10,7 @@ mod elementwise;
 mod fft;
 mod gaussian;
 mod infonce;
+mod knn;
 mod l2norm;
 mod matmul;
 mod message;
@@ -43,6 +44,7 @@ const ALL: &[(&str, Run)] = &[
     ("fft", fft::run),
     ("gaussian", gaussian::run),
     ("infonce", infonce::run),
+    ("knn", knn::run),
     ("l2norm", l2norm::run),
     ("matmul", matmul::run),
     ("message", message::run),

@@ -11,6 +11,7 @@ mod embed;
 mod fft;
 mod gaussian;
 mod infonce;
+mod knn;
 mod l2norm;
 mod limits;
 mod matmul;

@@ -28,7 +28,7 @@ macro_rules! families {
 }
 
 fn families() -> Vec<Family> {
-    families!(activation bias center concat conv elementwise fft gaussian infonce l2norm matmul message norm offset_xent optim peaks pool reduce sampler segment_softmax softmax_xent spectrum structure suppress topk triplet upsample)
+    families!(activation bias center concat conv elementwise fft gaussian infonce knn l2norm matmul message norm offset_xent optim peaks pool reduce sampler segment_softmax softmax_xent spectrum structure suppress topk triplet upsample)
 }
 
 fn each(mut f: impl FnMut(&Family, &Variant, &str, &Reflection)) {

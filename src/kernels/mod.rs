@@ -10,6 +10,7 @@ pub mod elementwise;
 pub mod fft;
 pub mod gaussian;
 pub mod infonce;
+pub mod knn;
 pub mod l2norm;
 pub mod matmul;
 pub mod message;
