@@ -1,6 +1,7 @@
 //! The kernel suite: every kernel against its twin, on whatever adapter there is (`ECHOGRID_ADAPTER` names one).
 
 mod activation;
+mod attention;
 mod bias;
 mod center;
 mod common;

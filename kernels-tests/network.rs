@@ -1,7 +1,7 @@
 //! Whole networks: the device against the f64 twin of the graph, forward, backward and one optimiser step.
 
 use crate::common::*;
-use echogrid::gpu::Engine;
+use echogrid::gpu::{DType, Engine, Tensor};
 use echogrid::kernels::activation::Activation;
 use echogrid::kernels::conv::Conv;
 use echogrid::kernels::optim::{AdamW, Step};
@@ -19,10 +19,20 @@ use std::collections::BTreeMap;
 type Host = BTreeMap<String, Vec<f64>>;
 
 /// A graph with its inputs and outputs: the loss first where it is trained.
-struct Case {
-    graph: Graph,
-    inputs: Vec<Vec<f32>>,
-    outputs: Vec<NodeId>,
+pub struct Case {
+    pub graph: Graph,
+    pub inputs: Vec<Vec<f32>>,
+    pub outputs: Vec<NodeId>,
+}
+
+/// Writes a case's inputs; indices are numbers there like all else.
+fn fill(e: &Engine, tensors: &[Tensor], values: &[Vec<f32>]) {
+    for (t, v) in tensors.iter().zip(values) {
+        match t.dtype() {
+            DType::U32 => e.write(t, &v.iter().map(|v| *v as u32).collect::<Vec<_>>()).unwrap(),
+            _ => e.write(t, v).unwrap(),
+        }
+    }
 }
 
 /// A patch as the sampler makes it: three bands about zero and validity 1, 0 in a corner.
@@ -188,7 +198,7 @@ fn twin(case: &Case, host: &Host, training: bool) -> Vec<(Vec<f64>, f64)> {
         let noisy = case.graph.reference_with(host, &inputs, &case.outputs, training, |op, terms, values| {
             counter += 1;
             let factor = match op {
-                "generalised mean" | "activation" | "infonce" | "offset xent" => 64.0,
+                "generalised mean" | "activation" | "infonce" | "offset xent" | "segment softmax" => 64.0,
                 // Two transforms of 8 levels on either way of it.
                 "correlate" => 32.0,
                 "conv" | "linear" => 1.0 + (terms as f64).sqrt(),
@@ -215,22 +225,22 @@ fn within(name: &str, got: &[f32], (want, bound): &(Vec<f64>, f64), sane: f64) {
     assert!(worst <= *bound, "{name}: off by {worst:e}, bound {bound:e}");
 }
 
-fn forward_is_the_twins(name: &str, case: &Case, sane: f64) {
+pub fn forward_is_the_twins(name: &str, case: &Case, sane: f64) {
     let (e, _lock) = engine();
     let (w, host) = weights(e, &case.graph);
     let plan = case.graph.inference(e, &w, &case.outputs).unwrap();
-    plan.inputs.iter().zip(&case.inputs).for_each(|(t, v)| e.write(t, v).unwrap());
+    fill(e, &plan.inputs, &case.inputs);
     plan.plan.submit(e).unwrap();
     for (i, (y, want)) in plan.outputs.iter().zip(twin(case, &host, false)).enumerate() {
         within(&format!("{name}, output {i}"), &e.read::<f32>(y).unwrap(), &want, sane);
     }
 }
 
-fn training_is_the_twins(name: &str, case: &Case, sane: f64) {
+pub fn training_is_the_twins(name: &str, case: &Case, sane: f64) {
     let (e, _lock) = engine();
     let (w, host) = weights(e, &case.graph);
     let plan = case.graph.training(e, &w, &case.outputs).unwrap();
-    plan.inputs.iter().zip(&case.inputs).for_each(|(t, v)| e.write(t, v).unwrap());
+    fill(e, &plan.inputs, &case.inputs);
     plan.plan.submit(e).unwrap();
     for (i, (y, want)) in plan.outputs.iter().zip(twin(case, &host, true)).enumerate() {
         within(&format!("{name} in training, output {i}"), &e.read::<f32>(y).unwrap(), &want, sane);
@@ -325,11 +335,11 @@ fn darknet53() {
 
 /// The gradient g of every parameter p against central differences of the twin's loss: along g itself (whose slope must be |g|:
 /// any error orthogonal to the truth shortens it) and along three random directions (whose slope must be <g, d>).
-fn gradients_are_the_twins(name: &str, case: &Case) {
+pub fn gradients_are_the_twins(name: &str, case: &Case) {
     let (e, _lock) = engine();
     let (w, host) = weights(e, &case.graph);
     let plan = case.graph.training(e, &w, &case.outputs).unwrap();
-    plan.inputs.iter().zip(&case.inputs).for_each(|(t, v)| e.write(t, v).unwrap());
+    fill(e, &plan.inputs, &case.inputs);
     plan.plan.submit(e).unwrap();
     let inputs: Vec<Vec<f64>> = case.inputs.iter().map(|v| f64s(v)).collect();
     let inputs: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
@@ -390,16 +400,17 @@ fn sharing_buffers_changes_nothing() {
         pair(&tiny(), 3),
         medley(),
         correlation(),
+        crate::attention::case(),
         dense_pair(&dense(&[8, 12], &[1], Skip::Concat), 1.0),
         pair(&EncoderConfig { input: 48, head: Head::Grid { cells: 4, channels: 16 }, ..small }, 2),
     ];
-    for (e, mut case) in [e, e, e, e, e, baseline].into_iter().zip(cases.into_iter().chain([pair(&tiny(), 2)])) {
+    for (e, mut case) in [e, e, e, e, e, e, baseline].into_iter().zip(cases.into_iter().chain([pair(&tiny(), 2)])) {
         let (w, _) = weights(e, &case.graph);
         let mut seen: Vec<(u64, Vec<Vec<u32>>)> = Vec::new();
         for share in [true, false] {
             case.graph.share_buffers(share);
             let plan = case.graph.training(e, &w, &case.outputs).unwrap();
-            plan.inputs.iter().zip(&case.inputs).for_each(|(t, v)| e.write(t, v).unwrap());
+            fill(e, &plan.inputs, &case.inputs);
             for _ in 0..2 {
                 plan.plan.submit(e).unwrap();
                 let all = plan.outputs.iter().chain(plan.gradients.iter().flatten());
@@ -413,7 +424,7 @@ fn sharing_buffers_changes_nothing() {
         for share in [true, false] {
             case.graph.share_buffers(share);
             let plan = case.graph.inference(e, &w, &case.outputs).unwrap();
-            plan.inputs.iter().zip(&case.inputs).for_each(|(t, v)| e.write(t, v).unwrap());
+            fill(e, &plan.inputs, &case.inputs);
             for _ in 0..2 {
                 plan.plan.submit(e).unwrap();
                 seen.push((plan.bytes, plan.outputs.iter().map(|t| e.read::<u32>(t).unwrap()).collect()));
@@ -431,7 +442,7 @@ fn optimiser_steps_are_the_twins() {
     let case = pair(&tiny(), 3);
     let (w, mut host) = weights(e, &case.graph);
     let plan = case.graph.training(e, &w, &case.outputs).unwrap();
-    plan.inputs.iter().zip(&case.inputs).for_each(|(t, v)| e.write(t, v).unwrap());
+    fill(e, &plan.inputs, &case.inputs);
     // A limit that these gradients exceed.
     let config = OptimizerConfig { lr: 1e-2, clip: 0.5, ..OptimizerConfig::default() };
     let optimizer = Optimizer::new(e, &case.graph, &w, &plan.gradients, config).unwrap();

@@ -2,10 +2,12 @@
 //! nothing else.
 
 mod correlate;
+mod graph;
 mod layers;
 mod losses;
 
 pub use correlate::Correlate;
+pub use graph::{Attend, EdgeInputs, Gather, Message, SegmentSoftmax};
 pub use layers::{Add, AvgPool, BatchNorm, Center, Concat, Conv2d, Gem, KeepValid, L2Norm, Linear, MaxPool, Pointwise, Span, Upsample};
 pub use losses::{InfoNce, OffsetXent};
 
