@@ -38,20 +38,22 @@ fn same(got: &Got, csr: &Csr) {
 #[test]
 fn equals_its_twin() {
     let (engines, _lock) = engines();
-    for e in engines {
-        for (counts, k, near, reach) in [
-            (vec![1], 1, 1, 9.0),
-            (vec![5], 5, 2, 3.0),
-            (vec![20, 7, 0, 1, 2, 20], 20, 5, 4.0),
-            (vec![70, 33], 70, 9, 500.0),
-            (vec![90, 4], 90, 20, 6.0),
-            (vec![3; 130], 3, 5, 2.0),
-            (vec![12], 12, 11, 0.4),
-            (vec![1000], 1024, 8, 900.0),
-            (vec![4096], 4096, 32, 900.0),
-        ] {
-            let places: Vec<f32> = random(counts.len() * k * 2, 5).iter().map(|v| (v * reach).round()).collect();
-            let csr = twin::knn(&f64s(&places), &counts, k, near);
+    for (counts, k, near, reach) in [
+        (vec![1], 1, 1, 9.0),
+        (vec![5], 5, 2, 3.0),
+        (vec![20, 7, 0, 1, 2, 20], 20, 5, 4.0),
+        (vec![70, 33], 70, 9, 500.0),
+        (vec![90, 4], 90, 20, 6.0),
+        (vec![3; 130], 3, 5, 2.0),
+        (vec![12], 12, 11, 0.4),
+        (vec![1000], 1024, 8, 900.0),
+        // As many edges as a graph may have.
+        (vec![4096], 4096, 32, 900.0),
+    ] {
+        let places: Vec<f32> = random(counts.len() * k * 2, 5).iter().map(|v| (v * reach).round()).collect();
+        let moved: Vec<f32> = places.chunks(2).flat_map(|p| [p[0] + 4_000_000.0, p[1] - 300_000.0]).collect();
+        let csr = twin::knn(&f64s(&places), &counts, k, near);
+        for e in engines {
             let got = run(e, &places, &counts, k, near);
             same(&got, &csr);
             for (slot, (s, t)) in csr.sources().iter().zip(csr.targets()).enumerate() {
@@ -59,7 +61,6 @@ fn equals_its_twin() {
                     assert_eq!(got.delta[2 * slot + axis], places[*s as usize * 2 + axis] - places[*t as usize * 2 + axis]);
                 }
             }
-            let moved: Vec<f32> = places.chunks(2).flat_map(|p| [p[0] + 4_000_000.0, p[1] - 300_000.0]).collect();
             let again = run(e, &moved, &counts, k, near);
             assert!(again.lists == got.lists && again.delta == got.delta, "moved");
         }

@@ -236,6 +236,21 @@ fn folded_groups() {
     assert!(run_twice(e, &ty, |p| kernel::attend_backward(p, &edges, &io)) == turned);
 }
 
+/// Nine million edges into one row: slices longer than `SLICE`, many of them, and no loop that turns too often for a software adapter.
+#[test]
+fn a_row_that_hears_all() {
+    let (engines, _lock) = engines();
+    let count = 9_000_001;
+    let csr = Csr::new(3, 2, &(0..count).map(|i| [i % 2, 1]).collect::<Vec<_>>()).unwrap();
+    for e in engines {
+        let edges = csr.upload(e).unwrap();
+        let (tx, ty, tdy, tdx) = (up(e, &[2, 1], &[1.0, 2.0]), out(e, &[3, 1]), up(e, &[3, 1], &[5.0, 1.0, 5.0]), out(e, &[2, 1]));
+        // Whole numbers below 2^24: every sum is exact.
+        assert_eq!(run_twice(e, &ty, |p| kernel::forward(p, Reduce::Sum, &edges, &tx, &ty, None)), [0.0, 13_500_001.0, 0.0]);
+        assert_eq!(run_twice(e, &tdx, |p| kernel::backward(p, Reduce::Sum, &edges, &tdy, None, &tdx)), [4_500_001.0, 4_500_000.0]);
+    }
+}
+
 /// Infinities and NaN stay with the rows that hear them; NaN is the greatest; -0 and 0 are equal, so the first wins.
 #[test]
 fn odd_floats() {

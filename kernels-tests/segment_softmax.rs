@@ -62,6 +62,21 @@ fn odd_floats() {
     }
 }
 
+/// Nine million edges into one target: they weigh the same.
+#[test]
+fn a_target_of_all() {
+    let (engines, _lock) = engines();
+    let count = 9_000_001;
+    let csr = Csr::new(2, 1, &vec![[0, 1]; count]).unwrap();
+    for e in engines {
+        let edges = csr.upload(e).unwrap();
+        let (s, w) = (up(e, &[count, 1], &vec![0.5; count]), out(e, &[count, 1]));
+        // exp of 0, in the term, in the slices' sums and in their factors: 3 units in the last place each; ones add up exactly.
+        let want = vec![1.0 / count as f64; count];
+        close(&run_twice(e, &w, |p| kernel::forward(p, &edges, &s, &w)), &want, 0.0, (3.0 * 6.0 + 7.0) * EPS);
+    }
+}
+
 /// More than 65,535 groups of 64 segments and edges: alone, every edge weighs 1.
 #[test]
 fn folded_groups() {

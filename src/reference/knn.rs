@@ -2,7 +2,8 @@
 
 use crate::kernels::edges::Csr;
 
-/// Edges from the `near` nearest nodes of its own graph into each node; graph b's nodes are rows b k .. b k + counts[b] of positions [B, K, 2].
+/// Edges from the `near` nearest nodes of its own graph into each node; graph b's nodes are the first of rows b K .. of positions [B, K, 2], as
+/// many as its count says.
 pub fn knn(positions: &[f64], counts: &[u32], k: usize, near: usize) -> Csr {
     let mut edges = Vec::new();
     for (b, count) in counts.iter().enumerate() {
