@@ -98,12 +98,11 @@ fn ties_and_odd_floats() {
     }
 }
 
-/// More than 65,535 groups of nodes: graphs of two, each the other's neighbour.
+/// More than 65,535 groups of 8 nodes of a graph, and of 64 nodes of any: graphs of two, each the other's neighbour.
 #[test]
 fn folded_groups() {
     let (engines, _lock) = engines();
-    for e in engines {
-        let batch = 32 * 65_536 + 1;
+    for (e, batch) in engines.into_iter().zip([65_537, 32 * 65_536 + 1]) {
         let got = run(e, &random(batch * 4, 1), &vec![2; batch], 2, 1);
         let other = |i: u32| i ^ 1;
         let numbered = |list: &[u32], f: &dyn Fn(u32) -> u32| list.iter().enumerate().all(|(i, v)| *v == f(i as u32));
