@@ -13,8 +13,10 @@ mod elementwise;
 mod fft;
 mod gaussian;
 mod infonce;
+mod knn;
 mod l2norm;
 mod matmul;
+mod message;
 mod norm;
 mod offset_xent;
 mod optim;
@@ -22,6 +24,7 @@ mod peaks;
 mod pool;
 mod reduce;
 mod sampler;
+mod segment_softmax;
 mod sinkhorn_online;
 mod sinkhorn_small;
 mod softmax_xent;
@@ -49,8 +52,10 @@ const ALL: &[(&str, Run)] = &[
     ("fft", fft::run),
     ("gaussian", gaussian::run),
     ("infonce", infonce::run),
+    ("knn", knn::run),
     ("l2norm", l2norm::run),
     ("matmul", matmul::run),
+    ("message", message::run),
     ("norm", norm::run),
     ("offset_xent", offset_xent::run),
     ("optim", optim::run),
@@ -58,6 +63,7 @@ const ALL: &[(&str, Run)] = &[
     ("pool", pool::run),
     ("reduce", reduce::run),
     ("sampler", sampler::run),
+    ("segment_softmax", segment_softmax::run),
     ("sinkhorn_online", sinkhorn_online::run),
     ("sinkhorn_small", sinkhorn_small::run),
     ("softmax_xent", softmax_xent::run),

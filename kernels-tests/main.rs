@@ -2,6 +2,7 @@
 
 mod activation;
 mod align;
+mod attention;
 mod bias;
 mod binary_xent;
 mod center;
@@ -15,9 +16,11 @@ mod embed;
 mod fft;
 mod gaussian;
 mod infonce;
+mod knn;
 mod l2norm;
 mod limits;
 mod matmul;
+mod message;
 mod network;
 mod norm;
 mod offset_xent;
@@ -26,6 +29,7 @@ mod peaks;
 mod pool;
 mod reduce;
 mod sampler;
+mod segment_softmax;
 mod shaders;
 mod sinkhorn_online;
 mod sinkhorn_small;

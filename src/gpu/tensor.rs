@@ -96,6 +96,12 @@ impl Tensor {
         Ok(Self { shape: shape.to_vec(), ..self.clone() })
     }
 
+    /// The same words as u32: scratch is handed out as f32.
+    pub(crate) fn bits(&self) -> Self {
+        debug_assert_eq!(self.dtype.bytes(), 4);
+        Self { dtype: DType::U32, ..self.clone() }
+    }
+
     /// Whether both share a buffer.
     pub fn same_buffer(&self, other: &Self) -> bool {
         // Not the handles' addresses: an app may wrap clones of one buffer.

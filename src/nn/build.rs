@@ -60,7 +60,7 @@ impl Graph {
         for j in 0..n {
             let node = &self.nodes[j];
             if node.op.is_none() {
-                values[j] = Some(engine.tensor(&node.name, &node.shape, crate::gpu::DType::F32)?);
+                values[j] = Some(engine.tensor(&node.name, &node.shape, node.dtype)?);
             } else if needed[j] {
                 let output = memory.take(&node.name, &node.shape)?;
                 let saved = self.forward_node(j, &mut builder, &mut memory, weights, &values, &output, false)?;
@@ -141,7 +141,7 @@ impl Graph {
                         expect_shape("training", &node.name, t, &node.shape)?;
                         t.clone()
                     }
-                    None => engine.tensor(&node.name, &node.shape, crate::gpu::DType::F32)?,
+                    None => engine.tensor(&node.name, &node.shape, node.dtype)?,
                 });
             } else if needed[j] {
                 let output = memory.take(&node.name, &node.shape)?;

@@ -1,7 +1,7 @@
 //! The graph: nodes in topological order, parameters by name.
 
 use super::ops::{Op, ParamKind, ParamSpec};
-use crate::gpu::{Error, Result};
+use crate::gpu::{DType, Error, Result};
 use std::sync::Arc;
 
 /// A node's number.
@@ -17,6 +17,8 @@ pub(crate) struct Node {
     /// Indices into [`Graph::params`].
     pub(crate) params: Vec<usize>,
     pub(crate) shape: Vec<usize>,
+    /// F32 but for inputs of indices.
+    pub(crate) dtype: DType,
 }
 
 /// A network described once. Nodes that name the same parameters share them.
@@ -36,7 +38,17 @@ impl Graph {
 
     /// Adds an input of fixed extents (the batch first).
     pub fn input(&mut self, name: &str, shape: &[usize]) -> NodeId {
-        self.nodes.push(Node { name: name.into(), op: None, inputs: Vec::new(), params: Vec::new(), shape: shape.to_vec() });
+        self.given(name, shape, DType::F32)
+    }
+
+    /// Adds an input of `len` whole numbers, u32 on the device; [`Graph::reference`] takes them as numbers like any other input. Ops that
+    /// read indices say so; to all others such an input is an error when a plan is built.
+    pub fn indices(&mut self, name: &str, len: usize) -> NodeId {
+        self.given(name, &[len], DType::U32)
+    }
+
+    fn given(&mut self, name: &str, shape: &[usize], dtype: DType) -> NodeId {
+        self.nodes.push(Node { name: name.into(), op: None, inputs: Vec::new(), params: Vec::new(), shape: shape.to_vec(), dtype });
         NodeId(self.nodes.len() - 1)
     }
 
@@ -61,7 +73,7 @@ impl Graph {
             };
             params.push(index);
         }
-        self.nodes.push(Node { name: name.into(), op: Some(Arc::new(op)), inputs: inputs.to_vec(), params, shape });
+        self.nodes.push(Node { name: name.into(), op: Some(Arc::new(op)), inputs: inputs.to_vec(), params, shape, dtype: DType::F32 });
         Ok(NodeId(self.nodes.len() - 1))
     }
 

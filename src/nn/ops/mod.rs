@@ -3,6 +3,7 @@
 
 mod align;
 mod correlate;
+mod graph;
 mod layers;
 mod losses;
 mod transport;
@@ -12,6 +13,7 @@ pub use align::{
     WeightedMeans,
 };
 pub use correlate::Correlate;
+pub use graph::{Attend, EdgeInputs, Gather, Message, SegmentSoftmax};
 pub use layers::{Add, AvgPool, BatchNorm, Center, Concat, Conv2d, Detach, Gem, KeepValid, L2Norm, Linear, MaxPool, Pointwise, Span, Upsample};
 pub use losses::{InfoNce, OffsetXent};
 pub use transport::SinkhornDivergence;
