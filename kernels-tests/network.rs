@@ -27,7 +27,7 @@ pub struct Case {
 }
 
 /// Writes a case's inputs; indices are numbers there like all else.
-pub fn fill(e: &Engine, tensors: &[Tensor], values: &[Vec<f32>]) {
+fn fill(e: &Engine, tensors: &[Tensor], values: &[Vec<f32>]) {
     for (t, v) in tensors.iter().zip(values) {
         match t.dtype() {
             DType::U32 => e.write(t, &v.iter().map(|v| *v as u32).collect::<Vec<_>>()).unwrap(),
