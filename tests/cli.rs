@@ -888,10 +888,9 @@ fn every_alignment_trains_and_tells_what_it_does() {
     }
     // One-sided and flipped variants come from the settings.
     let other = dir.join("other.toml");
-    for (align, told) in [
-        ("method = \"critic-gp\"\nsides = \"sar\"", "distance"),
-        ("method = \"class\"\nclass_by = \"flip\"", "class_accuracy"),
-    ] {
+    for (align, told) in
+        [("method = \"critic-gp\"\nsides = \"sar\"", "distance"), ("method = \"class\"\nclass_by = \"flip\"", "class_accuracy")]
+    {
         std::fs::write(&other, format!("{}[align]\n{align}\n", settings(1, 2, 1))).unwrap();
         let out = dir.join("other");
         train(&other, &out, &[]).ok();
@@ -909,7 +908,8 @@ fn every_alignment_trains_and_tells_what_it_does() {
 fn a_run_with_a_critic_goes_on_to_the_same_bits() {
     let (w, dir) = (&*WORLD, folder("resume-critic"));
     let config = dir.join("config.toml");
-    std::fs::write(&config, format!("{}[align]\nmethod = \"critic-gp\"\nhidden = [8, 8]\nadversary_steps = 2\n", settings(2, 16, 1))).unwrap();
+    std::fs::write(&config, format!("{}[align]\nmethod = \"critic-gp\"\nhidden = [8, 8]\nadversary_steps = 2\n", settings(2, 16, 1)))
+        .unwrap();
     let (m, s) = (text(&w.map), text(&w.sar));
     let (whole, out) = (dir.join("whole"), dir.join("killed"));
     let args = |out| ["train", "--scene", m, s, "--val", m, s, "--config", text(&config), "--out", out];
@@ -932,7 +932,10 @@ fn the_gap_is_measured_and_drawn() {
     assert_eq!(measures, ["mean", "mmd", "coral", "sinkhorn", "critic", "class_accuracy"]);
     for e in value["estimates"].as_array().unwrap() {
         let of = |k: &str| e[k].as_f64().unwrap();
-        assert!(of("value").is_finite() && of("p") > 0.0 && of("p") <= 1.0 && e["permuted"][0].as_f64() <= e["permuted"][1].as_f64(), "{e}");
+        assert!(
+            of("value").is_finite() && of("p") > 0.0 && of("p") <= 1.0 && e["permuted"][0].as_f64() <= e["permuted"][1].as_f64(),
+            "{e}"
+        );
     }
     assert!(std::fs::read_to_string(&figure).unwrap().starts_with("<svg"));
     assert!(with(&["--pairs", "16"]).ok().out.contains("under permutation"));
@@ -947,7 +950,8 @@ fn a_study_compares_what_it_has_trained_and_goes_on_where_it_stopped() {
     std::fs::write(&config, settings(1, 2, 1)).unwrap();
     let (m, s, out) = (text(&w.map), text(&w.sar), dir.join("studies"));
     let base = ["study", "align", "--scene", m, s, "--val", m, s, "--config", text(&config), "--out", text(&out)];
-    let go = |more: &[&str]| run(&base.into_iter().chain(["--views", "1", "--queries", "8"]).chain(more.iter().copied()).collect::<Vec<_>>());
+    let go =
+        |more: &[&str]| run(&base.into_iter().chain(["--views", "1", "--queries", "8"]).chain(more.iter().copied()).collect::<Vec<_>>());
     go(&["--ways", "none", "--minutes", "0"]).fails(1, &["more --minutes"]);
     let first = go(&["--ways", "none,critic-gp,class", "--seeds", "1,2"]).ok().out;
     assert!(first.contains("| `critic-gp` | ") && first.contains("| 1 2 |") && first.contains("less class adversary"), "{first}");

@@ -200,7 +200,12 @@ fn session(
     draw_log(&log_path, &figure)?;
     match outcome {
         Outcome::Finished => {
-            global.say(format_args!("wrote {}, {} (what was told of each step) and {}", out.display(), log_path.display(), figure.display()));
+            global.say(format_args!(
+                "wrote {}, {} (what was told of each step) and {}",
+                out.display(),
+                log_path.display(),
+                figure.display()
+            ));
             Ok(())
         }
         Outcome::Stopped { step } => {

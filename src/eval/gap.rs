@@ -151,7 +151,8 @@ pub fn gap(engine: &Engine, map: &[f32], sar: &[f32], dim: usize, config: &GapCo
 fn estimate(measure: &'static str, value: f64, mut permuted: Vec<f64>) -> GapEstimate {
     permuted.sort_by(f64::total_cmp);
     let n = permuted.len();
-    let at = |p: f64| permuted.get(((p * n.saturating_sub(1) as f64).round() as usize).min(n.saturating_sub(1))).copied().unwrap_or(f64::NAN);
+    let at =
+        |p: f64| permuted.get(((p * n.saturating_sub(1) as f64).round() as usize).min(n.saturating_sub(1))).copied().unwrap_or(f64::NAN);
     let reach = permuted.iter().filter(|v| **v >= value).count();
     GapEstimate { measure, value, permuted: [at(0.025), at(0.975)], p: (reach + 1) as f64 / (n + 1) as f64, permutations: n }
 }
@@ -258,11 +259,7 @@ impl Clouds {
             }
         }
         let place = |i: usize| [0, 1].map(|k| basis[k][i] * values[k].sqrt());
-        Plane {
-            map: (0..self.n).map(place).collect(),
-            sar: (self.n..m).map(place).collect(),
-            explained: values.map(|v| v / trace),
-        }
+        Plane { map: (0..self.n).map(place).collect(), sar: (self.n..m).map(place).collect(), explained: values.map(|v| v / trace) }
     }
 }
 

@@ -314,9 +314,7 @@ pub fn bars(title: &str, line: &str, rows: &[Bar]) -> Result<String, Error> {
             }
             chart.draw_series(row.points.iter().map(|v| Circle::new(at(*v, 0.0), 3, INK.filled()))).map_err(fail)?;
             let style = font(13).color(&INK).pos(Pos::new(HPos::Right, VPos::Center));
-            chart
-                .draw_series([EmptyElement::at(at(0.0, 0.0)) + Text::new(row.name.clone(), (-8, 0), style)])
-                .map_err(fail)?;
+            chart.draw_series([EmptyElement::at(at(0.0, 0.0)) + Text::new(row.name.clone(), (-8, 0), style)]).map_err(fail)?;
         }
         Ok(())
     })
@@ -565,7 +563,8 @@ pub(crate) mod tests {
             error_cdf(&[(hostile, &a), ("arbitrary", &b)]).unwrap(),
             reliability(&[(0.0, false), (0.55, true), (1.0, true), (1.0, false)]).unwrap(),
             training_curves(&[series(&[(0.0, 4.0), (1.0, f64::NAN), (2.0, 3.0)]), series(&[(2.0, 0.4)]), series(&[])]).unwrap(),
-            bars(hostile, hostile, &[Bar { name: hostile.into(), value: 0.4, interval: Some([-0.1, 0.5]), points: vec![0.3, 0.5] }]).unwrap(),
+            bars(hostile, hostile, &[Bar { name: hostile.into(), value: 0.4, interval: Some([-0.1, 0.5]), points: vec![0.3, 0.5] }])
+                .unwrap(),
             clouds(hostile, hostile, &[(hostile, &[[0.0, 1.0], [f64::NAN, 1.0]]), ("b", &[[2.0, -1.0]])]).unwrap(),
         ];
         for svg in figures {

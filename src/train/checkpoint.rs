@@ -95,12 +95,7 @@ fn json(value: &impl Serialize) -> Result<serde_json::Value> {
 }
 
 /// Writes a checkpoint.
-pub(super) fn save<N: Network>(
-    path: &Path,
-    manifest: NetworkManifest<N>,
-    engine: &Engine,
-    learner: &Learner,
-) -> Result<()> {
+pub(super) fn save<N: Network>(path: &Path, manifest: NetworkManifest<N>, engine: &Engine, learner: &Learner) -> Result<()> {
     Ok(NetworkFile { manifest, tensors: learner.read(engine)? }.save(path)?)
 }
 

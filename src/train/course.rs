@@ -3,7 +3,9 @@
 use super::checkpoint::{self, Kind, checkpoint_path};
 use crate::align::{Aligned, Figures, Objective};
 use crate::gpu::{Engine, OpTime, PAGE, Plan, Readback, Tensor};
-use crate::nn::{Graph, Network, NetworkFile, NodeId, Optimizer, OptimizerConfig, SceneRecord, StepFactors, TensorMap, TrainingPlan, Weights};
+use crate::nn::{
+    Graph, Network, NetworkFile, NodeId, Optimizer, OptimizerConfig, SceneRecord, StepFactors, TensorMap, TrainingPlan, Weights,
+};
 use crate::scene::{Image, PageCache, ScenePair, ValidityMask};
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;

@@ -250,10 +250,8 @@ impl Study<'_> {
             let aligned = runs.iter().map(|r| Ok(Summary::new(&r.aligned, 7)?.recall[&1].value)).collect::<Result<Vec<_>>>()?;
             let each: Vec<f64> = summaries.iter().map(|s| s.recall[&1].value).collect();
             let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
-            let paired: (Vec<_>, Vec<_>) = runs
-                .iter()
-                .filter_map(|r| none.iter().find(|n| n.seed == r.seed).map(|n| (n.right(), r.right())))
-                .unzip();
+            let paired: (Vec<_>, Vec<_>) =
+                runs.iter().filter_map(|r| none.iter().find(|n| n.seed == r.seed).map(|n| (n.right(), r.right()))).unzip();
             let difference = match way.name != "none" && !paired.0.is_empty() {
                 true => Some(paired_difference(&paired.0, &paired.1, 7)?),
                 false => None,
@@ -295,7 +293,10 @@ impl Study<'_> {
             self.base.total_steps(),
             self.base.batch
         );
-        let _ = writeln!(text, "| way | what | seeds | R@1 anywhere | of each seed | difference | R@1 on the grid | median error, m | s a step |");
+        let _ = writeln!(
+            text,
+            "| way | what | seeds | R@1 anywhere | of each seed | difference | R@1 on the grid | median error, m | s a step |"
+        );
         let _ = writeln!(text, "| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
         for r in &rows {
             let _ = writeln!(
@@ -343,7 +344,8 @@ fn shown(argument: &str) -> String {
     match Path::new(argument).components().count() {
         0..=2 => argument.into(),
         _ => {
-            let parts: Vec<_> = Path::new(argument).components().rev().take(2).map(|c| c.as_os_str().to_string_lossy().into_owned()).collect();
+            let parts: Vec<_> =
+                Path::new(argument).components().rev().take(2).map(|c| c.as_os_str().to_string_lossy().into_owned()).collect();
             parts.into_iter().rev().collect::<Vec<_>>().join("/")
         }
     }

@@ -14,7 +14,9 @@ pub use align::{
 };
 pub use correlate::Correlate;
 pub use graph::{Attend, EdgeInputs, Gather, Message, SegmentSoftmax};
-pub use layers::{Add, AvgPool, BatchNorm, Center, Concat, Conv2d, Detach, Gem, KeepValid, L2Norm, Linear, MaxPool, Pointwise, Span, Upsample};
+pub use layers::{
+    Add, AvgPool, BatchNorm, Center, Concat, Conv2d, Detach, Gem, KeepValid, L2Norm, Linear, MaxPool, Pointwise, Span, Upsample,
+};
 pub use losses::{InfoNce, OffsetXent};
 pub use transport::SinkhornDivergence;
 

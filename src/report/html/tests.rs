@@ -232,11 +232,14 @@ fn sample_page() {
             "How far the first candidate is from the truth".to_string(),
             figures::error_cdf(&[("aligned", &results), ("arbitrary", &other)]).unwrap(),
         ),
-        ("Training".to_string(), figures::training_curves(&[
+        (
+            "Training".to_string(),
+            figures::training_curves(&[
                 figures::Series { name: "loss".into(), points: loss, share: false },
                 figures::Series { name: "recall".into(), points: recall, share: true },
             ])
-            .unwrap()),
+            .unwrap(),
+        ),
     ];
     for (i, (_, svg)) in figures.iter().enumerate() {
         figures::write(&dir.join(format!("figure{i}.svg")), svg).unwrap();
