@@ -398,7 +398,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let was = f[i];
         // Far from convergence the quotient overflows.
         error = exp2(logw[i]) * abs(exp2(min(k * (was - next), 60.0)) - 1.0);
-        f[i] = was + select(params.step, state[4], params.step == 0.0) * (next - was);
+        // A whole step forgets where it came from, to the last bit.
+        let omega = select(params.step, state[4], params.step == 0.0);
+        f[i] = select(was + omega * (next - was), next, omega == 1.0);
     }
     error = lanes_sum(lane, error);
     if lane == 0u {

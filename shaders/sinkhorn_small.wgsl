@@ -73,6 +73,11 @@ fn cost(at: u32) -> f32 {
     return params.base + params.slope * c[at];
 }
 
+// A whole step forgets where it came from, to the last bit.
+fn stepped(was: f32, next: f32, omega: f32) -> f32 {
+    return select(was + omega * (next - was), next, omega == 1.0);
+}
+
 // One half-step of a side; the lane's part of the marginal error. A lane reads and writes potentials of its own rows alone, so that
 // only h needs barriers.
 #for t in 0..2 - SELF
@@ -143,11 +148,11 @@ fn half${t}(problem: u32, lane: u32, k: f32, omega: f32) -> f32 {
     #if t == 0
             let was = f[at];
             let w = a[at];
-            f[at] = was + omega * (next - was);
+            f[at] = stepped(was, next, omega);
     #else
             let was = g[at];
             let w = b[at];
-            g[at] = was + omega * (next - was);
+            g[at] = stepped(was, next, omega);
     #endif
             // Far from convergence the quotient overflows.
             error += w * abs(exp2(min(k * (was - next), 60.0)) - 1.0);
