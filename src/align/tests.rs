@@ -33,10 +33,10 @@ fn a_critic_finds_the_length_of_a_planted_translation() {
     let one_sided = AlignConfig { penalty_one_sided: true, ..gp.clone() };
     let got = estimate(&engine, &one_sided, [1.5, 0.0, 0.0, 0.0]);
     assert!((got / 1.5 - 1.0).abs() < 0.05, "one-sided: {got}");
-    // A clipped critic's slope is less even.
+    // Clipped weights end in the corners of their cube, so that critic's slope points elsewhere by some angle: it falls short.
     let clip = AlignConfig { method: Align::CriticClip, ..gp.clone() };
     let got = estimate(&engine, &clip, [1.5, 0.0, 0.0, 0.0]);
-    assert!((got / 1.5 - 1.0).abs() < 0.1, "clipped: {got}");
+    assert!((0.8..1.02).contains(&(got / 1.5)), "clipped: {got}");
 }
 
 #[test]
