@@ -266,13 +266,15 @@ fn debiases() {
 #[test]
 fn long_runs() {
     let (e, _lock) = engine();
-    let (n, m) = (120, 100);
+    let (n, m) = (250, 240);
     let (c, a, b) = (random(n * m, 1), weights(1, n, 2), weights(1, m, 3));
     let case = Case::new(e, (1, n, m), &c, &a, Some(&b));
     let s = Settings { most: 3000, ..Settings::new(0.01) };
     let dispatches = plan(e, |p| kernel::solve(p, &case.problems(), &s, &case.stats)).len();
     let [f, g, stats] = case.solve(e, &s);
-    assert!(stats[2] * dispatches as f32 > 3000.0 && stats[3] == 1.0, "more than one of {dispatches} dispatches was needed: {stats:?}");
+    // A GPU takes them all in one.
+    let needed = dispatches == 1 || stats[2] * dispatches as f32 > 3000.0;
+    assert!(needed && stats[3] == 1.0, "more than one of {dispatches} dispatches was needed: {stats:?}");
     let (c, a, b) = (f64s(&c), exact(&a), exact(&b));
     let pi = twin::plan(&c, [&a, &b], [&f64s(&f), &f64s(&g)], &s);
     let [rows, columns] = marginals(&pi, m);

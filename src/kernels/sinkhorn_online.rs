@@ -471,8 +471,9 @@ fn block(t: &Tensor, row0: usize, rows: usize) -> Result<Tensor> {
 /// Tiles of columns a chunk, and chunks: enough groups to fill the device, and no more turns of loops than llvmpipe allows.
 fn shares(engine: &Engine, own: &Cloud, other: &Cloud) -> (usize, usize) {
     let (rows, columns, target, turns) = match laned(engine) {
-        true => (ROWS, 32, 64, own.d4() / 4 + 1),
-        false => (TILE, TILE, 2048, own.d4().div_ceil(16) * 17 + 1),
+        // Leaving a loop counts as a turn of it.
+        true => (ROWS, 32, 64, own.d4() / 4 + 2),
+        false => (TILE, TILE, 2048, own.d4().div_ceil(16) * 18 + 2),
     };
     let tiles = other.n4().div_ceil(columns);
     let chunks = (target / own.n.div_ceil(rows)).clamp(1, tiles);
