@@ -120,7 +120,14 @@ struct Watched {
 
 /// Readbacks of the figures of a step, under way.
 #[derive(Debug)]
-pub struct Figures(Vec<(&'static str, fn(&[f32]) -> f32, Readback)>);
+pub struct Figures(Vec<Figure>);
+
+#[derive(Debug)]
+struct Figure {
+    name: &'static str,
+    sum: fn(&[f32]) -> f32,
+    readback: Readback,
+}
 
 impl Figures {
     /// Waits for them: names and values. Of a name that comes twice the mean.
@@ -129,7 +136,7 @@ impl Figures {
     /// Device lost.
     pub fn finish(self, engine: &Engine) -> Result<Vec<(&'static str, f32)>> {
         let mut all: Vec<(&'static str, f32, f32)> = Vec::with_capacity(self.0.len());
-        for (name, sum, readback) in self.0 {
+        for Figure { name, sum, readback } in self.0 {
             let value = sum(&readback.finish::<f32>(engine)?);
             match all.iter_mut().find(|f| f.0 == name) {
                 Some(f) => (f.1, f.2) = (f.1 + value, f.2 + 1.0),
@@ -215,7 +222,8 @@ impl Aligned {
     /// # Errors
     /// Device lost.
     pub fn figures(&self, engine: &Engine) -> Result<Figures> {
-        Ok(Figures(self.watched.iter().map(|w| Ok((w.name, w.sum, engine.start_read(&w.tensor)?))).collect::<Result<_>>()?))
+        let start = |w: &Watched| Ok(Figure { name: w.name, sum: w.sum, readback: engine.start_read(&w.tensor)? });
+        Ok(Figures(self.watched.iter().map(start).collect::<Result<_>>()?))
     }
 
     /// The adversary's dispatches to one step of the encoder, for profiles.

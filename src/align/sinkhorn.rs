@@ -69,9 +69,9 @@ pub struct Transport {
 pub struct Solution {
     /// What it costs.
     pub transport: Transport,
-    /// f [N] of x against y, and g [M].
+    /// f \[N\] of x against y, and g \[M\].
     pub potentials: [Vec<f32>; 2],
-    /// f [N] of x with itself, g [M] of y with itself; none where the cost alone was asked.
+    /// f \[N\] of x with itself, g \[M\] of y with itself; none where the cost alone was asked.
     pub own: Option<[Vec<f32>; 2]>,
 }
 

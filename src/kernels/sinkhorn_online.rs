@@ -124,9 +124,9 @@ pub struct Cloud {
     pub rows: Tensor,
     /// Their transpose, where the device's variant wants it.
     cols: Option<Tensor>,
-    /// [N4] |row|^2, or 1/2 for the cosine.
+    /// \[N4\] |row|^2, or 1/2 for the cosine.
     pub norms: Tensor,
-    /// [N4] log2 of the weights.
+    /// \[N4\] log2 of the weights.
     pub log_weights: Tensor,
 }
 
@@ -178,8 +178,8 @@ impl Cloud {
     }
 }
 
-/// Appends the filling of a cloud from x [N, D] and weights w [N] (sum 1; 0 is allowed). Points for the squared Euclidean cost are
-/// shifted by the mean of `means`, two of [D], because f32 then loses least; both clouds of a problem must have the same.
+/// Appends the filling of a cloud from x [N, D] and weights w \[N\] (sum 1; 0 is allowed). Points for the squared Euclidean cost are
+/// shifted by the mean of `means`, two of \[D\], because f32 then loses least; both clouds of a problem must have the same.
 ///
 /// # Errors
 /// Shapes other than said; no means for the squared Euclidean cost.
@@ -222,9 +222,9 @@ pub struct Problem {
     x: Cloud,
     y: Option<Cloud>,
     settings: Settings,
-    /// Potentials [N4] of x; the first N count.
+    /// Potentials \[N4\] of x; the first N count.
     pub f: Tensor,
-    /// Potentials [M4] of y; none of a cloud with itself, where they are f.
+    /// Potentials \[M4\] of y; none of a cloud with itself, where they are f.
     pub g: Option<Tensor>,
     /// [`STATE`] numbers.
     pub state: Tensor,
@@ -328,7 +328,7 @@ impl Problem {
         self.check(plan, true)
     }
 
-    /// Appends potentials `out` [N4] of a side such that the plan's rows sum to its weights exactly, but for rounding: a whole step from
+    /// Appends potentials `out` \[N4\] of a side such that the plan's rows sum to its weights exactly, but for rounding: a whole step from
     /// the other side's potentials.
     ///
     /// # Errors
@@ -482,7 +482,7 @@ fn shares(engine: &Engine, own: &Cloud, other: &Cloud) -> (usize, usize) {
 }
 
 /// Appends the gradient of the debiased divergence in x [N, D] from its barycentres within its own cloud and within the other
-/// ([`Problem::barycentres`]), [N4, D4] each, w [N] the weights: 2 w_i (own_i - other_i), or the same for the cosine.
+/// ([`Problem::barycentres`]), [N4, D4] each, w \[N\] the weights: 2 w_i (own_i - other_i), or the same for the cosine.
 ///
 /// # Errors
 /// Shapes other than said.
