@@ -35,6 +35,7 @@ pub mod gpu;
 pub mod index;
 pub mod kernels;
 pub mod nn;
+mod random;
 pub mod reference;
 pub mod register;
 pub mod scene;

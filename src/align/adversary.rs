@@ -5,10 +5,14 @@ use crate::gpu::{Engine, Plan, PlanBuilder, Result, Tensor};
 use crate::kernels::activation::Activation;
 use crate::kernels::elementwise;
 use crate::nn::ops::{BinaryXent, GradientPenalty, Interpolate, Linear, LinearTransposed, Pointwise, Slope, WeightedMeans};
-use crate::nn::{Graph, NodeId, Optimizer, OptimizerConfig, StepFactors, TensorMap, TrainingPlan, Weights, WeightsError, splitmix};
+use crate::nn::{Graph, NodeId, Optimizer, OptimizerConfig, StepFactors, TensorMap, TrainingPlan, Weights, WeightsError};
+use crate::random::Random;
 
 /// What the parameters' names begin with. Models carry nothing of the loss.
 pub(super) const PREFIX: &str = "loss.adversary";
+
+/// Stream of random numbers: those of training lie below.
+const MIX: u64 = 8;
 
 /// Slope of the LeakyReLUs below 0.
 const LEAK: f32 = 0.2;
@@ -137,9 +141,8 @@ impl Adversary {
         for inner in 0..self.config.adversary_steps {
             let count = (step * self.config.adversary_steps + inner) as u64;
             if let Some(mix) = &self.mix {
-                let key = splitmix(self.seed ^ 0x61_6476_6572_7361).wrapping_add(count << 20);
-                let unit = |i: usize| (splitmix(key.wrapping_add(i as u64)) >> 40) as f32 / (1u32 << 24) as f32;
-                engine.write(mix, &(0..mix.len()).map(unit).collect::<Vec<f32>>())?;
+                let mut random = Random::new(self.seed, MIX << 40 | count);
+                engine.write(mix, &(0..mix.len()).map(|_| random.unit() as f32).collect::<Vec<f32>>())?;
             }
             self.optimizer.set(engine, StepFactors { lr: self.config.adversary_lr, step: count + 1 })?;
             self.plan.plan.submit(engine)?;

@@ -1,8 +1,8 @@
 //! Critics and classifiers on clouds whose distance is known.
 
 use super::{Adversary, Align, AlignConfig};
-use crate::eval::Random;
 use crate::gpu::{AdapterChoice, Engine};
+use crate::random::Random;
 
 const N: usize = 256;
 const DIM: usize = 4;

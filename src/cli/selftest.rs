@@ -8,7 +8,7 @@ use crate::kernels::norm::{Norm, Running};
 use crate::kernels::sampler::PatchRecord;
 use crate::kernels::topk::TopK;
 use crate::kernels::{conv, fft, matmul, norm, sampler, spectrum};
-use crate::nn::splitmix;
+use crate::random::splitmix;
 use crate::reference;
 use half::f16;
 use serde::Serialize;

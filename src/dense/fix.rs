@@ -209,11 +209,11 @@ impl Ellipse {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::unit;
 
     #[test]
     fn a_regression_finds_the_probabilities_it_was_drawn_from() {
         let truth = Calibration { weights: [-2.0, 0.3, 0.4], threshold: 0.5, peak_factor: 1.0, floor_m: 0.0 };
-        let unit = |i: u64| (crate::nn::splitmix(i) >> 11) as f64 / (1u64 << 53) as f64;
         let cases: Vec<Labelled> = (0..20_000)
             .map(|i| {
                 let height = 3.0 + 3.0 * unit(3 * i);
@@ -239,7 +239,6 @@ mod tests {
 
     #[test]
     fn an_ellipse_is_fitted_to_its_errors() {
-        let unit = |i: u64| (crate::nn::splitmix(i) >> 11) as f64 / (1u64 << 53) as f64;
         let normal = |i: u64| (0..12).map(|k| unit(12 * i + k)).sum::<f64>() - 6.0;
         // Peaks of two shapes; errors of twice what they tell, and 20 m.
         let cases: Vec<([f64; 3], [f64; 2])> = (0..4000u64)

@@ -98,6 +98,7 @@ pub fn vote(matches: &[Match], expected: &[[f64; 2]], tolerance_px: f64, stretch
 mod tests {
     use super::super::Peak;
     use super::*;
+    use crate::random::unit;
 
     fn peak(x: f64, y: f64, score: f32) -> Peak {
         Peak { map_px: [x, y], score, curvature: [1.0, 0.0, 1.0], variant: 0 }
@@ -131,7 +132,6 @@ mod tests {
 
     #[test]
     fn patches_of_noise_agree_on_nothing() {
-        let unit = |i: u64| (crate::nn::splitmix(i) >> 11) as f64 / (1u64 << 53) as f64;
         let side = 2000.0;
         for trial in 0..20 {
             let mut draw = 1000 * trial;

@@ -1,9 +1,9 @@
 //! The dense protocol: random patches against a whole map, to the metre; and patches of another area, which must not be found.
 
-use super::Random;
 use super::metrics::{Interval, MetricsError, QueryResult, Summary};
 use crate::dense::{Calibration, Ellipse, Evidence, Labelled, Layout, Match, Matcher, SearchConfig, evidence, fix};
 use crate::kernels::sampler::{self, PatchRecord};
+use crate::random::Random;
 use crate::scene::pages::DEFAULT_PAGES;
 use crate::scene::{PageCache, ScenePair, compose, lonlat_distance_m};
 use crate::{Error, Result};

@@ -3,11 +3,11 @@
 //! Every measure is compared with what it gives after map and SAR were swapped within random pairs: were the two modalities alike, that
 //! would change nothing. The share of such permutations that reach the measured value is its p.
 
-use super::Random;
 use super::metrics::Interval;
 use crate::align::{Adversary, Align, AlignConfig, Cost, Sinkhorn, Weights};
 use crate::gpu::Engine;
 use crate::kernels::sampler::PatchRecord;
+use crate::random::Random;
 use crate::scene::{ScenePair, compose};
 use crate::{Error, Result};
 use rayon::prelude::*;

@@ -5,8 +5,6 @@ pub mod gap;
 pub mod metrics;
 mod paired;
 mod protocol;
-mod random;
 
 pub use paired::paired_difference;
 pub use protocol::{Evaluation, MAX_RANK, Protocol, Query, evaluate, queries, right};
-pub use random::Random;

@@ -1,7 +1,7 @@
 //! Differences between two ways over the same queries.
 
-use super::Random;
 use super::metrics::{Estimate, RESAMPLES};
+use crate::random::Random;
 use crate::{Error, Result};
 
 /// The mean of b - a, where both hold a row of outcomes a training seed and a column a query, with its 95 % interval from a two-level

@@ -1,10 +1,10 @@
 //! The two protocols: queries cut on the grid itself (aligned), or anywhere (arbitrary).
 
-use super::Random;
 use super::metrics::QueryResult;
 use crate::index::{CellHit, Database, Embedder, Searcher};
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::Modality;
+use crate::random::Random;
 use crate::scene::pages::DEFAULT_PAGES;
 use crate::scene::{PageCache, ScenePair, compose, lonlat_distance_m};
 use crate::{Error, Result};

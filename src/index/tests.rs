@@ -50,7 +50,7 @@ fn cells(n: usize) -> Vec<Cell> {
 
 /// Quarters from -1 to 1: products and sums are exact in f16 and f32 whatever the order, so ties are true ties, and there are many.
 fn values(n: usize, seed: u64) -> Vec<f32> {
-    (0..n as u64).map(|i| ((crate::nn::splitmix(seed << 32 | i) % 9) as f32 - 4.0) / 4.0).collect()
+    (0..n as u64).map(|i| ((crate::random::splitmix(seed << 32 | i) % 9) as f32 - 4.0) / 4.0).collect()
 }
 
 /// A database of `n` cells of which some lack views, and its rows: (cell, view, values).

@@ -20,5 +20,3 @@ pub use ops::{Backward, Forward, Host, Init, Keeps, Op, ParamKind, ParamSpec};
 pub use optimizer::{Optimizer, OptimizerConfig, StepFactors};
 pub use torchvision::import_torchvision;
 pub use weights::{DenseFile, Manifest, Network, NetworkFile, NetworkManifest, SceneRecord, TensorMap, WeightFile, Weights, WeightsError};
-
-pub(crate) use weights::splitmix;

@@ -6,6 +6,7 @@ use super::graph::Graph;
 use super::ops::{Init, ParamSpec};
 use crate::atomic::AtomicFile;
 use crate::gpu::{Engine, Tensor};
+use crate::random;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -329,7 +330,7 @@ fn initial(name: &str, spec: &ParamSpec, seed: u64) -> Vec<f32> {
         Init::HeNormal { fan_in } => {
             let digest = Sha256::digest(name.as_bytes());
             let key = u64::from_le_bytes(digest[..8].try_into().expect("8 bytes")) ^ seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            let unit = |i: u64| (splitmix(key.wrapping_add(i)) >> 11) as f64 / (1u64 << 53) as f64;
+            let unit = |i: u64| random::unit(key.wrapping_add(i));
             let scale = (2.0 / fan_in.max(1) as f64).sqrt();
             // Box-Muller on counters 2i and 2i + 1.
             (0..n as u64)
@@ -337,12 +338,4 @@ fn initial(name: &str, spec: &ParamSpec, seed: u64) -> Vec<f32> {
                 .collect()
         }
     }
-}
-
-/// splitmix64 of a counter (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
-pub(crate) fn splitmix(counter: u64) -> u64 {
-    let mut z = counter.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }

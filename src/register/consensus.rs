@@ -2,7 +2,7 @@
 //! are judged by the points they bring together; one that chance explains as well is refused.
 
 use super::model::{Model, ModelKind, Noise, TiePoint};
-use crate::nn::splitmix;
+use crate::random::{splitmix, unit};
 use crate::scene::{compose, inverse};
 use crate::{Error, Result};
 
@@ -136,8 +136,7 @@ impl Draw {
 
     fn next(&mut self) -> usize {
         self.counter += 1;
-        let unit = (splitmix(self.key.wrapping_add(self.counter)) >> 11) as f64 / (1u64 << 53) as f64;
-        let at = unit * self.sums.last().copied().unwrap_or(0.0);
+        let at = unit(self.key.wrapping_add(self.counter)) * self.sums.last().copied().unwrap_or(0.0);
         self.sums.partition_point(|s| *s <= at).min(self.sums.len() - 1)
     }
 }

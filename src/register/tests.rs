@@ -1,6 +1,6 @@
 use super::fit::median;
 use super::*;
-use crate::nn::splitmix;
+use crate::random::{splitmix, unit};
 use crate::scene::{GeoTransform, Raster, SampleData, write_geotiff};
 
 /// Finds patches where a planted transform puts them, more or less.
@@ -17,7 +17,7 @@ struct Planted {
 impl Planted {
     fn unit(&mut self) -> f64 {
         self.counter += 1;
-        (splitmix(self.counter) >> 11) as f64 / (1u64 << 53) as f64
+        unit(self.counter)
     }
 }
 

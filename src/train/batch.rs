@@ -2,8 +2,8 @@
 //! on the seed and the step's number alone.
 
 use super::config::TrainConfig;
-use crate::eval::Random;
 use crate::kernels::sampler::PatchRecord;
+use crate::random::Random;
 use crate::scene::{ScenePair, compose};
 use crate::{Error, Result};
 

@@ -5,8 +5,7 @@
 //! [`LinearTransposed`] and [`Slope`] spell out as nodes of the graph. So the penalty on that gradient needs no differentiation
 //! twice; the ordinary backward pass through those nodes is its exact gradient in the weights.
 
-use super::layers::{rows, spec};
-use super::{Backward, Forward, Host, Init, Keeps, Op, ParamKind, ParamSpec};
+use super::{Backward, Forward, Host, Init, Keeps, Op, ParamKind, ParamSpec, rows, spec};
 use crate::gpu::{Error, PlanBuilder, Result, Tensor};
 use crate::kernels::activation::{self, Activation};
 use crate::kernels::{binary_xent, center, critic, discrepancy, elementwise, matmul, reduce};

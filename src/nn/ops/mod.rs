@@ -6,6 +6,9 @@ mod correlate;
 mod graph;
 mod layers;
 mod losses;
+mod norm;
+mod pointwise;
+mod pool;
 mod transport;
 
 pub use align::{
@@ -14,13 +17,14 @@ pub use align::{
 };
 pub use correlate::Correlate;
 pub use graph::{Attend, EdgeInputs, Gather, Message, SegmentSoftmax};
-pub use layers::{
-    Add, AvgPool, BatchNorm, Center, Concat, Conv2d, Detach, Gem, KeepValid, L2Norm, Linear, MaxPool, Pointwise, Span, Upsample,
-};
+pub use layers::{Conv2d, Linear};
 pub use losses::{InfoNce, OffsetXent};
+pub use norm::{BatchNorm, Center, L2Norm, Span};
+pub use pointwise::{Add, Concat, Detach, KeepValid, Pointwise};
+pub use pool::{AvgPool, Gem, MaxPool, Upsample};
 pub use transport::SinkhornDivergence;
 
-use crate::gpu::{PlanBuilder, Result, Tensor};
+use crate::gpu::{Error, PlanBuilder, Result, Tensor};
 use std::fmt::Debug;
 
 /// How a parameter starts.
@@ -140,4 +144,23 @@ pub trait Op: Debug + Send + Sync {
     /// # Errors
     /// Shapes or limits.
     fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()>;
+}
+
+fn spec(name: &'static str, shape: &[usize], init: Init, kind: ParamKind) -> ParamSpec {
+    ParamSpec { name, shape: shape.to_vec(), init, kind }
+}
+
+fn channels(op: &str, shape: &[usize]) -> Result<usize> {
+    shape.last().copied().ok_or_else(|| Error::shape(op, "scalar input"))
+}
+
+/// The extents of an image batch that [`Op::shape`] has accepted.
+fn image(shape: &[usize]) -> [usize; 4] {
+    shape.try_into().expect("[N, H, W, C]")
+}
+
+/// The rows of a tensor: the first extent against all the others.
+fn rows(t: &Tensor) -> Result<Tensor> {
+    let n = t.shape()[0];
+    t.reshape(&[n, t.len() / n.max(1)])
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::nn::splitmix;
+use crate::random::{splitmix, unit};
 use crate::register::{ConsensusConfig, Limits, Model};
 use crate::scene::inverse;
 
@@ -8,7 +8,7 @@ struct Numbers(u64);
 impl Numbers {
     fn unit(&mut self) -> f64 {
         self.0 += 1;
-        (splitmix(self.0) >> 11) as f64 / (1u64 << 53) as f64
+        unit(self.0)
     }
 
     fn normal(&mut self) -> f64 {

@@ -2,8 +2,8 @@
 //! seed, the step's number and the places that were hard alone.
 
 use super::config::DenseAugment;
-use crate::eval::Random;
 use crate::kernels::sampler::PatchRecord;
+use crate::random::Random;
 use crate::scene::{ScenePair, compose};
 use crate::train::batch::{Field, Place, TRIES, sign, turn};
 use crate::{Error, Result};

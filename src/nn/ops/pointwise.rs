@@ -1,0 +1,211 @@
+//! Values taken one by one: sums, activations, masks, channels side by side.
+
+use super::{Backward, Forward, Host, Keeps, Op, channels};
+use crate::gpu::{Error, PlanBuilder, Result};
+use crate::kernels::activation::{self, Activation};
+use crate::kernels::{concat, elementwise};
+use crate::reference as twin;
+
+/// Sum of two tensors, with an optional ReLU fused.
+#[derive(Debug, Clone, Copy)]
+pub struct Add {
+    /// Ends in a ReLU.
+    pub relu: bool,
+}
+
+impl Op for Add {
+    fn name(&self) -> &'static str {
+        "add"
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        if inputs[0] != inputs[1] {
+            return Err(Error::shape("add", format!("{:?} and {:?}", inputs[0], inputs[1])));
+        }
+        Ok(inputs[0].to_vec())
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps { inputs: false, output: self.relu }
+    }
+
+    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
+        elementwise::add(plan, io.inputs[0], io.inputs[1], self.relu, io.output)
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+        twin::elementwise::add(inputs[0].1, inputs[1].1, self.relu)
+    }
+
+    fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
+        for dx in io.dx.iter().flatten() {
+            match self.relu {
+                true => elementwise::relu_backward(plan, io.output, io.dy, dx)?,
+                false => elementwise::scaled_copy(plan, io.dy, 1.0, dx)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A pointwise activation.
+#[derive(Debug, Clone, Copy)]
+pub struct Pointwise(pub Activation);
+
+impl Op for Pointwise {
+    fn name(&self) -> &'static str {
+        "activation"
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        Ok(inputs[0].to_vec())
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps { inputs: true, output: false }
+    }
+
+    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
+        activation::forward(plan, self.0, io.inputs[0], io.output)
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+        twin::activation::forward(self.0, inputs[0].1)
+    }
+
+    fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
+        match &io.dx[0] {
+            Some(dx) => activation::backward(plan, self.0, io.inputs[0], io.dy, dx),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Channels of several tensors side by side.
+#[derive(Debug, Clone, Copy)]
+pub struct Concat;
+
+impl Op for Concat {
+    fn name(&self) -> &'static str {
+        "concat"
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        let (last, front) = inputs[0].split_last().ok_or_else(|| Error::shape("concat", "scalar input"))?;
+        let mut sum = *last;
+        for other in &inputs[1..] {
+            match other.split_last() {
+                Some((c, f)) if f == front => sum += c,
+                _ => return Err(Error::shape("concat", format!("{:?} beside {other:?}", inputs[0]))),
+            }
+        }
+        Ok(front.iter().copied().chain([sum]).collect())
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps::default()
+    }
+
+    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
+        concat::forward(plan, io.inputs, io.output)
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+        let width = |shape: &[usize]| shape[shape.len() - 1];
+        let all: usize = inputs.iter().map(|i| width(i.0)).sum();
+        let mut y = vec![0.0; inputs[0].1.len() / width(inputs[0].0) * all];
+        let mut offset = 0;
+        for (shape, x) in inputs {
+            twin::concat::copy_channels(x, width(shape), 0, &mut y, all, offset, width(shape));
+            offset += width(shape);
+        }
+        y
+    }
+
+    fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
+        let mut offset = 0;
+        for (x, dx) in io.inputs.iter().zip(io.dx) {
+            let c = channels("concat", x.shape())?;
+            if let Some(dx) = dx {
+                concat::copy_channels(plan, io.dy, offset, dx, 0, c)?;
+            }
+            offset += c;
+        }
+        Ok(())
+    }
+}
+
+/// Features of the second input's valid pixels: x [N, H, W, C] where the last channel of a patch [N, H, W, M] is at least `least`,
+/// else 0. The patch gets no gradient.
+#[derive(Debug, Clone, Copy)]
+pub struct KeepValid {
+    /// Smallest share of valid pixels that counts.
+    pub least: f32,
+}
+
+impl Op for KeepValid {
+    fn name(&self) -> &'static str {
+        "keep valid"
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        match (inputs[0].split_last(), inputs[1].split_last()) {
+            (Some((_, a)), Some((_, b))) if a == b => Ok(inputs[0].to_vec()),
+            _ => Err(Error::shape("keep valid", format!("{:?} by the validity of {:?}", inputs[0], inputs[1]))),
+        }
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps { inputs: true, output: false }
+    }
+
+    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
+        elementwise::keep_where(plan, io.inputs[1], self.least, io.inputs[0], io.output)
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+        let last = |i: usize| inputs[i].0[inputs[i].0.len() - 1];
+        twin::elementwise::keep_where(inputs[1].1, last(1), f64::from(self.least), inputs[0].1, last(0))
+    }
+
+    fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
+        match &io.dx[0] {
+            Some(dx) => elementwise::keep_where(plan, io.inputs[1], self.least, io.dy, dx),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The input, whose gradient stops here.
+#[derive(Debug, Clone, Copy)]
+pub struct Detach;
+
+impl Op for Detach {
+    fn name(&self) -> &'static str {
+        "detach"
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        Ok(inputs[0].to_vec())
+    }
+
+    fn detaches(&self) -> bool {
+        true
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps::default()
+    }
+
+    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
+        elementwise::scaled_copy(plan, io.inputs[0], 1.0, io.output)
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+        inputs[0].1.to_vec()
+    }
+
+    fn backward(&self, _: &mut PlanBuilder<'_>, _: &Backward<'_>) -> Result<()> {
+        unreachable!("no gradient is asked of what detaches")
+    }
+}
