@@ -16,6 +16,8 @@ pub struct CellHit {
     pub score: f32,
     /// Centre of that view, map pixels.
     pub centre_px: [f64; 2],
+    /// Number of that view's row in the database.
+    pub row: u32,
 }
 
 /// Rows kept on the device by default, bytes; a larger database is streamed through at each search.
@@ -169,7 +171,7 @@ impl<'d> Searcher<'d> {
         found
             .map(|(score, id)| {
                 let row = self.database.row(*id as usize);
-                CellHit { cell: row.cell, score: *score, centre_px: row.centre_px }
+                CellHit { cell: row.cell, score: *score, centre_px: row.centre_px, row: *id }
             })
             .collect()
     }

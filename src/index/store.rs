@@ -190,6 +190,21 @@ impl Database {
         &self.bytes.get()[self.rows.clone()][rows.start * width..rows.end * width]
     }
 
+    /// The values of one row.
+    ///
+    /// # Panics
+    /// No such row.
+    pub fn row_values(&self, row: usize) -> Vec<f32> {
+        self.row_bytes(row..row + 1).chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+    }
+
+    /// A position on the map in metres from its upper left corner, x to the right and y down, at the map's mean pixel size: exact enough
+    /// for distances between neighbours.
+    pub fn metres(&self, map_px: [f64; 2]) -> [f64; 2] {
+        let pixel = self.manifest.map.pixel_m;
+        [map_px[0] * pixel[0], map_px[1] * pixel[1]]
+    }
+
     /// Refuses a model other than the one that encoded the rows.
     ///
     /// # Errors
