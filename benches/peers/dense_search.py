@@ -9,14 +9,12 @@ what they hold. Three ways: `straightforward` transforms map and patch anew for 
 On a machine with CUDA the same is measured there (`--device cuda`), which is cuFFT.
 """
 
-import argparse
 import json
-import os
-import statistics
 import subprocess
-import time
 
 import torch
+
+from common import median_time, parser, report, start
 
 
 def fast(n):
@@ -31,20 +29,8 @@ def fast(n):
         n += 1
 
 
-def median_time(run, repeats, sync):
-    run()
-    times = []
-    for _ in range(repeats):
-        sync()
-        start = time.perf_counter()
-        run()
-        sync()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
 def main():
-    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    a = parser(__doc__, repeats=3)
     a.add_argument("--map", required=True)
     a.add_argument("--sar", required=True)
     a.add_argument("--features", default="structure")
@@ -52,10 +38,7 @@ def main():
     a.add_argument("--patch", type=int, default=200, help="map pixels")
     a.add_argument("--queries", type=int, default=20)
     a.add_argument("--batch", type=int, default=4)
-    a.add_argument("--repeats", type=int, default=3)
-    a.add_argument("--device", default="cpu")
     a.add_argument("--echogrid", default="target/release/echogrid")
-    a.add_argument("--out")
     args = a.parse_args()
 
     def ours(at_once):
@@ -66,8 +49,7 @@ def main():
     single = ours(1)
     batch = ours(args.batch)
 
-    torch.set_num_threads(os.cpu_count())
-    sync = torch.cuda.synchronize if args.device == "cuda" else (lambda: None)
+    result = start(args)
     step = single["map"]["map_pixels_a_feature_pixel"]
     width, height = single["map"]["width"], single["map"]["height"]
     h, w, p = round(height / step), round(width / step), round(args.patch / step)
@@ -80,14 +62,13 @@ def main():
         return torch.fft.irfft2((spectra * q.conj()).sum(-3), s=size)[..., :h, :w].amax((-2, -1))
 
     with torch.no_grad():
-        straightforward = median_time(lambda: correlate(torch.fft.rfft2(features, s=size), patch[0]), args.repeats, sync)
+        straightforward = median_time(lambda: correlate(torch.fft.rfft2(features, s=size), patch[0]), args)[0]
         spectra = torch.fft.rfft2(features, s=size)
-        kept = median_time(lambda: correlate(spectra, patch[0]), args.repeats, sync)
-        kept_batch = median_time(lambda: [correlate(spectra, q) for q in patch], args.repeats, sync) / args.batch
+        kept = median_time(lambda: correlate(spectra, patch[0]), args)[0]
+        kept_batch = median_time(lambda: [correlate(spectra, q) for q in patch], args)[0] / args.batch
 
-    result = {
-        "map": [width, height], "feature_pixels": [h, w], "patch": p, "channels": args.channels, "threads": torch.get_num_threads(),
-        "torch": torch.__version__, "device": args.device, "adapter": single["adapter"],
+    result |= {
+        "map": [width, height], "feature_pixels": [h, w], "patch": p, "channels": args.channels, "adapter": single["adapter"],
         "echogrid_s": single["seconds_a_query"], "echogrid_batch_s": batch["seconds_a_query"], "blocks": single["map"]["blocks"], "blocks_without_gaps": single["map"]["blocks_without_gaps"],
         "torch_straightforward_s": straightforward, "torch_kept_s": kept, "torch_kept_batch_s": kept_batch,
         "share_of_straightforward": single["seconds_a_query"] / straightforward,
@@ -96,11 +77,7 @@ def main():
         "share_of_straightforward_without_gaps":
             single["seconds_a_query"] * single["map"]["blocks_without_gaps"] / single["map"]["blocks"] / straightforward,
     }
-    text = json.dumps(result, indent=1)
-    print(text)
-    if args.out:
-        with open(args.out, "w", encoding="utf-8") as f:
-            f.write(text + "\n")
+    report(result, args)
 
 
 if __name__ == "__main__":

@@ -11,39 +11,20 @@ product, one with the transpose, built beforehand. echogrid's figures are those 
 On a machine with CUDA the same is measured there (`--device cuda`), where PyTorch's sums are atomic and no two runs are alike.
 """
 
-import argparse
-import json
-import os
 import re
-import statistics
 import subprocess
-import time
 
 import torch
 
-
-def median_time(run, repeats, sync):
-    run()
-    times = []
-    for _ in range(repeats):
-        sync()
-        start = time.perf_counter()
-        run()
-        sync()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+from common import median_time, parser, report, start
 
 
 def main():
-    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    a = parser(__doc__, repeats=5)
     a.add_argument("--edges", type=int, default=1_000_000)
     a.add_argument("--nodes", type=int, default=100_000)
     a.add_argument("--features", type=int, default=128)
-    a.add_argument("--repeats", type=int, default=5)
-    a.add_argument("--threads", type=int, default=os.cpu_count())
-    a.add_argument("--device", default="cpu")
     a.add_argument("--bench", default="cargo bench --bench kernels -- message", help="the command that prints echogrid's figures")
-    a.add_argument("--out")
     args = a.parse_args()
 
     lines = subprocess.run(args.bench.split(), check=True, capture_output=True, text=True).stdout.splitlines()
@@ -54,10 +35,8 @@ def main():
 
     forward, backward = ours("Sum"), ours("Sum backward")
 
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(1)
+    result = start(args)
     device, n, f = args.device, args.nodes, args.features
-    sync = torch.cuda.synchronize if device == "cuda" else (lambda: None)
     drawn = torch.randint(n, (2, args.edges), device=device)
     edges = drawn[:, torch.argsort(drawn[1], stable=True)]
     back = drawn[:, torch.argsort(drawn[0], stable=True)]
@@ -83,30 +62,26 @@ def main():
         way(v, e).backward(dy)
         return v.grad
 
-    result = {"edges": args.edges, "nodes": n, "features": f, "threads": torch.get_num_threads(), "torch": torch.__version__, "device": device,
-              "adapter": next(l for l in lines if l.startswith("adapter: "))[len("adapter: "):],
-              "load": list(os.getloadavg()), "echogrid_forward_s": forward, "echogrid_both_s": forward + backward}
+    adapter = next(l for l in lines if l.startswith("adapter: "))[len("adapter: "):]
+    result |= {"edges": args.edges, "nodes": n, "features": f, "adapter": adapter,
+               "echogrid_forward_s": forward, "echogrid_both_s": forward + backward}
     want = index_add(x, edges)
     for name, way in [("index_add", index_add), ("scatter_reduce", scatter)]:
         for order, e in [("", edges), ("_unsorted", drawn)]:
             assert torch.allclose(way(x, e), want, atol=1e-3)
             with torch.no_grad():
-                result[f"torch_{name}{order}_forward_s"] = median_time(lambda: way(x, e), args.repeats, sync)
-            result[f"torch_{name}{order}_both_s"] = median_time(lambda: both(way, e), args.repeats, sync)
+                result[f"torch_{name}{order}_forward_s"] = median_time(lambda: way(x, e), args)[0]
+            result[f"torch_{name}{order}_both_s"] = median_time(lambda: both(way, e), args)[0]
     assert torch.allclose(ones @ x, want, atol=1e-3)
     with torch.no_grad():
-        result["torch_sparse_forward_s"] = median_time(lambda: ones @ x, args.repeats, sync)
-        result["torch_sparse_both_s"] = median_time(lambda: (ones @ x, transposed @ dy), args.repeats, sync)
+        result["torch_sparse_forward_s"] = median_time(lambda: ones @ x, args)[0]
+        result["torch_sparse_both_s"] = median_time(lambda: (ones @ x, transposed @ dy), args)[0]
     for kind in ["forward", "both"]:
         scatters = [v for k, v in result.items() if k.startswith("torch_") and k.endswith(f"{kind}_s") and "sparse" not in k]
         result[f"share_of_scatter_{kind}"] = result[f"echogrid_{kind}_s"] / min(scatters)
         result[f"share_of_sparse_{kind}"] = result[f"echogrid_{kind}_s"] / result[f"torch_sparse_{kind}_s"]
 
-    text = json.dumps(result, indent=1)
-    print(text)
-    if args.out:
-        with open(args.out, "w", encoding="utf-8") as out:
-            out.write(text + "\n")
+    report(result, args)
 
 
 if __name__ == "__main__":

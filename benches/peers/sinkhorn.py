@@ -13,17 +13,16 @@ geomloss      SamplesLoss("sinkhorn", p=2, blur=sqrt(eps / 2), scaling=0.5, debi
 Values differ by what each leaves unconverged; `exact` is the divergence by POT in float64 with stopThr 1e-9, for sizes up to --exact.
 """
 
-import argparse
 import json
 import math
 import os
-import statistics
 import subprocess
 import tempfile
-import time
 
 import numpy as np
 import torch
+
+from common import median_time, parser, report, start
 
 try:
     import ot
@@ -33,18 +32,6 @@ try:
     from geomloss import SamplesLoss
 except ImportError:
     SamplesLoss = None
-
-
-def median_time(run, repeats, sync):
-    value = run()
-    times = []
-    for _ in range(repeats):
-        sync()
-        start = time.perf_counter()
-        value = run()
-        sync()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times), value
 
 
 def pot_divergence(x, y, eps, stop):
@@ -60,18 +47,14 @@ def pot_divergence(x, y, eps, stop):
 
 
 def main():
-    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    a = parser(__doc__, repeats=3)
     a.add_argument("--sizes", type=int, nargs="+", default=[256, 1024, 4096])
     a.add_argument("--dimensions", type=int, default=64)
     a.add_argument("--share", type=float, default=0.05, help="eps as a share of the mean cost")
-    a.add_argument("--repeats", type=int, default=3)
     a.add_argument("--exact", type=int, default=1024)
-    a.add_argument("--device", default="cpu")
     a.add_argument("--echogrid", default="target/release/echogrid")
-    a.add_argument("--out")
     args = a.parse_args()
-    torch.set_num_threads(os.cpu_count())
-    sync = torch.cuda.synchronize if args.device == "cuda" else (lambda: None)
+    result = start(args)
     cases = []
     for n in args.sizes:
         r = np.random.default_rng(n)
@@ -93,27 +76,20 @@ def main():
         tx, ty = (torch.tensor(v, device=args.device) for v in (x, y))
         with torch.no_grad():
             if ot is not None:
-                seconds, (value, iterations) = median_time(lambda: pot_divergence(tx, ty, eps, 1e-4), args.repeats, sync)
+                seconds, (value, iterations) = median_time(lambda: pot_divergence(tx, ty, eps, 1e-4), args)
                 case["pot"] = {"divergence": value, "iterations": iterations, "seconds": seconds}
                 case["share_of_pot"] = case["echogrid"]["seconds"] / seconds
                 if n <= args.exact:
                     case["exact"] = pot_divergence(tx.double(), ty.double(), eps, 1e-9)[0]
             if SamplesLoss is not None:
                 loss = SamplesLoss("sinkhorn", p=2, blur=math.sqrt(eps / 2), scaling=0.5, debias=True, backend="tensorized")
-                seconds, value = median_time(lambda: 2 * float(loss(tx, ty)), args.repeats, sync)
+                seconds, value = median_time(lambda: 2 * float(loss(tx, ty)), args)
                 case["geomloss"] = {"divergence": value, "seconds": seconds}
                 case["share_of_geomloss"] = case["echogrid"]["seconds"] / seconds
         cases.append(case)
         print(json.dumps(case), flush=True)
-    result = {
-        "threads": torch.get_num_threads(), "load": os.getloadavg(), "torch": torch.__version__, "pot": getattr(ot, "__version__", None),
-        "device": args.device, "adapter": cases[0]["echogrid"]["adapter"], "cases": cases,
-    }
-    text = json.dumps(result, indent=1)
-    print(text)
-    if args.out:
-        with open(args.out, "w", encoding="utf-8") as f:
-            f.write(text + "\n")
+    result |= {"pot": getattr(ot, "__version__", None), "adapter": cases[0]["echogrid"]["adapter"], "cases": cases}
+    report(result, args)
 
 
 if __name__ == "__main__":
