@@ -28,6 +28,7 @@ mod optim;
 mod peaks;
 mod pool;
 mod reduce;
+mod refine;
 mod sampler;
 mod segment_softmax;
 mod shaders;

@@ -37,6 +37,7 @@ pub mod kernels;
 pub mod nn;
 mod random;
 pub mod reference;
+pub mod refine;
 pub mod register;
 pub mod scene;
 pub mod train;

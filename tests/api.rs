@@ -34,6 +34,7 @@ fn model() -> WeightFile {
         encoder: training.encoder.clone(),
         pixel_m: None,
         calibration: None,
+        refiner: None,
         patch_m: 400.0,
         training: serde_json::to_value(&training).unwrap(),
         seed: 1,

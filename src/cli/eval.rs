@@ -4,12 +4,12 @@ use super::common::{Global, Unit, check_output, name_of, print_json};
 use super::dense_args::{DenseArgs, MatchArgs, Method};
 use super::index::{GridArgs, build_with_bar};
 use super::present::{Found, add_pictures, fixes, meta, model_name, overview};
-use crate::Result;
-use crate::eval::metrics::{EvalReport, Summary, recall_curve};
-use crate::eval::{Evaluation, MAX_RANK, Protocol, evaluate, queries};
+use crate::eval::metrics::{EvalReport, Refined, Summary, recall_curve_of_strips};
+use crate::eval::{Evaluation, MAX_RANK, Protocol, Refinement, evaluate_refined, strips};
 use crate::index::{Database, LoadedModel, RESIDENT_BYTES, Searcher};
 use crate::report::{figures, html::Page};
 use crate::scene::ScenePair;
+use crate::{Error, Result, refine};
 use clap::ValueEnum;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,41 @@ enum ProtocolArg {
     /// Queries anywhere, correlated with the whole map to the metre
     Dense,
 }
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RefineArg {
+    /// As the search found them
+    None,
+    /// The graph network that the model carries
+    Graph,
+    /// Alpha query expansion: the query leans to its best candidates, and is searched anew
+    Aqe,
+    /// k-reciprocal re-ranking
+    Krnn,
+    /// Graph propagation without training
+    Gnnrr,
+    /// SuperGlobal re-ranking
+    Superglobal,
+    /// Candidates that agree on the place vote for each other
+    Vote,
+}
+
+impl From<RefineArg> for refine::Method {
+    fn from(r: RefineArg) -> Self {
+        match r {
+            RefineArg::None => Self::None,
+            RefineArg::Graph => Self::Graph,
+            RefineArg::Aqe => Self::Aqe,
+            RefineArg::Krnn => Self::Krnn,
+            RefineArg::Gnnrr => Self::Gnnrr,
+            RefineArg::Superglobal => Self::Superglobal,
+            RefineArg::Vote => Self::Vote,
+        }
+    }
+}
+
+/// Candidates that are refined where nothing else is asked for.
+const REFINE_TOP: u32 = 20;
 
 /// Measure how well SAR patches are found on a map
 ///
@@ -73,6 +108,15 @@ pub struct Args {
     /// Write every query's result (dense protocol)
     #[arg(long, value_name = "FILE.json")]
     pub(super) dump: Option<PathBuf>,
+    /// How candidates are put in a better order (aligned and arbitrary protocols)
+    #[arg(long, value_enum, value_name = "METHOD", default_value_t = RefineArg::None, help_heading = "Refinement")]
+    refine: RefineArg,
+    /// Candidates of each query that --refine puts in a new order; with aqe, those the query leans to [default: 20]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Refinement")]
+    refine_top: Option<u32>,
+    /// Queries in strips of N, a cell apart along a random heading and refined together; --queries counts all of them (arbitrary protocol)
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Refinement")]
+    strip: u32,
     /// A page with figures and pictures to look at
     #[arg(long, value_name = "FILE.html")]
     pub(super) report: Option<PathBuf>,
@@ -102,13 +146,14 @@ fn write_page(
     add_pictures(global, &mut fixes, &found, side, &pair.sar, Some(&pair.map))?;
     let overview = overview(global, &pair.map)?;
     let depth = (database.cells() as u32).min(MAX_RANK as u32);
-    let curve = recall_curve(&evaluation.results, depth, args.seed)?;
+    let curve = recall_curve_of_strips(&evaluation.results, args.strip as usize, depth, args.seed)?;
     let name = report.protocol.as_str();
     let figures = [
         ("Share of queries whose right cell is among the first k".to_string(), figures::recall_curve(&[(name, &curve)])?),
         ("Share of queries whose fix is at most so far off".to_string(), figures::error_cdf(&[(name, &evaluation.results)])?),
     ];
-    let rows = vec![("Compared with".into(), "the georeferences of both images, not used in the search".into())];
+    let mut rows = vec![("Compared with".into(), "the georeferences of both images, not used in the search".into())];
+    rows.extend(report.refine.map(|r| ("Refinement".into(), r.to_string())));
     let (map, sar) = (name_of(&args.map), name_of(&args.sar));
     let meta = meta(&format!("How well {sar} is found on {map}"), &map, &sar, model_name(model), &report.adapter, rows);
     Page { summary: Some(report), overview: Some(&overview), figures: &figures, ..Page::new(&meta, &fixes) }.write(path)?;
@@ -116,7 +161,31 @@ fn write_page(
     Ok(())
 }
 
+/// Refuses options of refinement that make no sense together.
+fn check_refinement(args: &Args) -> Result<()> {
+    let method = refine::Method::from(args.refine);
+    let none = method == refine::Method::None;
+    let e = match args.protocol {
+        ProtocolArg::Dense if !none || args.refine_top.is_some() || args.strip > 1 => {
+            "--refine, --refine-top and --strip are about cells, and dense matching finds places without them: leave them out, or take --protocol arbitrary".into()
+        }
+        ProtocolArg::Aligned if args.strip > 1 => {
+            "--strip lays queries askew to the grid: take --protocol arbitrary, or leave it out".into()
+        }
+        _ if none && args.refine_top.is_some() => "--refine-top says how many candidates --refine puts in order: name a method with --refine".into(),
+        _ if method == refine::Method::Graph && args.refine_top.is_some() => {
+            "the graph network knows how many candidates it takes: leave --refine-top out, or train another network".into()
+        }
+        _ if args.strip as usize > args.queries.max(1) => {
+            format!("{} queries make no strip of {}: take more --queries or a shorter --strip", args.queries, args.strip)
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::Invalid(e))
+}
+
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
+    check_refinement(args)?;
     args.report.iter().try_for_each(|p| check_output(p))?;
     if matches!(args.protocol, ProtocolArg::Dense) {
         return super::eval_dense::run(global, args);
@@ -138,12 +207,22 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         ProtocolArg::Aligned => ("aligned", Protocol::Aligned),
         _ => ("arbitrary", Protocol::Arbitrary),
     };
-    let queries = queries(&pair, &database, protocol, args.queries, embedder.input(), args.seed)?;
-    let evaluation = evaluate(&embedder, &pair, &database, &searcher, queries)?;
+    let (strip, top) = (args.strip as usize, args.refine_top.unwrap_or(REFINE_TOP) as usize);
+    let (queries, strips) = strips(&pair, &database, protocol, args.queries, strip, embedder.input(), args.seed)?;
+    let method = args.refine.into();
+    let refiner = match method {
+        refine::Method::Graph => Some(refine::Refiner::new(&engine, &model.file, &model.path)?),
+        _ => None,
+    };
+    let top = refiner.as_ref().map_or(top, |r| r.config().top);
+    let refinement = Refinement { method, top, strips: &strips, refiner: refiner.as_ref() };
+    let evaluation = evaluate_refined(&embedder, &pair, &database, &searcher, queries, &refinement)?;
     seconds.insert("encode".into(), evaluation.encode_s);
     seconds.insert("search".into(), evaluation.search_s);
-    let summary = Summary::new(&evaluation.results, args.seed)?;
-    let report = EvalReport::new(name, database.cells(), engine.adapter().to_string(), seconds, &summary);
+    seconds.insert("refine".into(), evaluation.refine_s);
+    let summary = Summary::of_strips(&evaluation.results, strip, args.seed)?;
+    let mut report = EvalReport::new(name, database.cells(), engine.adapter().to_string(), seconds, &summary);
+    report.refine = Some(Refined { method: refinement.method, top, strip });
     if let Some(path) = &args.report {
         write_page(global, args, path, &model, &pair, &database, &evaluation, &report)?;
     }

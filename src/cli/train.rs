@@ -3,9 +3,12 @@
 use super::common::{Global, Unit, check_output, interrupt_flag};
 use crate::align::Align;
 use crate::gpu::Engine;
+use crate::index::LoadedModel;
 use crate::report::figures::{self, Series};
 use crate::scene::ScenePair;
-use crate::train::{DenseTrainConfig, Event, Outcome, TrainConfig, refuse_unfinished, train, train_dense};
+use crate::train::{
+    DenseTrainConfig, Event, Outcome, RefineTrainConfig, TrainConfig, refuse_unfinished, train, train_dense, train_refiner,
+};
 use crate::{Error, Result};
 use serde::Serialize;
 use serde_json::Value;
@@ -13,9 +16,18 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-/// Train an encoder, or features for dense correlation, on pairs of a map and a SAR image of the same area
+/// How a graph network is trained onto an encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Refine {
+    /// Behind the encoder, which stays as it is
+    TwoStage,
+    /// Together with the encoder: gradients reach it through the candidates
+    Joint,
+}
+
+/// Train an encoder, features for dense correlation, or a graph network over candidates, on pairs of a map and a SAR image of the same area
 ///
-/// An encoder (of an index's cells) by default; with --dense, features a pixel whose correlation finds the place of a SAR patch. Writes checkpoints beside MODEL (MODEL.checkpoint) and a log (MODEL.log.jsonl, drawn at the end in a .svg of the same name). Ctrl-C saves and stops; --resume goes on to
+/// An encoder (of an index's cells) by default; with --dense, features a pixel whose correlation finds the place of a SAR patch; with --refine, a graph network that puts an encoder's candidates in order, in one model with it. Writes checkpoints beside MODEL (MODEL.checkpoint) and a log (MODEL.log.jsonl, drawn at the end in a .svg of the same name). Ctrl-C saves and stops; --resume goes on to
 /// the same bits as a run that was never stopped.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -31,6 +43,12 @@ pub struct Args {
     /// Train features for dense correlation instead of an encoder; they have settings of their own
     #[arg(long)]
     dense: bool,
+    /// Train a graph network over the candidates of an encoder's index; it has settings of its own
+    #[arg(long, value_enum, conflicts_with_all = ["dense", "align", "align_weight"])]
+    refine: Option<Refine>,
+    /// The encoder that --refine starts from [default: the shipped weights]
+    #[arg(long, value_name = "MODEL", requires = "refine")]
+    model: Option<PathBuf>,
     /// Draw the embeddings of the two modalities together by this loss [default: that of the configuration]
     #[arg(long, value_enum, conflicts_with = "dense")]
     align: Option<Align>,
@@ -40,7 +58,7 @@ pub struct Args {
     /// Passes [default: that of the configuration]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Settings in TOML; `echogrid train --print-config` (with --dense for those of dense features) shows all of them
+    /// Settings in TOML; `echogrid train --print-config` (with --dense or --refine for those of these) shows all of them
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print all settings as they would be used, in TOML, and stop
@@ -65,6 +83,17 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         config.check()?;
         let words = Words { total: config.total_steps(), items: config.patches, item: "SAR patches", figures: dense_figures };
         session(global, args, &config, &words, |r, on| train_dense(r.engine, &config, r.scenes, r.val, r.out, args.resume, r.stop, on))
+    } else if let Some(refine) = args.refine {
+        let mut config = args.config.as_deref().map_or_else(|| Ok(RefineTrainConfig::default()), RefineTrainConfig::load)?;
+        config.epochs = args.epochs.unwrap_or(config.epochs);
+        config.seed = args.seed.unwrap_or(config.seed);
+        config.joint = refine == Refine::Joint;
+        config.check()?;
+        let words = Words { total: config.total_steps(), items: config.queries, item: "queries", figures: refine_figures };
+        let model = LoadedModel::load(args.model.as_deref())?;
+        session(global, args, &config, &words, |r, on| {
+            train_refiner(r.engine, &config, &model, r.scenes, r.val, r.out, args.resume, r.stop, on)
+        })
     } else {
         let mut config = args.config.as_deref().map_or_else(|| Ok(TrainConfig::default()), TrainConfig::load)?;
         config.epochs = args.epochs.unwrap_or(config.epochs);
@@ -104,6 +133,18 @@ fn percent(v: &Value) -> f64 {
 fn recall_figures(figures: &Value) -> String {
     let show = |p: &str| ["1", "5", "10"].map(|k| format!("{:.1}", percent(&figures[p][k]))).join("/");
     format!("R@1/5/10 in %: aligned {}, arbitrary {} ({} views a side)", show("aligned"), show("arbitrary"), figures["views"])
+}
+
+fn refine_figures(figures: &Value) -> String {
+    let f = |k: &str| format!("{:.1}", percent(&figures[k]));
+    format!(
+        "R@1 in % of {} queries anywhere: {} as searched, {} refined, {} refined in strips of {}",
+        figures["queries"],
+        f("coarse"),
+        f("refined"),
+        f("refined_strips"),
+        figures["strip"]
+    )
 }
 
 fn dense_figures(figures: &Value) -> String {

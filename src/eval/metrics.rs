@@ -11,8 +11,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use crate::random::stream;
+use crate::refine::Method;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +39,14 @@ pub enum MetricsError {
     ZeroRank {
         /// Position of the query in the slice.
         query: usize,
+    },
+    /// Results that do not make whole strips.
+    #[error("{results} results do not make whole strips of {strip}")]
+    BrokenStrip {
+        /// Number of results.
+        results: usize,
+        /// Queries of a strip.
+        strip: usize,
     },
     /// An error that is not a distance.
     #[error("query {query} has an error of {value} m, which is not a distance")]
@@ -123,12 +133,20 @@ impl Summary {
     /// # Errors
     /// [`MetricsError`] when the slice is empty, a rank is 0 or an error is negative or not finite.
     pub fn new(results: &[QueryResult], seed: u64) -> Result<Self, MetricsError> {
-        check(results)?;
+        Self::of_strips(results, 1, seed)
+    }
+
+    /// [`Summary::new`] where each `strip` consecutive queries hang together: for the intervals, whole strips are drawn.
+    ///
+    /// # Errors
+    /// As [`Summary::new`]; results that do not make whole strips.
+    pub fn of_strips(results: &[QueryResult], strip: usize, seed: u64) -> Result<Self, MetricsError> {
+        check(results, strip)?;
         let n = results.len();
         let all = stats(results.iter(), &mut Vec::with_capacity(n));
         let draws: Vec<Stats> = (0..RESAMPLES)
             .into_par_iter()
-            .map_init(|| Vec::with_capacity(n), |errors, r| stats(Draw::new(seed, r, n).map(|i| &results[i]), errors))
+            .map_init(|| Vec::with_capacity(n), |errors, r| stats(Draw::new(seed, r, n, strip).map(|i| &results[i]), errors))
             .collect();
 
         let share =
@@ -155,7 +173,15 @@ impl Summary {
 /// # Errors
 /// [`MetricsError`] as for [`Summary::new`].
 pub fn recall_curve(results: &[QueryResult], max_k: u32, seed: u64) -> Result<Vec<CurvePoint>, MetricsError> {
-    check(results)?;
+    recall_curve_of_strips(results, 1, max_k, seed)
+}
+
+/// [`recall_curve`] with the intervals of [`Summary::of_strips`].
+///
+/// # Errors
+/// [`MetricsError`] as for [`Summary::of_strips`].
+pub fn recall_curve_of_strips(results: &[QueryResult], strip: usize, max_k: u32, seed: u64) -> Result<Vec<CurvePoint>, MetricsError> {
+    check(results, strip)?;
     let n = results.len();
     let depth = max_k as usize;
     let curve = |picks: &mut dyn Iterator<Item = usize>| {
@@ -176,15 +202,18 @@ pub fn recall_curve(results: &[QueryResult], max_k: u32, seed: u64) -> Result<Ve
             .collect::<Vec<f64>>()
     };
     let all = curve(&mut (0..n));
-    let draws: Vec<Vec<f64>> = (0..RESAMPLES).into_par_iter().map(|r| curve(&mut Draw::new(seed, r, n))).collect();
+    let draws: Vec<Vec<f64>> = (0..RESAMPLES).into_par_iter().map(|r| curve(&mut Draw::new(seed, r, n, strip))).collect();
     Ok((0..depth)
         .map(|i| CurvePoint { k: i as u32 + 1, recall: all[i], ci95: interval(draws.iter().map(|d| d[i]).collect(), all[i]) })
         .collect())
 }
 
-fn check(results: &[QueryResult]) -> Result<(), MetricsError> {
+fn check(results: &[QueryResult], strip: usize) -> Result<(), MetricsError> {
     if results.is_empty() {
         return Err(MetricsError::NoQueries);
+    }
+    if strip == 0 || !results.len().is_multiple_of(strip) {
+        return Err(MetricsError::BrokenStrip { results: results.len(), strip });
     }
     for (query, q) in results.iter().enumerate() {
         if q.right_rank == Some(0) {
@@ -265,20 +294,24 @@ fn histogram(results: &[QueryResult]) -> Vec<RankBin> {
         .collect()
 }
 
-/// The positions drawn in one bootstrap resample.
+/// The positions drawn in one bootstrap resample: whole strips.
 struct Draw {
     seed: u64,
     next: u64,
     end: u64,
-    n: u64,
+    /// Number of strips, and queries of one.
+    strips: u64,
+    strip: usize,
+    /// What is left of the strip under way.
+    left: Range<usize>,
 }
 
 impl Draw {
-    fn new(seed: u64, resample: usize, n: usize) -> Self {
-        let n = n as u64;
-        let next = resample as u64 * n;
+    fn new(seed: u64, resample: usize, n: usize, strip: usize) -> Self {
+        let strips = (n / strip) as u64;
+        let next = resample as u64 * strips;
         // The seed is mixed first, so that seeds side by side start far apart in the stream.
-        Self { seed: stream(seed, 0), next, end: next + n, n }
+        Self { seed: stream(seed, 0), next, end: next + strips, strips, strip, left: 0..0 }
     }
 }
 
@@ -286,14 +319,29 @@ impl Iterator for Draw {
     type Item = usize;
 
     fn next(&mut self) -> Option<usize> {
-        if self.next == self.end {
-            return None;
+        if self.left.is_empty() {
+            if self.next == self.end {
+                return None;
+            }
+            let word = stream(self.seed, self.next);
+            self.next += 1;
+            // Multiply and shift (Lemire 2019); the bias is below n / 2^64.
+            let drawn = ((u128::from(word) * u128::from(self.strips)) >> 64) as usize;
+            self.left = drawn * self.strip..(drawn + 1) * self.strip;
         }
-        let word = stream(self.seed, self.next);
-        self.next += 1;
-        // Multiply and shift (Lemire 2019); the bias is below n / 2^64.
-        Some(((u128::from(word) * u128::from(self.n)) >> 64) as usize)
+        self.left.next()
     }
+}
+
+/// How the candidates were refined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refined {
+    /// The method.
+    pub method: Method,
+    /// Candidates of each query that it put in a new order.
+    pub top: usize,
+    /// Queries of one strip.
+    pub strip: usize,
 }
 
 /// What `echogrid eval` measured; serialises to the JSON object of `eval --json`. Shares are in 0..1.
@@ -333,6 +381,19 @@ pub struct EvalReport {
     pub with_error: usize,
     /// How the ranks of the first right candidates are spread.
     pub ranks: Vec<RankBin>,
+    /// How the candidates were refined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refine: Option<Refined>,
+}
+
+impl fmt::Display for Refined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.method {
+            Method::None => write!(f, "candidates as the search found them")?,
+            method => write!(f, "{} candidates of each query refined by {}", self.top, method.name())?,
+        }
+        if self.strip > 1 { write!(f, ", queries in strips of {}", self.strip) } else { Ok(()) }
+    }
 }
 
 impl EvalReport {
@@ -365,6 +426,7 @@ impl EvalReport {
             within_m_ci95: intervals(&summary.within_m),
             with_error: summary.with_error,
             ranks: summary.ranks.clone(),
+            refine: None,
         }
     }
 
@@ -404,7 +466,11 @@ impl EvalReport {
 impl fmt::Display for EvalReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { protocol, cells, queries, adapter, .. } = self;
-        writeln!(f, "protocol {protocol}: {queries} queries over {cells} cells, on {adapter}\n")?;
+        writeln!(f, "protocol {protocol}: {queries} queries over {cells} cells, on {adapter}")?;
+        if let Some(refine) = self.refine.filter(|r| r.method != Method::None || r.strip > 1) {
+            writeln!(f, "{refine}")?;
+        }
+        writeln!(f)?;
         let head = ["measure", "value", "95 % interval"].map(str::to_string);
         let rows = self.rows();
         let width = |column: usize| rows.iter().chain([&head]).map(|row| row[column].chars().count()).max().unwrap_or_default();
@@ -476,6 +542,20 @@ mod tests {
         let [lo, hi] = s.recall[&1].ci95;
         let expected = 2.0 * 1.96 * (0.3f64 * 0.7 / 400.0).sqrt();
         assert!((hi - lo - expected).abs() < 0.15 * expected, "{lo} {hi} against a width of {expected}");
+    }
+
+    #[test]
+    fn strips_are_drawn_whole() {
+        // 100 strips of 4 equal queries: as uncertain as 100 queries, sqrt(0.3 * 0.7 / 100) = 0.0458, not as 400.
+        let results: Vec<QueryResult> = (0..400).map(|i| q((i / 4 % 10 < 3).then_some(1), None)).collect();
+        let s = Summary::of_strips(&results, 4, 1).unwrap();
+        let [lo, hi] = s.recall[&1].ci95;
+        let expected = 2.0 * 1.96 * (0.3f64 * 0.7 / 100.0).sqrt();
+        assert!(s.recall[&1].value == 0.3 && (hi - lo - expected).abs() < 0.15 * expected, "{lo} {hi} against a width of {expected}");
+        let point = recall_curve_of_strips(&results, 4, 1, 1).unwrap()[0];
+        assert_eq!((point.recall, point.ci95), (s.recall[&1].value, s.recall[&1].ci95));
+        assert_eq!(Summary::of_strips(&results, 3, 1), Err(MetricsError::BrokenStrip { results: 400, strip: 3 }));
+        assert_eq!(Summary::of_strips(&results, 0, 1), Err(MetricsError::BrokenStrip { results: 400, strip: 0 }));
     }
 
     #[test]

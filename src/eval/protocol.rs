@@ -1,10 +1,11 @@
-//! The two protocols: queries cut on the grid itself (aligned), or anywhere (arbitrary).
+//! The two protocols: queries cut on the grid itself (aligned), or anywhere (arbitrary), there in strips as well.
 
 use super::metrics::QueryResult;
 use crate::index::{CellHit, Database, Embedder, Searcher};
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::Modality;
 use crate::random::Random;
+use crate::refine::{Method, Refiner, Request, Strip, refine};
 use crate::scene::pages::DEFAULT_PAGES;
 use crate::scene::{PageCache, ScenePair, compose, lonlat_distance_m};
 use crate::{Error, Result};
@@ -34,7 +35,7 @@ pub struct Query {
 pub struct Evaluation {
     /// The queries.
     pub queries: Vec<Query>,
-    /// Candidates of each, best first.
+    /// Candidates of each, best first, as refined.
     pub hits: Vec<Vec<CellHit>>,
     /// Rank and error of each.
     pub results: Vec<QueryResult>,
@@ -42,6 +43,21 @@ pub struct Evaluation {
     pub encode_s: f64,
     /// Seconds for the search.
     pub search_s: f64,
+    /// Seconds for the refinement.
+    pub refine_s: f64,
+}
+
+/// What is done with the candidates before they are held against the truth.
+#[derive(Debug, Clone, Copy)]
+pub struct Refinement<'a> {
+    /// The method.
+    pub method: Method,
+    /// Candidates of each query that it puts in a new order.
+    pub top: usize,
+    /// Which queries lie along one strip.
+    pub strips: &'a [Strip],
+    /// The network of [`Method::Graph`].
+    pub refiner: Option<&'a Refiner>,
 }
 
 /// Ranks beyond this count as not found (0 in the mean reciprocal rank).
@@ -55,6 +71,29 @@ const QUERY_VALID: f64 = 0.99;
 /// # Errors
 /// No place fulfils that.
 pub fn queries(pair: &ScenePair, database: &Database, protocol: Protocol, count: usize, input: usize, seed: u64) -> Result<Vec<Query>> {
+    Ok(strips(pair, database, protocol, count, 1, input, seed)?.0)
+}
+
+/// Draws queries as [`queries`] does, in whole strips, `count` queries in all at most: the `strip` queries of one lie a cell apart from a
+/// random place along a random heading, and each fulfils what a query must. With a strip of 1 these are the queries of [`queries`].
+///
+/// # Errors
+/// Strips of nothing, of more than `count`, or of several under [`Protocol::Aligned`]; no place for any.
+pub fn strips(
+    pair: &ScenePair,
+    database: &Database,
+    protocol: Protocol,
+    count: usize,
+    strip: usize,
+    input: usize,
+    seed: u64,
+) -> Result<(Vec<Query>, Vec<Strip>)> {
+    if strip == 0 || strip > count {
+        return Err(Error::invalid(format!("{count} queries make no strip of {strip}: take more queries, or strips of 1 or more of them")));
+    }
+    if strip > 1 && protocol == Protocol::Aligned {
+        return Err(Error::invalid("strips lie askew to the grid, aligned queries on it: take the arbitrary protocol, or strips of 1"));
+    }
     let side = f64::from(database.manifest.grid.cell);
     let make = |p: [f64; 2]| -> Result<Option<Query>> {
         if pair.sar_share(p, side)? < QUERY_VALID {
@@ -65,7 +104,7 @@ pub fn queries(pair: &ScenePair, database: &Database, protocol: Protocol, count:
         Ok(Some(Query { map_px: p, record: PatchRecord::from_affine(0, pair.link().apply(p)?, matrix, input)? }))
     };
     let mut random = Random::new(seed, 1);
-    let mut out = Vec::new();
+    let mut out: Vec<Query> = Vec::new();
     match protocol {
         Protocol::Aligned => {
             let mut cells = database.cell_px.clone();
@@ -82,27 +121,64 @@ pub fn queries(pair: &ScenePair, database: &Database, protocol: Protocol, count:
             }
         }
         Protocol::Arbitrary => {
-            let (w, h) = (f64::from(database.manifest.map.width), f64::from(database.manifest.map.height));
+            let size = [database.manifest.map.width, database.manifest.map.height].map(f64::from);
             let near = Nearby::new(database);
+            let wanted = count / strip * strip;
             // Most of a mosaic may be empty: a thousand tries for each query before giving up.
-            for _ in 0..count.saturating_mul(1000) {
-                if out.len() == count {
+            for _ in 0..wanted.saturating_mul(1000) {
+                if out.len() == wanted {
                     break;
                 }
-                let p = [random.range(side / 2.0, w - side / 2.0), random.range(side / 2.0, h - side / 2.0)];
-                if near.any_right(p) {
-                    out.extend(make(p)?);
+                let first = size.map(|s| random.range(side / 2.0, s - side / 2.0));
+                // A single query has no heading: its random numbers are those of its place alone.
+                let heading = if strip == 1 { 0.0 } else { random.range(0.0, std::f64::consts::TAU) };
+                let places = along(first, heading, side, strip);
+                let inside = |p: &[f64; 2]| p.iter().zip(size).all(|(p, s)| (side / 2.0..=s - side / 2.0).contains(p));
+                if !places.iter().all(|p| inside(p) && near.any_right(*p)) {
+                    continue;
+                }
+                let start = out.len();
+                for p in places {
+                    match make(p)? {
+                        Some(query) => out.push(query),
+                        None => {
+                            out.truncate(start);
+                            break;
+                        }
+                    }
                 }
             }
         }
     }
     if out.is_empty() {
-        return Err(Error::invalid(format!(
-            "no place on the map has a cell of the index and a SAR patch of {side:.0} map pixels with data: do {} and the index overlap?",
-            pair.sar.raster.path().display()
-        )));
+        let (sar, long) = (pair.sar.raster.path().display(), side * strip as f64);
+        return Err(Error::invalid(match strip {
+            1 => format!(
+                "no place on the map has a cell of the index and a SAR patch of {side:.0} map pixels with data: do {sar} and the index overlap?"
+            ),
+            _ => format!(
+                "no strip of {strip} SAR patches, {long:.0} map pixels long, was found whose patches all have data and a cell of the index: take shorter strips, smaller cells, or check that {sar} and the index overlap"
+            ),
+        }));
     }
-    Ok(out)
+    let offset = |from: &Query, to: &Query| {
+        let [a, b] = [from, to].map(|q| database.metres(q.map_px));
+        [b[0] - a[0], b[1] - a[1]]
+    };
+    let strips = (0..out.len() / strip)
+        .map(|i| {
+            let queries = i * strip..(i + 1) * strip;
+            let offsets_m = out[queries.clone()].iter().map(|q| offset(&out[queries.start], q)).collect();
+            Strip { queries, offsets_m }
+        })
+        .collect();
+    Ok((out, strips))
+}
+
+/// Places `step` apart along a heading (0 to the right, a quarter turn down), from the first.
+fn along(first: [f64; 2], heading: f64, step: f64, count: usize) -> Vec<[f64; 2]> {
+    let (sin, cos) = heading.sin_cos();
+    (0..count).map(|i| i as f64 * step).map(|d| [first[0] + d * cos, first[1] + d * sin]).collect()
 }
 
 /// Cells binned by place.
@@ -147,6 +223,23 @@ pub fn evaluate(
     searcher: &Searcher<'_>,
     queries: Vec<Query>,
 ) -> Result<Evaluation> {
+    let strips = Strip::singles(queries.len());
+    let refinement = Refinement { method: Method::None, top: MAX_RANK, strips: &strips, refiner: None };
+    evaluate_refined(embedder, pair, database, searcher, queries, &refinement)
+}
+
+/// Encodes and searches the queries, refines their candidates, and compares with the truth.
+///
+/// # Errors
+/// Reading, the device; strips that do not fit the queries.
+pub fn evaluate_refined(
+    embedder: &Embedder<'_>,
+    pair: &ScenePair,
+    database: &Database,
+    searcher: &Searcher<'_>,
+    queries: Vec<Query>,
+    refinement: &Refinement<'_>,
+) -> Result<Evaluation> {
     let engine = embedder.engine();
     let start = Instant::now();
     let mut cache = PageCache::new(engine, vec![pair.sar.clone()], DEFAULT_PAGES)?;
@@ -155,8 +248,14 @@ pub fn evaluate(
     let vectors = embedder.embed_all(Modality::Sar, &mut cache, &records, sampler::taps_for(scale))?;
     let encode_s = start.elapsed().as_secs_f64();
     let start = Instant::now();
-    let hits = searcher.search(embedder.engine(), &vectors, MAX_RANK.min(database.cells()))?;
+    let found = searcher.search(engine, &vectors, MAX_RANK.max(refinement.top).min(database.cells()))?;
     let search_s = start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    let Refinement { method, top, strips, refiner } = *refinement;
+    let request = Request { searcher, database, queries: &vectors, hits: &found, strips, top, refiner };
+    let mut hits = refine(engine, method, &request)?;
+    let refine_s = start.elapsed().as_secs_f64();
+    hits.iter_mut().for_each(|h| h.truncate(MAX_RANK));
     let (geo, crs) = database.georeference()?;
     let lonlat = |p: [f64; 2]| {
         let (x, y) = geo.pixel_to_map(p[0], p[1]);
@@ -171,5 +270,17 @@ pub fn evaluate(
         };
         results.push(QueryResult { right_rank: rank, error_m });
     }
-    Ok(Evaluation { queries, hits, results, encode_s, search_s })
+    Ok(Evaluation { queries, hits, results, encode_s, search_s, refine_s })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strip_runs_along_its_heading() {
+        assert_eq!(along([3.0, 4.0], 0.0, 200.0, 3), [[3.0, 4.0], [203.0, 4.0], [403.0, 4.0]]);
+        let down = along([3.0, 4.0], std::f64::consts::FRAC_PI_2, 10.0, 2);
+        assert!((down[1][0] - 3.0).abs() < 1e-9 && (down[1][1] - 14.0).abs() < 1e-9, "{down:?}");
+    }
 }

@@ -77,6 +77,15 @@ impl Graph {
         Ok(NodeId(self.nodes.len() - 1))
     }
 
+    /// Which of the graph's inputs a node is: its place in a plan's `inputs`.
+    ///
+    /// # Panics
+    /// The node is no input.
+    pub fn input_number(&self, node: NodeId) -> usize {
+        assert!(self.nodes[node.0].op.is_none(), "`{}` is no input", self.nodes[node.0].name);
+        self.nodes[..node.0].iter().filter(|n| n.op.is_none()).count()
+    }
+
     /// Leaves the parameters whose names start with `prefix` as they are: they take no gradient, what comes before them still does.
     pub fn freeze(&mut self, prefix: &str) {
         self.params.iter_mut().filter(|(name, _)| name.starts_with(prefix)).for_each(|(_, spec)| spec.kind = ParamKind::Statistic);

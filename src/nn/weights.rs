@@ -112,6 +112,9 @@ pub struct NetworkManifest<N> {
     /// Ground metres of a feature pixel; of features for dense correlation alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pixel_m: Option<f64>,
+    /// The graph network that refines the encoder's candidates, where the model carries one: its parameters' names start with `graph.`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refiner: Option<serde_json::Value>,
     /// Ground size of a training patch along x, on the first scene, metres.
     pub patch_m: f64,
     /// The training configuration, whole.
@@ -205,15 +208,16 @@ impl<N: Network> NetworkFile<N> {
         AtomicFile::write(path, &bytes).map_err(|e| io(&e))
     }
 
-    /// SHA-256 over the encoder's configuration and every parameter of the network (not of the optimiser or the loss), hexadecimal:
-    /// what a database is tied to.
+    /// SHA-256 over the encoder's configuration and every parameter of the network (not of the optimiser, the loss or the graph network
+    /// behind it), hexadecimal: what a database is tied to.
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(serde_json::to_string(&self.manifest.encoder).expect("plain data"));
         if let Some(pixel_m) = self.manifest.pixel_m {
             hash.update(pixel_m.to_le_bytes());
         }
-        for (name, (shape, values)) in self.tensors.iter().filter(|(n, _)| !n.starts_with("optimizer.") && !n.starts_with("loss.")) {
+        let apart = |name: &str| ["optimizer.", "loss.", "graph."].iter().any(|p| name.starts_with(p));
+        for (name, (shape, values)) in self.tensors.iter().filter(|(n, _)| !apart(n)) {
             hash.update(format!("{name}{shape:?}"));
             hash.update(bytemuck::cast_slice::<f32, u8>(values));
         }

@@ -80,6 +80,7 @@ pub(super) fn manifest<T: Task>(
         encoder: task.network().clone(),
         calibration: None,
         pixel_m: task.pixel_m(),
+        refiner: task.refiner()?,
         patch_m: task.patch_m(),
         training,
         seed: task.course().seed,
@@ -90,7 +91,7 @@ pub(super) fn manifest<T: Task>(
     })
 }
 
-fn json(value: &impl Serialize) -> Result<serde_json::Value> {
+pub(super) fn json(value: &impl Serialize) -> Result<serde_json::Value> {
     serde_json::to_value(value).map_err(|e| Error::invalid(format!("cannot be written as JSON: {e}")))
 }
 

@@ -224,10 +224,22 @@ pub(super) trait Task {
     fn patch_m(&self) -> f64;
     /// Ground size of a feature pixel, metres, where there are any.
     fn pixel_m(&self) -> Option<f64>;
+    /// The graph network behind an encoder, where one is trained.
+    fn refiner(&self) -> Result<Option<serde_json::Value>> {
+        Ok(None)
+    }
+    /// Parameters that the model carries and the run does not train.
+    fn kept(&self) -> TensorMap {
+        TensorMap::new()
+    }
     /// What cuts a step's patches: it comes before the network's own dispatches.
     fn sampling(&self) -> &Plan;
     /// Prepares an epoch. Every earlier step has been reported.
     fn start_epoch(&mut self, engine: &Engine, learner: &Learner, epoch: usize, state: &mut Self::State) -> Result<()>;
+    /// Prepares what is left of an epoch that an earlier call has begun.
+    fn resume_epoch(&mut self, _engine: &Engine, _learner: &Learner, _epoch: usize) -> Result<()> {
+        Ok(())
+    }
     /// Writes what the step reads.
     fn start_step(&mut self, engine: &Engine, step: usize, state: &mut Self::State) -> Result<()>;
     /// What a step tells beside its loss.
@@ -290,6 +302,10 @@ pub(super) fn run<T: Task>(
         flops: run.step_plan.flops(),
         bytes: run.learner.plan.bytes,
     });
+    let begun = run.progress.step;
+    if begun < total && !begun.is_multiple_of(every) {
+        run.task.resume_epoch(engine, &run.learner, begun / every)?;
+    }
     // An early checkpoint shows at once that the folder can be written, not after an hour.
     if !resume {
         run.save(&mut on)?;
@@ -419,6 +435,7 @@ impl<'a, T: Task> Run<'a, T> {
         let manifest = checkpoint::manifest(Kind::Model, self.engine, &self.task, &self.records, &self.progress)?;
         let mut tensors = self.learner.weights.read(self.engine)?;
         tensors.retain(|name, _| !name.starts_with("loss."));
+        tensors.extend(self.task.kept());
         NetworkFile { manifest, tensors }.save(self.out)?;
         let file = checkpoint_path(self.out);
         std::fs::remove_file(&file)

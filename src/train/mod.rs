@@ -6,6 +6,7 @@ mod checkpoint;
 mod config;
 mod course;
 mod dense;
+mod refine;
 mod run;
 
 pub use batch::{Batcher, Place};
@@ -13,4 +14,5 @@ pub use checkpoint::{checkpoint_path, refuse_unfinished};
 pub use config::{Augment, TrainConfig};
 pub use course::{Event, Outcome};
 pub use dense::{DenseAugment, DenseTrainConfig, profile_dense_step, train_dense};
+pub use refine::{RefineTrainConfig, train_refiner};
 pub use run::{profile_step, train};

@@ -39,8 +39,7 @@ impl EdgeInputs {
     /// # Errors
     /// The plan is of another graph.
     pub fn edges(&self, graph: &Graph, inputs: &[Tensor]) -> Result<Edges> {
-        let before = graph.nodes[..self.0[0].0].iter().filter(|n| n.op.is_none()).count();
-        let lists: Vec<Tensor> = inputs.iter().skip(before).take(5).cloned().collect();
+        let lists: Vec<Tensor> = inputs.iter().skip(graph.input_number(self.0[0])).take(5).cloned().collect();
         Edges::from_tensors(lists.try_into().map_err(|l: Vec<_>| Error::shape("edges", format!("{} lists, not five", l.len())))?)
     }
 }

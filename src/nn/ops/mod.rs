@@ -18,9 +18,9 @@ pub use align::{
 pub use correlate::Correlate;
 pub use graph::{Attend, EdgeInputs, Gather, Message, SegmentSoftmax};
 pub use layers::{Conv2d, Linear};
-pub use losses::{InfoNce, OffsetXent};
+pub use losses::{InfoNce, OffsetXent, SoftmaxXent};
 pub use norm::{BatchNorm, Center, L2Norm, Span};
-pub use pointwise::{Add, Concat, Detach, KeepValid, Pointwise};
+pub use pointwise::{Add, Concat, Detach, KeepValid, Multiply, Pointwise, WeightedSum};
 pub use pool::{AvgPool, Gem, MaxPool, Upsample};
 pub use transport::SinkhornDivergence;
 

@@ -176,6 +176,90 @@ impl Op for KeepValid {
     }
 }
 
+/// Product of two tensors, element by element.
+#[derive(Debug, Clone, Copy)]
+pub struct Multiply;
+
+impl Op for Multiply {
+    fn name(&self) -> &'static str {
+        "multiply"
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        match inputs {
+            [a, b] if a == b => Ok(a.to_vec()),
+            other => Err(Error::shape("multiply", format!("{other:?} are not two tensors of one shape"))),
+        }
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps { inputs: true, output: false }
+    }
+
+    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
+        elementwise::multiply(plan, io.inputs[0], io.inputs[1], io.output)
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+        twin::elementwise::multiply(inputs[0].1, inputs[1].1)
+    }
+
+    fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
+        for (i, dx) in io.dx.iter().enumerate() {
+            if let Some(dx) = dx {
+                elementwise::multiply(plan, io.dy, io.inputs[1 - i], dx)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sum of tensors of one shape, each times its weight.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WeightedSum {
+    /// A factor for each input.
+    pub weights: Vec<f32>,
+}
+
+impl Op for WeightedSum {
+    fn name(&self) -> &'static str {
+        "weighted sum"
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        match inputs.first() {
+            Some(first) if inputs.len() == self.weights.len() && inputs.iter().all(|s| s == first) => Ok(first.to_vec()),
+            _ => Err(Error::shape(self.name(), format!("{} weights for {inputs:?}", self.weights.len()))),
+        }
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps::default()
+    }
+
+    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
+        elementwise::scaled_copy(plan, io.inputs[0], self.weights[0], io.output)?;
+        for (x, w) in io.inputs.iter().zip(&self.weights).skip(1) {
+            elementwise::accumulate(plan, x, *w, io.output)?;
+        }
+        Ok(())
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+        let zero = vec![0.0; inputs[0].1.len()];
+        inputs.iter().zip(&self.weights).fold(zero, |sum, ((_, x), w)| twin::elementwise::accumulate(x, f64::from(*w), &sum))
+    }
+
+    fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
+        for (dx, w) in io.dx.iter().zip(&self.weights) {
+            if let Some(dx) = dx {
+                elementwise::scaled_copy(plan, io.dy, *w, dx)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The input, whose gradient stops here.
 #[derive(Debug, Clone, Copy)]
 pub struct Detach;

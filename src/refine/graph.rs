@@ -1,0 +1,141 @@
+//! Refinement by the graph network: candidates get probabilities, a fix gets its place.
+
+use super::Strip;
+use super::batch::{Batch, Candidates, Turn, unit};
+use super::network::{Inputs, RefinerConfig, Refining};
+use crate::gpu::Engine;
+use crate::index::CellHit;
+use crate::nn::{Graph, InferencePlan, WeightFile, Weights};
+use crate::{Error, Result};
+use std::path::Path;
+
+/// Queries in one run of the network at most; longer strips are refused.
+const ROOM: usize = 32;
+
+/// The network ready to refine.
+#[derive(Debug)]
+pub struct Refiner {
+    config: RefinerConfig,
+    dim: usize,
+    plan: InferencePlan,
+    inputs: Inputs,
+}
+
+impl Refiner {
+    /// The one that a model carries; `path` is for messages.
+    ///
+    /// # Errors
+    /// A model without one; parameters that are missing or do not fit; device memory.
+    pub fn new(engine: &Engine, file: &WeightFile, path: &Path) -> Result<Self> {
+        let config = file.manifest.refiner.clone().ok_or_else(|| {
+            Error::file(path, "carries no graph network; train one onto it with `echogrid train --refine`, or choose another --refine")
+        })?;
+        let config: RefinerConfig =
+            serde_json::from_value(config).map_err(|e| Error::file(path, format!("its graph network cannot be read ({e})")))?;
+        let dim = file.manifest.encoder.dim();
+        let (graph, net) = Self::describe(&config, dim)?;
+        let weights = Weights::from_file(engine, &graph, file, path)?;
+        Self::with(engine, &config, dim, &graph, &net, &weights)
+    }
+
+    /// With the weights of a network that is being trained.
+    pub(crate) fn of(engine: &Engine, config: &RefinerConfig, dim: usize, trained: &Weights) -> Result<Self> {
+        let (graph, net) = Self::describe(config, dim)?;
+        let mut weights = Weights::init(engine, &graph, 0)?;
+        weights.adopt(trained)?;
+        Self::with(engine, config, dim, &graph, &net, &weights)
+    }
+
+    fn describe(config: &RefinerConfig, dim: usize) -> Result<(Graph, Refining)> {
+        config.check().map_err(Error::invalid)?;
+        let mut graph = Graph::new();
+        let queries = graph.input("queries", &[ROOM, dim]);
+        let candidates = graph.input("candidates", &[ROOM * config.top, dim]);
+        let net = config.append(&mut graph, queries, candidates)?;
+        Ok((graph, net))
+    }
+
+    fn with(engine: &Engine, config: &RefinerConfig, dim: usize, graph: &Graph, net: &Refining, weights: &Weights) -> Result<Self> {
+        let plan = graph.inference(engine, weights, &[net.scores, net.offsets])?;
+        let inputs = Inputs::new(engine, graph, net, &plan.inputs)?;
+        Ok(Self { config: config.clone(), dim, plan, inputs })
+    }
+
+    /// The network.
+    pub fn config(&self) -> &RefinerConfig {
+        &self.config
+    }
+
+    /// Puts the candidates of `queries` [n, dim] in order, the most probable first: the score is the probability that the candidate's cell
+    /// is the right one (what they lack to 1, that none is), and the centre is moved to where the query lies then. Candidates beyond the
+    /// network's number follow in their old order with score 0.
+    ///
+    /// # Errors
+    /// A strip of more than 32 queries; the device.
+    pub(super) fn refine(&self, engine: &Engine, queries: &[f32], c: &Candidates<'_>) -> Result<Vec<Vec<CellHit>>> {
+        if let Some(s) = c.strips.iter().find(|s| s.queries.len() > ROOM) {
+            return Err(Error::invalid(format!("a strip of {} queries; the graph network takes up to {ROOM}: cut it", s.queries.len())));
+        }
+        let mut out = Vec::with_capacity(c.hits.len());
+        let mut strips = c.strips;
+        while let Some(first) = strips.first() {
+            let start = first.queries.start;
+            let count = strips.iter().take_while(|s| s.queries.end - start <= ROOM).count();
+            let (now, rest) = strips.split_at(count);
+            let end = now[count - 1].queries.end;
+            let moved: Vec<Strip> = now
+                .iter()
+                .map(|s| Strip { queries: s.queries.start - start..s.queries.end - start, offsets_m: s.offsets_m.clone() })
+                .collect();
+            let part = Candidates { database: c.database, hits: &c.hits[start..end], strips: &moved };
+            out.extend(self.run(engine, &queries[start * self.dim..end * self.dim], &part)?);
+            strips = rest;
+        }
+        Ok(out)
+    }
+
+    fn run(&self, engine: &Engine, queries: &[f32], c: &Candidates<'_>) -> Result<Vec<Vec<CellHit>>> {
+        let (config, nodes) = (&self.config, self.config.nodes());
+        let mut vectors = queries.to_vec();
+        vectors.resize(ROOM * self.dim, 0.0);
+        engine.write(&self.plan.inputs[0], &vectors)?;
+        engine.write(&self.plan.inputs[1], &rows(config, self.dim, c, ROOM))?;
+        Batch::new(config, c, Turn::NONE, ROOM)?.write(engine, &self.inputs)?;
+        self.plan.plan.submit(engine)?;
+        let scores: Vec<f32> = engine.read(&self.plan.outputs[0])?;
+        let offsets: Vec<f32> = engine.read(&self.plan.outputs[1])?;
+        let metre = c.database.metres([1.0, 1.0]);
+        let unit = unit(c.database);
+        let refined = |(q, hits): (usize, &Vec<CellHit>)| {
+            let shares = softmax(&scores[q * nodes..][..nodes]);
+            let there = hits.len().min(config.top);
+            let mut order: Vec<usize> = (0..there).collect();
+            order.sort_by(|a, b| shares[*b].total_cmp(&shares[*a]).then(a.cmp(b)));
+            let moved = order.into_iter().map(|i| {
+                let row = (q * nodes + i) * 2;
+                let centre_px = [0, 1].map(|d| hits[i].centre_px[d] + f64::from(offsets[row + d]) * unit / metre[d]);
+                CellHit { score: shares[i], centre_px, ..hits[i] }
+            });
+            moved.chain(hits[there..].iter().map(|h| CellHit { score: 0.0, ..*h })).collect()
+        };
+        Ok(c.hits.iter().enumerate().map(refined).collect())
+    }
+}
+
+/// The vectors of the candidates of `room` queries.
+pub(crate) fn rows(config: &RefinerConfig, dim: usize, c: &Candidates<'_>, room: usize) -> Vec<f32> {
+    let mut all = vec![0.0; room * config.top * dim];
+    for (q, hits) in c.hits.iter().enumerate() {
+        for (i, hit) in hits.iter().take(config.top).enumerate() {
+            all[(q * config.top + i) * dim..][..dim].copy_from_slice(&c.database.row_values(hit.row as usize));
+        }
+    }
+    all
+}
+
+fn softmax(logits: &[f32]) -> Vec<f32> {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f32> = logits.iter().map(|v| (v - most).exp()).collect();
+    let sum: f32 = powers.iter().sum();
+    powers.iter().map(|p| p / sum).collect()
+}

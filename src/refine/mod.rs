@@ -1,0 +1,185 @@
+//! Refinement: the candidates that the search found are put in a better order by what they have to do with each other.
+//!
+//! Three kinds of method are here. The graph network ([`Refiner`]) learns from where the cells lie, plain voting uses it. The others are the re-ranking methods of image retrieval, made for
+//! databases of many pictures of each place: they use only how alike the candidates are, and are here to be compared with. They see a
+//! query and its candidates, each by its best view, as one small database of its own, so that they cost the same whatever the map's size.
+
+mod aqe;
+mod batch;
+mod gnnrr;
+mod graph;
+mod krnn;
+mod network;
+mod shortlist;
+mod superglobal;
+#[cfg(test)]
+mod tests;
+mod vote;
+
+pub use graph::Refiner;
+pub use network::{Position, RefineLoss, RefinerConfig, Refining, Supervision};
+
+pub(crate) use batch::{Candidates, Trainer, Truth, Turn};
+pub(crate) use graph::rows;
+
+use crate::gpu::Engine;
+use crate::index::{CellHit, Database, Searcher};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use shortlist::Shortlist;
+use std::ops::Range;
+
+/// How candidates are put in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// As the search found them; the score is the cosine.
+    #[default]
+    None,
+    /// The graph network; the score is the probability that the candidate is right, its centre is where the query then lies.
+    Graph,
+    /// Alpha query expansion; the score is the cosine with the expanded query.
+    Aqe,
+    /// k-reciprocal neighbours; the score is 1 less the joined distance, 1 at best.
+    Krnn,
+    /// Graph propagation without training; the score is the cosine of the propagated neighbourhoods, 0..=1.
+    Gnnrr,
+    /// SuperGlobal; the score is the mean of its two similarities.
+    Superglobal,
+    /// Votes of candidates that lie near; the score is the sum of the votes, the candidate's own cosine among them.
+    Vote,
+}
+
+impl Method {
+    /// Its name, as in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Graph => "graph",
+            Self::Aqe => "aqe",
+            Self::Krnn => "krnn",
+            Self::Gnnrr => "gnnrr",
+            Self::Superglobal => "superglobal",
+            Self::Vote => "vote",
+        }
+    }
+}
+
+/// Consecutive queries whose places along a strip are known from each other, though where the strip lies is not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Strip {
+    /// Which queries.
+    pub queries: Range<usize>,
+    /// Where each lies from the first, metres on the map: x to the right, y down.
+    pub offsets_m: Vec<[f64; 2]>,
+}
+
+impl Strip {
+    /// Each of `n` queries by itself.
+    pub fn singles(n: usize) -> Vec<Self> {
+        (0..n).map(|i| Self { queries: i..i + 1, offsets_m: vec![[0.0; 2]] }).collect()
+    }
+}
+
+/// What is to be refined.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The search over the database.
+    pub searcher: &'a Searcher<'a>,
+    /// The database.
+    pub database: &'a Database,
+    /// Vectors of the queries, [n, dim], of unit length.
+    pub queries: &'a [f32],
+    /// Candidates of each query, best first.
+    pub hits: &'a [Vec<CellHit>],
+    /// Which queries lie along one strip; each query in one of them, in order.
+    pub strips: &'a [Strip],
+    /// Candidates that are put into a new order. Those behind them keep order and score, and serve the retrieval methods as
+    /// neighbours. [`Method::Aqe`] expands the query with so many, and puts all in a new order.
+    pub top: usize,
+    /// The network of [`Method::Graph`], which knows its own number of candidates.
+    pub refiner: Option<&'a Refiner>,
+}
+
+impl Request<'_> {
+    fn check(&self) -> Result<()> {
+        let n = self.hits.len();
+        if self.queries.len() != n * self.database.dim() {
+            return Err(Error::invalid(format!(
+                "{} values of queries of {} for candidates of {n} queries",
+                self.queries.len(),
+                self.database.dim()
+            )));
+        }
+        if self.top == 0 {
+            return Err(Error::invalid("no candidate is to be refined: the number of them must be above 0"));
+        }
+        let mut next = 0;
+        for strip in self.strips {
+            if strip.queries.start != next || strip.queries.end <= next || strip.offsets_m.len() != strip.queries.len() {
+                return Err(Error::invalid(format!(
+                    "a strip of queries {:?} with {} offsets follows query {next}: strips take the queries in order, with an offset each",
+                    strip.queries,
+                    strip.offsets_m.len()
+                )));
+            }
+            if strip.offsets_m.iter().flatten().any(|v| !v.is_finite()) {
+                return Err(Error::invalid(format!("an offset in the strip of queries {:?} is not a finite distance", strip.queries)));
+            }
+            next = strip.queries.end;
+        }
+        if next != n {
+            return Err(Error::invalid(format!("the strips hold {next} queries of {n}")));
+        }
+        Ok(())
+    }
+
+    /// A query's vector.
+    fn query(&self, i: usize) -> &[f32] {
+        let dim = self.database.dim();
+        &self.queries[i * dim..][..dim]
+    }
+
+    /// Orders the first `top` candidates of each query by what `score` makes of the query and all its candidates.
+    fn each(&self, score: impl Fn(&Shortlist) -> Vec<f64> + Sync) -> Vec<Vec<CellHit>> {
+        use rayon::prelude::*;
+        let one = |(i, hits): (usize, &Vec<CellHit>)| {
+            let mut scores = score(&Shortlist::new(self.database, self.query(i), hits));
+            scores.truncate(self.top);
+            reorder(hits, &scores)
+        };
+        self.hits.par_iter().enumerate().map(one).collect()
+    }
+}
+
+/// The candidates in the order of new scores, best first; ties keep their order, and so do the candidates behind the last score.
+fn reorder(hits: &[CellHit], scores: &[f64]) -> Vec<CellHit> {
+    // What is not a number comes last.
+    let rank = |s: f64| if s.is_nan() { f64::NEG_INFINITY } else { s };
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|a, b| rank(scores[*b]).total_cmp(&rank(scores[*a])));
+    let first = order.into_iter().map(|i| CellHit { score: scores[i] as f32, ..hits[i] });
+    first.chain(hits[scores.len()..].iter().copied()).collect()
+}
+
+/// Puts the candidates of each query in a new order; a candidate's score becomes the method's own (see [`Method`]), so that scores of
+/// different methods do not compare.
+///
+/// # Errors
+/// Queries, candidates and strips that do not fit each other, no candidate to refine; the device.
+pub fn refine(engine: &Engine, method: Method, request: &Request<'_>) -> Result<Vec<Vec<CellHit>>> {
+    request.check()?;
+    match method {
+        Method::None => Ok(request.hits.to_vec()),
+        Method::Graph => {
+            let refiner = request.refiner.ok_or_else(|| Error::invalid("the method graph takes a graph network; load one from a model"))?;
+            let Request { database, hits, strips, .. } = *request;
+            refiner.refine(engine, request.queries, &Candidates { database, hits, strips })
+        }
+        Method::Aqe => aqe::refine(engine, request),
+        Method::Krnn => Ok(request.each(krnn::scores)),
+        Method::Gnnrr => Ok(request.each(gnnrr::scores)),
+        Method::Superglobal => Ok(request.each(superglobal::scores)),
+        Method::Vote => Ok(vote::refine(request)),
+    }
+}

@@ -1,0 +1,267 @@
+//! The graph network over candidates: attention between those that lie near each other on the map.
+//!
+//! Every query has `top` nodes for its candidates and one that stands for "none of them". Edges into a candidate come from the `near`
+//! candidates of the same query that lie nearest to it, and from as many of the other queries of its strip; edges into the node of none
+//! come from all candidates of its query. Positions enter as differences alone, each query's moved back along its strip, so that the right
+//! candidates of a strip lie on one spot.
+
+use crate::gpu::{Engine, Error, Result, Tensor};
+use crate::kernels::activation::Activation;
+use crate::kernels::edges::{Csr, Edges, End};
+use crate::kernels::message::Reduce;
+use crate::nn::ops::{
+    Add, Attend, EdgeInputs, Gather, Linear, Message, Multiply, Pointwise, Product, SegmentSoftmax, SoftmaxXent, WeightedMeans, WeightedSum,
+};
+use crate::nn::{Graph, NodeId};
+use serde::{Deserialize, Serialize};
+
+/// What a node is told of its candidate's rank, beside the features: see `batch.rs`.
+pub(super) const FEATURES: usize = 7;
+/// What an edge is told of its two ends.
+pub(super) const RELATION: usize = 5;
+
+/// What an edge knows of where its ends lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Position {
+    /// Their difference in metres.
+    #[default]
+    Metric,
+    /// The direction alone: what the published system keeps.
+    Bearing,
+    /// Nothing; edges still go to the nearest.
+    None,
+}
+
+/// The network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RefinerConfig {
+    /// Candidates a query.
+    pub top: usize,
+    /// Edges into a candidate from those of its own query, and from those of the strip's others.
+    pub near: usize,
+    /// Values a node.
+    pub width: usize,
+    /// Attention heads; they divide the width.
+    pub heads: usize,
+    /// Layers of attention.
+    pub layers: usize,
+    /// What edges know of positions.
+    pub position: Position,
+    /// Factor of the cosine in a candidate's score; the network's own score is added.
+    pub sharpness: f32,
+}
+
+impl Default for RefinerConfig {
+    fn default() -> Self {
+        Self { top: 20, near: 5, width: 32, heads: 4, layers: 2, position: Position::Metric, sharpness: 20.0 }
+    }
+}
+
+impl RefinerConfig {
+    /// Refuses values that make no sense.
+    pub fn check(&self) -> Result<(), &'static str> {
+        match self {
+            c if c.top == 0 || c.near == 0 || c.layers == 0 => Err("top, near and layers must be above 0"),
+            c if c.top > 1024 => Err("top is at most 1,024"),
+            c if c.heads == 0 || !c.width.is_multiple_of(c.heads) => Err("heads must divide width"),
+            c if !(c.sharpness.is_finite() && c.sharpness > 0.0) => Err("sharpness must be above 0"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Nodes a query.
+    pub fn nodes(&self) -> usize {
+        self.top + 1
+    }
+
+    /// Edges of so many queries at most.
+    pub(super) fn slots(&self, queries: usize) -> usize {
+        queries * self.top * (2 * self.near + 1)
+    }
+
+    /// Appends the network to a graph that has the vectors of `queries` [Q, D] and of their `candidates` [Q top, D]. The network lets go of
+    /// candidates that are said to be absent, whatever their vectors.
+    ///
+    /// # Errors
+    /// Shapes.
+    pub fn append(&self, graph: &mut Graph, queries: NodeId, candidates: NodeId) -> Result<Refining> {
+        let (count, dim) = (graph.shape(queries)[0], graph.shape(queries)[1]);
+        let rows = count * self.nodes();
+        if graph.shape(candidates) != [count * self.top, dim] {
+            let have = graph.shape(candidates);
+            return Err(Error::shape("refiner", format!("{have:?} for {count} queries of {} candidates", self.top)));
+        }
+        let features = graph.input("features", &[rows, FEATURES]);
+        let offset = graph.input("offset", &[rows, 1]);
+        let ones = graph.input("ones", &[1, dim]);
+        let members = EdgeInputs::new(graph, "members", rows, count, rows);
+        let places = EdgeInputs::new(graph, "places", rows, count * self.top, count * self.top);
+        let slots = self.slots(count);
+        let relation = graph.input("relation", &[slots, RELATION]);
+        let edges = EdgeInputs::new(graph, "edges", rows, rows, slots);
+
+        let linear = |g: &mut Graph, name: &str, out: usize, x: NodeId| g.add(&format!("graph.{name}"), Linear { out, bias: true }, &[x]);
+        // What a query and a candidate have in common, value by value; its sum is the cosine.
+        let query = graph.add("query of each", Gather(End::Source), &members.with(&[queries]))?;
+        // 0 at the nodes of none.
+        let candidate = graph.add("candidate of each", Message(Reduce::Sum), &places.with(&[candidates]))?;
+        let common = graph.add("common", Multiply, &[query, candidate])?;
+        let cosine = graph.add("cosine", Product, &[common, ones])?;
+        let a = linear(graph, "common", self.width, common)?;
+        let b = linear(graph, "features", self.width, features)?;
+        let mut x = graph.add("nodes", Add { relu: true }, &[a, b])?;
+        let place = linear(graph, "place", self.width, relation)?;
+        let place = graph.add("place", Pointwise(Activation::Relu), &[place])?;
+        for layer in 0..self.layers {
+            let name = |part: &str| format!("{layer}.{part}");
+            let to = linear(graph, &name("query"), self.width, x)?;
+            let from = linear(graph, &name("key"), self.width, x)?;
+            let where_to = linear(graph, &name("where"), self.width, place)?;
+            let to = graph.add("to", Gather(End::Target), &edges.with(&[to]))?;
+            let from = graph.add("from", Gather(End::Source), &edges.with(&[from]))?;
+            let s = graph.add("both", Add { relu: false }, &[to, from])?;
+            let s = graph.add("with place", Add { relu: false }, &[s, where_to])?;
+            let s = graph.add("leaky", Pointwise(Activation::LeakyRelu(0.2)), &[s])?;
+            let s = graph.add(&format!("graph.{}", name("attention")), Linear { out: self.heads, bias: false }, &[s])?;
+            let w = graph.add("softmax", SegmentSoftmax, &edges.with(&[s]))?;
+            let value = linear(graph, &name("value"), self.width, x)?;
+            let carried = linear(graph, &name("carried"), self.width, place)?;
+            let y = graph.add("attend", Attend, &edges.with(&[value, w, carried]))?;
+            let y = graph.add("messages", Pointwise(Activation::Relu), &[y])?;
+            let y = linear(graph, &name("out"), self.width, y)?;
+            x = graph.add("nodes", Add { relu: true }, &[x, y])?;
+        }
+        // A bias would cancel.
+        let own = graph.add("graph.score", Linear { out: 1, bias: false }, &[x])?;
+        let scores = graph.add("scores", WeightedSum { weights: vec![1.0, self.sharpness, 1.0] }, &[own, cosine, offset])?;
+        let offsets = linear(graph, "shift", 2, x)?;
+        Ok(Refining { count, rows, features, offset, ones, relation, members, places, edges, scores, offsets })
+    }
+}
+
+/// The nodes of a graph that [`RefinerConfig::append`] has made.
+#[derive(Debug, Clone)]
+pub struct Refining {
+    count: usize,
+    rows: usize,
+    features: NodeId,
+    offset: NodeId,
+    ones: NodeId,
+    relation: NodeId,
+    members: EdgeInputs,
+    places: EdgeInputs,
+    edges: EdgeInputs,
+    /// Scores [Q (top + 1), 1], in logits.
+    pub scores: NodeId,
+    /// Where each candidate's query lies from its view, [Q (top + 1), 2], in cells' sides.
+    pub offsets: NodeId,
+}
+
+/// Weights of the losses.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RefineLoss {
+    /// Margin that the right candidate's score keeps to the others', logits.
+    pub margin: f32,
+    /// Weight of the margin ranking.
+    pub ranking: f32,
+    /// Weight of the offset's squared error, in cells' sides.
+    pub shift: f32,
+    /// Smoothing of the labels.
+    pub smoothing: f32,
+}
+
+impl Default for RefineLoss {
+    fn default() -> Self {
+        Self { margin: 1.0, ranking: 0.1, shift: 1.0, smoothing: 0.0 }
+    }
+}
+
+/// Inputs of the loss.
+#[derive(Debug, Clone)]
+pub struct Supervision {
+    labels: NodeId,
+    target: NodeId,
+    counts: NodeId,
+    margin: NodeId,
+    rivals: EdgeInputs,
+}
+
+impl Refining {
+    /// Appends cross-entropy over the candidates and none, margin ranking against the right one, and the squared error of its offset.
+    ///
+    /// # Errors
+    /// Shapes.
+    pub fn loss(&self, graph: &mut Graph, config: &RefineLoss) -> Result<(Supervision, NodeId)> {
+        let nodes = self.rows / self.count;
+        let labels = graph.indices("labels", self.count);
+        let target = graph.input("target", &[self.rows, 2]);
+        let counts = graph.input("counts", &[self.rows, 2]);
+        let others = self.count * (nodes - 1);
+        let margin = graph.input("margin", &[others, 1]);
+        let rivals = EdgeInputs::new(graph, "rivals", self.rows, self.rows, others);
+        let xent = graph.add("cross-entropy", SoftmaxXent { columns: nodes, smoothing: config.smoothing }, &[self.scores, labels])?;
+        let right = graph.add("right", Gather(End::Source), &rivals.with(&[self.scores]))?;
+        let other = graph.add("other", Gather(End::Target), &rivals.with(&[self.scores]))?;
+        let short = graph.add("short", WeightedSum { weights: vec![1.0, 1.0, -1.0] }, &[margin, other, right])?;
+        let short = graph.add("short", Pointwise(Activation::Relu), &[short])?;
+        let off = graph.add("off", WeightedSum { weights: vec![1.0, -1.0] }, &[self.offsets, target])?;
+        let off = graph.add("off", Multiply, &[off, counts])?;
+        let off = graph.add("off", Multiply, &[off, off])?;
+        // Means over all nodes: one node in so many counts.
+        let weights = vec![1.0, config.ranking, config.shift * nodes as f32];
+        let loss = graph.add("loss", WeightedMeans { weights }, &[xent, short, off])?;
+        Ok((Supervision { labels, target, counts, margin, rivals }, loss))
+    }
+}
+
+/// The inputs of a plan, found.
+#[derive(Debug)]
+pub(crate) struct Inputs {
+    pub(super) features: Tensor,
+    pub(super) offset: Tensor,
+    pub(super) relation: Tensor,
+    pub(super) edges: Edges,
+}
+
+impl Inputs {
+    /// Finds them, and writes what never changes.
+    pub(super) fn new(engine: &Engine, graph: &Graph, net: &Refining, inputs: &[Tensor]) -> Result<Self> {
+        let find = |node: NodeId| inputs[graph.input_number(node)].clone();
+        let ones = find(net.ones);
+        engine.write(&ones, &vec![1.0f32; ones.len()])?;
+        let nodes = net.rows / net.count;
+        let members: Vec<[u32; 2]> = (0..net.rows as u32).map(|i| [i / nodes as u32, i]).collect();
+        net.members.edges(graph, inputs)?.write(engine, &Csr::new(net.rows, net.count, &members)?)?;
+        let top = nodes - 1;
+        let places: Vec<[u32; 2]> = (0..net.count * top).map(|i| [i as u32, (i / top * nodes + i % top) as u32]).collect();
+        net.places.edges(graph, inputs)?.write(engine, &Csr::new(net.rows, net.count * top, &places)?)?;
+        Ok(Self {
+            features: find(net.features),
+            offset: find(net.offset),
+            relation: find(net.relation),
+            edges: net.edges.edges(graph, inputs)?,
+        })
+    }
+}
+
+/// The same of the loss.
+#[derive(Debug)]
+pub(crate) struct Teacher {
+    pub(super) labels: Tensor,
+    pub(super) target: Tensor,
+    pub(super) counts: Tensor,
+    pub(super) margin: Tensor,
+    pub(super) rivals: Edges,
+}
+
+impl Teacher {
+    pub(super) fn new(graph: &Graph, supervision: &Supervision, inputs: &[Tensor]) -> Result<Self> {
+        let find = |node: NodeId| inputs[graph.input_number(node)].clone();
+        let s = supervision;
+        let rivals = s.rivals.edges(graph, inputs)?;
+        Ok(Self { labels: find(s.labels), target: find(s.target), counts: find(s.counts), margin: find(s.margin), rivals })
+    }
+}
