@@ -93,6 +93,12 @@ impl Graph {
         &self.nodes[node.0].shape
     }
 
+    /// Where an input stands among the graph's inputs, and so among those of its plans; none for a node that is no input.
+    pub fn input_index(&self, node: NodeId) -> Option<usize> {
+        let is_input = |n: &Node| n.op.is_none();
+        is_input(&self.nodes[node.0]).then(|| self.nodes[..node.0].iter().filter(|n| is_input(n)).count())
+    }
+
     /// Names and specifications of the parameters.
     pub fn params(&self) -> &[(String, ParamSpec)] {
         &self.params

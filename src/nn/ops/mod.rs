@@ -20,7 +20,7 @@ pub use graph::{Attend, EdgeInputs, Gather, Message, SegmentSoftmax};
 pub use layers::{Conv2d, Linear};
 pub use losses::{InfoNce, OffsetXent};
 pub use norm::{BatchNorm, Center, L2Norm, Span};
-pub use pointwise::{Add, Concat, Detach, KeepValid, Pointwise};
+pub use pointwise::{Add, Concat, Detach, KeepValid, Pointwise, Rows, Stack};
 pub use pool::{AvgPool, Gem, MaxPool, Upsample};
 pub use transport::SinkhornDivergence;
 
