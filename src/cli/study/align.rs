@@ -65,7 +65,7 @@ struct Way {
     set: fn(&mut TrainConfig),
 }
 
-const WAYS: [Way; 11] = [
+const WAYS: [Way; 12] = [
     Way { name: "none", what: "InfoNCE alone", set: |_| {} },
     Way { name: "critic-gp", what: "Wasserstein critic, gradient penalty", set: |c| c.align.method = Align::CriticGp },
     Way {
@@ -85,6 +85,11 @@ const WAYS: [Way; 11] = [
     Way { name: "coral", what: "distance of covariances", set: |c| c.align.method = Align::Coral },
     Way { name: "random-channel", what: "no loss: half of the maps show one random band", set: |c| c.augment.random_channel = 0.5 },
     Way { name: "recolour", what: "no loss: half of the maps in a random radiometry", set: |c| c.augment.recolour = 0.5 },
+    Way {
+        name: "mix-statistics",
+        what: "no loss: half of the pairs mix their feature statistics",
+        set: |c| c.augment.mix_statistics = 0.5,
+    },
 ];
 
 /// What became of one training.

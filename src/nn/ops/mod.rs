@@ -9,6 +9,7 @@ mod losses;
 mod norm;
 mod pointwise;
 mod pool;
+mod style;
 mod transport;
 
 pub use align::{
@@ -22,6 +23,7 @@ pub use losses::{InfoNce, OffsetXent};
 pub use norm::{BatchNorm, Center, L2Norm, Span};
 pub use pointwise::{Add, Concat, Detach, KeepValid, Pointwise, Rows, Stack};
 pub use pool::{AvgPool, Gem, MaxPool, Upsample};
+pub use style::{ImageStatistics, MixStatistics};
 pub use transport::SinkhornDivergence;
 
 use crate::gpu::{Error, PlanBuilder, Result, Tensor};
