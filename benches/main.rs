@@ -30,6 +30,7 @@ mod sinkhorn_small;
 mod softmax_xent;
 mod spectrum;
 mod structure;
+mod style;
 mod suppress;
 mod topk;
 mod triplet;
@@ -69,6 +70,7 @@ const ALL: &[(&str, Run)] = &[
     ("softmax_xent", softmax_xent::run),
     ("structure", structure::run),
     ("spectrum", spectrum::run),
+    ("style", style::run),
     ("suppress", suppress::run),
     ("topk", topk::run),
     ("triplet", triplet::run),

@@ -6,7 +6,7 @@ use crate::network::{Case, gradients_are_the_twins, sharing_changes_nothing, tra
 use echogrid::kernels::activation::Activation;
 use echogrid::nn::ops::{
     BinaryXent, CenterRows, Discrepancy, GradientPenalty, Interpolate, L2Norm, Linear, LinearTransposed, Measure, Pointwise, Product,
-    ReverseGradient, Slope, Span, WeightedMeans,
+    ReverseGradient, Rows, Slope, Span, Stack, WeightedMeans,
 };
 use echogrid::nn::{Graph, NodeId, TrainingPlan};
 
@@ -95,8 +95,25 @@ fn alignment() -> Case {
     Case { graph, inputs, outputs: vec![loss, mmd, coral, yes, no, between, late] }
 }
 
+/// Two clouds below each other and apart again, in parts that overlap and whose lengths are no multiples of four.
+fn stacked() -> Case {
+    let mut graph = Graph::new();
+    let (x, y) = (graph.input("x", &[6, 7]), graph.input("y", &[5, 7]));
+    let g = &mut graph;
+    let (a, b) = (op!(g, "tower", Linear { out: 3, bias: true }, x), op!(g, "other", Linear { out: 3, bias: true }, y));
+    let all = op!(g, "stack", Stack, a, b, a);
+    let all = op!(g, "silu", Pointwise(Activation::Silu), all);
+    let parts = [(0, 6), (6, 5), (3, 9)].map(|(from, count)| op!(g, "rows", Rows { from, count }, all));
+    let judged = parts.map(|t| op!(g, "judge", Linear { out: 1, bias: true }, t));
+    let xent = op!(g, "xent", BinaryXent { target: true }, judged[1]);
+    let loss = op!(g, "loss", WeightedMeans { weights: vec![1.0, -2.0, 0.7] }, judged[0], xent, judged[2]);
+    let inputs = vec![random(42, 7), random(35, 8)];
+    Case { graph, inputs, outputs: vec![loss, all, parts[1], parts[2]] }
+}
+
 #[test]
 fn forward_passes_are_the_twins() {
+    training_is_the_twins("stacked", &stacked(), 1e-3);
     training_is_the_twins("critic", &critic(false, vec![1.0; 6]), 1e-3);
     training_is_the_twins("one-sided critic", &one_sided_critic(), 1e-3);
     training_is_the_twins("alignment", &alignment(), 1e-3);
@@ -109,6 +126,7 @@ fn backward_passes_are_the_twins() {
     gradients_are_the_twins("critic", &critic(false, vec![1.0; 6]));
     gradients_are_the_twins("one-sided critic", &one_sided_critic());
     gradients_are_the_twins("alignment", &alignment());
+    gradients_are_the_twins("stacked", &stacked());
 }
 
 /// The node that spells the input gradient out is the gradient of the score, by central differences in f64: a step of a_ij moves the
@@ -148,6 +166,7 @@ fn sharing_buffers_changes_nothing() {
     let ([e, baseline], _lock) = engines();
     sharing_changes_nothing(e, critic(false, vec![1.0; 6]));
     sharing_changes_nothing(e, alignment());
+    sharing_changes_nothing(e, stacked());
     sharing_changes_nothing(baseline, alignment());
 }
 
@@ -231,6 +250,13 @@ fn shapes_are_checked() {
     says(graph.add("y", Discrepancy { measure: Measure::Coral { dim: 0 } }, &[square; 3]), "a length above 0");
     says(graph.add("y", Discrepancy { measure: Measure::Coral { dim: 3 } }, &[column, square, one]), "expected [N, M]");
     says(graph.add("y", CenterRows, &[four]), "[4] has no rows");
+    says(graph.add("y", Stack, &[a, narrow]), "[4, 2] below [4, 3]");
+    says(graph.add("y", Rows { from: 3, count: 2 }, &[a]), "2 from 3 on of [4, 3]");
+    says(graph.add("y", Rows { from: 0, count: 0 }, &[a]), "0 from 0 on of [4, 3]");
+    assert_eq!(graph.add("y", Stack, &[a, b]).map(|y| graph.shape(y).to_vec()).unwrap(), [9, 3]);
+    // Inputs are counted without what stands between them.
+    let late = graph.input("late", &[1]);
+    assert_eq!([a, late].map(|i| graph.input_index(i)), [Some(0), Some(7)]);
     // A weight of another layer's extents under the same name.
     graph.add("layer", Linear { out: 2, bias: false }, &[a]).unwrap();
     says(graph.add("layer", LinearTransposed { inputs: 4 }, &[narrow]), "shared as [3, 2] and [4, 2]");

@@ -37,6 +37,7 @@ mod sinkhorn_small;
 mod softmax_xent;
 mod spectrum;
 mod structure;
+mod style;
 mod suppress;
 mod topk;
 mod transport;

@@ -54,6 +54,16 @@ fn pair(config: &EncoderConfig, batch: usize) -> Case {
     Case { graph, inputs: vec![patches(batch, config.input, 1), patches(batch, config.input, 2)], outputs: vec![loss, a, b] }
 }
 
+/// The same with towers that mix their statistics: by halves, not at all, and wholly.
+fn mixed_pair(config: &EncoderConfig) -> Case {
+    let mut graph = Graph::new();
+    let shape = [3, config.input, config.input, 4];
+    let (map, sar, style) = (graph.input("map", &shape), graph.input("sar", &shape), graph.input("style", &[3]));
+    let [a, b] = config.towers(&mut graph, [map, sar], Some(style)).unwrap();
+    let loss = graph.add("loss", InfoNce { smoothing: 0.1 }, &[b, a]).unwrap();
+    Case { graph, inputs: vec![patches(3, config.input, 1), patches(3, config.input, 2), vec![0.4, 1.0, 0.0]], outputs: vec![loss, a, b] }
+}
+
 /// One tower alone.
 fn tower(config: &EncoderConfig, batch: usize) -> Case {
     let (graph, y) = config.tower_graph(Modality::Sar, batch).unwrap();
@@ -292,6 +302,7 @@ fn shared_trunks_and_heads() {
     forward_is_the_twins("medley", &medley(), 1e-3);
     training_is_the_twins("medley", &medley(), 1e-3);
     training_is_the_twins("correlation", &correlation(), 1e-3);
+    training_is_the_twins("mixed statistics", &mixed_pair(&tiny()), 1e-3);
     training_is_the_twins("transport", &transport(), 1e-3);
 }
 
@@ -370,7 +381,24 @@ pub fn gradients_are_the_twins(name: &str, case: &Case) {
     plan.plan.submit(e).unwrap();
     let inputs: Vec<Vec<f64>> = case.inputs.iter().map(|v| f64s(v)).collect();
     let inputs: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
-    let loss = |host: &Host| case.graph.reference(host, &inputs, &case.outputs[..1], true).unwrap()[0][0];
+    // Statistics of images are constants to the backward pass: they stay what they are at the start.
+    let constant = |op: &str| op == "image statistics";
+    let mut held: Vec<Vec<f64>> = Vec::new();
+    let hold = |op: &str, _: usize, v: &mut [f64]| {
+        if constant(op) {
+            held.push(v.to_vec())
+        }
+    };
+    case.graph.reference_with(&host, &inputs, &case.outputs[..1], true, hold).unwrap();
+    let loss = |host: &Host| {
+        let mut held = held.iter();
+        let put = |op: &str, _: usize, v: &mut [f64]| {
+            if constant(op) {
+                v.copy_from_slice(held.next().expect("as many again"))
+            }
+        };
+        case.graph.reference_with(host, &inputs, &case.outputs[..1], true, put).unwrap()[0][0]
+    };
     let slope = |name: &str, direction: &[f64], h: f64| {
         let at = |s: f64| {
             let mut moved = host.clone();
@@ -413,6 +441,7 @@ fn the_backward_pass() {
     gradients_are_the_twins("shared trunk", &pair(&tiny(), 3));
     let gem = encoder(residual(&[8], 12, 1, 1), 12, Sharing::Separate, Head::Gem { dim: 6 });
     gradients_are_the_twins("gem", &pair(&gem, 3));
+    gradients_are_the_twins("mixed statistics", &mixed_pair(&tiny()));
     gradients_are_the_twins("medley", &medley());
     gradients_are_the_twins("correlation", &correlation());
     gradients_are_the_twins("transport", &transport());
@@ -458,12 +487,13 @@ fn sharing_buffers_changes_nothing() {
         pair(&tiny(), 3),
         medley(),
         correlation(),
+        mixed_pair(&tiny()),
         transport(),
         crate::attention::case(),
         dense_pair(&dense(&[8, 12], &[1], Skip::Concat), 1.0),
         pair(&EncoderConfig { input: 48, head: Head::Grid { cells: 4, channels: 16 }, ..small }, 2),
     ];
-    for (e, case) in [e, e, e, e, e, e, e, baseline].into_iter().zip(cases.into_iter().chain([pair(&tiny(), 2)])) {
+    for (e, case) in [e, e, e, e, e, e, e, e, baseline].into_iter().zip(cases.into_iter().chain([pair(&tiny(), 2)])) {
         sharing_changes_nothing(e, case);
     }
 }
@@ -511,4 +541,33 @@ fn optimiser_steps_are_the_twins() {
             host.insert(name.clone(), f64s(v));
         }
     }
+}
+
+/// Where all keep their own statistics, towers that could mix them are the towers that could not, bit for bit; and there must be a unit
+/// behind which they mix.
+#[test]
+fn unmixed_statistics_change_nothing() {
+    let (e, _lock) = engine();
+    let (mut mixed, plain) = (mixed_pair(&tiny()), pair(&tiny(), 3));
+    mixed.inputs[2].fill(1.0);
+    let (w, _) = weights(e, &plain.graph);
+    let seen = [&mixed, &plain].map(|case| {
+        let plan = case.graph.training(e, &w, &case.outputs).unwrap();
+        fill(e, &plan.inputs, &case.inputs);
+        plan.plan.submit(e).unwrap();
+        let mut gradients: Vec<(&String, Vec<u32>)> = Vec::new();
+        for ((name, _), g) in case.graph.params().iter().zip(&plan.gradients) {
+            gradients.extend(g.as_ref().map(|g| (name, e.read(g).unwrap())));
+        }
+        gradients.sort();
+        (plan.outputs.iter().map(|t| e.read::<u32>(t).unwrap()).collect::<Vec<_>>(), gradients)
+    });
+    assert!(seen[0] == seen[1]);
+    let bare = encoder(residual(&[], 12, 2, 2), 16, Sharing::Trunk, Head::Grid { cells: 2, channels: 4 });
+    let mut graph = Graph::new();
+    let (map, style) = (graph.input("map", &[3, 16, 16, 4]), graph.input("style", &[3]));
+    let err = bare.towers(&mut graph, [map, map], Some(style)).unwrap_err();
+    assert!(err.to_string().contains("no convolution"), "{err}");
+    let err = tiny().towers(&mut graph, [map, map], Some(map)).unwrap_err();
+    assert!(err.to_string().contains("[N, 2, C] twice and [N]"), "{err}");
 }

@@ -49,6 +49,16 @@ impl Random {
         a + (b - a) * self.unit()
     }
 
+    /// Beta(a, a), for a up to 1 (Joehnk, "Erzeugung von betaverteilten und gammaverteilten Zufallszahlen", 1964).
+    pub(crate) fn beta(&mut self, a: f64) -> f64 {
+        loop {
+            let [x, y] = [0; 2].map(|_| self.unit().powf(1.0 / a));
+            if x + y > 0.0 && x + y <= 1.0 {
+                return x / (x + y);
+            }
+        }
+    }
+
     /// Uniform in 0..n; n above 0.
     pub(crate) fn below(&mut self, n: usize) -> usize {
         (self.unit() * n as f64) as usize
@@ -58,6 +68,20 @@ impl Random {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Mean 1 / 2, variance 1 / (4 (2 a + 1)); uniform for a = 1.
+    #[test]
+    fn beta_has_its_moments() {
+        for a in [0.1, 0.5, 1.0] {
+            let mut random = Random::new(1, 2);
+            let all: Vec<f64> = (0..20_000).map(|_| random.beta(a)).collect();
+            let mean = all.iter().sum::<f64>() / 2e4;
+            let var = all.iter().map(|v| (v - 0.5).powi(2)).sum::<f64>() / 2e4;
+            // Four standard errors: of the mean sqrt(var / 20,000), at most 0.0033; of the variance less.
+            assert!((mean - 0.5).abs() < 0.014 && (var - 0.25 / (2.0 * a + 1.0)).abs() < 0.014, "{a}: {mean} {var}");
+            assert!(all.iter().all(|v| (0.0..=1.0).contains(v)));
+        }
+    }
 
     #[test]
     fn the_stream_is_the_published_one() {

@@ -919,6 +919,30 @@ fn a_run_with_a_critic_goes_on_to_the_same_bits() {
     assert!(std::fs::read(&out).unwrap() == std::fs::read(&whole).unwrap(), "resumed weights differ");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_run_that_mixes_statistics_goes_on_to_the_same_bits() {
+    let (w, dir) = (&*WORLD, folder("resume-mixing"));
+    let (m, s) = (text(&w.map), text(&w.sar));
+    let with = |name: &str, share: &str| {
+        let path = dir.join(name);
+        std::fs::write(&path, format!("{}[augment]\nmix_statistics = {share}\n", settings(2, 16, 1))).unwrap();
+        path
+    };
+    let (config, plain, wrong) = (with("config.toml", "0.5"), with("plain.toml", "0.0"), with("wrong.toml", "1.5"));
+    let (whole, out, other) = (dir.join("whole"), dir.join("killed"), dir.join("other"));
+    let args = |config, out| ["train", "--scene", m, s, "--val", m, s, "--config", config, "--out", out];
+    run(&args(text(&config), text(&whole))).ok();
+    interrupted(&args(text(&config), text(&out)), &dir.join("killed.log.jsonl"), 12, "-KILL");
+    run(&args(text(&config), text(&out)).into_iter().chain(["--resume"]).collect::<Vec<_>>()).ok();
+    assert!(std::fs::read(&out).unwrap() == std::fs::read(&whole).unwrap(), "resumed weights differ");
+    // Mixing moves the weights elsewhere; a model has no more of them.
+    run(&args(text(&plain), text(&other))).ok();
+    let [mixed, plain] = [&whole, &other].map(|p| echogrid::nn::WeightFile::load(p).unwrap().tensors);
+    assert!(mixed.keys().eq(plain.keys()) && mixed.iter().zip(&plain).all(|(a, b)| a.1.1.len() < 2 || a != b));
+    run(&args(text(&wrong), text(&other))).fails(1, &["augment.mix_statistics is a share, 0 to 1"]);
+}
+
 #[test]
 fn the_gap_is_measured_and_drawn() {
     let (w, dir) = (&*WORLD, folder("gap"));

@@ -4,7 +4,9 @@ use super::config::{Align, AlignConfig};
 use crate::gpu::{Engine, Plan, PlanBuilder, Result, Tensor};
 use crate::kernels::activation::Activation;
 use crate::kernels::elementwise;
-use crate::nn::ops::{BinaryXent, GradientPenalty, Interpolate, Linear, LinearTransposed, Pointwise, Slope, WeightedMeans};
+use crate::nn::ops::{
+    BinaryXent, Detach, GradientPenalty, Interpolate, Linear, LinearTransposed, Pointwise, Rows, Slope, Stack, WeightedMeans,
+};
 use crate::nn::{Graph, NodeId, Optimizer, OptimizerConfig, StepFactors, TensorMap, TrainingPlan, Weights, WeightsError};
 use crate::random::Random;
 
@@ -17,9 +19,11 @@ const MIX: u64 = 8;
 /// Slope of the LeakyReLUs below 0.
 const LEAK: f32 = 0.2;
 
-/// The score of each row of x: a multilayer perceptron to one value; and the values before each activation.
-pub(super) fn score(graph: &mut Graph, hidden: &[usize], x: NodeId) -> Result<(NodeId, Vec<NodeId>)> {
-    let mut y = x;
+/// The scores [B, 1] of the rows of the first two of some clouds [B, D] by a multilayer perceptron to one value, and the values before
+/// each activation, of all clouds below each other. They go through a layer as one batch: one product, and one gradient of its weights.
+pub(super) fn scores(graph: &mut Graph, hidden: &[usize], clouds: &[NodeId]) -> Result<([NodeId; 2], Vec<NodeId>)> {
+    let batch = graph.shape(clouds[0])[0];
+    let mut y = graph.add(&format!("{PREFIX}.stack"), Stack, clouds)?;
     let mut before = Vec::with_capacity(hidden.len());
     for (i, width) in hidden.iter().enumerate() {
         let h = graph.add(&format!("{PREFIX}.{i}"), Linear { out: *width, bias: true }, &[y])?;
@@ -27,16 +31,22 @@ pub(super) fn score(graph: &mut Graph, hidden: &[usize], x: NodeId) -> Result<(N
         y = graph.add(&format!("{PREFIX}.act"), Pointwise(Activation::LeakyRelu(LEAK)), &[h])?;
     }
     let out = graph.add(&format!("{PREFIX}.out"), Linear { out: 1, bias: true }, &[y])?;
-    Ok((out, before))
+    let mut part = |i: usize| graph.add(&format!("{PREFIX}.rows"), Rows { from: i * batch, count: batch }, &[out]);
+    Ok(([part(0)?, part(1)?], before))
 }
 
-/// The score's gradient in its input, W1' S1 W2' S2 .. w, where S are the slopes at `before`: locally constant, so this product is
-/// exact and its own gradient needs no second backward pass.
+/// The score's gradient in its input, W1' S1 W2' S2 .. w, at the last of the clouds that `before` ([`scores`]) is of, as many rows as
+/// `ones` has; S are the slopes there: locally constant, so this product is exact and its own gradient needs no second backward pass.
 fn input_gradient(graph: &mut Graph, hidden: &[usize], dim: usize, before: &[NodeId], ones: NodeId) -> Result<NodeId> {
     let width = |i: usize| if i == 0 { dim } else { hidden[i - 1] };
     let mut v = graph.add(&format!("{PREFIX}.out"), LinearTransposed { inputs: width(hidden.len()) }, &[ones])?;
+    let count = graph.shape(ones)[0];
     for i in (0..hidden.len()).rev() {
-        v = graph.add(&format!("{PREFIX}.slope"), Slope { slope: LEAK }, &[before[i], v])?;
+        let from = graph.shape(before[i])[0] - count;
+        let at = graph.add(&format!("{PREFIX}.rows"), Rows { from, count }, &[before[i]])?;
+        // A slope is constant wherever it has a derivative: no gradient goes that way.
+        let at = graph.add(&format!("{PREFIX}.detach"), Detach, &[at])?;
+        v = graph.add(&format!("{PREFIX}.slope"), Slope { slope: LEAK }, &[at, v])?;
         v = graph.add(&format!("{PREFIX}.{i}"), LinearTransposed { inputs: width(i) }, &[v])?;
     }
     Ok(v)
@@ -46,10 +56,10 @@ fn input_gradient(graph: &mut Graph, hidden: &[usize], dim: usize, before: &[Nod
 #[derive(Debug)]
 pub struct Adversary {
     weights: Weights,
-    plan: TrainingPlan,
     optimizer: Optimizer,
-    /// Optimiser, and clipping where the method says so.
-    after: Plan,
+    /// A step: both passes, the optimiser, and clipping where the method says so.
+    step: Plan,
+    loss: Tensor,
     mix: Option<Tensor>,
     config: AlignConfig,
     seed: u64,
@@ -61,8 +71,14 @@ impl Adversary {
         let mut graph = Graph::new();
         let map = graph.input("map", &[batch, dim]);
         let sar = graph.input("sar", &[batch, dim]);
-        let (of_map, _) = score(&mut graph, &config.hidden, map)?;
-        let (of_sar, _) = score(&mut graph, &config.hidden, sar)?;
+        let mut clouds = vec![map, sar];
+        let mut ones = None;
+        if config.method == Align::CriticGp {
+            ones = Some(graph.input("ones", &[batch, 1]));
+            let mix = graph.input("mix", &[batch]);
+            clouds.push(graph.add("between", Interpolate, &[map, sar, mix])?);
+        }
+        let ([of_map, of_sar], before) = scores(&mut graph, &config.hidden, &clouds)?;
         if config.method == Align::Class {
             let right = graph.add("map", BinaryXent { target: true }, &[of_map])?;
             let left = graph.add("sar", BinaryXent { target: false }, &[of_sar])?;
@@ -70,17 +86,13 @@ impl Adversary {
             return Ok((graph, loss));
         }
         let distance = graph.add("distance", WeightedMeans { weights: vec![1.0, -1.0] }, &[of_map, of_sar])?;
-        let loss = match config.method {
-            Align::CriticGp => {
-                let ones = graph.input("ones", &[batch, 1]);
-                let mix = graph.input("mix", &[batch]);
-                let between = graph.add("between", Interpolate, &[map, sar, mix])?;
-                let (_, before) = score(&mut graph, &config.hidden, between)?;
+        let loss = match ones {
+            Some(ones) => {
                 let slope = input_gradient(&mut graph, &config.hidden, dim, &before, ones)?;
                 let penalty = graph.add("penalty", GradientPenalty { one_sided: config.penalty_one_sided }, &[slope])?;
                 graph.add("loss", WeightedMeans { weights: vec![-1.0, config.penalty] }, &[distance, penalty])?
             }
-            _ => graph.add("loss", WeightedMeans { weights: vec![-1.0] }, &[distance])?,
+            None => graph.add("loss", WeightedMeans { weights: vec![-1.0] }, &[distance])?,
         };
         Ok((graph, loss))
     }
@@ -117,19 +129,20 @@ impl Adversary {
     ) -> Result<Self, WeightsError> {
         let [batch, dim] = map.shape() else { unreachable!("embeddings are rows") };
         let (graph, loss) = Self::describe(config, *batch, *dim)?;
-        let plan = graph.training_on(engine, &weights, &[loss], &[map.clone(), sar.clone()])?;
+        let TrainingPlan { plan: mut step, inputs, outputs, gradients, .. } =
+            graph.training_on(engine, &weights, &[loss], &[map.clone(), sar.clone()])?;
         // No weight decay: it would pull a critic's slope to 0; the penalty or the clipping holds it.
         let settings = OptimizerConfig { lr: config.adversary_lr, weight_decay: 0.0, beta1: 0.5, beta2: 0.9, clip: 1e3 };
-        let optimizer = Optimizer::new(engine, &graph, &weights, &plan.gradients, settings)?;
-        let mut after = optimizer.plan.clone();
+        let optimizer = Optimizer::new(engine, &graph, &weights, &gradients, settings)?;
+        step.extend(optimizer.plan.clone());
         if config.method == Align::CriticClip {
-            after.extend(Self::clipped(engine, config, &weights)?);
+            step.extend(Self::clipped(engine, config, &weights)?);
         }
-        if let Some(ones) = plan.inputs.get(2) {
+        if let Some(ones) = inputs.get(2) {
             engine.write(ones, &vec![1.0f32; *batch])?;
         }
-        let mix = plan.inputs.get(3).cloned();
-        Ok(Self { weights, plan, optimizer, after, mix, config: config.clone(), seed })
+        let mix = inputs.get(3).cloned();
+        Ok(Self { weights, optimizer, step, loss: outputs[0].clone(), mix, config: config.clone(), seed })
     }
 
     /// Submits its steps to the encoder's step number `step` (from 0), on the embeddings as they are. Everything random hangs on the
@@ -145,8 +158,7 @@ impl Adversary {
                 engine.write(mix, &(0..mix.len()).map(|_| random.unit() as f32).collect::<Vec<f32>>())?;
             }
             self.optimizer.set(engine, StepFactors { lr: self.config.adversary_lr, step: count + 1 })?;
-            self.plan.plan.submit(engine)?;
-            self.after.submit(engine)?;
+            self.step.submit(engine)?;
         }
         Ok(())
     }
@@ -176,9 +188,8 @@ impl Adversary {
         let clouds = ["map", "sar"].map(|name| graph.input(name, &[batch, dim]));
         let mix = graph.input("mix", &[batch]);
         let ones = graph.input("ones", &[batch, 1]);
-        let scores = [score(&mut graph, &config.hidden, clouds[0])?.0, score(&mut graph, &config.hidden, clouds[1])?.0];
         let between = graph.add("between", Interpolate, &[clouds[0], clouds[1], mix])?;
-        let (_, before) = score(&mut graph, &config.hidden, between)?;
+        let (scores, before) = scores(&mut graph, &config.hidden, &[clouds[0], clouds[1], between])?;
         let slope = input_gradient(&mut graph, &config.hidden, dim, &before, ones)?;
         let plan = graph.inference(engine, &adversary.weights, &[scores[0], scores[1], slope])?;
         engine.write(&plan.inputs[0], test[0])?;
@@ -203,15 +214,14 @@ impl Adversary {
     pub(super) fn step_plan(&self) -> Plan {
         let mut all = Plan::default();
         for _ in 0..self.config.adversary_steps {
-            all.extend(self.plan.plan.clone());
-            all.extend(self.after.clone());
+            all.extend(self.step.clone());
         }
         all
     }
 
     /// Its last loss \[1\].
     pub(super) fn loss(&self) -> &Tensor {
-        &self.plan.outputs[0]
+        &self.loss
     }
 
     /// Its parameters and its optimiser's state.

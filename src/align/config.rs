@@ -46,7 +46,9 @@ impl Align {
     pub fn default_weight(self) -> f64 {
         match self {
             Self::None => 0.0,
-            Self::CriticClip | Self::CriticGp => 1.0,
+            // A clipped critic's slope is far above 1.
+            Self::CriticClip => 1e-3,
+            Self::CriticGp => 1.0,
             Self::Class => 0.1,
             Self::Sinkhorn | Self::Mmd => 1.0,
             // A squared distance of covariances over 4 D^2 is small by construction.
@@ -83,7 +85,7 @@ pub enum ClassBy {
 pub struct AlignConfig {
     /// The loss.
     pub method: Align,
-    /// Its weight against InfoNCE's 1; [`Align::default_weight`] where not given.
+    /// Its weight against InfoNCE's 1; where not given [`Align::default_weight`], and 0.01 for flipped labels.
     pub weight: Option<f64>,
     /// Whom it moves.
     pub sides: Sides,
@@ -132,7 +134,8 @@ impl Default for AlignConfig {
 impl AlignConfig {
     /// The weight in force.
     pub fn weight(&self) -> f64 {
-        self.weight.unwrap_or_else(|| self.method.default_weight())
+        // A classifier of its own pulls harder than one whose gradient is reversed little by little.
+        self.weight.unwrap_or_else(|| if self.flips() { 0.01 } else { self.method.default_weight() })
     }
 
     /// Whether a network of its own is trained beside the encoder.

@@ -1,6 +1,6 @@
 //! The alignment loss as part of the encoder's graph, and what runs beside it.
 
-use super::adversary::{Adversary, PREFIX, score};
+use super::adversary::{Adversary, PREFIX, scores};
 use super::config::{Align, AlignConfig, Sides};
 use crate::gpu::{Engine, Plan, Readback, Result, Tensor};
 use crate::nn::ops::{BinaryXent, CenterRows, Detach, Discrepancy, Measure, Product, ReverseGradient, SinkhornDivergence, WeightedMeans};
@@ -19,6 +19,8 @@ pub struct Objective {
     loss: NodeId,
     /// Scores of map and SAR patches by a classifier inside the graph.
     scores: Option<[NodeId; 2]>,
+    /// Where the factor of gradient reversal stands among the graph's inputs.
+    factor: Option<usize>,
 }
 
 impl Objective {
@@ -36,12 +38,11 @@ impl Objective {
             Sides::Both => map,
             Sides::Sar => graph.add("align.detach", Detach, &[map])?,
         };
-        let mut scores = None;
+        let (mut judged, mut factor) = (None, None);
         let loss = match config.method {
             Align::None => unreachable!("returned above"),
             Align::CriticClip | Align::CriticGp => {
-                let (of_map, _) = score(graph, &config.hidden, a)?;
-                let (of_sar, _) = score(graph, &config.hidden, sar)?;
+                let ([of_map, of_sar], _) = scores(graph, &config.hidden, &[a, sar])?;
                 graph.freeze(PREFIX);
                 // What the critic holds for the distance: the encoder lowers it.
                 graph.add("align", WeightedMeans { weights: vec![1.0, -1.0] }, &[of_map, of_sar])?
@@ -50,17 +51,17 @@ impl Objective {
                 let flip = config.flips();
                 let mut x = [a, sar];
                 if !flip {
-                    let factor = graph.input("reversal", &[1]);
+                    let reversal = graph.input("reversal", &[1]);
+                    factor = graph.input_index(reversal);
                     for node in &mut x {
-                        *node = graph.add("align.reversal", ReverseGradient, &[*node, factor])?;
+                        *node = graph.add("align.reversal", ReverseGradient, &[*node, reversal])?;
                     }
                 }
-                let (of_map, _) = score(graph, &config.hidden, x[0])?;
-                let (of_sar, _) = score(graph, &config.hidden, x[1])?;
+                let ([of_map, of_sar], _) = scores(graph, &config.hidden, &x)?;
                 if flip {
                     graph.freeze(PREFIX);
                 }
-                scores = Some([of_map, of_sar]);
+                judged = Some([of_map, of_sar]);
                 let of_map = graph.add("align.map", BinaryXent { target: !flip }, &[of_map])?;
                 let of_sar = graph.add("align.sar", BinaryXent { target: flip }, &[of_sar])?;
                 graph.add("align", WeightedMeans { weights: vec![0.5, 0.5] }, &[of_map, of_sar])?
@@ -80,7 +81,7 @@ impl Objective {
                 graph.add("align", Discrepancy { measure: Measure::Coral { dim } }, &products)?
             }
         };
-        Ok(Some(Self { config: config.clone(), batch, dim, map, sar, loss, scores }))
+        Ok(Some(Self { config: config.clone(), batch, dim, map, sar, loss, scores: judged, factor }))
     }
 
     /// The alignment loss \[1\], without its weight.
@@ -172,7 +173,7 @@ impl Aligned {
         let [map, sar, loss, scores @ ..] = &plan.outputs[1..] else { unreachable!("outputs() names three at least") };
         let config = &objective.config;
         let adversary = adversary.map(|w| Adversary::new(engine, config, w, map, sar, seed)).transpose()?;
-        let factor = config.reverses().then(|| plan.inputs.last().cloned()).flatten();
+        let factor = objective.factor.map(|i| plan.inputs[i].clone());
         let value: fn(&[f32]) -> f32 = |v| v[0];
         let name = match config.method {
             Align::CriticClip | Align::CriticGp => "distance",

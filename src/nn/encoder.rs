@@ -1,7 +1,7 @@
 //! Encoders from one builder: small residual nets, ResNet-18/34/50 and Darknet-53, with a head.
 
 use super::graph::{Graph, NodeId};
-use super::ops::{Add, AvgPool, BatchNorm, Center, Conv2d, Gem, L2Norm, Linear, MaxPool, Pointwise, Span};
+use super::ops::{Add, AvgPool, BatchNorm, Center, Conv2d, Gem, ImageStatistics, L2Norm, Linear, MaxPool, MixStatistics, Pointwise, Span};
 use crate::gpu::{Error, Result};
 use crate::kernels::activation::Activation;
 use crate::kernels::conv::Conv;
@@ -134,6 +134,34 @@ impl EncoderConfig {
     /// # Errors
     /// As [`EncoderConfig::tower_graph`].
     pub fn tower(&self, graph: &mut Graph, modality: Modality, x: NodeId) -> Result<NodeId> {
+        let mut b = self.parts(graph, modality);
+        let y = b.first(&self.architecture, x)?;
+        b.rest(self, y)
+    }
+
+    /// Appends the towers of `map` and `sar`, as [`EncoderConfig::tower`] does, and returns the nodes of their unit vectors. With a `style`
+    /// \[batch\], an image's share of its own statistics, the first unit of each tower ends in images that have mixed their channels'
+    /// statistics with those of the other modality's image of the pair ([`MixStatistics`]): for training; 1 leaves both as they are.
+    ///
+    /// # Errors
+    /// As [`EncoderConfig::tower_graph`]; a style where there is no first unit.
+    pub fn towers(&self, graph: &mut Graph, [map, sar]: [NodeId; 2], style: Option<NodeId>) -> Result<[NodeId; 2]> {
+        let Some(share) = style else {
+            return Ok([self.tower(graph, Modality::Map, map)?, self.tower(graph, Modality::Sar, sar)?]);
+        };
+        if matches!(&self.architecture, Architecture::Residual { stem, .. } if stem.is_empty()) {
+            return Err(Error::shape("mix statistics", "the encoder's stem has no convolution"));
+        }
+        let map = self.parts(graph, Modality::Map).first(&self.architecture, map)?;
+        let sar = self.parts(graph, Modality::Sar).first(&self.architecture, sar)?;
+        let of_map = graph.add("style.map", ImageStatistics, &[map])?;
+        let of_sar = graph.add("style.sar", ImageStatistics, &[sar])?;
+        let map = graph.add("style.map", MixStatistics, &[map, of_map, of_sar, share])?;
+        let sar = graph.add("style.sar", MixStatistics, &[sar, of_sar, of_map, share])?;
+        Ok([self.parts(graph, Modality::Map).rest(self, map)?, self.parts(graph, Modality::Sar).rest(self, sar)?])
+    }
+
+    fn parts<'g>(&self, graph: &'g mut Graph, modality: Modality) -> Tower<'g> {
         let own = match modality {
             Modality::Map => "map",
             Modality::Sar => "sar",
@@ -143,15 +171,8 @@ impl EncoderConfig {
             Sharing::Trunk => (own, "shared"),
             Sharing::Full => ("shared", "shared"),
         };
-        let mut b = Tower { graph, stem: stem.into(), trunk: trunk.into(), act: Activation::Relu };
-        let y = match &self.architecture {
-            Architecture::Residual { stem, stages } => b.residual(x, stem, stages)?,
-            Architecture::Resnet18 => b.resnet(x, [2, 2, 2, 2], false)?,
-            Architecture::Resnet34 => b.resnet(x, [3, 4, 6, 3], false)?,
-            Architecture::Resnet50 => b.resnet(x, [3, 4, 6, 3], true)?,
-            Architecture::Darknet53 => b.darknet53(x)?,
-        };
-        b.head(self.head, y)
+        let act = if self.architecture == Architecture::Darknet53 { Activation::LeakyRelu(0.1) } else { Activation::Relu };
+        Tower { graph, stem: stem.into(), trunk: trunk.into(), act }
     }
 }
 
@@ -171,12 +192,36 @@ impl Tower<'_> {
         if act && !fused { self.graph.add(&format!("{norm}.act"), Pointwise(self.act), &[y]) } else { Ok(y) }
     }
 
-    fn residual(&mut self, x: NodeId, stem: &[usize], stages: &[Stage]) -> Result<NodeId> {
+    /// The first convolution with its normalisation and activation, the modality's own unless all is shared; a residual net may have none.
+    fn first(&mut self, architecture: &Architecture, x: NodeId) -> Result<NodeId> {
+        let (geometry, channels) = match architecture {
+            Architecture::Residual { stem, .. } => match stem.first() {
+                Some(channels) => (Conv::square(3, 2, 1), *channels),
+                None => return Ok(x),
+            },
+            Architecture::Resnet18 | Architecture::Resnet34 | Architecture::Resnet50 => (Conv::square(7, 2, 1), 64),
+            Architecture::Darknet53 => (Conv::square(3, 1, 1), 32),
+        };
+        let s = self.stem.clone();
+        self.unit(&format!("{s}.conv1"), &format!("{s}.bn1"), x, geometry, channels, true)
+    }
+
+    /// All that follows.
+    fn rest(&mut self, config: &EncoderConfig, y: NodeId) -> Result<NodeId> {
+        let y = match &config.architecture {
+            Architecture::Residual { stem, stages } => self.residual(y, stem, stages)?,
+            Architecture::Resnet18 => self.resnet(y, [2, 2, 2, 2], false)?,
+            Architecture::Resnet34 => self.resnet(y, [3, 4, 6, 3], false)?,
+            Architecture::Resnet50 => self.resnet(y, [3, 4, 6, 3], true)?,
+            Architecture::Darknet53 => self.darknet53(y)?,
+        };
+        self.head(config.head, y)
+    }
+
+    fn residual(&mut self, mut y: NodeId, stem: &[usize], stages: &[Stage]) -> Result<NodeId> {
         let t = self.trunk.clone();
-        let mut y = x;
-        for (i, channels) in stem.iter().enumerate() {
-            let p = if i == 0 { &self.stem } else { &t };
-            let (conv, norm) = (format!("{p}.conv{}", i + 1), format!("{p}.bn{}", i + 1));
+        for (i, channels) in stem.iter().enumerate().skip(1) {
+            let (conv, norm) = (format!("{t}.conv{}", i + 1), format!("{t}.bn{}", i + 1));
             y = self.unit(&conv, &norm, y, Conv::square(3, 2, 1), *channels, true)?;
         }
         for (i, stage) in stages.iter().enumerate() {
@@ -212,9 +257,8 @@ impl Tower<'_> {
         self.graph.add(p, Add { relu: true }, &[x, y])
     }
 
-    fn resnet(&mut self, x: NodeId, blocks: [usize; 4], bottleneck: bool) -> Result<NodeId> {
-        let (s, t) = (self.stem.clone(), self.trunk.clone());
-        let y = self.unit(&format!("{s}.conv1"), &format!("{s}.bn1"), x, Conv::square(7, 2, 1), 64, true)?;
+    fn resnet(&mut self, y: NodeId, blocks: [usize; 4], bottleneck: bool) -> Result<NodeId> {
+        let t = self.trunk.clone();
         let mut y = self.graph.add(&format!("{t}.maxpool"), MaxPool { kernel: 3, stride: 2, pad: 1 }, &[y])?;
         for (i, count) in blocks.into_iter().enumerate() {
             for block in 0..count {
@@ -229,10 +273,8 @@ impl Tower<'_> {
         Ok(y)
     }
 
-    fn darknet53(&mut self, x: NodeId) -> Result<NodeId> {
-        let (s, t) = (self.stem.clone(), self.trunk.clone());
-        self.act = Activation::LeakyRelu(0.1);
-        let mut y = self.unit(&format!("{s}.conv1"), &format!("{s}.bn1"), x, Conv::square(3, 1, 1), 32, true)?;
+    fn darknet53(&mut self, mut y: NodeId) -> Result<NodeId> {
+        let t = self.trunk.clone();
         for (i, count) in [1usize, 2, 8, 8, 4].into_iter().enumerate() {
             let channels = 64 << i;
             let p = format!("{t}.layer{}", i + 1);

@@ -77,15 +77,6 @@ impl Graph {
         Ok(NodeId(self.nodes.len() - 1))
     }
 
-    /// Which of the graph's inputs a node is: its place in a plan's `inputs`.
-    ///
-    /// # Panics
-    /// The node is no input.
-    pub fn input_number(&self, node: NodeId) -> usize {
-        assert!(self.nodes[node.0].op.is_none(), "`{}` is no input", self.nodes[node.0].name);
-        self.nodes[..node.0].iter().filter(|n| n.op.is_none()).count()
-    }
-
     /// Leaves the parameters whose names start with `prefix` as they are: they take no gradient, what comes before them still does.
     pub fn freeze(&mut self, prefix: &str) {
         self.params.iter_mut().filter(|(name, _)| name.starts_with(prefix)).for_each(|(_, spec)| spec.kind = ParamKind::Statistic);
@@ -100,6 +91,12 @@ impl Graph {
     /// Extents of a node's output.
     pub fn shape(&self, node: NodeId) -> &[usize] {
         &self.nodes[node.0].shape
+    }
+
+    /// Where an input stands among the graph's inputs, and so among those of its plans; none for a node that is no input.
+    pub fn input_index(&self, node: NodeId) -> Option<usize> {
+        let is_input = |n: &Node| n.op.is_none();
+        is_input(&self.nodes[node.0]).then(|| self.nodes[..node.0].iter().filter(|n| is_input(n)).count())
     }
 
     /// Names and specifications of the parameters.

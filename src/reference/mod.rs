@@ -29,6 +29,7 @@ pub mod sinkhorn_small;
 pub mod softmax_xent;
 pub mod spectrum;
 pub mod structure;
+pub mod style;
 pub mod suppress;
 pub mod topk;
 pub mod triplet;

@@ -229,7 +229,7 @@ pub(crate) struct Inputs {
 impl Inputs {
     /// Finds them, and writes what never changes.
     pub(super) fn new(engine: &Engine, graph: &Graph, net: &Refining, inputs: &[Tensor]) -> Result<Self> {
-        let find = |node: NodeId| inputs[graph.input_number(node)].clone();
+        let find = |node: NodeId| inputs[graph.input_index(node).expect("an input")].clone();
         let ones = find(net.ones);
         engine.write(&ones, &vec![1.0f32; ones.len()])?;
         let nodes = net.rows / net.count;
@@ -259,7 +259,7 @@ pub(crate) struct Teacher {
 
 impl Teacher {
     pub(super) fn new(graph: &Graph, supervision: &Supervision, inputs: &[Tensor]) -> Result<Self> {
-        let find = |node: NodeId| inputs[graph.input_number(node)].clone();
+        let find = |node: NodeId| inputs[graph.input_index(node).expect("an input")].clone();
         let s = supervision;
         let rivals = s.rivals.edges(graph, inputs)?;
         Ok(Self { labels: find(s.labels), target: find(s.target), counts: find(s.counts), margin: find(s.margin), rivals })

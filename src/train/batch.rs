@@ -137,6 +137,10 @@ const PLACES: u64 = 2;
 const POOL: u64 = 3;
 const LOOKS: u64 = 4;
 const ANCHORS: u64 = 5;
+const STYLES: u64 = 6;
+
+/// Both parameters of the beta distribution that says how much of its own statistics an image keeps: mostly nearly all or nearly none.
+const STYLE_BETA: f64 = 0.1;
 
 impl<'s> Batcher<'s> {
     /// For some scenes.
@@ -304,6 +308,13 @@ impl<'s> Batcher<'s> {
             out.1.push(sar);
         }
         Ok(out)
+    }
+
+    /// How much of its own feature statistics each pair's images keep in a step; 1 for all.
+    pub(super) fn styles(&self, step: usize) -> Vec<f32> {
+        let mut random = Random::new(self.config.seed, STYLES << 40 | step as u64);
+        let mixed = self.config.augment.mix_statistics;
+        (0..self.config.batch).map(|_| if random.unit() < mixed { random.beta(STYLE_BETA) as f32 } else { 1.0 }).collect()
     }
 
     fn pair(&self, place: Place, random: &mut Random) -> Result<(PatchRecord, PatchRecord)> {

@@ -44,6 +44,9 @@ pub struct Augment {
     pub random_channel: f64,
     /// Every so often they all show a random combination of them, of either sign: another radiometry.
     pub recolour: f64,
+    /// Every so often a pair's two images take a part of each other's feature statistics, after the towers' first unit, by a share
+    /// that is Beta(0.1, 0.1) (Zhou et al., "Domain generalization with MixStyle", 2021).
+    pub mix_statistics: f64,
     /// Standard deviation of noise on the map, at most.
     pub noise: f64,
     /// Speckle of this many looks or more (up to 16) on half of the SAR patches; 0 for none.
@@ -66,6 +69,7 @@ impl Default for Augment {
             grey: 0.1,
             random_channel: 0.0,
             recolour: 0.0,
+            mix_statistics: 0.0,
             noise: 0.1,
             speckle_looks: 4,
         }
@@ -192,6 +196,7 @@ impl TrainConfig {
             c if c.validate_queries == 0 => refuse("validate_queries must be above 0"),
             c if c.views > 255 || c.validate_views > 255 => refuse("views and validate_views are at most 255"),
             c if !(0.0..1.0).contains(&c.augment.scale) => refuse("augment.scale is a share, 0 to below 1"),
+            c if !(0.0..=1.0).contains(&c.augment.mix_statistics) => refuse("augment.mix_statistics is a share, 0 to 1"),
             c if c.similar > 0.0 && c.pool < 4 * c.batch => refuse("pool must be at least four batches"),
             c => c.align.check().and(c.course().check().or_else(refuse)),
         }

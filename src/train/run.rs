@@ -52,6 +52,8 @@ struct Pairs<'a> {
     batcher: Batcher<'a>,
     map_cache: PageCache,
     patches: [Tensor; 2],
+    /// The towers' style, where they have one.
+    style: Option<Tensor>,
     sampling: Plan,
 }
 
@@ -72,7 +74,8 @@ impl<'a> Pairs<'a> {
             sampler::forward(&mut builder, cache.array(), cache.table(), records, sampler::taps_for(scale), true, input)?;
         }
         let patch_m = f64::from(config.patch) * scenes[0].map.raster.ground_pixel_size()?.0;
-        Ok(Self { config, val, patch_m, batcher, map_cache, patches, sampling: builder.finish() })
+        let style = mixes(config).then(|| learner.plan.inputs[2].clone());
+        Ok(Self { config, val, patch_m, batcher, map_cache, patches, style, sampling: builder.finish() })
     }
 }
 
@@ -126,6 +129,9 @@ impl Task for Pairs<'_> {
     fn start_step(&mut self, engine: &Engine, step: usize, planned: &mut Vec<Vec<Place>>) -> Result<()> {
         let places = if planned.is_empty() { self.batcher.places(step)? } else { planned.remove(0) };
         let (map, sar) = self.batcher.records(step, &places)?;
+        if let Some(style) = &self.style {
+            engine.write(style, &self.batcher.styles(step))?;
+        }
         engine.write(&self.patches[0], &map)?;
         Ok(engine.write(&self.patches[1], &sar)?)
     }
@@ -162,14 +168,19 @@ pub fn profile_step(engine: &Engine, config: &TrainConfig, steps: usize) -> Resu
     learner(engine, config)?.profile(engine, steps)
 }
 
-/// Both towers and the loss, with what trains them; inputs `map` and `sar` in this order.
+/// Whether the towers mix their statistics.
+fn mixes(config: &TrainConfig) -> bool {
+    config.augment.mix_statistics > 0.0
+}
+
+/// Both towers and the loss, with what trains them; inputs `map`, `sar` and, where they mix their statistics, `style` in this order.
 fn learner(engine: &Engine, config: &TrainConfig) -> Result<Learner> {
     let (input, batch) = (config.encoder.input, config.batch);
     let mut graph = Graph::new();
     let map_in = graph.input("map", &[batch, input, input, 4]);
     let sar_in = graph.input("sar", &[batch, input, input, 4]);
-    let map = config.encoder.tower(&mut graph, Modality::Map, map_in)?;
-    let sar = config.encoder.tower(&mut graph, Modality::Sar, sar_in)?;
+    let style = mixes(config).then(|| graph.input("style", &[batch]));
+    let [map, sar] = config.encoder.towers(&mut graph, [map_in, sar_in], style)?;
     let mut loss = graph.add("loss", InfoNce { smoothing: config.smoothing }, &[sar, map])?;
     let objective = Objective::append(&config.align, &mut graph, map, sar)?;
     if let Some(objective) = &objective {

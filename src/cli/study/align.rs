@@ -65,7 +65,7 @@ struct Way {
     set: fn(&mut TrainConfig),
 }
 
-const WAYS: [Way; 11] = [
+const WAYS: [Way; 12] = [
     Way { name: "none", what: "InfoNCE alone", set: |_| {} },
     Way { name: "critic-gp", what: "Wasserstein critic, gradient penalty", set: |c| c.align.method = Align::CriticGp },
     Way {
@@ -85,6 +85,11 @@ const WAYS: [Way; 11] = [
     Way { name: "coral", what: "distance of covariances", set: |c| c.align.method = Align::Coral },
     Way { name: "random-channel", what: "no loss: half of the maps show one random band", set: |c| c.augment.random_channel = 0.5 },
     Way { name: "recolour", what: "no loss: half of the maps in a random radiometry", set: |c| c.augment.recolour = 0.5 },
+    Way {
+        name: "mix-statistics",
+        what: "no loss: half of the pairs mix their feature statistics",
+        set: |c| c.augment.mix_statistics = 0.5,
+    },
 ];
 
 /// What became of one training.
@@ -92,10 +97,13 @@ const WAYS: [Way; 11] = [
 struct Run {
     way: String,
     seed: u64,
-    config: serde_json::Value,
+    config: TrainConfig,
     adapter: String,
-    train_s: f64,
+    /// Seconds of training; not known where an earlier call trained and was stopped before it had evaluated. (Written as `null`,
+    /// which is also what older files hold for it.)
+    train_s: Option<f64>,
     /// Steps that these seconds were for; fewer than all where the run was stopped in between.
+    #[serde(default)]
     timed_steps: usize,
     /// Outcome of each query, anywhere and on the grid.
     arbitrary: Vec<QueryResult>,
@@ -103,6 +111,18 @@ struct Run {
 }
 
 impl Run {
+    /// What an earlier call has written, if it was of these settings; a setting that is newer than the file had its default there.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn read(text: &str, config: &TrainConfig) -> Result<Self, String> {
+        let run: Self = serde_json::from_str(text).map_err(|e| format!("{e}; delete it to run it anew"))?;
+        match run.config == *config {
+            true => Ok(run),
+            false => Err("is of other settings; name another --out, or delete it".into()),
+        }
+    }
+
     fn right(&self) -> Vec<f64> {
         self.arbitrary.iter().map(|q| f64::from(u8::from(q.right_rank == Some(1)))).collect()
     }
@@ -121,7 +141,8 @@ struct Row {
     median_error_m: f64,
     /// Difference of R@1 (arbitrary) to `none`.
     difference: Option<Estimate>,
-    seconds_per_step: f64,
+    /// None where no training was timed.
+    seconds_per_step: Option<f64>,
 }
 
 struct Study<'a> {
@@ -173,14 +194,9 @@ impl Study<'_> {
         (way.set)(&mut config);
         config.check()?;
         let name = format!("{}-{seed}", way.name);
-        let settings = serde_json::to_value(&config).map_err(|e| Error::invalid(e.to_string()))?;
         let outcome = self.runs.join(format!("{name}.json"));
         if let Ok(text) = std::fs::read_to_string(&outcome) {
-            let run: Run = serde_json::from_str(&text).map_err(|e| Error::file(&outcome, format!("{e}; delete it to run it anew")))?;
-            if run.config != settings {
-                return Err(Error::file(&outcome, "is of other settings; name another --out, or delete it"));
-            }
-            return Ok(run);
+            return Run::read(&text, &config).map_err(|e| Error::file(&outcome, e));
         }
         let model = self.runs.join(format!("{name}.safetensors"));
         let (train_s, timed_steps) = self.train(&name, &config, &model)?;
@@ -196,7 +212,7 @@ impl Study<'_> {
         let run = Run {
             way: way.name.into(),
             seed,
-            config: settings,
+            config,
             adapter: self.engine.adapter().to_string(),
             train_s,
             timed_steps,
@@ -206,15 +222,15 @@ impl Study<'_> {
         let text = serde_json::to_string(&run).map_err(|e| Error::invalid(e.to_string()))?;
         write(&outcome, &text)?;
         let right = run.right();
-        self.global.say(format_args!("{name}: R@1 {:.1} % in {train_s:.0} s", 100.0 * right.iter().sum::<f64>() / right.len() as f64));
+        let seconds = train_s.map_or(String::new(), |s| format!(" in {s:.0} s"));
+        self.global.say(format_args!("{name}: R@1 {:.1} %{seconds}", 100.0 * right.iter().sum::<f64>() / right.len() as f64));
         Ok(run)
     }
 
-    /// Seconds and steps of the training that this call did.
-    fn train(&self, name: &str, config: &TrainConfig, model: &Path) -> Result<(f64, usize)> {
+    /// Seconds and steps of the training that this call did; no seconds where an earlier call did all of it.
+    fn train(&self, name: &str, config: &TrainConfig, model: &Path) -> Result<(Option<f64>, usize)> {
         if model.exists() {
-            // An earlier call was stopped between training and evaluation: its time is not known.
-            return Ok((f64::NAN, 0));
+            return Ok((None, 0));
         }
         let resume = checkpoint_path(model).exists();
         let bar = self.global.bar(config.total_steps() as u64, "training");
@@ -230,7 +246,7 @@ impl Study<'_> {
         })?;
         bar.finish_and_clear();
         match outcome {
-            Outcome::Finished => Ok((start.elapsed().as_secs_f64(), last - first)),
+            Outcome::Finished => Ok((Some(start.elapsed().as_secs_f64()), last - first)),
             Outcome::Stopped { step } => {
                 Err(Error::Interrupted(format!("{name} stopped at step {step}; the same command goes on from there")))
             }
@@ -257,7 +273,8 @@ impl Study<'_> {
                 false => None,
             };
             let errors: Vec<f64> = summaries.iter().filter_map(|s| Some(s.median_error_m?.value)).collect();
-            let (seconds, steps) = runs.iter().filter(|r| r.timed_steps > 0).fold((0.0, 0), |t, r| (t.0 + r.train_s, t.1 + r.timed_steps));
+            let timed = runs.iter().filter(|r| r.timed_steps > 0).filter_map(|r| Some((r.train_s?, r.timed_steps)));
+            let (seconds, steps) = timed.fold((0.0, 0), |t, r| (t.0 + r.0, t.1 + r.1));
             rows.push(Row {
                 way: way.name.into(),
                 what: way.what,
@@ -267,7 +284,7 @@ impl Study<'_> {
                 aligned1: mean(&aligned),
                 median_error_m: mean(&errors),
                 difference,
-                seconds_per_step: seconds / steps as f64,
+                seconds_per_step: (steps > 0).then(|| seconds / steps as f64),
             });
         }
         Ok(rows)
@@ -278,8 +295,6 @@ impl Study<'_> {
             return Err(Error::invalid("no training ended in that time; give more --minutes, or none"));
         }
         let rows = self.rows(chosen, all)?;
-        let percent = |v: f64| format!("{:.1}", 100.0 * v);
-        let interval = |e: &Estimate| format!("{:+.1} [{:+.1}, {:+.1}]", 100.0 * e.value, 100.0 * e.ci95[0], 100.0 * e.ci95[1]);
         let mut text = String::new();
         let command: Vec<String> = std::env::args().skip(1).map(|a| shown(&a)).collect();
         let queries = all.first().map_or(0, |r| r.arbitrary.len());
@@ -293,26 +308,7 @@ impl Study<'_> {
             self.base.total_steps(),
             self.base.batch
         );
-        let _ = writeln!(
-            text,
-            "| way | what | seeds | R@1 anywhere | of each seed | difference | R@1 on the grid | median error, m | s a step |"
-        );
-        let _ = writeln!(text, "| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
-        for r in &rows {
-            let _ = writeln!(
-                text,
-                "| `{}` | {} | {} | {} | {} | {} | {} | {:.0} | {} |",
-                r.way,
-                r.what,
-                r.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(" "),
-                percent(r.recall1),
-                r.each.iter().map(|v| percent(*v)).collect::<Vec<_>>().join(" "),
-                r.difference.as_ref().map_or("-".into(), interval),
-                percent(r.aligned1),
-                r.median_error_m,
-                if r.seconds_per_step.is_finite() { format!("{:.3}", r.seconds_per_step) } else { "-".into() },
-            );
-        }
+        text.push_str(&table(&rows));
         let of = |name: &str| -> Vec<Vec<f64>> { all.iter().filter(|r| r.way == name).map(Run::right).collect() };
         let (critic, class) = (of("critic-gp"), of("class"));
         if !critic.is_empty() && critic.len() == class.len() {
@@ -339,6 +335,42 @@ impl Study<'_> {
     }
 }
 
+fn percent(v: f64) -> String {
+    format!("{:.1}", 100.0 * v)
+}
+
+fn interval(e: &Estimate) -> String {
+    format!("{:+.1} [{:+.1}, {:+.1}]", 100.0 * e.value, 100.0 * e.ci95[0], 100.0 * e.ci95[1])
+}
+
+/// The rows as Markdown; what a step took is a column where any training was timed.
+fn table(rows: &[Row]) -> String {
+    let timed = rows.iter().any(|r| r.seconds_per_step.is_some());
+    let mut text = String::from("| way | what | seeds | R@1 anywhere | of each seed | difference | R@1 on the grid | median error, m |");
+    text.push_str(if timed { " s a step |\n" } else { "\n" });
+    text.push_str(&"| --- ".repeat(8 + usize::from(timed)));
+    text.push_str("|\n");
+    for r in rows {
+        let _ = write!(
+            text,
+            "| `{}` | {} | {} | {} | {} | {} | {} | {:.0} |",
+            r.way,
+            r.what,
+            r.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(" "),
+            percent(r.recall1),
+            r.each.iter().map(|v| percent(*v)).collect::<Vec<_>>().join(" "),
+            r.difference.as_ref().map_or("-".into(), interval),
+            percent(r.aligned1),
+            r.median_error_m,
+        );
+        if timed {
+            let _ = write!(text, " {} |", r.seconds_per_step.map_or("-".into(), |s| format!("{s:.3}")));
+        }
+        text.push('\n');
+    }
+    text
+}
+
 /// An argument as it is shown in a report: of a path only the last two parts, so that no machine's folders are in it.
 fn shown(argument: &str) -> String {
     match Path::new(argument).components().count() {
@@ -353,4 +385,69 @@ fn shown(argument: &str) -> String {
 
 fn write(path: &Path, text: &str) -> Result<()> {
     AtomicFile::write(path, text.as_bytes()).map_err(|e| Error::file(path, format!("cannot be written ({e})")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome() -> Run {
+        let config = TrainConfig { seed: 5, ..TrainConfig::default() };
+        let (arbitrary, aligned) = (Vec::new(), Vec::new());
+        Run { way: "none".into(), seed: 5, config, adapter: "some".into(), train_s: None, timed_steps: 0, arbitrary, aligned }
+    }
+
+    #[test]
+    fn an_outcome_without_a_time_reads_back() {
+        let mut run = outcome();
+        let text = serde_json::to_string(&run).unwrap();
+        // What a time of NaN is written as.
+        assert!(text.contains("\"train_s\":null"), "{text}");
+        assert_eq!(Run::read(&text, &run.config).unwrap().train_s, None);
+        (run.train_s, run.timed_steps) = (Some(1.5), 3);
+        let text = serde_json::to_string(&run).unwrap();
+        let back = Run::read(&text, &run.config).unwrap();
+        assert_eq!((back.train_s, back.timed_steps), (Some(1.5), 3));
+    }
+
+    #[test]
+    fn settings_that_a_file_is_too_old_for_have_their_defaults() {
+        let run = outcome();
+        let mut value = serde_json::to_value(&run).unwrap();
+        let old = value["config"].as_object_mut().unwrap();
+        assert!(old.remove("smoothing").is_some() && old["augment"].as_object_mut().unwrap().remove("recolour").is_some());
+        let text = value.to_string();
+        assert!(Run::read(&text, &run.config).is_ok());
+        let mut other = run.config.clone();
+        other.augment.recolour = 0.5;
+        assert!(Run::read(&text, &other).unwrap_err().contains("other settings"));
+        assert!(Run::read("{}", &run.config).unwrap_err().contains("delete it"));
+    }
+
+    #[test]
+    fn the_time_of_a_step_is_shown_where_there_is_one() {
+        let row = |seconds_per_step| Row {
+            way: "none".into(),
+            what: "nothing",
+            seeds: vec![1, 2],
+            each: vec![0.5, 0.25],
+            recall1: 0.375,
+            aligned1: 0.5,
+            median_error_m: 20.0,
+            difference: None,
+            seconds_per_step,
+        };
+        assert_eq!(
+            table(&[row(None)]),
+            "| way | what | seeds | R@1 anywhere | of each seed | difference | R@1 on the grid | median error, m |\n\
+             | --- | --- | --- | --- | --- | --- | --- | --- |\n\
+             | `none` | nothing | 1 2 | 37.5 | 50.0 25.0 | - | 50.0 | 20 |\n"
+        );
+        let text = table(&[row(None), row(Some(0.25))]);
+        assert!(
+            text.contains("| median error, m | s a step |\n") && text.contains("| 20 | - |\n") && text.contains("| 20 | 0.250 |\n"),
+            "{text}"
+        );
+        assert!(text.lines().all(|l| l.matches('|').count() == 10), "{text}");
+    }
 }

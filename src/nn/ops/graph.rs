@@ -39,7 +39,7 @@ impl EdgeInputs {
     /// # Errors
     /// The plan is of another graph.
     pub fn edges(&self, graph: &Graph, inputs: &[Tensor]) -> Result<Edges> {
-        let lists: Vec<Tensor> = inputs.iter().skip(graph.input_number(self.0[0])).take(5).cloned().collect();
+        let lists: Vec<Tensor> = inputs.iter().skip(graph.input_index(self.0[0]).expect("an input")).take(5).cloned().collect();
         Edges::from_tensors(lists.try_into().map_err(|l: Vec<_>| Error::shape("edges", format!("{} lists, not five", l.len())))?)
     }
 }

@@ -9,6 +9,7 @@ mod losses;
 mod norm;
 mod pointwise;
 mod pool;
+mod style;
 mod transport;
 
 pub use align::{
@@ -20,8 +21,9 @@ pub use graph::{Attend, EdgeInputs, Gather, Message, SegmentSoftmax};
 pub use layers::{Conv2d, Linear};
 pub use losses::{InfoNce, OffsetXent, SoftmaxXent};
 pub use norm::{BatchNorm, Center, L2Norm, Span};
-pub use pointwise::{Add, Concat, Detach, KeepValid, Multiply, Pointwise, WeightedSum};
+pub use pointwise::{Add, Concat, Detach, KeepValid, Multiply, Pointwise, Rows, Stack, WeightedSum};
 pub use pool::{AvgPool, Gem, MaxPool, Upsample};
+pub use style::{ImageStatistics, MixStatistics};
 pub use transport::SinkhornDivergence;
 
 use crate::gpu::{Error, PlanBuilder, Result, Tensor};

@@ -1,7 +1,7 @@
 //! Values taken one by one: sums, activations, masks, channels side by side.
 
 use super::{Backward, Forward, Host, Keeps, Op, channels};
-use crate::gpu::{Error, PlanBuilder, Result};
+use crate::gpu::{Error, PlanBuilder, Result, Tensor};
 use crate::kernels::activation::{self, Activation};
 use crate::kernels::{concat, elementwise};
 use crate::reference as twin;
@@ -132,6 +132,104 @@ impl Op for Concat {
             offset += c;
         }
         Ok(())
+    }
+}
+
+/// A whole tensor as one row, so that rows below each other are channels side by side.
+fn flat(t: &Tensor) -> Result<Tensor> {
+    t.reshape(&[1, t.len()])
+}
+
+/// Several tensors below each other along their first extent: [N1, ..], [N2, ..], .. to [N1 + N2 + .., ..].
+#[derive(Debug, Clone, Copy)]
+pub struct Stack;
+
+impl Op for Stack {
+    fn name(&self) -> &'static str {
+        "stack"
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        let (first, inner) = inputs[0].split_first().ok_or_else(|| Error::shape("stack", "scalar input"))?;
+        let mut sum = *first;
+        for other in &inputs[1..] {
+            match other.split_first() {
+                Some((n, i)) if i == inner => sum += n,
+                _ => return Err(Error::shape("stack", format!("{other:?} below {:?}", inputs[0]))),
+            }
+        }
+        Ok([sum].into_iter().chain(inner.iter().copied()).collect())
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps::default()
+    }
+
+    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
+        let parts = io.inputs.iter().map(|x| flat(x)).collect::<Result<Vec<_>>>()?;
+        concat::forward(plan, &parts.iter().collect::<Vec<_>>(), &flat(io.output)?)
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+        inputs.iter().flat_map(|(_, x)| x.iter().copied()).collect()
+    }
+
+    fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
+        let dy = flat(io.dy)?;
+        let mut offset = 0;
+        for (x, dx) in io.inputs.iter().zip(io.dx) {
+            if let Some(dx) = dx {
+                concat::copy_channels(plan, &dy, offset, &flat(dx)?, 0, x.len())?;
+            }
+            offset += x.len();
+        }
+        Ok(())
+    }
+}
+
+/// Some of a tensor's entries along its first extent: [N, ..] to [count, ..].
+#[derive(Debug, Clone, Copy)]
+pub struct Rows {
+    /// The first of them.
+    pub from: usize,
+    /// How many.
+    pub count: usize,
+}
+
+impl Op for Rows {
+    fn name(&self) -> &'static str {
+        "rows"
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        match inputs[0].split_first() {
+            Some((n, inner)) if self.count > 0 && self.from + self.count <= *n => {
+                Ok([self.count].into_iter().chain(inner.iter().copied()).collect())
+            }
+            _ => Err(Error::shape("rows", format!("{} from {} on of {:?}", self.count, self.from, inputs[0]))),
+        }
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps::default()
+    }
+
+    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
+        let row = io.output.len() / self.count;
+        concat::copy_channels(plan, &flat(io.inputs[0])?, self.from * row, &flat(io.output)?, 0, io.output.len())
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+        let (shape, x) = inputs[0];
+        let row = x.len() / shape[0];
+        x[self.from * row..][..self.count * row].to_vec()
+    }
+
+    fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
+        let Some(dx) = &io.dx[0] else { return Ok(()) };
+        elementwise::fill(plan, 0.0, dx)?;
+        let row = io.dy.len() / self.count;
+        concat::copy_channels(plan, &flat(io.dy)?, 0, &flat(dx)?, self.from * row, io.dy.len())
     }
 }
 
