@@ -15,7 +15,7 @@ fn change(own: &[f64], other: &[f64], t: f64, at: usize, c: usize) -> (f64, f64,
     (mixed(at + c) / own[at + c], own[at], mixed(at))
 }
 
-/// y = s (x - mu) / sigma + m for images of channels `c` with statistics [n, 2, c] and shares [n].
+/// y = s (x - mu) / sigma + m for images of channels `c` with statistics [n, 2, c] and shares \[n\].
 pub fn mix(x: &[f64], own: &[f64], other: &[f64], share: &[f64], c: usize) -> Vec<f64> {
     let size = x.len() / share.len();
     let one = |(i, v): (usize, &f64)| {
