@@ -217,6 +217,34 @@ fn a_newcomers_round_ends_in_fixes_and_a_page() {
 }
 
 #[test]
+fn strips_of_queries_are_refined_together() {
+    let w = &*WORLD;
+    let (m, s) = (text(&w.map), text(&w.sar));
+    let base = ["eval", "--map", m, "--sar", s, "--model", text(&w.model), "--cell", CELL, "--views", "1", "--json"];
+    let eval = |more: &[&str]| run(&[&base, more].concat());
+    let value: serde_json::Value =
+        serde_json::from_str(&eval(&["--protocol", "arbitrary", "--queries", "10", "--refine", "vote", "--strip", "3"]).ok().out).unwrap();
+    // Whole strips alone: three of three.
+    assert_eq!(value["queries"], 9, "{value}");
+    assert_eq!(value["refine"], serde_json::json!({ "method": "vote", "top": 20, "strip": 3 }), "{value}");
+    assert!(value["seconds"]["refine"].as_f64().is_some_and(|s| s >= 0.0), "{value}");
+    let aligned: serde_json::Value =
+        serde_json::from_str(&eval(&["--protocol", "aligned", "--queries", "9", "--refine", "krnn", "--refine-top", "5"]).ok().out)
+            .unwrap();
+    assert_eq!(aligned["refine"], serde_json::json!({ "method": "krnn", "top": 5, "strip": 1 }), "{aligned}");
+    for (more, words) in [
+        (&["--protocol", "aligned", "--strip", "3"][..], &["--strip", "--protocol arbitrary"][..]),
+        (&["--protocol", "dense", "--refine", "vote"], &["--refine", "--protocol arbitrary"]),
+        (&["--protocol", "arbitrary", "--refine-top", "5"], &["name a method with --refine"]),
+        (&["--protocol", "arbitrary", "--queries", "2", "--strip", "3"], &["2 queries make no strip of 3"]),
+        // Ten cells of 100 px do not fit into 600.
+        (&["--protocol", "arbitrary", "--strip", "10"], &["no strip of 10 SAR patches", "shorter strips"]),
+    ] {
+        eval(more).fails(1, words);
+    }
+}
+
+#[test]
 fn a_displaced_image_is_brought_onto_the_maps_pixels() {
     let (w, dir) = (&*WORLD, folder("register"));
     // Displaced by 90 m and 60 m, turned by 1.5 degrees and 1 % larger; its georeference says nothing of it.

@@ -8,13 +8,14 @@
 //!                + sum over the other queries of the strip of the largest s_j g(p_i, p_j) among their candidates
 //! ```
 //!
-//! Another query lies in one place only, and has one vote: a dense cluster of its candidates does not outvote the one that fits.
+//! Another query lies in one place only, and has one vote: a dense cluster of its candidates does not outvote the one that fits. For a
+//! query by itself only the votes of its own candidates are left, and they make it worse: clusters of look-alikes win.
 
 use super::{Request, reorder};
 use crate::index::{CellHit, Database};
 use rayon::prelude::*;
 
-/// Reach of a vote, sigma, in distances between views.
+/// Reach of a vote, sigma, in distances between views: the best of 0.3 to 4.5 for strips of five on los-angeles (3 views a side).
 const REACH: f64 = 1.0;
 
 /// A candidate's vote.
