@@ -190,6 +190,19 @@ impl Database {
         &self.bytes.get()[self.rows.clone()][rows.start * width..rows.end * width]
     }
 
+    /// The rows of a cell: its views.
+    pub fn rows_of(&self, cell: u32) -> Range<usize> {
+        let first = |cell: u32| {
+            let (mut low, mut high) = (0, self.count);
+            while low < high {
+                let middle = low.midpoint(high);
+                if self.row(middle).cell < cell { low = middle + 1 } else { high = middle }
+            }
+            low
+        };
+        first(cell)..first(cell + 1)
+    }
+
     /// The values of one row.
     ///
     /// # Panics
@@ -203,6 +216,12 @@ impl Database {
     pub fn metres(&self, map_px: [f64; 2]) -> [f64; 2] {
         let pixel = self.manifest.map.pixel_m;
         [map_px[0] * pixel[0], map_px[1] * pixel[1]]
+    }
+
+    /// The position on the map of what [`Database::metres`] gives.
+    pub fn pixels(&self, metres: [f64; 2]) -> [f64; 2] {
+        let pixel = self.manifest.map.pixel_m;
+        [metres[0] / pixel[0], metres[1] / pixel[1]]
     }
 
     /// Refuses a model other than the one that encoded the rows.

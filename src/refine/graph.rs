@@ -68,7 +68,7 @@ impl Refiner {
 
     /// Puts the candidates of `queries` [n, dim] in order, the most probable first: the score is the probability that the candidate's cell
     /// is the right one (what they lack to 1, that none is), and the centre is moved to where the query lies then. Candidates beyond the
-    /// network's number follow in their old order with score 0.
+    /// network's number are left out.
     ///
     /// # Errors
     /// A strip of more than 32 queries; the device.
@@ -116,7 +116,7 @@ impl Refiner {
                 let centre_px = [0, 1].map(|d| hits[i].centre_px[d] + f64::from(offsets[row + d]) * unit / metre[d]);
                 CellHit { score: shares[i], centre_px, ..hits[i] }
             });
-            moved.chain(hits[there..].iter().map(|h| CellHit { score: 0.0, ..*h })).collect()
+            moved.collect()
         };
         Ok(c.hits.iter().enumerate().map(refined).collect())
     }

@@ -10,6 +10,7 @@ mod gnnrr;
 mod graph;
 mod krnn;
 mod network;
+mod share;
 mod shortlist;
 mod superglobal;
 #[cfg(test)]
@@ -169,17 +170,37 @@ fn reorder(hits: &[CellHit], scores: &[f64]) -> Vec<CellHit> {
 /// Queries, candidates and strips that do not fit each other, no candidate to refine; the device.
 pub fn refine(engine: &Engine, method: Method, request: &Request<'_>) -> Result<Vec<Vec<CellHit>>> {
     request.check()?;
-    match method {
-        Method::None => Ok(request.hits.to_vec()),
+    let shared = || candidates(request);
+    let refined = match method {
+        Method::None => return Ok(request.hits.to_vec()),
         Method::Graph => {
             let refiner = request.refiner.ok_or_else(|| Error::invalid("the method graph takes a graph network; load one from a model"))?;
-            let Request { database, hits, strips, .. } = *request;
-            refiner.refine(engine, request.queries, &Candidates { database, hits, strips })
+            let Request { database, strips, .. } = *request;
+            refiner.refine(engine, request.queries, &Candidates { database, hits: &shared(), strips })?
         }
-        Method::Aqe => aqe::refine(engine, request),
-        Method::Krnn => Ok(request.each(krnn::scores)),
-        Method::Gnnrr => Ok(request.each(gnnrr::scores)),
-        Method::Superglobal => Ok(request.each(superglobal::scores)),
-        Method::Vote => Ok(vote::refine(request)),
+        Method::Vote => vote::refine(request, &shared()),
+        Method::Aqe => return aqe::refine(engine, request),
+        Method::Krnn => return Ok(request.each(krnn::scores)),
+        Method::Gnnrr => return Ok(request.each(gnnrr::scores)),
+        Method::Superglobal => return Ok(request.each(superglobal::scores)),
+    };
+    Ok(refined.into_iter().zip(request.hits).map(|(first, all)| followed(first, all)).collect())
+}
+
+/// The candidates of all queries as [`Method::Graph`] and [`Method::Vote`] take them: `request.top` of each at most, best cosine first. The
+/// queries of a strip share theirs: cells of places that most of the strip agrees on are candidates of each of its queries.
+pub fn candidates(request: &Request<'_>) -> Vec<Vec<CellHit>> {
+    share::share(request)
+}
+
+/// Refined candidates, and behind them what the search found beside.
+fn followed(mut first: Vec<CellHit>, all: &[CellHit]) -> Vec<CellHit> {
+    let count = first.len();
+    let least = first.last().map_or(0.0, |h| h.score.min(0.0));
+    for h in all {
+        if !first[..count].iter().any(|f| f.cell == h.cell) {
+            first.push(CellHit { score: least, ..*h });
+        }
     }
+    first
 }

@@ -11,7 +11,9 @@ use crate::index::{CellHit, Database, Embedder, IndexConfig, LoadedModel, RESIDE
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::{EncoderConfig, Graph, Modality, NodeId, OptimizerConfig, TensorMap};
 use crate::random::Random;
-use crate::refine::{Candidates, Method, RefineLoss, Refiner, RefinerConfig, Request, Strip, Trainer, Truth, Turn, refine, rows};
+use crate::refine::{
+    Candidates, Method, RefineLoss, Refiner, RefinerConfig, Request, Strip, Trainer, Truth, Turn, candidates, refine, rows,
+};
 use crate::scene::{PageCache, ScenePair};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -171,6 +173,8 @@ struct Seen {
     queries: Vec<Query>,
     vectors: Vec<f32>,
     hits: Vec<Vec<CellHit>>,
+    /// The candidates as the strips share them.
+    shared: Vec<Vec<CellHit>>,
     strips: Vec<Strip>,
 }
 
@@ -264,8 +268,18 @@ impl<'a> Refinement<'a> {
         let searcher = Searcher::new(embedder.engine(), &database, RESIDENT_BYTES)?;
         // One more than the network takes: the right one may be withheld.
         let hits = searcher.search(embedder.engine(), &vectors, c.refiner.top + 1)?;
+        let request = Request {
+            searcher: &searcher,
+            database: &database,
+            queries: &vectors,
+            hits: &hits,
+            strips: &strips,
+            top: c.refiner.top,
+            refiner: None,
+        };
+        let shared = candidates(&request);
         drop(searcher);
-        Ok(Seen { database, queries, vectors, hits, strips })
+        Ok(Seen { database, queries, vectors, hits, shared, strips })
     }
 
     fn embedder<'e>(&self, engine: &'e Engine, learner: &Learner) -> Result<Embedder<'e>> {
@@ -351,7 +365,7 @@ impl Task for Refinement<'_> {
             let withheld = random.unit() < c.withheld;
             let start = hits.len();
             for q in queries.clone() {
-                let mut own = seen.hits[q].clone();
+                let mut own = if single { seen.hits[q].clone() } else { seen.shared[q].clone() };
                 if withheld {
                     own.retain(|h| !right(&seen.database, h.cell, seen.queries[q].map_px));
                 }
