@@ -4,7 +4,8 @@ use super::common::{Global, Unit, check_output, name_of, print_json};
 use super::dense_args::{DenseArgs, MatchArgs, Method};
 use super::index::{GridArgs, build_with_bar};
 use super::present::{Found, add_pictures, fixes, meta, model_name, overview};
-use crate::eval::metrics::{EvalReport, Refined, Summary, recall_curve_of_strips};
+use super::refine_args::{Prepared, RefineArgs};
+use crate::eval::metrics::{EvalReport, Refined, Summary, calibration_error, recall_curve_of_strips};
 use crate::eval::{Evaluation, MAX_RANK, Protocol, Refinement, evaluate_refined, strips};
 use crate::index::{Database, LoadedModel, RESIDENT_BYTES, Searcher};
 use crate::report::{figures, html::Page};
@@ -24,41 +25,6 @@ enum ProtocolArg {
     /// Queries anywhere, correlated with the whole map to the metre
     Dense,
 }
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum RefineArg {
-    /// As the search found them
-    None,
-    /// The graph network that the model carries
-    Graph,
-    /// Alpha query expansion: the query leans to its best candidates, and is searched anew
-    Aqe,
-    /// k-reciprocal re-ranking
-    Krnn,
-    /// Graph propagation without training
-    Gnnrr,
-    /// SuperGlobal re-ranking
-    Superglobal,
-    /// Candidates that agree on the place vote for each other
-    Vote,
-}
-
-impl From<RefineArg> for refine::Method {
-    fn from(r: RefineArg) -> Self {
-        match r {
-            RefineArg::None => Self::None,
-            RefineArg::Graph => Self::Graph,
-            RefineArg::Aqe => Self::Aqe,
-            RefineArg::Krnn => Self::Krnn,
-            RefineArg::Gnnrr => Self::Gnnrr,
-            RefineArg::Superglobal => Self::Superglobal,
-            RefineArg::Vote => Self::Vote,
-        }
-    }
-}
-
-/// Candidates that are refined where nothing else is asked for.
-const REFINE_TOP: u32 = 20;
 
 /// Measure how well SAR patches are found on a map
 ///
@@ -108,12 +74,8 @@ pub struct Args {
     /// Write every query's result (dense protocol)
     #[arg(long, value_name = "FILE.json")]
     pub(super) dump: Option<PathBuf>,
-    /// How candidates are put in a better order (aligned and arbitrary protocols)
-    #[arg(long, value_enum, value_name = "METHOD", default_value_t = RefineArg::None, help_heading = "Refinement")]
-    refine: RefineArg,
-    /// Candidates of each query that --refine puts in a new order; with aqe, those the query leans to [default: 20]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Refinement")]
-    refine_top: Option<u32>,
+    #[command(flatten)]
+    refinement: RefineArgs,
     /// Queries in strips of N, a cell apart along a random heading and refined together; --queries counts all of them (arbitrary protocol)
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Refinement")]
     strip: u32,
@@ -148,10 +110,13 @@ fn write_page(
     let depth = (database.cells() as u32).min(MAX_RANK as u32);
     let curve = recall_curve_of_strips(&evaluation.results, args.strip as usize, depth, args.seed)?;
     let name = report.protocol.as_str();
-    let figures = [
+    let mut figures = vec![
         ("Share of queries whose right cell is among the first k".to_string(), figures::recall_curve(&[(name, &curve)])?),
         ("Share of queries whose fix is at most so far off".to_string(), figures::error_cdf(&[(name, &evaluation.results)])?),
     ];
+    if let Some(cases) = report.refine.and_then(|r| probabilities(evaluation, r.method)) {
+        figures.push(("How often a first candidate of such a probability is right".into(), figures::reliability(&cases)?));
+    }
     let mut rows = vec![("Compared with".into(), "the georeferences of both images, not used in the search".into())];
     rows.extend(report.refine.map(|r| ("Refinement".into(), r.to_string())));
     let (map, sar) = (name_of(&args.map), name_of(&args.sar));
@@ -161,20 +126,23 @@ fn write_page(
     Ok(())
 }
 
+/// Probability of each query's first candidate and whether it is right, where the method gives probabilities.
+fn probabilities(evaluation: &Evaluation, method: refine::Method) -> Option<Vec<(f64, bool)>> {
+    let cases = || {
+        evaluation.hits.iter().zip(&evaluation.results).filter_map(|(h, r)| Some((f64::from(h.first()?.score), r.right_rank == Some(1))))
+    };
+    (method == refine::Method::Graph).then(|| cases().collect())
+}
+
 /// Refuses options of refinement that make no sense together.
 fn check_refinement(args: &Args) -> Result<()> {
-    let method = refine::Method::from(args.refine);
-    let none = method == refine::Method::None;
+    args.refinement.check()?;
     let e = match args.protocol {
-        ProtocolArg::Dense if !none || args.refine_top.is_some() || args.strip > 1 => {
+        ProtocolArg::Dense if !args.refinement.is_none() || args.strip > 1 => {
             "--refine, --refine-top and --strip are about cells, and dense matching finds places without them: leave them out, or take --protocol arbitrary".into()
         }
         ProtocolArg::Aligned if args.strip > 1 => {
             "--strip lays queries askew to the grid: take --protocol arbitrary, or leave it out".into()
-        }
-        _ if none && args.refine_top.is_some() => "--refine-top says how many candidates --refine puts in order: name a method with --refine".into(),
-        _ if method == refine::Method::Graph && args.refine_top.is_some() => {
-            "the graph network knows how many candidates it takes: leave --refine-top out, or train another network".into()
         }
         _ if args.strip as usize > args.queries.max(1) => {
             format!("{} queries make no strip of {}: take more --queries or a shorter --strip", args.queries, args.strip)
@@ -207,14 +175,9 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         ProtocolArg::Aligned => ("aligned", Protocol::Aligned),
         _ => ("arbitrary", Protocol::Arbitrary),
     };
-    let (strip, top) = (args.strip as usize, args.refine_top.unwrap_or(REFINE_TOP) as usize);
+    let strip = args.strip as usize;
     let (queries, strips) = strips(&pair, &database, protocol, args.queries, strip, embedder.input(), args.seed)?;
-    let method = args.refine.into();
-    let refiner = match method {
-        refine::Method::Graph => Some(refine::Refiner::new(&engine, &model.file, &model.path)?),
-        _ => None,
-    };
-    let top = refiner.as_ref().map_or(top, |r| r.config().top);
+    let Prepared { method, top, refiner } = args.refinement.prepare(&engine, &model)?;
     let refinement = Refinement { method, top, strips: &strips, refiner: refiner.as_ref() };
     let evaluation = evaluate_refined(&embedder, &pair, &database, &searcher, queries, &refinement)?;
     seconds.insert("encode".into(), evaluation.encode_s);
@@ -222,7 +185,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     seconds.insert("refine".into(), evaluation.refine_s);
     let summary = Summary::of_strips(&evaluation.results, strip, args.seed)?;
     let mut report = EvalReport::new(name, database.cells(), engine.adapter().to_string(), seconds, &summary);
-    report.refine = Some(Refined { method: refinement.method, top, strip });
+    report.refine = Some(Refined { method, top, strip });
+    report.calibration_error = probabilities(&evaluation, method).map(|cases| calibration_error(&cases));
     if let Some(path) = &args.report {
         write_page(global, args, path, &model, &pair, &database, &evaluation, &report)?;
     }

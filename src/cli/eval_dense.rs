@@ -8,9 +8,10 @@ use super::present::{meta, overview};
 use super::present_dense::{Query, add_pictures, fixes, room_for_tiles};
 use crate::dense::{DenseDatabase, DenseModel, Hint, Layout, Match, Matcher, SearchConfig, build, keep_where, raise};
 use crate::eval::dense::{
-    Absent, DenseQuery, DenseReport, DenseResult, RIGHT_M, calibration_error, dense_matches, dense_queries, dense_results, dense_summary,
+    Absent, DenseQuery, DenseReport, DenseResult, RIGHT_M, dense_matches, dense_queries, dense_results, dense_summary,
 };
 use crate::eval::metrics::QueryResult;
+use crate::eval::metrics::calibration_error;
 use crate::gpu::Engine;
 use crate::index::{Database, Embedder, IndexConfig, LoadedModel, RESIDENT_BYTES, Searcher};
 use crate::kernels::sampler::{self, PatchRecord};

@@ -3,9 +3,12 @@
 use super::common::{Global, Unit, check_output, command_line, name_of, print_json};
 use super::dense_args::{DenseArgs, MatchArgs, Method};
 use super::present::{Found, add_pictures, check_map, fixes, meta, model_name, overview};
-use crate::index::{Database, LoadedModel, LocateConfig, Located, RESIDENT_BYTES, Searcher, locate};
+use super::refine_args::{Prepared, RefineArgs};
+use crate::gpu::Engine;
+use crate::index::{Database, LoadedModel, LocateConfig, Located, Patch, RESIDENT_BYTES, Searcher, locate};
+use crate::refine::{self, Strip};
 use crate::report::{Fix, csv, geojson, html::Page};
-use crate::scene::{Image, MapInfo};
+use crate::scene::{Image, MapInfo, inverse};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,6 +42,11 @@ pub struct Args {
     /// Distance between patches, pixels of the map [default: the patch]
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) step: Option<u32>,
+    #[command(flatten)]
+    refinement: RefineArgs,
+    /// Patches of a row of the image that are refined together: how they lie to each other is known [default: 5; only with --refine]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Refinement")]
+    strip: Option<u32>,
     /// Candidates kept for each patch
     #[arg(long, value_name = "K", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) top: u32,
@@ -169,11 +177,78 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         return Err(Error::invalid("two outputs have the same name; give each its own"));
     }
     outputs.iter().try_for_each(|p| check_output(p))?;
+    args.refinement.check()?;
+    let refined = args.refinement.method() != refine::Method::None;
+    if args.strip.is_some() && !refined {
+        return Err(Error::invalid("--strip says which patches --refine takes together: name a method with --refine"));
+    }
     match super::locate_dense::choose(args)? {
+        Method::Dense | Method::Both if refined => Err(Error::invalid(
+            "--refine is about cells, and dense matching finds places without them: take --method index, or leave it out",
+        )),
         Method::Index => retrieval(global, args, &outputs, start),
         Method::Dense => super::locate_dense::whole(global, args, &outputs, start),
         Method::Both => super::locate_dense::around_cells(global, args, &outputs, start),
     }
+}
+
+/// Patches of a row that are refined together.
+const STRIP: u32 = 5;
+
+/// Refines the candidates of all patches, in strips along the image's rows.
+fn refined(
+    engine: &Engine,
+    searcher: &Searcher<'_>,
+    database: &Database,
+    prepared: &Prepared,
+    located: &mut Located,
+    step: u32,
+    most: usize,
+) -> Result<()> {
+    let to_map = inverse(&located.frame.matrix);
+    let strips = strips(
+        &located.patches,
+        step,
+        most,
+        |d| {
+            let [x, y] = to_map.map(|row| row[0] * d[0] + row[1] * d[1]);
+            database.metres([x, y])
+        },
+        located.frame.scale(),
+    );
+    let hits: Vec<_> = located.patches.iter().map(|p| p.hits.clone()).collect();
+    let Prepared { method, top, refiner } = prepared;
+    let request = refine::Request {
+        searcher,
+        database,
+        queries: &located.vectors,
+        hits: &hits,
+        strips: &strips,
+        top: *top,
+        refiner: refiner.as_ref(),
+    };
+    let all = refine::refine(engine, *method, &request)?;
+    located.patches.iter_mut().zip(all).for_each(|(p, h)| p.hits = h);
+    Ok(())
+}
+
+/// Runs of up to `most` neighbours along the image's rows, `step` map pixels apart; `metres` is what an offset in SAR pixels is on the map,
+/// `scale` SAR pixels a map pixel.
+fn strips(patches: &[Patch], step: u32, most: usize, metres: impl Fn([f64; 2]) -> [f64; 2], scale: f64) -> Vec<Strip> {
+    let apart = 1.5 * f64::from(step) * scale;
+    let mut out: Vec<Strip> = Vec::new();
+    for (i, p) in patches.iter().enumerate() {
+        if let Some(last) = out.last_mut().filter(|s| s.queries.len() < most) {
+            let (first, before) = (patches[last.queries.start].sar_px, patches[i - 1].sar_px);
+            if before[1] == p.sar_px[1] && (p.sar_px[0] - before[0]).abs() <= apart {
+                last.queries.end = i + 1;
+                last.offsets_m.push(metres([p.sar_px[0] - first[0], p.sar_px[1] - first[1]]));
+                continue;
+            }
+        }
+        out.push(Strip { queries: i..i + 1, offsets_m: vec![[0.0; 2]] });
+    }
+    out
 }
 
 /// By the index alone.
@@ -185,23 +260,30 @@ fn retrieval(global: &Global, args: &Args, outputs: &[&Path], start: Instant) ->
     let map = if args.report.is_some() { map_of(args, &database.manifest.map, &database.path)? } else { None };
     let cell = database.manifest.grid.cell;
     let patch = args.dense.patch.unwrap_or(cell);
-    let config =
-        LocateConfig { patch, step: args.step.unwrap_or(patch), top: args.top as usize, pixel_m: args.pixel_size, prior_m: args.prior };
+    let (shown, step) = (args.top as usize, args.step.unwrap_or(patch));
+    let mut config = LocateConfig { patch, step, top: shown, pixel_m: args.pixel_size, prior_m: args.prior };
     if patch != cell {
         eprintln!("warning: patches of {patch} map pixels are looked up among cells of {cell}; --patch {cell} finds more");
     }
     let engine = global.engine()?;
     let embedder = model.embedder(&engine, args.batch as usize)?;
     let searcher = Searcher::new(&engine, &database, RESIDENT_BYTES)?;
+    let prepared = args.refinement.prepare(&engine, &model)?;
+    if prepared.method != refine::Method::None {
+        config.top = shown.max(prepared.top);
+    }
     let bar = global.bar(0, "locating");
-    let located = locate(&embedder, &database, &searcher, &sar, &config, |done, total| {
+    let mut located = locate(&embedder, &database, &searcher, &sar, &config, |done, total| {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
     })?;
     bar.finish_and_clear();
+    let begun = Instant::now();
+    refined(&engine, &searcher, &database, &prepared, &mut located, config.step, args.strip.unwrap_or(STRIP) as usize)?;
+    let refine_s = begun.elapsed().as_secs_f64();
     let found = found(&located);
     let side = f64::from(patch);
-    let mut fixes = fixes(&database, &found, side, config.top)?;
+    let mut fixes = fixes(&database, &found, side, shown)?;
     geojson::write(&args.out, &fixes)?;
     if let Some(path) = &args.csv {
         csv::write_fixes(path, &fixes)?;
@@ -242,7 +324,7 @@ fn retrieval(global: &Global, args: &Args, outputs: &[&Path], start: Instant) ->
             "method": "index", "out": args.out, "fixes": fixes.len(), "no_data": located.no_data, "outside_prior": located.outside,
             "pixel_m": located.frame.pixel_m, "patch": config.patch, "step": config.step,
             "own_georeference": off.map(|m| serde_json::json!({ "median_distance_m": m, "within_half_a_cell": right, "used": config.prior_m.is_some() })),
-            "seconds": { "encode": located.encode_s, "search": located.search_s, "all": seconds },
+            "refine": prepared.method, "seconds": { "encode": located.encode_s, "search": located.search_s, "refine": refine_s, "all": seconds },
             "model": model.hash, "adapter": engine.adapter().to_string(), "command": command_line(),
         }));
     }
@@ -264,4 +346,21 @@ fn retrieval(global: &Global, args: &Args, outputs: &[&Path], start: Instant) ->
     }
     outputs.iter().for_each(|p| out!("wrote {}", p.display()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::sampler::PatchRecord;
+
+    #[test]
+    fn strips_end_at_rows_gaps_and_their_length() {
+        let at = |x: f64, y: f64| Patch { sar_px: [x, y], record: PatchRecord::empty(), own_px: None, hits: Vec::new() };
+        // Patches every 200 map pixels are 400 SAR pixels apart.
+        let patches: Vec<Patch> = [0.0, 400.0, 800.0, 1200.0, 2000.0].map(|x| at(x, 0.0)).into_iter().chain([at(2400.0, 400.0)]).collect();
+        let all = strips(&patches, 200, 3, |d| d.map(|v| v / 2.0), 2.0);
+        let ranges: Vec<_> = all.iter().map(|s| s.queries.clone()).collect();
+        assert_eq!(ranges, [0..3, 3..4, 4..5, 5..6]);
+        assert_eq!(all[0].offsets_m, [[0.0, 0.0], [200.0, 0.0], [400.0, 0.0]]);
+    }
 }

@@ -15,6 +15,7 @@ mod locate_dense;
 mod present;
 mod present_dense;
 mod profile;
+mod refine_args;
 mod register;
 mod selftest;
 mod study;

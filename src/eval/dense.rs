@@ -209,17 +209,6 @@ pub struct Absent {
     pub share: f64,
 }
 
-/// Expected calibration error: the mean over ten bins of probability of |share right - mean probability|, weighted by size.
-pub fn calibration_error(cases: &[(f64, bool)]) -> f64 {
-    let mut bins = [(0usize, 0.0f64, 0usize); 10];
-    for (p, right) in cases {
-        let bin = &mut bins[((p * 10.0) as usize).min(9)];
-        *bin = (bin.0 + 1, bin.1 + p, bin.2 + usize::from(*right));
-    }
-    let total = cases.len().max(1) as f64;
-    bins.iter().map(|(n, p, right)| (p - *right as f64).abs() / total * f64::from(u8::from(*n > 0))).sum()
-}
-
 /// Shares and medians with their intervals.
 ///
 /// # Errors
@@ -227,17 +216,4 @@ pub fn calibration_error(cases: &[(f64, bool)]) -> f64 {
 pub fn dense_summary(results: &[DenseResult], seed: u64) -> Result<Summary, MetricsError> {
     let plain: Vec<QueryResult> = results.iter().map(|r| QueryResult { right_rank: None, error_m: r.error_m }).collect();
     Summary::new(&plain, seed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn honest_probabilities_have_no_calibration_error() {
-        let cases: Vec<(f64, bool)> = (0..100).map(|i| (0.25, i % 4 == 0)).collect();
-        assert!(calibration_error(&cases) < 1e-12);
-        let sure: Vec<(f64, bool)> = (0..100).map(|i| (1.0, i % 2 == 0)).collect();
-        assert!((calibration_error(&sure) - 0.5).abs() < 1e-12);
-    }
 }

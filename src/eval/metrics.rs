@@ -384,6 +384,20 @@ pub struct EvalReport {
     /// How the candidates were refined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refine: Option<Refined>,
+    /// Expected calibration error of the first candidates' probabilities, where the method gives such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration_error: Option<f64>,
+}
+
+/// Expected calibration error: the mean over ten bins of probability of |share right - mean probability|, weighted by size.
+pub fn calibration_error(cases: &[(f64, bool)]) -> f64 {
+    let mut bins = [(0usize, 0.0f64, 0usize); 10];
+    for (p, right) in cases {
+        let bin = &mut bins[((p * 10.0) as usize).min(9)];
+        *bin = (bin.0 + 1, bin.1 + p, bin.2 + usize::from(*right));
+    }
+    let total = cases.len().max(1) as f64;
+    bins.iter().map(|(n, p, right)| (p - *right as f64).abs() / total * f64::from(u8::from(*n > 0))).sum()
 }
 
 impl fmt::Display for Refined {
@@ -427,6 +441,7 @@ impl EvalReport {
             with_error: summary.with_error,
             ranks: summary.ranks.clone(),
             refine: None,
+            calibration_error: None,
         }
     }
 
@@ -499,6 +514,14 @@ mod tests {
 
     fn sample() -> Vec<QueryResult> {
         vec![q(Some(1), Some(10.0)), q(Some(2), Some(80.0)), q(Some(10), Some(200.0)), q(Some(21), Some(1000.0)), q(None, None)]
+    }
+
+    #[test]
+    fn honest_probabilities_have_no_calibration_error() {
+        let cases: Vec<(f64, bool)> = (0..100).map(|i| (0.25, i % 4 == 0)).collect();
+        assert!(calibration_error(&cases) < 1e-12);
+        let sure: Vec<(f64, bool)> = (0..100).map(|i| (1.0, i % 2 == 0)).collect();
+        assert!((calibration_error(&sure) - 0.5).abs() < 1e-12);
     }
 
     fn near(a: f64, b: f64) {

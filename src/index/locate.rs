@@ -65,6 +65,8 @@ pub struct Located {
     pub frame: Frame,
     /// The patches that were looked up.
     pub patches: Vec<Patch>,
+    /// Their vectors, one after the other.
+    pub vectors: Vec<f32>,
     /// Patches left out because less than [`PATCH_MIN_VALID`] of them has data.
     pub no_data: usize,
     /// Patches left out because no cell lies within the prior.
@@ -259,5 +261,5 @@ pub fn locate(
         None => searcher.search(embedder.engine(), &vectors, k)?,
     };
     patches.iter_mut().zip(hits).for_each(|(p, h)| p.hits = h);
-    Ok(Located { frame, patches, no_data, outside, encode_s, search_s: start.elapsed().as_secs_f64() })
+    Ok(Located { frame, patches, vectors, no_data, outside, encode_s, search_s: start.elapsed().as_secs_f64() })
 }
