@@ -27,6 +27,24 @@ fn equals_its_twin() {
     }
 }
 
+/// More inner indices than a software adapter's loops have turns: small whole numbers, so that every sum is exact.
+#[test]
+fn deep() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        let (m, n) = (4, 8);
+        for k in [1 << 15, 300_004] {
+            let whole = |n: usize, seed| random(n, seed).iter().map(|v| (v * 2.0).round()).collect::<Vec<f32>>();
+            let (a, b) = (whole(m * k, 1), whole(k * n, 2));
+            let want = twin::matmul(&f64s(&a), &f64s(&b), m, k, n);
+            let at: Vec<f32> = twin::transpose(&f64s(&a), m, k).iter().map(|v| *v as f32).collect();
+            let (x, xt, y, z) = (up(e, &[m, k], &a), up(e, &[k, m], &at), up(e, &[k, n], &b), out(e, &[m, n]));
+            assert_eq!(f64s(&run_twice(e, &z, |p| matmul(p, &x, Op::Plain, &y, Op::Plain, &z))), want, "{k}");
+            assert_eq!(f64s(&run_twice(e, &z, |p| matmul(p, &xt, Op::Transposed, &y, Op::Plain, &z))), want, "{k} transposed");
+        }
+    }
+}
+
 /// <dy, x w> = <dy w', x> = <x' dy, w>: the gradients are products too.
 #[test]
 fn adjoint() {

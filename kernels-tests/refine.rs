@@ -60,7 +60,7 @@ fn case() -> Case {
     let rivals: Vec<[u32; 2]> =
         labels.iter().enumerate().flat_map(|(q, l)| (0..NODES).filter(move |i| i != l).map(move |i| [row(q, *l), row(q, i)])).collect();
     let mut offset = random(ROWS, 4);
-    offset[row(2, 2) as usize] = -1e4;
+    offset[row(2, 2) as usize] = -64.0;
     let counts = |q: usize, i: usize| f32::from(u8::from(i < TOP && labels[q] == i));
     let counts: Vec<f32> = (0..ROWS).flat_map(|r| [counts(r / NODES, r % NODES); 2]).collect();
 

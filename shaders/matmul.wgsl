@@ -6,6 +6,8 @@
 // KIND 1 lanes (K % 4 == 0, N % 4 == 0, M % 4 == 0 where TA; LANES 8, ROWS 16): one subgroup of LANES a group; the lanes load the
 //   ROWS rows' next four inner indices of a, a vec4 each, and all get them by subgroupBroadcast; each lane owns 4 columns of ROWS rows.
 //   No workgroup memory, no barrier.
+// A dispatch sums the inner indices first .. last; where first is not 0, onto what c holds: Mesa's software adapter ends an invocation's
+// loops, without a word, once they have turned 65,535 times in all.
 #import fold
 
 struct Params {
@@ -13,6 +15,8 @@ struct Params {
     n: u32,
     k: u32,
     groups: u32,
+    first: u32, // KIND 1: in fours
+    last: u32,
 }
 
 #if KIND == 1
@@ -43,7 +47,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     #for r in 0..4
     var acc${r} = vec4<f32>(0.0);
     #endfor
-    for (var k0 = 0u; k0 < params.k; k0 += DEPTH) {
+    if params.first > 0u {
+        #for r in 0..4
+        if row0 + ty * 4u + ${r}u < params.m {
+            #for q in 0..4
+            if column0 + tx * 4u + ${q}u < params.n {
+                acc${r}[${q}] = c[(row0 + ty * 4u + ${r}u) * params.n + column0 + tx * 4u + ${q}u];
+            }
+            #endfor
+        }
+        #endfor
+    }
+    for (var k0 = params.first; k0 < params.last; k0 += DEPTH) {
         #for s in 0..4
         {
             // Neighbouring invocations read neighbouring memory.
@@ -107,10 +122,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     #for r in 0..ROWS
     var acc${r} = vec4<f32>(0.0);
     #endfor
+    if params.first > 0u && column < n4 {
+        #for r in 0..ROWS
+        if first_row + ${r}u < params.m {
+            acc${r} = c[(first_row + ${r}u) * n4 + col];
+        }
+        #endfor
+    }
     #if TA
     // The vec4 of four rows at one inner index: inner index s * LANES / 4 + lane / 4 of the next four, rows lane % 4 of the ROWS / 4 fours.
     let m4 = params.m / 4u;
-    var ai = (lane / 4u) * m4 + min(first_row / 4u + lane % 4u, m4 - 1u);
+    var ai = (lane / 4u) * m4 + min(first_row / 4u + lane % 4u, m4 - 1u) + params.first * params.m;
     #else
     #for s in 0..ROWS/LANES
     let at${s} = min(first_row + ${s * LANES}u + lane, params.m - 1u) * k4;
@@ -119,9 +141,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     #if TB
     let bt = col * params.k;
     #else
-    var bi = col;
+    var bi = col + params.first * params.n;
     #endif
-    for (var k = 0u; k < k4; k++) {
+    for (var k = params.first; k < params.last; k++) {
         #if TB
         #for q in 0..4
         let t${q} = b[bt + ${q}u * k4 + k];

@@ -832,6 +832,68 @@ fn dense_features_are_trained_and_told_from_other_models() {
     assert!(print.contains("validate_windows = 12") && print.contains("[encoder]"), "{print}");
 }
 
+/// The least there is of a graph network.
+const REFINING: &str = "patch = 100\nviews = 1\nstrip = 3\nqueries = 6\npool = 12\nepochs = 3\nsteps = 8\nvalidate_every = 100\nvalidate_queries = 6\n\
+    checkpoint_every = 5\n[refiner]\ntop = 4\nnear = 2\nwidth = 8\nheads = 2\nlayers = 1\n";
+
+#[test]
+fn a_graph_network_is_trained_onto_a_model_and_refines() {
+    let (w, dir) = (&*WORLD, folder("refine"));
+    let config = dir.join("refine.toml");
+    std::fs::write(&config, REFINING).unwrap();
+    let (m, s, c) = (text(&w.map), text(&w.sar), text(&config));
+    let (behind, joint) = (dir.join("behind"), dir.join("joint"));
+    fn train<'a>([m, s, c]: [&'a str; 3], model: &'a Path, way: &'a str, out: &'a Path) -> Vec<&'a str> {
+        vec!["train", "--refine", way, "--model", text(model), "--scene", m, s, "--val", m, s, "--config", c, "--out", text(out)]
+    }
+    let done = run(&train([m, s, c], &w.model, "two-stage", &behind)).ok();
+    assert!(done.err.contains("R@1 in % of 6 queries anywhere") && done.err.contains("in strips of 3"), "{done:?}");
+    run(&train([m, s, c], &w.model, "joint", &joint)).ok();
+    // What a database is tied to is the encoder: the first left it alone, the second did not.
+    let info = |path: &Path| -> serde_json::Value { serde_json::from_str(&run(&["info", text(path), "--json"]).ok().out).unwrap() };
+    let hash = |path: &Path| info(path)["hash"].as_str().unwrap().to_string();
+    assert!(hash(&behind) == hash(&w.model) && hash(&joint) != hash(&w.model));
+
+    let eval = |model: &Path, more: &[&str]| {
+        let base =
+            ["eval", "--map", m, "--sar", s, "--model", text(model), "--cell", CELL, "--views", "1", "--protocol", "arbitrary", "--json"];
+        run(&[&base, more].concat())
+    };
+    for model in [&behind, &joint] {
+        let page = dir.join("page.html");
+        let out = eval(model, &["--queries", "9", "--strip", "3", "--refine", "graph", "--report", text(&page)]).ok().out;
+        let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(value["refine"], serde_json::json!({ "method": "graph", "top": 4, "strip": 3 }), "{value}");
+        assert!((0.0..=1.0).contains(&value["calibration_error"].as_f64().unwrap()), "{value}");
+        assert!(std::fs::read_to_string(&page).unwrap().contains("How often a first candidate"));
+    }
+    eval(&w.model, &["--refine", "graph"]).fails(1, &["carries no graph network", "train one"]);
+    eval(&behind, &["--refine", "graph", "--refine-top", "3"]).fails(1, &["leave --refine-top out"]);
+
+    let fixes = dir.join("fixes.geojson");
+    let find = |more: &[&str]| {
+        let base =
+            ["locate", "--method", "index", "--index", text(&w.db), "--model", text(&behind), "--sar", s, "--out", text(&fixes), "--json"];
+        run(&[&base, more].concat())
+    };
+    let value: serde_json::Value = serde_json::from_str(&find(&["--refine", "graph", "--strip", "3"]).ok().out).unwrap();
+    assert!(value["refine"] == "graph" && value["fixes"].as_u64() > Some(8), "{value}");
+    let found: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&fixes).unwrap()).unwrap();
+    let scores = found["features"].as_array().unwrap().iter().map(|f| f["properties"]["score"].as_f64().unwrap());
+    assert!(scores.into_iter().all(|p| (0.0..=1.0).contains(&p)), "probabilities");
+    find(&["--strip", "3"]).fails(1, &["name a method with --refine"]);
+
+    // Stopped and gone on with: the same bits.
+    #[cfg(unix)]
+    {
+        let again = dir.join("again");
+        let args = train([m, s, c], &w.model, "two-stage", &again);
+        interrupted(&args, &dir.join("again.log.jsonl"), 4, "-INT");
+        run(&[&args[..], &["--resume"]].concat()).ok();
+        assert!(std::fs::read(&again).unwrap() == std::fs::read(&behind).unwrap(), "resumed weights differ");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_run_that_was_killed_or_stopped_goes_on_to_the_same_bits() {

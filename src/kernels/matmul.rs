@@ -27,10 +27,16 @@ struct Params {
     n: u32,
     k: u32,
     groups: u32,
+    first: u32,
+    last: u32,
 }
 
 /// Rows a group of the lane variant computes.
 const ROWS: usize = 16;
+
+/// Inner indices of one dispatch at most on a software adapter, tiled and by lanes (see the shader): loops turn 18 times for 16 of them, or
+/// once for 4.
+const DEEPEST: [usize; 2] = [1 << 15, 1 << 17];
 
 fn variant(lanes: bool, ta: bool, tb: bool) -> Variant {
     Variant::new().flag("KIND", lanes).flag("TA", ta).flag("TB", tb).int("LANES", 8).int("ROWS", ROWS as i64)
@@ -64,7 +70,16 @@ pub fn matmul(plan: &mut PlanBuilder<'_>, a: &Tensor, op_a: Op, b: &Tensor, op_b
         true => m.div_ceil(ROWS) * (n / 4).div_ceil(8),
         false => m.div_ceil(64) * n.div_ceil(64),
     };
-    let params = Params { m: m as u32, n: n as u32, k: k as u32, groups: groups as u32 };
-    let cost = Cost { flops: 2.0 * m as f64 * n as f64 * k as f64, bytes: 4.0 * (m * k + k * n + m * n) as f64 };
-    plan.dispatch("matmul", &SHADER, &variant(lanes, ta, tb), &[a.into(), b.into(), c.into()], &params, Groups::Linear(groups as u64), cost)
+    let unit = if lanes { 4 } else { 1 };
+    let deepest = if caps.software { DEEPEST[usize::from(lanes)] } else { k };
+    let bindings = [a.into(), b.into(), c.into()];
+    for first in (0..k).step_by(deepest.max(1)) {
+        let last = (first + deepest).min(k);
+        let [first_unit, last_unit] = [first, last].map(|v| (v / unit) as u32);
+        let params = Params { m: m as u32, n: n as u32, k: k as u32, groups: groups as u32, first: first_unit, last: last_unit };
+        let part = (last - first) as f64;
+        let cost = Cost { flops: 2.0 * m as f64 * n as f64 * part, bytes: 4.0 * ((m + n) as f64 * part + (m * n) as f64) };
+        plan.dispatch("matmul", &SHADER, &variant(lanes, ta, tb), &bindings, &params, Groups::Linear(groups as u64), cost)?;
+    }
+    Ok(())
 }

@@ -38,6 +38,14 @@ impl Refiner {
         Self::with(engine, &config, dim, &graph, &net, &weights)
     }
 
+    /// With start values.
+    #[cfg(test)]
+    pub(super) fn random(engine: &Engine, config: &RefinerConfig, dim: usize) -> Result<Self> {
+        let (graph, net) = Self::describe(config, dim)?;
+        let weights = Weights::init(engine, &graph, 5)?;
+        Self::with(engine, config, dim, &graph, &net, &weights)
+    }
+
     /// With the weights of a network that is being trained.
     pub(crate) fn of(engine: &Engine, config: &RefinerConfig, dim: usize, trained: &Weights) -> Result<Self> {
         let (graph, net) = Self::describe(config, dim)?;
