@@ -197,8 +197,6 @@ struct Refinement<'a> {
     vectors: [Tensor; 2],
     records: [Tensor; 2],
     sampling: Plan,
-    /// Keep the pages of all scenes on the device while a joint run samples from them.
-    _caches: Vec<PageCache>,
     seen: Vec<Seen>,
     judged: Option<Seen>,
 }
@@ -236,7 +234,6 @@ impl<'a> Refinement<'a> {
         let trainer = Trainer::new(engine, &config.refiner, &config.loss, &graph, &net, &supervision, inputs)?;
         let records = [sampler::records(engine, count)?, sampler::records(engine, count * top)?];
         let mut builder = PlanBuilder::new(engine);
-        let mut caches = Vec::new();
         if config.joint {
             let map_cache = resident(engine, scenes, |s| (&s.map, &s.map_mask))?;
             let sar_cache = resident(engine, scenes, |s| (&s.sar, &s.sar_mask))?;
@@ -246,13 +243,12 @@ impl<'a> Refinement<'a> {
             {
                 sampler::forward(&mut builder, cache.array(), cache.table(), records, sampler::taps_for(scale), true, input)?;
             }
-            caches = vec![map_cache, sar_cache];
         }
         let patch_m = f64::from(config.patch) * scenes[0].map.raster.ground_pixel_size()?.0;
         let vectors = [inputs[0].clone(), inputs[1].clone()];
         let sampling = builder.finish();
         let (seen, judged) = (Vec::new(), None);
-        let task = Self { config, model, scenes, val, patch_m, trainer, vectors, records, sampling, _caches: caches, seen, judged };
+        let task = Self { config, model, scenes, val, patch_m, trainer, vectors, records, sampling, seen, judged };
         Ok((task, learner))
     }
 
