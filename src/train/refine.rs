@@ -329,7 +329,8 @@ impl Task for Refinement<'_> {
 
     fn start_epoch(&mut self, engine: &Engine, learner: &Learner, epoch: usize, (): &mut ()) -> Result<()> {
         let c = self.config;
-        if !self.seen.is_empty() && !(c.joint && epoch.is_multiple_of(c.refresh)) {
+        let stale = self.seen.is_empty() || c.joint && epoch.is_multiple_of(c.refresh);
+        if !stale {
             return Ok(());
         }
         self.seen.clear();
