@@ -41,20 +41,6 @@ impl Align {
             Self::Coral => "coral",
         }
     }
-
-    /// The weight that is used where none is given.
-    pub fn default_weight(self) -> f64 {
-        match self {
-            Self::None => 0.0,
-            // A clipped critic's slope is far above 1.
-            Self::CriticClip => 1e-3,
-            Self::CriticGp => 1.0,
-            Self::Class => 0.1,
-            Self::Sinkhorn | Self::Mmd => 1.0,
-            // A squared distance of covariances over 4 D^2 is small by construction.
-            Self::Coral => 1e4,
-        }
-    }
 }
 
 /// Which modality's encoder the alignment loss moves.
@@ -85,7 +71,7 @@ pub enum ClassBy {
 pub struct AlignConfig {
     /// The loss.
     pub method: Align,
-    /// Its weight against InfoNCE's 1; where not given [`Align::default_weight`], and 0.01 for flipped labels.
+    /// Its weight against InfoNCE's 1; where not given, the method's own.
     pub weight: Option<f64>,
     /// Whom it moves.
     pub sides: Sides,
@@ -132,10 +118,19 @@ impl Default for AlignConfig {
 }
 
 impl AlignConfig {
-    /// The weight in force.
+    /// The weight in force: the one given, or the method's own, one that cost no recall (`studies/align-weights.md`).
     pub fn weight(&self) -> f64 {
-        // A classifier of its own pulls harder than one whose gradient is reversed little by little.
-        self.weight.unwrap_or_else(|| if self.flips() { 0.01 } else { self.method.default_weight() })
+        self.weight.unwrap_or(match self.method {
+            Align::None => 0.0,
+            // A clipped critic's slope is far above 1.
+            Align::CriticClip => 1e-3,
+            Align::CriticGp | Align::Sinkhorn | Align::Mmd => 1.0,
+            // A classifier of its own pulls harder than one whose gradient is reversed little by little.
+            Align::Class if self.flips() => 0.01,
+            Align::Class => 0.1,
+            // A squared distance of covariances over 4 D^2 is small by construction.
+            Align::Coral => 1e4,
+        })
     }
 
     /// Whether a network of its own is trained beside the encoder.

@@ -178,7 +178,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     }
     outputs.iter().try_for_each(|p| check_output(p))?;
     args.refinement.check()?;
-    let refined = args.refinement.method() != refine::Method::None;
+    let refined = args.refinement.refine != refine::Method::None;
     if args.strip.is_some() && !refined {
         return Err(Error::invalid("--strip says which patches --refine takes together: name a method with --refine"));
     }
@@ -205,6 +205,10 @@ fn refined(
     step: u32,
     most: usize,
 ) -> Result<()> {
+    let Prepared { method, top, refiner } = prepared;
+    if *method == refine::Method::None {
+        return Ok(());
+    }
     let to_map = inverse(&located.frame.matrix);
     let strips = strips(
         &located.patches,
@@ -217,7 +221,6 @@ fn refined(
         located.frame.scale(),
     );
     let hits: Vec<_> = located.patches.iter().map(|p| p.hits.clone()).collect();
-    let Prepared { method, top, refiner } = prepared;
     let request = refine::Request {
         searcher,
         database,

@@ -27,7 +27,7 @@ pub(crate) struct Candidates<'a> {
 #[derive(Debug)]
 pub(super) struct Batch {
     features: Vec<f32>,
-    offset: Vec<f32>,
+    base: Vec<f32>,
     relation: Vec<f32>,
     edges: Csr,
 }
@@ -66,7 +66,7 @@ impl Batch {
     pub(super) fn new(config: &RefinerConfig, c: &Candidates<'_>, turn: Turn, room: usize) -> Result<Self> {
         let nodes = config.nodes();
         let mut features = vec![0.0; room * nodes * FEATURES];
-        let mut offset = vec![ABSENT; room * nodes];
+        let mut base = vec![ABSENT; room * nodes];
         for (q, hits) in c.hits.iter().enumerate() {
             let scores: Vec<f32> = hits.iter().take(config.top).map(|h| h.score).collect();
             let best = scores.first().copied().unwrap_or(0.0);
@@ -79,7 +79,7 @@ impl Batch {
                 let row = q * nodes + i;
                 let score = if none { Some(&best) } else { scores.get(i) };
                 let Some(score) = score else { continue };
-                offset[row] = if none { 0.0 } else { -config.sharpness * best };
+                base[row] = if none { 0.0 } else { -config.sharpness * best };
                 let own = [
                     f32::from(u8::from(none)),
                     10.0 * (score - best),
@@ -98,12 +98,12 @@ impl Batch {
         for (slot, from) in csr.order().iter().enumerate() {
             relation[slot * RELATION..][..RELATION].copy_from_slice(&relations[*from as usize]);
         }
-        Ok(Self { features, offset, relation, edges: csr })
+        Ok(Self { features, base, relation, edges: csr })
     }
 
     pub(super) fn write(&self, engine: &Engine, inputs: &Inputs) -> Result<()> {
         engine.write(&inputs.features, &self.features)?;
-        engine.write(&inputs.offset, &self.offset)?;
+        engine.write(&inputs.base, &self.base)?;
         engine.write(&inputs.relation, &self.relation)?;
         Ok(inputs.edges.write(engine, &self.edges)?)
     }

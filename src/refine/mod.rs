@@ -32,22 +32,23 @@ use std::ops::Range;
 
 /// How candidates are put in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
-    /// As the search found them; the score is the cosine.
+    /// As the search found them; the score is the cosine
     #[default]
     None,
-    /// The graph network; the score is the probability that the candidate is right, its centre is where the query then lies.
+    /// The graph network that the model carries; the score is the probability that the candidate is right, its centre where the query lies then
     Graph,
-    /// Alpha query expansion; the score is the cosine with the expanded query.
+    /// Alpha query expansion: the query leans to its best candidates and is searched anew; the score is the cosine with it
     Aqe,
-    /// k-reciprocal neighbours; the score is 1 less the joined distance, 1 at best.
+    /// k-reciprocal neighbours; the score is 1 less the joined distance, 1 at best
     Krnn,
-    /// Graph propagation without training; the score is the cosine of the propagated neighbourhoods, 0..=1.
+    /// Graph propagation without training; the score is the cosine of the propagated neighbourhoods, 0 to 1
     Gnnrr,
-    /// SuperGlobal; the score is the mean of its two similarities.
+    /// SuperGlobal; the score is the mean of its two similarities
     Superglobal,
-    /// Votes of candidates that lie near; the score is the sum of the votes, the candidate's own cosine among them.
+    /// Candidates of a strip's queries that agree on the place vote for each other; the score is the sum of the votes, the candidate's own cosine among them
     Vote,
 }
 

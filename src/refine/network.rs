@@ -94,7 +94,7 @@ impl RefinerConfig {
             return Err(Error::shape("refiner", format!("{have:?} for {count} queries of {} candidates", self.top)));
         }
         let features = graph.input("features", &[rows, FEATURES]);
-        let offset = graph.input("offset", &[rows, 1]);
+        let base = graph.input("base", &[rows, 1]);
         let ones = graph.input("ones", &[1, dim]);
         let members = EdgeInputs::new(graph, "members", rows, count, rows);
         let places = EdgeInputs::new(graph, "places", rows, count * self.top, count * self.top);
@@ -135,9 +135,9 @@ impl RefinerConfig {
         }
         // A bias would cancel.
         let own = graph.add("graph.score", Linear { out: 1, bias: false }, &[x])?;
-        let scores = graph.add("scores", WeightedSum { weights: vec![1.0, self.sharpness, 1.0] }, &[own, cosine, offset])?;
+        let scores = graph.add("scores", WeightedSum { weights: vec![1.0, self.sharpness, 1.0] }, &[own, cosine, base])?;
         let offsets = linear(graph, "shift", 2, x)?;
-        Ok(Refining { count, rows, features, offset, ones, relation, members, places, edges, scores, offsets })
+        Ok(Refining { count, rows, features, base, ones, relation, members, places, edges, scores, offsets })
     }
 }
 
@@ -147,7 +147,7 @@ pub struct Refining {
     count: usize,
     rows: usize,
     features: NodeId,
-    offset: NodeId,
+    base: NodeId,
     ones: NodeId,
     relation: NodeId,
     members: EdgeInputs,
@@ -221,7 +221,7 @@ impl Refining {
 #[derive(Debug)]
 pub(crate) struct Inputs {
     pub(super) features: Tensor,
-    pub(super) offset: Tensor,
+    pub(super) base: Tensor,
     pub(super) relation: Tensor,
     pub(super) edges: Edges,
 }
@@ -240,7 +240,7 @@ impl Inputs {
         net.places.edges(graph, inputs)?.write(engine, &Csr::new(net.rows, net.count * top, &places)?)?;
         Ok(Self {
             features: find(net.features),
-            offset: find(net.offset),
+            base: find(net.base),
             relation: find(net.relation),
             edges: net.edges.edges(graph, inputs)?,
         })

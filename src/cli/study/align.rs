@@ -99,12 +99,6 @@ struct Run {
     seed: u64,
     config: TrainConfig,
     adapter: String,
-    /// Seconds of training; not known where an earlier call trained and was stopped before it had evaluated. (Written as `null`,
-    /// which is also what older files hold for it.)
-    train_s: Option<f64>,
-    /// Steps that these seconds were for; fewer than all where the run was stopped in between.
-    #[serde(default)]
-    timed_steps: usize,
     /// Outcome of each query, anywhere and on the grid.
     arbitrary: Vec<QueryResult>,
     aligned: Vec<QueryResult>,
@@ -141,8 +135,6 @@ struct Row {
     median_error_m: f64,
     /// Difference of R@1 (arbitrary) to `none`.
     difference: Option<Estimate>,
-    /// None where no training was timed.
-    seconds_per_step: Option<f64>,
 }
 
 struct Study<'a> {
@@ -199,7 +191,7 @@ impl Study<'_> {
             return Run::read(&text, &config).map_err(|e| Error::file(&outcome, e));
         }
         let model = self.runs.join(format!("{name}.safetensors"));
-        let (train_s, timed_steps) = self.train(&name, &config, &model)?;
+        self.train(&name, &config, &model)?;
         let model = LoadedModel::load(Some(&model))?;
         let embedder = model.embedder(&self.engine, config.batch)?;
         let grid = IndexConfig { cell: config.patch, stride: config.patch, views: self.args.views, ..IndexConfig::default() };
@@ -214,39 +206,32 @@ impl Study<'_> {
             seed,
             config,
             adapter: self.engine.adapter().to_string(),
-            train_s,
-            timed_steps,
             arbitrary: found(Protocol::Arbitrary)?,
             aligned: found(Protocol::Aligned)?,
         };
         let text = serde_json::to_string(&run).map_err(|e| Error::invalid(e.to_string()))?;
         write(&outcome, &text)?;
         let right = run.right();
-        let seconds = train_s.map_or(String::new(), |s| format!(" in {s:.0} s"));
-        self.global.say(format_args!("{name}: R@1 {:.1} %{seconds}", 100.0 * right.iter().sum::<f64>() / right.len() as f64));
+        self.global.say(format_args!("{name}: R@1 {:.1} %", 100.0 * right.iter().sum::<f64>() / right.len() as f64));
         Ok(run)
     }
 
-    /// Seconds and steps of the training that this call did; no seconds where an earlier call did all of it.
-    fn train(&self, name: &str, config: &TrainConfig, model: &Path) -> Result<(Option<f64>, usize)> {
+    /// Trains, unless an earlier call has done so and was stopped before it had evaluated.
+    fn train(&self, name: &str, config: &TrainConfig, model: &Path) -> Result<()> {
         if model.exists() {
-            return Ok((None, 0));
+            return Ok(());
         }
         let resume = checkpoint_path(model).exists();
         let bar = self.global.bar(config.total_steps() as u64, "training");
-        let (start, mut first, mut last) = (Instant::now(), 0, 0);
-        let outcome = train(&self.engine, config, &self.scenes, &self.val, model, resume, &self.stop, |event| match event {
-            Event::Start { step, .. } => (first, last) = (step, step),
-            Event::Step { step, loss, .. } => {
-                last = step;
+        let outcome = train(&self.engine, config, &self.scenes, &self.val, model, resume, &self.stop, |event| {
+            if let Event::Step { step, loss, .. } = event {
                 bar.set_position(step as u64);
                 bar.set_message(format!("{name}: loss {loss:.3}"));
             }
-            _ => {}
         })?;
         bar.finish_and_clear();
         match outcome {
-            Outcome::Finished => Ok((Some(start.elapsed().as_secs_f64()), last - first)),
+            Outcome::Finished => Ok(()),
             Outcome::Stopped { step } => {
                 Err(Error::Interrupted(format!("{name} stopped at step {step}; the same command goes on from there")))
             }
@@ -273,8 +258,6 @@ impl Study<'_> {
                 false => None,
             };
             let errors: Vec<f64> = summaries.iter().filter_map(|s| Some(s.median_error_m?.value)).collect();
-            let timed = runs.iter().filter(|r| r.timed_steps > 0).filter_map(|r| Some((r.train_s?, r.timed_steps)));
-            let (seconds, steps) = timed.fold((0.0, 0), |t, r| (t.0 + r.0, t.1 + r.1));
             rows.push(Row {
                 way: way.name.into(),
                 what: way.what,
@@ -284,7 +267,6 @@ impl Study<'_> {
                 aligned1: mean(&aligned),
                 median_error_m: mean(&errors),
                 difference,
-                seconds_per_step: (steps > 0).then(|| seconds / steps as f64),
             });
         }
         Ok(rows)
@@ -343,15 +325,14 @@ fn interval(e: &Estimate) -> String {
     format!("{:+.1} [{:+.1}, {:+.1}]", 100.0 * e.value, 100.0 * e.ci95[0], 100.0 * e.ci95[1])
 }
 
-/// The rows as Markdown; what a step took is a column where any training was timed.
+/// The rows as Markdown.
 fn table(rows: &[Row]) -> String {
-    let timed = rows.iter().any(|r| r.seconds_per_step.is_some());
-    let mut text = String::from("| way | what | seeds | R@1 anywhere | of each seed | difference | R@1 on the grid | median error, m |");
-    text.push_str(if timed { " s a step |\n" } else { "\n" });
-    text.push_str(&"| --- ".repeat(8 + usize::from(timed)));
-    text.push_str("|\n");
+    let mut text = String::from(
+        "| way | what | seeds | R@1 anywhere | of each seed | difference | R@1 on the grid | median error, m |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+    );
     for r in rows {
-        let _ = write!(
+        let _ = writeln!(
             text,
             "| `{}` | {} | {} | {} | {} | {} | {} | {:.0} |",
             r.way,
@@ -363,10 +344,6 @@ fn table(rows: &[Row]) -> String {
             percent(r.aligned1),
             r.median_error_m,
         );
-        if timed {
-            let _ = write!(text, " {} |", r.seconds_per_step.map_or("-".into(), |s| format!("{s:.3}")));
-        }
-        text.push('\n');
     }
     text
 }
@@ -394,20 +371,7 @@ mod tests {
     fn outcome() -> Run {
         let config = TrainConfig { seed: 5, ..TrainConfig::default() };
         let (arbitrary, aligned) = (Vec::new(), Vec::new());
-        Run { way: "none".into(), seed: 5, config, adapter: "some".into(), train_s: None, timed_steps: 0, arbitrary, aligned }
-    }
-
-    #[test]
-    fn an_outcome_without_a_time_reads_back() {
-        let mut run = outcome();
-        let text = serde_json::to_string(&run).unwrap();
-        // What a time of NaN is written as.
-        assert!(text.contains("\"train_s\":null"), "{text}");
-        assert_eq!(Run::read(&text, &run.config).unwrap().train_s, None);
-        (run.train_s, run.timed_steps) = (Some(1.5), 3);
-        let text = serde_json::to_string(&run).unwrap();
-        let back = Run::read(&text, &run.config).unwrap();
-        assert_eq!((back.train_s, back.timed_steps), (Some(1.5), 3));
+        Run { way: "none".into(), seed: 5, config, adapter: "some".into(), arbitrary, aligned }
     }
 
     #[test]
@@ -425,8 +389,8 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_a_step_is_shown_where_there_is_one() {
-        let row = |seconds_per_step| Row {
+    fn a_row_says_all_of_a_way() {
+        let row = Row {
             way: "none".into(),
             what: "nothing",
             seeds: vec![1, 2],
@@ -435,19 +399,8 @@ mod tests {
             aligned1: 0.5,
             median_error_m: 20.0,
             difference: None,
-            seconds_per_step,
         };
-        assert_eq!(
-            table(&[row(None)]),
-            "| way | what | seeds | R@1 anywhere | of each seed | difference | R@1 on the grid | median error, m |\n\
-             | --- | --- | --- | --- | --- | --- | --- | --- |\n\
-             | `none` | nothing | 1 2 | 37.5 | 50.0 25.0 | - | 50.0 | 20 |\n"
-        );
-        let text = table(&[row(None), row(Some(0.25))]);
-        assert!(
-            text.contains("| median error, m | s a step |\n") && text.contains("| 20 | - |\n") && text.contains("| 20 | 0.250 |\n"),
-            "{text}"
-        );
-        assert!(text.lines().all(|l| l.matches('|').count() == 10), "{text}");
+        let text = table(&[row]);
+        assert_eq!(text.lines().last(), Some("| `none` | nothing | 1 2 | 37.5 | 50.0 25.0 | - | 50.0 | 20 |"), "{text}");
     }
 }
