@@ -11,4 +11,6 @@ pub fn run(e: &Engine) {
     time(e, "matmul 64x1024x64, b transposed", |p| matmul(p, &a, Op::Plain, &b, Op::Transposed, &c));
     let d = tensor(e, &[1024, 1024]);
     time(e, "matmul 1024x64x1024, a transposed", |p| matmul(p, &a, Op::Transposed, &b, Op::Plain, &d));
+    let (a, b, c) = (tensor(e, &[1024, 1024]), tensor(e, &[1, 1024]), tensor(e, &[1024, 1]));
+    time(e, "matmul 1024x1024x1, b transposed", |p| matmul(p, &a, Op::Plain, &b, Op::Transposed, &c));
 }

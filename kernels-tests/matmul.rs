@@ -7,9 +7,20 @@ use echogrid::reference::matmul as twin;
 fn equals_its_twin() {
     let (engines, _lock) = engines();
     for e in engines {
-        for (m, k, n) in
-            [(1, 1, 1), (17, 4, 4), (64, 64, 64), (63, 65, 67), (3, 129, 2), (130, 20, 36), (16, 8, 32), (20, 12, 8), (132, 64, 68)]
-        {
+        for (m, k, n) in [
+            (1, 1, 1),
+            (17, 4, 4),
+            (64, 64, 64),
+            (63, 65, 67),
+            (3, 129, 2),
+            (130, 20, 36),
+            (16, 8, 32),
+            (20, 12, 8),
+            (132, 64, 68),
+            (700, 40, 1),
+            (1, 33, 90),
+            (90, 5, 33),
+        ] {
             let (a, b) = (random(m * k, 1), random(k * n, 2));
             let want = twin::matmul(&f64s(&a), &f64s(&b), m, k, n);
             for (ta, tb) in [(false, false), (true, false), (false, true), (true, true)] {
@@ -32,8 +43,7 @@ fn equals_its_twin() {
 fn deep() {
     let (engines, _lock) = engines();
     for e in engines {
-        let (m, n) = (4, 8);
-        for k in [1 << 15, 300_004] {
+        for (m, k, n) in [(4, 1 << 15, 8), (4, 300_004, 8), (2, 300_007, 3), (17, 70_001, 18)] {
             let whole = |n: usize, seed| random(n, seed).iter().map(|v| (v * 2.0).round()).collect::<Vec<f32>>();
             let (a, b) = (whole(m * k, 1), whole(k * n, 2));
             let want = twin::matmul(&f64s(&a), &f64s(&b), m, k, n);

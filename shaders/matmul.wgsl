@@ -6,6 +6,7 @@
 // KIND 1 lanes (K % 4 == 0, N % 4 == 0, M % 4 == 0 where TA; LANES 8, ROWS 16): one subgroup of LANES a group; the lanes load the
 //   ROWS rows' next four inner indices of a, a vec4 each, and all get them by subgroupBroadcast; each lane owns 4 columns of ROWS rows.
 //   No workgroup memory, no barrier.
+// KIND 2 narrow: one invocation an output, in groups of 64, folded; where a tile would be mostly empty. No workgroup memory.
 // A dispatch sums the inner indices first .. last; where first is not 0, onto what c holds: Mesa's software adapter ends an invocation's
 // loops, without a word, once they have turned 65,535 times in all.
 #import fold
@@ -105,7 +106,47 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     #endfor
 }
-#else
+#endif
+#if KIND == 2
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = fold_group(group, groups) * 64u + lane;
+    if i >= params.m * params.n {
+        return;
+    }
+    let row = i / params.n;
+    let column = i - row * params.n;
+    #if TA
+    let a_at = row;
+    let a_step = params.m;
+    #else
+    let a_at = row * params.k;
+    let a_step = 1u;
+    #endif
+    #if TB
+    let b_at = column * params.k;
+    let b_step = 1u;
+    #else
+    let b_at = column;
+    let b_step = params.n;
+    #endif
+    var sum = 0.0;
+    if params.first > 0u {
+        sum = c[i];
+    }
+    var p = params.first;
+    for (; p + 4u <= params.last; p += 4u) {
+        #for q in 0..4
+        sum += a[a_at + (p + ${q}u) * a_step] * b[b_at + (p + ${q}u) * b_step];
+        #endfor
+    }
+    for (; p < params.last; p++) {
+        sum += a[a_at + p * a_step] * b[b_at + p * b_step];
+    }
+    c[i] = sum;
+}
+#endif
+#if KIND == 1
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let linear = fold_group(group, groups);

@@ -34,18 +34,28 @@ struct Params {
 /// Rows a group of the lane variant computes.
 const ROWS: usize = 16;
 
-/// Inner indices of one dispatch at most on a software adapter, tiled and by lanes (see the shader): loops turn 18 times for 16 of them, or
-/// once for 4.
-const DEEPEST: [usize; 2] = [1 << 15, 1 << 17];
+/// Inner indices of one dispatch at most on a software adapter, by kind (see the shader): loops turn 18 times for 16 of them, or once for 4.
+const DEEPEST: [usize; 3] = [1 << 15, 1 << 17, 1 << 17];
 
-fn variant(lanes: bool, ta: bool, tb: bool) -> Variant {
-    Variant::new().flag("KIND", lanes).flag("TA", ta).flag("TB", tb).int("LANES", 8).int("ROWS", ROWS as i64)
+/// Software adapters: a product with a smaller extent than this is not tiled.
+const NARROW: usize = 16;
+
+/// The kernels, as the shader numbers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Tiled,
+    Lanes,
+    Narrow,
+}
+
+fn variant(kind: Kind, ta: bool, tb: bool) -> Variant {
+    Variant::new().int("KIND", kind as i64).flag("TA", ta).flag("TB", tb).int("LANES", 8).int("ROWS", ROWS as i64)
 }
 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
     let transposes = [(false, false), (true, false), (false, true), (true, true)];
-    [false, true].into_iter().flat_map(|lanes| transposes.map(|(ta, tb)| variant(lanes, ta, tb))).collect()
+    [Kind::Tiled, Kind::Lanes, Kind::Narrow].into_iter().flat_map(|kind| transposes.map(|(ta, tb)| variant(kind, ta, tb))).collect()
 }
 
 /// Appends c = op(a) op(b): op(a) is [M, K], op(b) [K, N], c [M, N].
@@ -65,13 +75,13 @@ pub fn matmul(plan: &mut PlanBuilder<'_>, a: &Tensor, op_a: Op, b: &Tensor, op_b
         return Err(Error::shape("matmul", format!("[{m}, {k}] times [{k2}, {n}] into {:?}", c.shape())));
     }
     let caps = plan.engine().caps();
-    let lanes = caps.software && caps.subgroup_is(8) && k % 4 == 0 && n % 4 == 0 && (!ta || m % 4 == 0);
-    let groups = match lanes {
-        true => m.div_ceil(ROWS) * (n / 4).div_ceil(8),
-        false => m.div_ceil(64) * n.div_ceil(64),
+    let fours = k % 4 == 0 && n % 4 == 0 && (!ta || m % 4 == 0);
+    let (kind, groups, unit) = match caps.software {
+        true if caps.subgroup_is(8) && fours => (Kind::Lanes, m.div_ceil(ROWS) * (n / 4).div_ceil(8), 4),
+        true if m.min(n).min(k) < NARROW => (Kind::Narrow, (m * n).div_ceil(64), 1),
+        _ => (Kind::Tiled, m.div_ceil(64) * n.div_ceil(64), 1),
     };
-    let unit = if lanes { 4 } else { 1 };
-    let deepest = if caps.software { DEEPEST[usize::from(lanes)] } else { k };
+    let deepest = if caps.software { DEEPEST[kind as usize] } else { k };
     let bindings = [a.into(), b.into(), c.into()];
     for first in (0..k).step_by(deepest.max(1)) {
         let last = (first + deepest).min(k);
@@ -79,7 +89,7 @@ pub fn matmul(plan: &mut PlanBuilder<'_>, a: &Tensor, op_a: Op, b: &Tensor, op_b
         let params = Params { m: m as u32, n: n as u32, k: k as u32, groups: groups as u32, first: first_unit, last: last_unit };
         let part = (last - first) as f64;
         let cost = Cost { flops: 2.0 * m as f64 * n as f64 * part, bytes: 4.0 * ((m + n) as f64 * part + (m * n) as f64) };
-        plan.dispatch("matmul", &SHADER, &variant(lanes, ta, tb), &bindings, &params, Groups::Linear(groups as u64), cost)?;
+        plan.dispatch("matmul", &SHADER, &variant(kind, ta, tb), &bindings, &params, Groups::Linear(groups as u64), cost)?;
     }
     Ok(())
 }
