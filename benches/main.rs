@@ -27,6 +27,7 @@ mod sampler;
 mod segment_softmax;
 mod sinkhorn_online;
 mod sinkhorn_small;
+mod slide;
 mod softmax_xent;
 mod spectrum;
 mod structure;
@@ -67,6 +68,7 @@ const ALL: &[(&str, Run)] = &[
     ("segment_softmax", segment_softmax::run),
     ("sinkhorn_online", sinkhorn_online::run),
     ("sinkhorn_small", sinkhorn_small::run),
+    ("slide", slide::run),
     ("softmax_xent", softmax_xent::run),
     ("structure", structure::run),
     ("spectrum", spectrum::run),

@@ -34,6 +34,7 @@ mod segment_softmax;
 mod shaders;
 mod sinkhorn_online;
 mod sinkhorn_small;
+mod slide;
 mod softmax_xent;
 mod spectrum;
 mod structure;

@@ -11,7 +11,7 @@ const QUERIES: usize = 3;
 const TOP: usize = 3;
 const NODES: usize = TOP + 1;
 const ROWS: usize = QUERIES * NODES;
-const DIM: usize = 6;
+const DIM: usize = 18;
 
 /// Five lists as inputs.
 fn lists(targets: usize, sources: usize, slots: usize, edges: &[[u32; 2]]) -> Vec<Vec<f32>> {
@@ -38,8 +38,8 @@ fn case() -> Case {
     };
     let queries = unit(&mut graph, "sar", QUERIES);
     let candidates = unit(&mut graph, "map", QUERIES * TOP);
-    let net = config.append(&mut graph, queries, candidates).unwrap();
-    let loss = RefineLoss { margin: 0.5, ranking: 0.3, shift: 0.7, smoothing: 0.0 };
+    let net = config.append(&mut graph, queries, candidates, Some(3)).unwrap();
+    let loss = RefineLoss { margin: 0.5, ranking: 0.3, smoothing: 0.0 };
     let (_, loss) = net.loss(&mut graph, &loss).unwrap();
 
     let row = |q: usize, i: usize| (q * NODES + i) as u32;
@@ -61,18 +61,18 @@ fn case() -> Case {
         labels.iter().enumerate().flat_map(|(q, l)| (0..NODES).filter(move |i| i != l).map(move |i| [row(q, *l), row(q, i)])).collect();
     let mut offset = random(ROWS, 4);
     offset[row(2, 2) as usize] = -64.0;
-    let counts = |q: usize, i: usize| f32::from(u8::from(i < TOP && labels[q] == i));
-    let counts: Vec<f32> = (0..ROWS).flat_map(|r| [counts(r / NODES, r % NODES); 2]).collect();
 
-    let mut inputs = vec![random(QUERIES * 5, 1), random(QUERIES * TOP * 5, 2), random(ROWS * 7, 3), offset, vec![1.0; DIM]];
+    let mut inputs = vec![random(QUERIES * 5, 1), random(QUERIES * TOP * 5, 2), random(ROWS * 8, 3), offset, vec![1.0; DIM]];
     inputs.extend(lists(ROWS, QUERIES, ROWS, &members));
     inputs.extend(lists(ROWS, QUERIES * TOP, QUERIES * TOP, &places));
-    inputs.push(random(slots * 5, 5));
+    inputs.push(random(slots * 8, 5));
     inputs.extend(lists(ROWS, ROWS, slots, &edges));
+    // Every shift of the nine, each candidate another.
+    inputs.push((0..QUERIES * TOP).map(|i| i as f32).collect());
     inputs.push(labels.map(|l| l as f32).to_vec());
-    inputs.extend([random(ROWS * 2, 6), counts, vec![0.5; QUERIES * TOP]]);
+    inputs.push(vec![0.5; QUERIES * TOP]);
     inputs.extend(lists(ROWS, ROWS, QUERIES * TOP, &rivals));
-    Case { graph, inputs, outputs: vec![loss, net.scores, net.offsets] }
+    Case { graph, inputs, outputs: vec![loss, net.scores] }
 }
 
 #[test]
@@ -99,6 +99,13 @@ fn refuses() {
     says(graph.add("y", SoftmaxXent { columns: 5, smoothing: 0.0 }, &[a, labels]), "are not N x 5 scores and N labels");
     assert!(RefinerConfig { heads: 3, ..RefinerConfig::default() }.check().is_err());
     let config = RefinerConfig { top: 2, ..RefinerConfig::default() };
-    let err = config.append(&mut graph, a, b).unwrap_err().to_string();
+    let err = config.append(&mut graph, a, b, None).unwrap_err().to_string();
     assert!(err.contains("[3, 4] for 4 queries of 2 candidates"), "{err}");
+    let c = graph.input("c", &[8, 3]);
+    let says = |graph: &mut Graph, squares: Option<usize>, word: &str| {
+        let err = config.append(graph, a, c, squares).unwrap_err().to_string();
+        assert!(err.contains(word), "{err}");
+    };
+    says(&mut graph, None, "set `slide` to 0");
+    says(&mut graph, Some(2), "2 x 2 squares slide by 1");
 }

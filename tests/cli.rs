@@ -228,6 +228,9 @@ fn strips_of_queries_are_refined_together() {
     assert_eq!(value["queries"], 9, "{value}");
     assert_eq!(value["refine"], serde_json::json!({ "method": "vote", "top": 20, "strip": 3 }), "{value}");
     assert!(value["seconds"]["refine"].as_f64().is_some_and(|s| s >= 0.0), "{value}");
+    let slid = eval(&["--protocol", "arbitrary", "--queries", "9", "--slide", "2"]).ok().out;
+    let slid: serde_json::Value = serde_json::from_str(&slid).unwrap();
+    assert_eq!(slid["refine"], serde_json::json!({ "method": "none", "top": 20, "strip": 1, "slide": 2 }), "{slid}");
     let aligned: serde_json::Value =
         serde_json::from_str(&eval(&["--protocol", "aligned", "--queries", "9", "--refine", "krnn", "--refine-top", "5"]).ok().out)
             .unwrap();
@@ -236,6 +239,8 @@ fn strips_of_queries_are_refined_together() {
         (&["--protocol", "aligned", "--strip", "3"][..], &["--strip", "--protocol arbitrary"][..]),
         (&["--protocol", "dense", "--refine", "vote"], &["--refine", "--protocol arbitrary"]),
         (&["--protocol", "arbitrary", "--refine-top", "5"], &["name a method with --refine"]),
+        (&["--protocol", "arbitrary", "--refine", "krnn", "--slide"], &["krnn", "leave --slide out"]),
+        (&["--protocol", "arbitrary", "--slide", "3"], &["4 x 4 squares", "take less"]),
         (&["--protocol", "arbitrary", "--queries", "2", "--strip", "3"], &["2 queries make no strip of 3"]),
         // Ten cells of 100 px do not fit into 600.
         (&["--protocol", "arbitrary", "--strip", "10"], &["no strip of 10 SAR patches", "shorter strips"]),
@@ -863,12 +868,13 @@ fn a_graph_network_is_trained_onto_a_model_and_refines() {
         let page = dir.join("page.html");
         let out = eval(model, &["--queries", "9", "--strip", "3", "--refine", "graph", "--report", text(&page)]).ok().out;
         let value: serde_json::Value = serde_json::from_str(&out).unwrap();
-        assert_eq!(value["refine"], serde_json::json!({ "method": "graph", "top": 4, "strip": 3 }), "{value}");
+        assert_eq!(value["refine"], serde_json::json!({ "method": "graph", "top": 4, "strip": 3, "slide": 1 }), "{value}");
         assert!((0.0..=1.0).contains(&value["calibration_error"].as_f64().unwrap()), "{value}");
         assert!(std::fs::read_to_string(&page).unwrap().contains("How often a first candidate"));
     }
     eval(&w.model, &["--refine", "graph"]).fails(1, &["carries no graph network", "train one"]);
     eval(&behind, &["--refine", "graph", "--refine-top", "3"]).fails(1, &["leave --refine-top out"]);
+    eval(&behind, &["--refine", "graph", "--slide"]).fails(1, &["leave --slide out"]);
 
     let fixes = dir.join("fixes.geojson");
     let find = |more: &[&str]| {
@@ -1078,6 +1084,33 @@ fn a_study_compares_what_it_has_trained_and_goes_on_where_it_stopped() {
     assert!(start.elapsed() < Duration::from_secs(20));
     go(&["--ways", "none", "--epochs", "2"]).fails(1, &["none-1.json", "other settings"]);
     go(&["--ways", "nonsense"]).fails(2, &["critic-clip"]);
+}
+
+#[test]
+fn a_study_of_refinement_compares_what_it_has_trained_with_what_needs_no_training() {
+    let (w, dir) = (&*WORLD, folder("study-refine"));
+    let config = dir.join("config.toml");
+    std::fs::write(&config, REFINING).unwrap();
+    let (m, s, out) = (text(&w.map), text(&w.sar), dir.join("studies"));
+    let base =
+        ["study", "refine", "--scene", m, s, "--val", m, s, "--model", text(&w.model), "--config", text(&config), "--out", text(&out)];
+    let go = |more: &[&str]| run(&base.into_iter().chain(["--queries", "9"]).chain(more.iter().copied()).collect::<Vec<_>>());
+    go(&["--minutes", "0"]).fails(1, &["more --minutes"]);
+    let ways = ["--ways", "krnn,slide-vote,graph,joint", "--seeds", "1,2"];
+    let first = go(&ways).ok().out;
+    assert!(first.contains("## One by one") && first.contains("## In strips") && first.contains("with the encoder of `joint`"), "{first}");
+    for way in ["none", "krnn", "slide-vote", "graph", "joint"] {
+        assert_eq!(first.matches(&format!("| `{way}` | ")).count(), 2, "{first}");
+    }
+    assert!(!first.contains(text(&dir)), "a machine's folders: {first}");
+    let made = names(&out);
+    assert!(["refine-runs", "refine.json", "refine.md", "refine.svg"].iter().all(|n| made.iter().any(|m| m == n)), "{made:?}");
+    assert_eq!(names(&out.join("refine-runs")).iter().filter(|n| n.ends_with(".json")).count(), 10);
+    let again = go(&ways).ok();
+    assert_eq!((again.out, again.err.contains("step")), (first, false));
+    std::fs::write(&config, format!("{REFINING}position = \"bearing\"\n")).unwrap();
+    go(&ways).fails(1, &["none-1.json", "other settings"]);
+    go(&["--ways", "nonsense"]).fails(2, &["slide-vote"]);
 }
 
 /// A .npy file of version 1.0.

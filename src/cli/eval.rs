@@ -139,7 +139,7 @@ fn check_refinement(args: &Args) -> Result<()> {
     args.refinement.check()?;
     let e = match args.protocol {
         ProtocolArg::Dense if !args.refinement.is_none() || args.strip > 1 => {
-            "--refine, --refine-top and --strip are about cells, and dense matching finds places without them: leave them out, or take --protocol arbitrary".into()
+            "--refine, --refine-top, --slide and --strip are about cells, and dense matching finds places without them: leave them out, or take --protocol arbitrary".into()
         }
         ProtocolArg::Aligned if args.strip > 1 => {
             "--strip lays queries askew to the grid: take --protocol arbitrary, or leave it out".into()
@@ -177,15 +177,16 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     };
     let strip = args.strip as usize;
     let (queries, strips) = strips(&pair, &database, protocol, args.queries, strip, embedder.input(), args.seed)?;
-    let Prepared { method, top, refiner } = args.refinement.prepare(&engine, &model)?;
-    let refinement = Refinement { method, top, strips: &strips, refiner: refiner.as_ref() };
+    let prepared = args.refinement.prepare(&engine, &model)?;
+    let Prepared { method, top, ref slider, ref refiner } = prepared;
+    let refinement = Refinement { method, top, strips: &strips, slider: slider.as_ref(), refiner: refiner.as_ref() };
     let evaluation = evaluate_refined(&embedder, &pair, &database, &searcher, queries, &refinement)?;
     seconds.insert("encode".into(), evaluation.encode_s);
     seconds.insert("search".into(), evaluation.search_s);
     seconds.insert("refine".into(), evaluation.refine_s);
     let summary = Summary::of_strips(&evaluation.results, strip, args.seed)?;
     let mut report = EvalReport::new(name, database.cells(), engine.adapter().to_string(), seconds, &summary);
-    report.refine = Some(Refined { method, top, strip });
+    report.refine = Some(Refined { method, top, strip, slide: prepared.slide() });
     report.calibration_error = probabilities(&evaluation, method).map(|cases| calibration_error(&cases));
     if let Some(path) = &args.report {
         write_page(global, args, path, &model, &pair, &database, &evaluation, &report)?;

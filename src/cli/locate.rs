@@ -178,7 +178,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     }
     outputs.iter().try_for_each(|p| check_output(p))?;
     args.refinement.check()?;
-    let refined = args.refinement.refine != refine::Method::None;
+    let refined = args.refinement.refine != refine::Method::None || args.refinement.slide.is_some();
     if args.strip.is_some() && !refined {
         return Err(Error::invalid("--strip says which patches --refine takes together: name a method with --refine"));
     }
@@ -205,10 +205,10 @@ fn refined(
     step: u32,
     most: usize,
 ) -> Result<()> {
-    let Prepared { method, top, refiner } = prepared;
-    if *method == refine::Method::None {
+    if prepared.is_none() {
         return Ok(());
     }
+    let Prepared { method, top, slider, refiner } = prepared;
     let to_map = inverse(&located.frame.matrix);
     let strips = strips(
         &located.patches,
@@ -228,6 +228,7 @@ fn refined(
         hits: &hits,
         strips: &strips,
         top: *top,
+        slider: slider.as_ref(),
         refiner: refiner.as_ref(),
     };
     let all = refine::refine(engine, *method, &request)?;
@@ -272,9 +273,7 @@ fn retrieval(global: &Global, args: &Args, outputs: &[&Path], start: Instant) ->
     let embedder = model.embedder(&engine, args.batch as usize)?;
     let searcher = Searcher::new(&engine, &database, RESIDENT_BYTES)?;
     let prepared = args.refinement.prepare(&engine, &model)?;
-    if prepared.method != refine::Method::None {
-        config.top = shown.max(prepared.top);
-    }
+    config.top = shown.max(prepared.depth());
     let bar = global.bar(0, "locating");
     let mut located = locate(&embedder, &database, &searcher, &sar, &config, |done, total| {
         bar.set_length(total as u64);

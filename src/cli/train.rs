@@ -138,9 +138,10 @@ fn recall_figures(figures: &Value) -> String {
 fn refine_figures(figures: &Value) -> String {
     let f = |k: &str| format!("{:.1}", percent(&figures[k]));
     format!(
-        "R@1 in % of {} queries anywhere: {} as searched, {} refined, {} refined in strips of {}",
+        "R@1 in % of {} queries anywhere: {} as searched{}, {} refined, {} refined in strips of {}",
         figures["queries"],
         f("coarse"),
+        if figures["slide"].as_u64() > Some(0) { " and slid" } else { "" },
         f("refined"),
         f("refined_strips"),
         figures["strip"]

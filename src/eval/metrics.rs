@@ -342,6 +342,13 @@ pub struct Refined {
     pub top: usize,
     /// Queries of one strip.
     pub strip: usize,
+    /// Squares by which the candidates slid first; 0 where they did not.
+    #[serde(default, skip_serializing_if = "unslid")]
+    pub slide: usize,
+}
+
+fn unslid(slide: &usize) -> bool {
+    *slide == 0
 }
 
 /// What `echogrid eval` measured; serialises to the JSON object of `eval --json`. Shares are in 0..1.
@@ -405,6 +412,11 @@ impl fmt::Display for Refined {
         match self.method {
             Method::None => write!(f, "candidates as the search found them")?,
             method => write!(f, "{} candidates of each query refined by {}", self.top, method.name())?,
+        }
+        match self.slide {
+            0 => {}
+            1 => write!(f, ", slid by up to a square")?,
+            squares => write!(f, ", slid by up to {squares} squares")?,
         }
         if self.strip > 1 { write!(f, ", queries in strips of {}", self.strip) } else { Ok(()) }
     }
@@ -482,7 +494,7 @@ impl fmt::Display for EvalReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { protocol, cells, queries, adapter, .. } = self;
         writeln!(f, "protocol {protocol}: {queries} queries over {cells} cells, on {adapter}")?;
-        if let Some(refine) = self.refine.filter(|r| r.method != Method::None || r.strip > 1) {
+        if let Some(refine) = self.refine.filter(|r| r.method != Method::None || r.strip > 1 || r.slide > 0) {
             writeln!(f, "{refine}")?;
         }
         writeln!(f)?;

@@ -5,7 +5,7 @@ use crate::index::{CellHit, Database, Embedder, Searcher};
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::Modality;
 use crate::random::Random;
-use crate::refine::{Method, Refiner, Request, Strip, refine};
+use crate::refine::{Method, Refiner, Request, Slider, Strip, refine};
 use crate::scene::pages::DEFAULT_PAGES;
 use crate::scene::{PageCache, ScenePair, compose, lonlat_distance_m};
 use crate::{Error, Result};
@@ -56,6 +56,8 @@ pub struct Refinement<'a> {
     pub top: usize,
     /// Which queries lie along one strip.
     pub strips: &'a [Strip],
+    /// Slides the candidates first.
+    pub slider: Option<&'a Slider>,
     /// The network of [`Method::Graph`].
     pub refiner: Option<&'a Refiner>,
 }
@@ -224,7 +226,7 @@ pub fn evaluate(
     queries: Vec<Query>,
 ) -> Result<Evaluation> {
     let strips = Strip::singles(queries.len());
-    let refinement = Refinement { method: Method::None, top: MAX_RANK, strips: &strips, refiner: None };
+    let refinement = Refinement { method: Method::None, top: MAX_RANK, strips: &strips, slider: None, refiner: None };
     evaluate_refined(embedder, pair, database, searcher, queries, &refinement)
 }
 
@@ -251,18 +253,27 @@ pub fn evaluate_refined(
     let found = searcher.search(engine, &vectors, MAX_RANK.max(refinement.top).min(database.cells()))?;
     let search_s = start.elapsed().as_secs_f64();
     let start = Instant::now();
-    let Refinement { method, top, strips, refiner } = *refinement;
-    let request = Request { searcher, database, queries: &vectors, hits: &found, strips, top, refiner };
+    let Refinement { method, top, strips, slider, refiner } = *refinement;
+    let request = Request { searcher, database, queries: &vectors, hits: &found, strips, top, slider, refiner };
     let mut hits = refine(engine, method, &request)?;
     let refine_s = start.elapsed().as_secs_f64();
     hits.iter_mut().for_each(|h| h.truncate(MAX_RANK));
+    let results = judge(database, &queries, &hits)?;
+    Ok(Evaluation { queries, hits, results, encode_s, search_s, refine_s })
+}
+
+/// Holds candidates against the truth: a query's right rank, and how far its first candidate is off.
+///
+/// # Errors
+/// A database without georeference.
+pub fn judge(database: &Database, queries: &[Query], hits: &[Vec<CellHit>]) -> Result<Vec<QueryResult>> {
     let (geo, crs) = database.georeference()?;
     let lonlat = |p: [f64; 2]| {
         let (x, y) = geo.pixel_to_map(p[0], p[1]);
         crs.to_lonlat(x, y)
     };
     let mut results = Vec::with_capacity(queries.len());
-    for (query, hits) in queries.iter().zip(&hits) {
+    for (query, hits) in queries.iter().zip(hits) {
         let rank = hits.iter().position(|h| right(database, h.cell, query.map_px)).map(|i| i as u32 + 1);
         let error_m = match hits.first() {
             Some(h) => Some(lonlat_distance_m(lonlat(h.centre_px)?, lonlat(query.map_px)?)),
@@ -270,7 +281,7 @@ pub fn evaluate_refined(
         };
         results.push(QueryResult { right_rank: rank, error_m });
     }
-    Ok(Evaluation { queries, hits, results, encode_s, search_s, refine_s })
+    Ok(results)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::container::stream;
 use crate::scene::{Cell, Crs, GeoTransform, MapInfo};
 use crate::{Error, Result};
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
@@ -208,7 +209,16 @@ impl Database {
     /// # Panics
     /// No such row.
     pub fn row_values(&self, row: usize) -> Vec<f32> {
-        self.row_bytes(row..row + 1).chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+        let mut values = vec![0.0; self.dim];
+        self.read_row(row, &mut values);
+        values
+    }
+
+    /// Writes a row's values into `values`, one for each.
+    pub(crate) fn read_row(&self, row: usize, values: &mut [f32]) {
+        let halves = self.row_bytes(row..row + 1).chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]));
+        // Many at once: the processor converts them together.
+        halves.collect::<Vec<_>>().convert_to_f32_slice(values);
     }
 
     /// A position on the map in metres from its upper left corner, x to the right and y down, at the map's mean pixel size: exact enough

@@ -118,6 +118,14 @@ impl EncoderConfig {
         }
     }
 
+    /// Squares a side of the vector's layout; none where the head keeps none.
+    pub fn squares(&self) -> Option<usize> {
+        match self.head {
+            Head::Gem { .. } => None,
+            Head::Grid { cells, .. } => Some(cells),
+        }
+    }
+
     /// A graph with one tower: input `patch`, output the unit vector.
     ///
     /// # Errors

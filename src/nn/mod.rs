@@ -19,4 +19,5 @@ pub use graph::{Graph, NodeId};
 pub use ops::{Backward, Forward, Host, Init, Keeps, Op, ParamKind, ParamSpec};
 pub use optimizer::{Optimizer, OptimizerConfig, StepFactors};
 pub use torchvision::import_torchvision;
+pub(crate) use weights::GRAPH_PREFIX;
 pub use weights::{DenseFile, Manifest, Network, NetworkFile, NetworkManifest, SceneRecord, TensorMap, WeightFile, Weights, WeightsError};

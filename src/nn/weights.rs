@@ -14,6 +14,9 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+/// What the names of parameters of a graph network behind an encoder begin with.
+pub(crate) const GRAPH_PREFIX: &str = "graph.";
+
 /// Result of reading and writing weights.
 pub type Result<T, E = WeightsError> = std::result::Result<T, E>;
 
@@ -216,7 +219,7 @@ impl<N: Network> NetworkFile<N> {
         if let Some(pixel_m) = self.manifest.pixel_m {
             hash.update(pixel_m.to_le_bytes());
         }
-        let apart = |name: &str| ["optimizer.", "loss.", "graph."].iter().any(|p| name.starts_with(p));
+        let apart = |name: &str| ["optimizer.", "loss.", GRAPH_PREFIX].iter().any(|p| name.starts_with(p));
         for (name, (shape, values)) in self.tensors.iter().filter(|(n, _)| !apart(n)) {
             hash.update(format!("{name}{shape:?}"));
             hash.update(bytemuck::cast_slice::<f32, u8>(values));

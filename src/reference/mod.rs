@@ -26,6 +26,7 @@ pub mod sampler;
 pub mod segment_softmax;
 pub mod sinkhorn_online;
 pub mod sinkhorn_small;
+pub mod slide;
 pub mod softmax_xent;
 pub mod spectrum;
 pub mod structure;

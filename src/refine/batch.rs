@@ -2,10 +2,12 @@
 
 use super::Strip;
 use super::network::{FEATURES, Inputs, Position, RELATION, RefineLoss, RefinerConfig, Refining, Supervision, Teacher};
+use super::slide::shift;
 use crate::Result;
 use crate::gpu::{Engine, Tensor};
 use crate::index::{CellHit, Database};
 use crate::kernels::edges::Csr;
+use crate::kernels::slide::Slide;
 use crate::kernels::softmax_xent::IGNORE;
 use crate::nn::Graph;
 
@@ -28,6 +30,7 @@ pub(crate) struct Candidates<'a> {
 pub(super) struct Batch {
     features: Vec<f32>,
     base: Vec<f32>,
+    shifts: Vec<u32>,
     relation: Vec<f32>,
     edges: Csr,
 }
@@ -54,8 +57,14 @@ impl Turn {
     }
 }
 
-/// A cell's side on the ground, metres: the unit of offsets, and of relations.
-pub(super) fn unit(database: &Database) -> f64 {
+/// Where the strip of a query `along` its way begins, metres, if the query is where this candidate lies.
+pub(super) fn start_m(database: &Database, hit: &CellHit, along: [f64; 2]) -> [f64; 2] {
+    let [x, y] = database.metres(hit.centre_px);
+    [x - along[0], y - along[1]]
+}
+
+/// A cell's side on the ground, metres: the unit of relations.
+fn unit(database: &Database) -> f64 {
     let side = f64::from(database.manifest.grid.cell);
     let [x, y] = database.metres([side, side]);
     (x * y).sqrt()
@@ -63,8 +72,14 @@ pub(super) fn unit(database: &Database) -> f64 {
 
 impl Batch {
     /// For up to `room` queries; what is beyond them has no candidates.
-    pub(super) fn new(config: &RefinerConfig, c: &Candidates<'_>, turn: Turn, room: usize) -> Result<Self> {
+    pub(super) fn new(config: &RefinerConfig, slide: Option<Slide>, c: &Candidates<'_>, turn: Turn, room: usize) -> Result<Self> {
         let nodes = config.nodes();
+        let mut shifts = vec![0; room * config.top];
+        if let Some(slide) = slide {
+            for (hits, shifts) in c.hits.iter().zip(shifts.chunks_mut(config.top)) {
+                hits.iter().zip(shifts).for_each(|(h, s)| *s = shift(slide, c.database, h));
+            }
+        }
         let mut features = vec![0.0; room * nodes * FEATURES];
         let mut base = vec![ABSENT; room * nodes];
         for (q, hits) in c.hits.iter().enumerate() {
@@ -88,6 +103,7 @@ impl Batch {
                     10.0 * gap,
                     10.0 * spread,
                     4.0 * best,
+                    if none { 0.0 } else { slide.map_or(1.0, |slide| slide.share(shifts[q * config.top + i] as usize)) as f32 },
                 ];
                 features[row * FEATURES..][..FEATURES].copy_from_slice(&own);
             }
@@ -98,13 +114,16 @@ impl Batch {
         for (slot, from) in csr.order().iter().enumerate() {
             relation[slot * RELATION..][..RELATION].copy_from_slice(&relations[*from as usize]);
         }
-        Ok(Self { features, base, relation, edges: csr })
+        Ok(Self { features, base, shifts, relation, edges: csr })
     }
 
     pub(super) fn write(&self, engine: &Engine, inputs: &Inputs) -> Result<()> {
         engine.write(&inputs.features, &self.features)?;
         engine.write(&inputs.base, &self.base)?;
         engine.write(&inputs.relation, &self.relation)?;
+        if let Some((_, shifts)) = &inputs.slide {
+            engine.write(shifts, &self.shifts)?;
+        }
         Ok(inputs.edges.write(engine, &self.edges)?)
     }
 }
@@ -127,8 +146,8 @@ fn edges(config: &RefinerConfig, c: &Candidates<'_>, turn: Turn) -> (Vec<[u32; 2
         let mut places = Vec::new();
         for (q, along) in strip.queries.clone().zip(&strip.offsets_m) {
             for (i, hit) in c.hits[q].iter().take(config.top).enumerate() {
-                let [x, y] = c.database.metres(hit.centre_px);
-                places.push(Place { query: q, row: (q * nodes + i) as u32, at: turn.apply([x - along[0], y - along[1]]) });
+                let at = turn.apply(start_m(c.database, hit, *along));
+                places.push(Place { query: q, row: (q * nodes + i) as u32, at });
             }
         }
         for to in &places {
@@ -158,25 +177,19 @@ fn square([x, y]: [f64; 2]) -> f64 {
 /// What an edge is told: where its source lies from its target, how near that is, whether both are of one query.
 fn relation(position: Position, [x, y]: [f64; 2], unit: f64, same: bool) -> [f32; RELATION] {
     let d = x.hypot(y);
-    let same = f32::from(u8::from(same));
-    match position {
+    let place = match position {
         // Far away only the direction matters: the first two stay within 1 cell's length of 0, the third falls off from 1.
         Position::Metric => {
             let short = 1.0 / unit.max(d);
-            [(x * short) as f32, (y * short) as f32, (1.0 / (1.0 + (4.0 * d / unit).powi(2))) as f32, (d / unit).ln_1p() as f32, same]
+            [x * short, y * short, 1.0 / (1.0 + (4.0 * d / unit).powi(2)), (d / unit).ln_1p()]
         }
-        Position::Bearing if d > 0.0 => [(x / d) as f32, (y / d) as f32, 0.0, 0.0, same],
-        Position::Bearing | Position::None => [0.0, 0.0, 0.0, 0.0, same],
-    }
-}
-
-/// The truth about some queries: which candidate is right, and where the query lies.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Truth {
-    /// Its place among the candidates; none where it is not there.
-    pub(crate) right: Option<usize>,
-    /// The query's centre, map pixels.
-    pub(crate) map_px: [f64; 2],
+        Position::Bearing if d > 0.0 => [x / d, y / d, 0.0, 0.0],
+        Position::Bearing | Position::None => [0.0; 4],
+    };
+    let mut told = [0.0; RELATION];
+    told.iter_mut().zip(place).for_each(|(t, p)| *t = p as f32);
+    told[4] = f32::from(u8::from(same));
+    told
 }
 
 /// What a training plan reads, step by step.
@@ -203,31 +216,22 @@ impl Trainer {
         Ok(Self { config: config.clone(), margin: loss.margin, inputs: Inputs::new(engine, graph, net, inputs)?, teacher })
     }
 
-    /// Writes everything of a step but the vectors: what the network reads and what its loss compares with.
-    pub(crate) fn write(&self, engine: &Engine, c: &Candidates<'_>, truth: &[Truth], turn: Turn) -> Result<()> {
+    /// Writes everything of a step but the vectors: what the network reads, and which candidate of each query is right, if one is.
+    pub(crate) fn write(&self, engine: &Engine, c: &Candidates<'_>, truth: &[Option<usize>], turn: Turn) -> Result<()> {
         let room = self.teacher.labels.len();
-        Batch::new(&self.config, c, turn, room)?.write(engine, &self.inputs)?;
-        self.teach(engine, c, truth, turn)
+        let slide = self.inputs.slide.as_ref().map(|(slide, _)| *slide);
+        Batch::new(&self.config, slide, c, turn, room)?.write(engine, &self.inputs)?;
+        self.teach(engine, c, truth)
     }
 
-    fn teach(&self, engine: &Engine, c: &Candidates<'_>, truth: &[Truth], turn: Turn) -> Result<()> {
+    fn teach(&self, engine: &Engine, c: &Candidates<'_>, truth: &[Option<usize>]) -> Result<()> {
         let (config, teacher) = (&self.config, &self.teacher);
         let (nodes, room) = (config.nodes(), teacher.labels.len());
-        let unit = unit(c.database);
         let mut labels = vec![IGNORE; room];
-        let (mut target, mut counts) = (vec![0.0f32; room * nodes * 2], vec![0.0f32; room * nodes * 2]);
         let mut rivals = Vec::new();
-        for (q, t) in truth.iter().enumerate() {
-            let right = t.right.filter(|r| *r < config.top);
-            let label = right.unwrap_or(config.top);
+        for (q, right) in truth.iter().enumerate() {
+            let label = right.filter(|r| *r < config.top).unwrap_or(config.top);
             labels[q] = label as u32;
-            if let Some(i) = right {
-                let (from, to) = (c.database.metres(c.hits[q][i].centre_px), c.database.metres(t.map_px));
-                let [x, y] = turn.apply([to[0] - from[0], to[1] - from[1]]);
-                let row = (q * nodes + i) * 2;
-                (target[row], target[row + 1]) = ((x / unit) as f32, (y / unit) as f32);
-                counts[row..row + 2].fill(1.0);
-            }
             let there = c.hits[q].len().min(config.top);
             let row = |i: usize| (q * nodes + i) as u32;
             rivals.extend((0..there).chain([config.top]).filter(|i| *i != label).map(|i| [row(label), row(i)]));
@@ -235,8 +239,6 @@ impl Trainer {
         let mut margins = vec![0.0f32; teacher.margin.len()];
         margins[..rivals.len()].fill(self.margin);
         engine.write(&teacher.labels, &labels)?;
-        engine.write(&teacher.target, &target)?;
-        engine.write(&teacher.counts, &counts)?;
         engine.write(&teacher.margin, &margins)?;
         Ok(teacher.rivals.write(engine, &Csr::new(room * nodes, room * nodes, &rivals)?)?)
     }

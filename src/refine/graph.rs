@@ -1,22 +1,39 @@
 //! Refinement by the graph network: candidates get probabilities, a fix gets its place.
 
-use super::Strip;
-use super::batch::{Batch, Candidates, Turn, unit};
+use super::batch::{Batch, Candidates, Turn};
 use super::network::{Inputs, RefinerConfig, Refining};
+use super::slide::Slider;
+use super::{Strip, vote};
 use crate::gpu::Engine;
 use crate::index::CellHit;
-use crate::nn::{Graph, InferencePlan, WeightFile, Weights};
+use crate::nn::{EncoderConfig, Graph, InferencePlan, WeightFile, Weights};
 use crate::{Error, Result};
 use std::path::Path;
 
 /// Queries in one run of the network at most; longer strips are refused.
 const ROOM: usize = 32;
 
+/// How vectors are laid out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layout {
+    /// Values.
+    pub(super) dim: usize,
+    /// Squares a side, if they have any.
+    pub(super) squares: Option<usize>,
+}
+
+impl Layout {
+    fn of(encoder: &EncoderConfig) -> Self {
+        Self { dim: encoder.dim(), squares: encoder.squares() }
+    }
+}
+
 /// The network ready to refine.
 #[derive(Debug)]
 pub struct Refiner {
     config: RefinerConfig,
     dim: usize,
+    slider: Option<Slider>,
     plan: InferencePlan,
     inputs: Inputs,
 }
@@ -32,41 +49,50 @@ impl Refiner {
         })?;
         let config: RefinerConfig =
             serde_json::from_value(config).map_err(|e| Error::file(path, format!("its graph network cannot be read ({e})")))?;
-        let dim = file.manifest.encoder.dim();
-        let (graph, net) = Self::describe(&config, dim)?;
+        let layout = Layout::of(&file.manifest.encoder);
+        let (graph, net) = Self::describe(&config, layout)?;
         let weights = Weights::from_file(engine, &graph, file, path)?;
-        Self::with(engine, &config, dim, &graph, &net, &weights)
+        Self::with(engine, &config, layout, &graph, &net, &weights)
     }
 
     /// With start values.
     #[cfg(test)]
-    pub(super) fn random(engine: &Engine, config: &RefinerConfig, dim: usize) -> Result<Self> {
-        let (graph, net) = Self::describe(config, dim)?;
+    pub(super) fn random(engine: &Engine, config: &RefinerConfig, layout: Layout) -> Result<Self> {
+        let (graph, net) = Self::describe(config, layout)?;
         let weights = Weights::init(engine, &graph, 5)?;
-        Self::with(engine, config, dim, &graph, &net, &weights)
+        Self::with(engine, config, layout, &graph, &net, &weights)
     }
 
     /// With the weights of a network that is being trained.
-    pub(crate) fn of(engine: &Engine, config: &RefinerConfig, dim: usize, trained: &Weights) -> Result<Self> {
-        let (graph, net) = Self::describe(config, dim)?;
+    pub(crate) fn of(engine: &Engine, config: &RefinerConfig, encoder: &EncoderConfig, trained: &Weights) -> Result<Self> {
+        let layout = Layout::of(encoder);
+        let (graph, net) = Self::describe(config, layout)?;
         let mut weights = Weights::init(engine, &graph, 0)?;
         weights.adopt(trained)?;
-        Self::with(engine, config, dim, &graph, &net, &weights)
+        Self::with(engine, config, layout, &graph, &net, &weights)
     }
 
-    fn describe(config: &RefinerConfig, dim: usize) -> Result<(Graph, Refining)> {
+    fn describe(config: &RefinerConfig, Layout { dim, squares }: Layout) -> Result<(Graph, Refining)> {
         config.check().map_err(Error::invalid)?;
         let mut graph = Graph::new();
         let queries = graph.input("queries", &[ROOM, dim]);
         let candidates = graph.input("candidates", &[ROOM * config.top, dim]);
-        let net = config.append(&mut graph, queries, candidates)?;
+        let net = config.append(&mut graph, queries, candidates, squares)?;
         Ok((graph, net))
     }
 
-    fn with(engine: &Engine, config: &RefinerConfig, dim: usize, graph: &Graph, net: &Refining, weights: &Weights) -> Result<Self> {
-        let plan = graph.inference(engine, weights, &[net.scores, net.offsets])?;
+    fn with(
+        engine: &Engine,
+        config: &RefinerConfig,
+        Layout { dim, squares }: Layout,
+        graph: &Graph,
+        net: &Refining,
+        weights: &Weights,
+    ) -> Result<Self> {
+        let slider = config.slides(squares)?.map(|slide| Slider::of(engine, dim, slide)).transpose()?;
+        let plan = graph.inference(engine, weights, &[net.scores])?;
         let inputs = Inputs::new(engine, graph, net, &plan.inputs)?;
-        Ok(Self { config: config.clone(), dim, plan, inputs })
+        Ok(Self { config: config.clone(), dim, slider, plan, inputs })
     }
 
     /// The network.
@@ -74,13 +100,18 @@ impl Refiner {
         &self.config
     }
 
+    /// What slides its candidates.
+    pub fn slider(&self) -> Option<&Slider> {
+        self.slider.as_ref()
+    }
+
     /// Puts the candidates of `queries` [n, dim] in order, the most probable first: the score is the probability that the candidate's cell
-    /// is the right one (what they lack to 1, that none is), and the centre is moved to where the query lies then. Candidates beyond the
-    /// network's number are left out.
+    /// is the right one (what they lack to 1, that none is). In a strip the centre is the mean of where its queries put it, weighted by
+    /// their cosines. Candidates beyond the network's number are left out.
     ///
     /// # Errors
     /// A strip of more than 32 queries; the device.
-    pub(super) fn refine(&self, engine: &Engine, queries: &[f32], c: &Candidates<'_>) -> Result<Vec<Vec<CellHit>>> {
+    pub(crate) fn refine(&self, engine: &Engine, queries: &[f32], c: &Candidates<'_>) -> Result<Vec<Vec<CellHit>>> {
         if let Some(s) = c.strips.iter().find(|s| s.queries.len() > ROOM) {
             return Err(Error::invalid(format!("a strip of {} queries; the graph network takes up to {ROOM}: cut it", s.queries.len())));
         }
@@ -108,25 +139,19 @@ impl Refiner {
         vectors.resize(ROOM * self.dim, 0.0);
         engine.write(&self.plan.inputs[0], &vectors)?;
         engine.write(&self.plan.inputs[1], &rows(config, self.dim, c, ROOM))?;
-        Batch::new(config, c, Turn::NONE, ROOM)?.write(engine, &self.inputs)?;
+        Batch::new(config, self.slider.as_ref().map(Slider::layout), c, Turn::NONE, ROOM)?.write(engine, &self.inputs)?;
         self.plan.plan.submit(engine)?;
         let scores: Vec<f32> = engine.read(&self.plan.outputs[0])?;
-        let offsets: Vec<f32> = engine.read(&self.plan.outputs[1])?;
-        let metre = c.database.metres([1.0, 1.0]);
-        let unit = unit(c.database);
         let refined = |(q, hits): (usize, &Vec<CellHit>)| {
             let shares = softmax(&scores[q * nodes..][..nodes]);
             let there = hits.len().min(config.top);
             let mut order: Vec<usize> = (0..there).collect();
             order.sort_by(|a, b| shares[*b].total_cmp(&shares[*a]).then(a.cmp(b)));
-            let moved = order.into_iter().map(|i| {
-                let row = (q * nodes + i) * 2;
-                let centre_px = [0, 1].map(|d| hits[i].centre_px[d] + f64::from(offsets[row + d]) * unit / metre[d]);
-                CellHit { score: shares[i], centre_px, ..hits[i] }
-            });
-            moved.collect()
+            order.into_iter().map(|i| CellHit { score: shares[i], ..hits[i] }).collect()
         };
-        Ok(c.hits.iter().enumerate().map(refined).collect())
+        // Before: a cosine says better than a probability which of the strip's places is precise.
+        let settled = vote::settle(c.database, c.strips, c.hits);
+        Ok(settled.iter().enumerate().map(refined).collect())
     }
 }
 
@@ -135,7 +160,7 @@ pub(crate) fn rows(config: &RefinerConfig, dim: usize, c: &Candidates<'_>, room:
     let mut all = vec![0.0; room * config.top * dim];
     for (q, hits) in c.hits.iter().enumerate() {
         for (i, hit) in hits.iter().take(config.top).enumerate() {
-            all[(q * config.top + i) * dim..][..dim].copy_from_slice(&c.database.row_values(hit.row as usize));
+            c.database.read_row(hit.row as usize, &mut all[(q * config.top + i) * dim..][..dim]);
         }
     }
     all

@@ -12,6 +12,7 @@ mod krnn;
 mod network;
 mod share;
 mod shortlist;
+mod slide;
 mod superglobal;
 #[cfg(test)]
 mod tests;
@@ -19,8 +20,9 @@ mod vote;
 
 pub use graph::Refiner;
 pub use network::{Position, RefineLoss, RefinerConfig, Refining, Supervision};
+pub use slide::{DEPTH, Slider};
 
-pub(crate) use batch::{Candidates, Trainer, Truth, Turn};
+pub(crate) use batch::{Candidates, Trainer, Turn};
 pub(crate) use graph::rows;
 
 use crate::gpu::Engine;
@@ -99,6 +101,9 @@ pub struct Request<'a> {
     /// Candidates that are put into a new order. Those behind them keep order and score, and serve the retrieval methods as
     /// neighbours. [`Method::Aqe`] expands the query with so many, and puts all in a new order.
     pub top: usize,
+    /// Slides the candidates before [`Method::None`] and [`Method::Vote`] take them; other methods do without, and the graph network has
+    /// its own.
+    pub slider: Option<&'a Slider>,
     /// The network of [`Method::Graph`], which knows its own number of candidates.
     pub refiner: Option<&'a Refiner>,
 }
@@ -171,15 +176,18 @@ fn reorder(hits: &[CellHit], scores: &[f64]) -> Vec<CellHit> {
 /// Queries, candidates and strips that do not fit each other, no candidate to refine; the device.
 pub fn refine(engine: &Engine, method: Method, request: &Request<'_>) -> Result<Vec<Vec<CellHit>>> {
     request.check()?;
-    let shared = || candidates(request);
     let refined = match method {
-        Method::None => return Ok(request.hits.to_vec()),
+        Method::None => match request.slider {
+            Some(slider) => return slider.slide(engine, request.database, request.queries, request.hits),
+            None => return Ok(request.hits.to_vec()),
+        },
         Method::Graph => {
             let refiner = request.refiner.ok_or_else(|| Error::invalid("the method graph takes a graph network; load one from a model"))?;
             let Request { database, strips, .. } = *request;
-            refiner.refine(engine, request.queries, &Candidates { database, hits: &shared(), strips })?
+            let hits = candidates(engine, &Request { slider: refiner.slider(), ..*request })?;
+            refiner.refine(engine, request.queries, &Candidates { database, hits: &hits, strips })?
         }
-        Method::Vote => vote::refine(request, &shared()),
+        Method::Vote => vote::refine(request, &candidates(engine, request)?),
         Method::Aqe => return aqe::refine(engine, request),
         Method::Krnn => return Ok(request.each(krnn::scores)),
         Method::Gnnrr => return Ok(request.each(gnnrr::scores)),
@@ -189,9 +197,29 @@ pub fn refine(engine: &Engine, method: Method, request: &Request<'_>) -> Result<
 }
 
 /// The candidates of all queries as [`Method::Graph`] and [`Method::Vote`] take them: `request.top` of each at most, best cosine first. The
-/// queries of a strip share theirs: cells of places that most of the strip agrees on are candidates of each of its queries.
-pub fn candidates(request: &Request<'_>) -> Vec<Vec<CellHit>> {
-    share::share(request)
+/// queries of a strip share theirs: cells of places that most of the strip agrees on are candidates of each of its queries. With a
+/// slider all have slid, and places and cosines are those after it.
+///
+/// # Errors
+/// The device.
+pub fn candidates(engine: &Engine, request: &Request<'_>) -> Result<Vec<Vec<CellHit>>> {
+    let Some(slider) = request.slider else { return Ok(share::share(request, request.hits)) };
+    let slid = slider.slide(engine, request.database, request.queries, request.hits)?;
+    let mut shared = share::share(request, &slid);
+    // Those that came in by the strip slide now, the others have.
+    let mut new: Vec<Vec<CellHit>> = vec![Vec::new(); shared.len()];
+    for ((list, slid), new) in shared.iter_mut().zip(&slid).zip(&mut new) {
+        let known = |h: &CellHit| slid.iter().take(DEPTH).any(|s| s.cell == h.cell);
+        new.extend(list.iter().filter(|h| !known(h)));
+        list.retain(known);
+    }
+    if new.iter().any(|n| !n.is_empty()) {
+        for (list, new) in shared.iter_mut().zip(slider.slide(engine, request.database, request.queries, &new)?) {
+            list.extend(new);
+            list.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.cell.cmp(&b.cell)));
+        }
+    }
+    Ok(shared)
 }
 
 /// Refined candidates, and behind them what the search found beside.

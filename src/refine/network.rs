@@ -9,16 +9,18 @@ use crate::gpu::{Engine, Error, Result, Tensor};
 use crate::kernels::activation::Activation;
 use crate::kernels::edges::{Csr, Edges, End};
 use crate::kernels::message::Reduce;
+use crate::kernels::slide::Slide;
 use crate::nn::ops::{
-    Add, Attend, EdgeInputs, Gather, Linear, Message, Multiply, Pointwise, Product, SegmentSoftmax, SoftmaxXent, WeightedMeans, WeightedSum,
+    self, Add, Attend, EdgeInputs, Gather, Linear, Message, Multiply, Pointwise, Product, SegmentSoftmax, SoftmaxXent, WeightedMeans,
+    WeightedSum,
 };
-use crate::nn::{Graph, NodeId};
+use crate::nn::{GRAPH_PREFIX, Graph, NodeId};
 use serde::{Deserialize, Serialize};
 
 /// What a node is told of its candidate's rank, beside the features: see `batch.rs`.
-pub(super) const FEATURES: usize = 7;
-/// What an edge is told of its two ends.
-pub(super) const RELATION: usize = 5;
+pub(super) const FEATURES: usize = 8;
+/// What an edge is told of its two ends: five values, and zeros up to a multiple of four, by which products are faster.
+pub(super) const RELATION: usize = 8;
 
 /// What an edge knows of where its ends lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -49,13 +51,15 @@ pub struct RefinerConfig {
     pub layers: usize,
     /// What edges know of positions.
     pub position: Position,
+    /// How far candidates slide before the network sees them, squares of the encoder's grid; 0 leaves them where the search found them.
+    pub slide: usize,
     /// Factor of the cosine in a candidate's score; the network's own score is added.
     pub sharpness: f32,
 }
 
 impl Default for RefinerConfig {
     fn default() -> Self {
-        Self { top: 20, near: 5, width: 32, heads: 4, layers: 2, position: Position::Metric, sharpness: 20.0 }
+        Self { top: 20, near: 5, width: 32, heads: 4, layers: 2, position: Position::Metric, slide: 1, sharpness: 20.0 }
     }
 }
 
@@ -81,12 +85,25 @@ impl RefinerConfig {
         queries * self.top * (2 * self.near + 1)
     }
 
-    /// Appends the network to a graph that has the vectors of `queries` [Q, D] and of their `candidates` [Q top, D]. The network lets go of
-    /// candidates that are said to be absent, whatever their vectors.
+    /// How candidates slide whose vectors have `squares` squares a side.
     ///
     /// # Errors
-    /// Shapes.
-    pub fn append(&self, graph: &mut Graph, queries: NodeId, candidates: NodeId) -> Result<Refining> {
+    /// No layout, or fewer squares than that.
+    pub(super) fn slides(&self, squares: Option<usize>) -> Result<Option<Slide>> {
+        match squares {
+            _ if self.slide == 0 => Ok(None),
+            Some(side) if self.slide + 1 < side => Ok(Some(Slide { side, reach: self.slide })),
+            Some(side) => Err(Error::shape("refiner", format!("candidates of {side} x {side} squares slide by {}", self.slide))),
+            None => Err(Error::shape("refiner", "the encoder's vectors have no layout (its head is no grid): set `slide` to 0")),
+        }
+    }
+
+    /// Appends the network to a graph that has the vectors of `queries` [Q, D] and of their `candidates` [Q top, D], with `squares`
+    /// squares a side where they have a layout. The network lets go of candidates that are said to be absent, whatever their vectors.
+    ///
+    /// # Errors
+    /// Shapes; candidates that are to slide and cannot.
+    pub fn append(&self, graph: &mut Graph, queries: NodeId, candidates: NodeId, squares: Option<usize>) -> Result<Refining> {
         let (count, dim) = (graph.shape(queries)[0], graph.shape(queries)[1]);
         let rows = count * self.nodes();
         if graph.shape(candidates) != [count * self.top, dim] {
@@ -102,7 +119,14 @@ impl RefinerConfig {
         let relation = graph.input("relation", &[slots, RELATION]);
         let edges = EdgeInputs::new(graph, "edges", rows, rows, slots);
 
-        let linear = |g: &mut Graph, name: &str, out: usize, x: NodeId| g.add(&format!("graph.{name}"), Linear { out, bias: true }, &[x]);
+        let linear =
+            |g: &mut Graph, name: &str, out: usize, x: NodeId| g.add(&format!("{GRAPH_PREFIX}{name}"), Linear { out, bias: true }, &[x]);
+        let slide = self.slides(squares)?;
+        let shifts = slide.map(|_| graph.indices("shifts", count * self.top));
+        let candidates = match slide.zip(shifts) {
+            Some((slide, shifts)) => graph.add("slid", ops::Slide(slide), &[candidates, shifts])?,
+            None => candidates,
+        };
         // What a query and a candidate have in common, value by value; its sum is the cosine.
         let query = graph.add("query of each", Gather(End::Source), &members.with(&[queries]))?;
         // 0 at the nodes of none.
@@ -124,7 +148,7 @@ impl RefinerConfig {
             let s = graph.add("both", Add { relu: false }, &[to, from])?;
             let s = graph.add("with place", Add { relu: false }, &[s, where_to])?;
             let s = graph.add("leaky", Pointwise(Activation::LeakyRelu(0.2)), &[s])?;
-            let s = graph.add(&format!("graph.{}", name("attention")), Linear { out: self.heads, bias: false }, &[s])?;
+            let s = graph.add(&format!("{GRAPH_PREFIX}{}", name("attention")), Linear { out: self.heads, bias: false }, &[s])?;
             let w = graph.add("softmax", SegmentSoftmax, &edges.with(&[s]))?;
             let value = linear(graph, &name("value"), self.width, x)?;
             let carried = linear(graph, &name("carried"), self.width, place)?;
@@ -134,10 +158,10 @@ impl RefinerConfig {
             x = graph.add("nodes", Add { relu: true }, &[x, y])?;
         }
         // A bias would cancel.
-        let own = graph.add("graph.score", Linear { out: 1, bias: false }, &[x])?;
+        let own = graph.add(&format!("{GRAPH_PREFIX}score"), Linear { out: 1, bias: false }, &[x])?;
         let scores = graph.add("scores", WeightedSum { weights: vec![1.0, self.sharpness, 1.0] }, &[own, cosine, base])?;
-        let offsets = linear(graph, "shift", 2, x)?;
-        Ok(Refining { count, rows, features, base, ones, relation, members, places, edges, scores, offsets })
+        let slide = slide.zip(shifts);
+        Ok(Refining { count, rows, features, base, ones, slide, relation, members, places, edges, scores })
     }
 }
 
@@ -149,14 +173,13 @@ pub struct Refining {
     features: NodeId,
     base: NodeId,
     ones: NodeId,
+    slide: Option<(Slide, NodeId)>,
     relation: NodeId,
     members: EdgeInputs,
     places: EdgeInputs,
     edges: EdgeInputs,
     /// Scores [Q (top + 1), 1], in logits.
     pub scores: NodeId,
-    /// Where each candidate's query lies from its view, [Q (top + 1), 2], in cells' sides.
-    pub offsets: NodeId,
 }
 
 /// Weights of the losses.
@@ -167,15 +190,13 @@ pub struct RefineLoss {
     pub margin: f32,
     /// Weight of the margin ranking.
     pub ranking: f32,
-    /// Weight of the offset's squared error, in cells' sides.
-    pub shift: f32,
     /// Smoothing of the labels.
     pub smoothing: f32,
 }
 
 impl Default for RefineLoss {
     fn default() -> Self {
-        Self { margin: 1.0, ranking: 0.1, shift: 1.0, smoothing: 0.0 }
+        Self { margin: 1.0, ranking: 0.1, smoothing: 0.0 }
     }
 }
 
@@ -183,22 +204,18 @@ impl Default for RefineLoss {
 #[derive(Debug, Clone)]
 pub struct Supervision {
     labels: NodeId,
-    target: NodeId,
-    counts: NodeId,
     margin: NodeId,
     rivals: EdgeInputs,
 }
 
 impl Refining {
-    /// Appends cross-entropy over the candidates and none, margin ranking against the right one, and the squared error of its offset.
+    /// Appends cross-entropy over the candidates and none, and margin ranking against the right one.
     ///
     /// # Errors
     /// Shapes.
     pub fn loss(&self, graph: &mut Graph, config: &RefineLoss) -> Result<(Supervision, NodeId)> {
         let nodes = self.rows / self.count;
         let labels = graph.indices("labels", self.count);
-        let target = graph.input("target", &[self.rows, 2]);
-        let counts = graph.input("counts", &[self.rows, 2]);
         let others = self.count * (nodes - 1);
         let margin = graph.input("margin", &[others, 1]);
         let rivals = EdgeInputs::new(graph, "rivals", self.rows, self.rows, others);
@@ -207,13 +224,8 @@ impl Refining {
         let other = graph.add("other", Gather(End::Target), &rivals.with(&[self.scores]))?;
         let short = graph.add("short", WeightedSum { weights: vec![1.0, 1.0, -1.0] }, &[margin, other, right])?;
         let short = graph.add("short", Pointwise(Activation::Relu), &[short])?;
-        let off = graph.add("off", WeightedSum { weights: vec![1.0, -1.0] }, &[self.offsets, target])?;
-        let off = graph.add("off", Multiply, &[off, counts])?;
-        let off = graph.add("off", Multiply, &[off, off])?;
-        // Means over all nodes: one node in so many counts.
-        let weights = vec![1.0, config.ranking, config.shift * nodes as f32];
-        let loss = graph.add("loss", WeightedMeans { weights }, &[xent, short, off])?;
-        Ok((Supervision { labels, target, counts, margin, rivals }, loss))
+        let loss = graph.add("loss", WeightedMeans { weights: vec![1.0, config.ranking] }, &[xent, short])?;
+        Ok((Supervision { labels, margin, rivals }, loss))
     }
 }
 
@@ -222,6 +234,7 @@ impl Refining {
 pub(crate) struct Inputs {
     pub(super) features: Tensor,
     pub(super) base: Tensor,
+    pub(super) slide: Option<(Slide, Tensor)>,
     pub(super) relation: Tensor,
     pub(super) edges: Edges,
 }
@@ -241,6 +254,7 @@ impl Inputs {
         Ok(Self {
             features: find(net.features),
             base: find(net.base),
+            slide: net.slide.map(|(slide, shifts)| (slide, find(shifts))),
             relation: find(net.relation),
             edges: net.edges.edges(graph, inputs)?,
         })
@@ -251,8 +265,6 @@ impl Inputs {
 #[derive(Debug)]
 pub(crate) struct Teacher {
     pub(super) labels: Tensor,
-    pub(super) target: Tensor,
-    pub(super) counts: Tensor,
     pub(super) margin: Tensor,
     pub(super) rivals: Edges,
 }
@@ -262,6 +274,6 @@ impl Teacher {
         let find = |node: NodeId| inputs[graph.input_index(node).expect("an input")].clone();
         let s = supervision;
         let rivals = s.rivals.edges(graph, inputs)?;
-        Ok(Self { labels: find(s.labels), target: find(s.target), counts: find(s.counts), margin: find(s.margin), rivals })
+        Ok(Self { labels: find(s.labels), margin: find(s.margin), rivals })
     }
 }

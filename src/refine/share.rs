@@ -49,16 +49,16 @@ impl<'d> Lookup<'d> {
     }
 }
 
-/// The candidates of all queries, `request.top` of each at most: of strips of several queries the last make room for cells of the places
+/// Of the candidates `all_hits` of all queries, `request.top` of each at most: of strips of several queries the last make room for cells of the places
 /// that most of the strip agrees on. Best cosine first, as the search has it.
-pub(super) fn share(request: &Request<'_>) -> Vec<Vec<CellHit>> {
+pub(super) fn share(request: &Request<'_>, all_hits: &[Vec<CellHit>]) -> Vec<Vec<CellHit>> {
     let first = |hits: &Vec<CellHit>| hits.iter().take(request.top).copied().collect::<Vec<_>>();
     if request.strips.iter().all(|s| s.queries.len() < 2) {
-        return request.hits.iter().map(first).collect();
+        return all_hits.iter().map(first).collect();
     }
     let lookup = Lookup::new(request.database);
     let strip = |strip: &Strip| -> Vec<Vec<CellHit>> {
-        let hits: Vec<Vec<CellHit>> = request.hits[strip.queries.clone()].iter().map(first).collect();
+        let hits: Vec<Vec<CellHit>> = all_hits[strip.queries.clone()].iter().map(first).collect();
         let places = places(request.database, strip, &hits);
         let own = |(i, hits): (usize, &Vec<CellHit>)| {
             let along = strip.offsets_m[i];
@@ -72,7 +72,10 @@ pub(super) fn share(request: &Request<'_>) -> Vec<Vec<CellHit>> {
             new.truncate(request.top / 2);
             let query = request.query(strip.queries.start + i);
             let mut all = hits[..hits.len().min(request.top - new.len())].to_vec();
-            all.extend(new.into_iter().filter_map(|cell| lookup.hit(query, cell)));
+            let found = &all_hits[strip.queries.start + i];
+            all.extend(
+                new.into_iter().filter_map(|cell| found.iter().find(|h| h.cell == cell).copied().or_else(|| lookup.hit(query, cell))),
+            );
             all.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.cell.cmp(&b.cell)));
             all
         };
@@ -86,7 +89,7 @@ fn places(database: &Database, strip: &Strip, hits: &[Vec<CellHit>]) -> Vec<[f64
     let reach = spacing_m(database);
     let lists: Vec<Vec<Vote>> = hits.iter().zip(&strip.offsets_m).map(|(h, along)| Vote::all(database, h, *along)).collect();
     let mut all: Vec<(f64, [f64; 2])> =
-        lists.iter().flatten().zip(support(&lists, reach).into_iter().flatten()).map(|(v, s)| (s, v.place_m)).collect();
+        lists.iter().flatten().zip(support(&lists, reach).into_iter().flatten()).map(|(v, s)| (s.votes, v.place_m)).collect();
     all.sort_by(|a, b| b.0.total_cmp(&a.0));
     let mut kept: Vec<[f64; 2]> = Vec::new();
     for (_, p) in all {

@@ -84,9 +84,10 @@ fn each_method_keeps_what_it_must() {
     let strips = [strip(0..4), strip(4..6)];
     // A graph network of start values: what it says is arbitrary, but no accident of order or place.
     let config = RefinerConfig { top: 12, near: 3, width: 8, heads: 2, ..RefinerConfig::default() };
-    let refiner = Refiner::random(&engine, &config, DIM).unwrap();
+    let refiner = Refiner::random(&engine, &config, graph::Layout { dim: DIM, squares: Some(4) }).unwrap();
+    let slider = Slider::of(&engine, DIM, crate::kernels::slide::Slide { side: 4, reach: 1 }).unwrap();
     let mut different = 0;
-    for method in ALL {
+    for (method, slider) in ALL.into_iter().map(|m| (m, None)).chain([Method::None, Method::Vote].map(|m| (m, Some(&slider)))) {
         let request = Request {
             searcher: &searcher,
             database: &here,
@@ -94,12 +95,14 @@ fn each_method_keeps_what_it_must() {
             hits: &hits,
             strips: &strips,
             top: 12,
+            slider,
             refiner: Some(&refiner),
         };
         let got = refine(&engine, method, &request).unwrap();
+        let slid = slider.is_some() && method == Method::None;
         different += usize::from(got.iter().zip(&hits).any(|(a, b)| cells(a) != cells(b)));
         for (got, old) in got.iter().zip(&hits) {
-            let ordered = if method == Method::Aqe { got.len() } else { 12 };
+            let ordered = if method == Method::Aqe || slid { got.len() } else { 12 };
             assert!(got[..ordered].windows(2).all(|w| w[0].score >= w[1].score), "{method:?}: {got:?}");
             let sorted = |h: &[CellHit]| {
                 let mut all: Vec<(u32, u32)> = h.iter().map(|h| (h.cell, h.row)).collect();
@@ -113,6 +116,7 @@ fn each_method_keeps_what_it_must() {
                     assert!(before.iter().all(|h| now.contains(h)) && now.windows(2).all(|w| w[0] != w[1]), "{method:?}: {now:?}");
                 }
                 Method::Aqe => assert_eq!(got.len(), old.len()),
+                Method::None if slid => assert_eq!(sorted(got), sorted(old), "slid: the same candidates"),
                 _ => {
                     assert_eq!(got[12..], old[12..], "{method:?}: those behind stay");
                     assert_eq!(sorted(&got[..12]), sorted(&old[..12]), "{method:?}: the same candidates");
@@ -134,7 +138,7 @@ fn each_method_keeps_what_it_must() {
         let none = vec![Vec::new(); n];
         assert!(refine(&engine, method, &Request { hits: &none, ..request }).unwrap().iter().all(Vec::is_empty), "{method:?}");
     }
-    assert_eq!(different, ALL.len() - 1, "all but `none` find another order");
+    assert_eq!(different, ALL.len() + 1, "all but `none` without a slider find another order");
 }
 
 #[test]
@@ -147,14 +151,53 @@ fn a_strip_outvotes_a_better_cosine_elsewhere() {
     // The strip runs right from cell 10 by a cell of 400 m a query. Each query's best is elsewhere, and no two of those agree.
     let hits = [vec![hit(31, 0.6), hit(10, 0.5)], vec![hit(0, 0.6), hit(11, 0.5)], vec![hit(39, 0.6), hit(12, 0.5)]];
     let strips = [Strip { queries: 0..3, offsets_m: vec![[0.0, 0.0], [400.0, 0.0], [800.0, 0.0]] }];
-    let request =
-        Request { searcher: &searcher, database: &database, queries: &queries, hits: &hits, strips: &strips, top: 20, refiner: None };
+    let request = Request {
+        searcher: &searcher,
+        database: &database,
+        queries: &queries,
+        hits: &hits,
+        strips: &strips,
+        top: 20,
+        slider: None,
+        refiner: None,
+    };
     let got = refine(&engine, Method::Vote, &request).unwrap();
     assert_eq!(got.iter().map(|h| h[0].cell).collect::<Vec<_>>(), [10, 11, 12]);
     // Three votes of 0.5 that agree; what the others add is farther than three cells away: 3 * 0.6 exp(-4.5) at most.
     assert!(got.iter().all(|h| (1.5..1.53).contains(&h[0].score)), "{got:?}");
     let alone = refine(&engine, Method::Vote, &Request { strips: &Strip::singles(3), ..request }).unwrap();
     assert_eq!(alone.iter().map(|h| h[0].cell).collect::<Vec<_>>(), [31, 0, 39], "nothing agrees within a query");
+}
+
+/// Vectors of 4 x 4 squares of one channel; a square is 50 px of a cell of 200.
+#[test]
+fn a_candidate_slides_to_where_the_query_lies_and_not_beyond_its_cell() {
+    let (engine, folder) = (engine(), tempfile::tempdir().unwrap());
+    let database = database(folder.path(), [100.0, 100.0]);
+    let slide = crate::kernels::slide::Slide { side: 4, reach: 1 };
+    let slider = Slider::of(&engine, DIM, slide).unwrap();
+    // The query shows what cell 10 does, one square further right and one further up.
+    let c = database.row_values(10);
+    let seen = |x: usize, y: usize| if x < 3 && y > 0 { c[(y - 1) * 4 + x + 1] } else { 0.0 };
+    let query: Vec<f32> = (0..DIM).map(|p| seen(p % 4, p / 4)).collect();
+    let hit = |cell: u32, row: u32| CellHit { cell, score: -2.0, centre_px: [7.0, 7.0], row };
+    // Cell 11 begins 100 px right of where row 10's view has its centre: for it the view is already outside, and stays.
+    let hits = [vec![hit(20, 20), hit(11, 10), hit(10, 10)]];
+    let got = slider.slide(&engine, &database, &query, &hits).unwrap();
+    assert_eq!(got[0].len(), 3);
+    assert_eq!((got[0][0].cell, got[0][0].row), (10, 10), "{got:?}");
+    let moved = [0, 1].map(|d| got[0][0].centre_px[d] - database.cell_px[10][d]);
+    assert!((moved[0] - 50.0).abs() < 25.0 && (moved[1] + 50.0).abs() < 25.0, "{moved:?}");
+    // Nine of sixteen squares overlap.
+    let same = query.iter().map(|v| v * v).sum::<f32>() * 16.0 / 9.0;
+    assert!((got[0][0].score - same).abs() < 1e-5, "{got:?} {same}");
+    assert_eq!(slide::shift(slide, &database, &got[0][0]), 2, "x + 1, y - 1 of nine");
+    let outside = got[0].iter().find(|h| h.cell == 11).unwrap();
+    assert_eq!(outside.centre_px, database.cell_px[10]);
+    let plain: f32 = c.iter().zip(&query).map(|(a, b)| a * b).sum();
+    assert!((outside.score - plain).abs() < 1e-5 && slide::shift(slide, &database, outside) == 4);
+    // From where it slid it starts from its view again.
+    assert_eq!(slider.slide(&engine, &database, &query, &got).unwrap(), got);
 }
 
 #[test]
@@ -165,7 +208,16 @@ fn refuses_what_does_not_fit() {
     let queries = vectors(2, 9);
     let hits = searcher.search(&engine, &queries, 5).unwrap();
     let strips = Strip::singles(2);
-    let good = Request { searcher: &searcher, database: &database, queries: &queries, hits: &hits, strips: &strips, top: 5, refiner: None };
+    let good = Request {
+        searcher: &searcher,
+        database: &database,
+        queries: &queries,
+        hits: &hits,
+        strips: &strips,
+        top: 5,
+        slider: None,
+        refiner: None,
+    };
     let says = |request: &Request<'_>, word: &str| {
         for method in ALL {
             let e = refine(&engine, method, request).unwrap_err().to_string();

@@ -8,13 +8,15 @@
 //! ```
 //!
 //! Another query lies in one place only, and has one vote: a dense cluster of its candidates does not outvote the one that fits. A query
-//! by itself keeps its order: votes among its own candidates made it worse (REJECTED.md).
+//! by itself keeps its order: votes among its own candidates made it worse (REJECTED.md). The strip's place is then the mean of the
+//! candidate's own and of those that voted for it, by the weights of the votes.
 
+use super::batch::start_m;
 use super::{Request, Strip, reorder};
 use crate::index::{CellHit, Database};
 use rayon::prelude::*;
 
-/// Reach of a vote, sigma, in distances between views: the best of 0.3 to 4.5 for strips of five on los-angeles (3 views a side).
+/// Reach of a vote, sigma, in distances between views: a view is off by half of one at most along either axis.
 const REACH: f64 = 1.0;
 
 /// A candidate's vote.
@@ -29,11 +31,7 @@ pub(super) struct Vote {
 impl Vote {
     /// Of the candidates of a query that lies `along` its strip.
     pub(super) fn all(database: &Database, hits: &[CellHit], along: [f64; 2]) -> Vec<Self> {
-        let vote = |h: &CellHit| {
-            let p = database.metres(h.centre_px);
-            Self { place_m: [p[0] - along[0], p[1] - along[1]], cosine: f64::from(h.score) }
-        };
-        hits.iter().map(vote).collect()
+        hits.iter().map(|h| Self { place_m: start_m(database, h, along), cosine: f64::from(h.score) }).collect()
     }
 }
 
@@ -44,31 +42,74 @@ pub(super) fn spacing_m(database: &Database) -> f64 {
     f64::midpoint(x, y)
 }
 
-/// The sum of votes of each candidate of each query of one strip.
-pub(super) fn support(lists: &[Vec<Vote>], sigma_m: f64) -> Vec<Vec<f64>> {
+/// What a strip has to say for a candidate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Support {
+    /// The sum of votes.
+    pub(super) votes: f64,
+    /// Where they put the strip's first query together, metres.
+    pub(super) place_m: [f64; 2],
+}
+
+/// The support of each candidate of each query of one strip.
+pub(super) fn support(lists: &[Vec<Vote>], sigma_m: f64) -> Vec<Vec<Support>> {
     let worth = |v: &Vote, at: [f64; 2]| {
         let d = [v.place_m[0] - at[0], v.place_m[1] - at[1]];
         v.cosine.max(0.0) * (-(d[0] * d[0] + d[1] * d[1]) / (2.0 * sigma_m * sigma_m)).exp()
     };
-    let one = |(own, list): (usize, &Vec<Vote>)| -> Vec<f64> {
-        list.iter()
-            .map(|v| {
-                let others = lists.iter().enumerate().filter(|(i, _)| *i != own);
-                v.cosine.max(0.0) + others.map(|(_, l)| l.iter().map(|o| worth(o, v.place_m)).fold(0.0, f64::max)).sum::<f64>()
-            })
-            .collect()
+    let supported = |own: usize, v: &Vote| {
+        let mut votes = v.cosine.max(0.0);
+        // Sums of differences: where the map lies does not round them.
+        let mut off = [0.0; 2];
+        for other in lists.iter().enumerate().filter(|(i, _)| *i != own).map(|(_, l)| l) {
+            let best = other.iter().map(|o| (worth(o, v.place_m), o)).max_by(|a, b| a.0.total_cmp(&b.0));
+            if let Some((weight, o)) = best {
+                votes += weight;
+                (0..2).for_each(|d| off[d] += weight * (o.place_m[d] - v.place_m[d]));
+            }
+        }
+        let place_m = if votes > 0.0 { [0, 1].map(|d| v.place_m[d] + off[d] / votes) } else { v.place_m };
+        Support { votes, place_m }
     };
-    lists.par_iter().enumerate().map(one).collect()
+    lists.par_iter().enumerate().map(|(own, list)| list.iter().map(|v| supported(own, v)).collect()).collect()
+}
+
+/// Calls `each(candidates of a query, their support, how far it lies along its strip)` for every query.
+fn supported<T: Send>(
+    database: &Database,
+    strips: &[Strip],
+    candidates: &[Vec<CellHit>],
+    each: impl Fn(&[CellHit], &[Support], [f64; 2]) -> T + Sync,
+) -> Vec<T> {
+    let sigma_m = REACH * spacing_m(database);
+    let strip = |strip: &Strip| -> Vec<T> {
+        let hits = &candidates[strip.queries.clone()];
+        let lists: Vec<Vec<Vote>> = hits.iter().zip(&strip.offsets_m).map(|(h, along)| Vote::all(database, h, *along)).collect();
+        let support = support(&lists, sigma_m);
+        hits.iter().zip(&support).zip(&strip.offsets_m).map(|((hits, support), along)| each(hits, support, *along)).collect()
+    };
+    strips.par_iter().flat_map_iter(strip).collect()
+}
+
+/// Where the strip puts a candidate.
+fn settled(database: &Database, hit: &CellHit, support: &Support, along: [f64; 2]) -> CellHit {
+    let centre_px = database.pixels([support.place_m[0] + along[0], support.place_m[1] + along[1]]);
+    CellHit { centre_px, ..*hit }
+}
+
+/// Moves the candidates of strips to where their strip puts them, a candidate's score being the weight of its vote.
+pub(super) fn settle(database: &Database, strips: &[Strip], candidates: &[Vec<CellHit>]) -> Vec<Vec<CellHit>> {
+    supported(database, strips, candidates, |hits, support, along| {
+        hits.iter().zip(support).map(|(h, s)| settled(database, h, s, along)).collect()
+    })
 }
 
 pub(super) fn refine(request: &Request<'_>, candidates: &[Vec<CellHit>]) -> Vec<Vec<CellHit>> {
-    let (database, sigma_m) = (request.database, REACH * spacing_m(request.database));
-    let strip = |strip: &Strip| -> Vec<Vec<CellHit>> {
-        let hits = &candidates[strip.queries.clone()];
-        let lists: Vec<Vec<Vote>> = hits.iter().zip(&strip.offsets_m).map(|(h, along)| Vote::all(database, h, *along)).collect();
-        hits.iter().zip(support(&lists, sigma_m)).map(|(hits, scores)| reorder(hits, &scores)).collect()
-    };
-    request.strips.par_iter().flat_map_iter(strip).collect()
+    supported(request.database, request.strips, candidates, |hits, support, along| {
+        let votes: Vec<f64> = support.iter().map(|s| s.votes).collect();
+        let moved: Vec<CellHit> = hits.iter().zip(support).map(|(h, s)| settled(request.database, h, s, along)).collect();
+        reorder(&moved, &votes)
+    })
 }
 
 #[cfg(test)]
@@ -79,7 +120,8 @@ mod tests {
         Vote { place_m: [x, y], cosine }
     }
 
-    fn near(got: &[f64], want: &[f64]) {
+    fn near(got: &[Support], want: &[f64]) {
+        let got: Vec<f64> = got.iter().map(|s| s.votes).collect();
         assert!(got.len() == want.len() && got.iter().zip(want).all(|(g, w)| (g - w).abs() < 1e-12), "{got:?} {want:?}");
     }
 
@@ -97,6 +139,11 @@ mod tests {
         near(&got[0], &[0.5, 0.4 + 0.5 * e, 0.3 + 0.5 * (-1.0f64).exp(), 0.0]);
         // b's second has a's best of 0.4 e and 0.3 exp(-1).
         near(&got[1][1..2], &[0.2 + 0.4 * e]);
+        // Its place, of (10, 0) with 0.2 and (0, 0) with 0.4 e.
+        let [x, y] = got[1][1].place_m;
+        assert!((x - 2.0 / (0.2 + 0.4 * e)).abs() < 1e-12 && y == 0.0, "{x} {y}");
+        // No vote at all: where it was.
+        assert_eq!(got[0][3].place_m, [-2000.0, 0.0]);
     }
 
     #[test]
@@ -113,11 +160,14 @@ mod tests {
         };
         // Whole metres: the differences are exact.
         let got = support(&lists([0.0; 2]), 30.0);
-        assert_eq!(got, support(&lists([4096.0, -70_000.0]), 30.0));
+        for (a, b) in got.iter().flatten().zip(support(&lists([4096.0, -70_000.0]), 30.0).iter().flatten()) {
+            assert_eq!(a.votes, b.votes);
+            assert!((a.place_m[0] + 4096.0 - b.place_m[0]).abs() < 1e-9 && (a.place_m[1] - 70_000.0 - b.place_m[1]).abs() < 1e-9);
+        }
         // In another order, the queries' results are in that order, but for the rounding of sums of four.
         let turned: Vec<Vec<Vote>> = lists([0.0; 2]).into_iter().rev().collect();
         for (a, b) in got.iter().zip(support(&turned, 30.0).iter().rev()) {
-            near(a, b);
+            near(a, &b.iter().map(|s| s.votes).collect::<Vec<_>>());
         }
     }
 }

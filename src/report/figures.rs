@@ -354,6 +354,60 @@ pub fn clouds(title: &str, line: &str, clouds: &[(&str, &[[f64; 2]])]) -> Result
     })
 }
 
+/// Places that candidates name for one thing, before and after something was done.
+#[derive(Debug, Clone)]
+pub struct BeforeAfter {
+    /// What they are of.
+    pub name: String,
+    /// Where each puts it, metres from the truth, x to the right and y down, and its weight, 0 to 1, which sizes its dot.
+    pub sides: [Vec<([f64; 2], f64)>; 2],
+}
+
+/// One row for each thing: its candidates before on the left, after on the right, and a cross where the truth lies.
+///
+/// # Errors
+/// [`Error::Figure`] when there is no place.
+pub fn before_after(title: &str, line: &str, rows: &[BeforeAfter]) -> Result<String, Error> {
+    let all = rows.iter().flat_map(|r| r.sides.iter().flatten()).flat_map(|(p, _)| *p).filter(|v| v.is_finite());
+    let far = all.fold(0.0f64, |m, v| m.max(v.abs())) / 1000.0;
+    if rows.is_empty() || far == 0.0 {
+        return Err(nothing());
+    }
+    draw_sized((SIZE.0, 70 + 320 * rows.len() as u32), |root| {
+        let body = heading(root, title, line, &[])?;
+        for (row, area) in rows.iter().zip(body.split_evenly((rows.len(), 1))) {
+            for (i, (points, area)) in row.sides.iter().zip(area.split_evenly((1, 2))).enumerate() {
+                let caption = format!("{}, {}", row.name, ["before", "after"][i]);
+                let mut chart = ChartBuilder::on(&area)
+                    .margin(6)
+                    .caption(caption, font(13).color(&INK))
+                    .x_label_area_size(24)
+                    .y_label_area_size(40)
+                    .build_cartesian_2d(-far..far, far..-far)
+                    .map_err(fail)?;
+                chart
+                    .configure_mesh()
+                    .light_line_style(TRANSPARENT)
+                    .bold_line_style(GRID)
+                    .axis_style(SOFT)
+                    .label_style(font(11).color(&SOFT))
+                    .x_labels(5)
+                    .y_labels(5)
+                    .x_label_formatter(&|v| format!("{v:.0} km"))
+                    .y_label_formatter(&|v| format!("{v:.0}"))
+                    .draw()
+                    .map_err(fail)?;
+                let dot = |(p, weight): &([f64; 2], f64)| {
+                    Circle::new((p[0] / 1000.0, p[1] / 1000.0), 2 + (8.0 * weight.clamp(0.0, 1.0)) as i32, LINES[i].mix(0.5).filled())
+                };
+                chart.draw_series(points.iter().filter(|(p, _)| p.iter().all(|v| v.is_finite())).map(dot)).map_err(fail)?;
+                chart.draw_series([Cross::new((0.0, 0.0), 7, INK.stroke_width(2))]).map_err(fail)?;
+            }
+        }
+        Ok(())
+    })
+}
+
 /// Writes a figure to a file.
 ///
 /// # Errors

@@ -2,7 +2,8 @@
 
 use super::checkpoint::{self, Kind, checkpoint_path};
 use crate::align::{Aligned, Figures, Objective};
-use crate::gpu::{Engine, OpTime, PAGE, Plan, Readback, Tensor};
+use crate::gpu::{Engine, OpTime, PAGE, Plan, PlanBuilder, Readback, Tensor};
+use crate::kernels::sampler;
 use crate::nn::{
     Graph, Network, NetworkFile, NodeId, Optimizer, OptimizerConfig, SceneRecord, StepFactors, TensorMap, TrainingPlan, Weights,
 };
@@ -461,6 +462,24 @@ fn pages_with_data(image: &Image, mask: &ValidityMask) -> u32 {
     let pages =
         (0..across(image.raster.height())).flat_map(|y| (0..across(image.raster.width())).map(move |x| (f64::from(x), f64::from(y))));
     pages.filter(|(x, y)| mask.share(x * side, y * side, side, side) > 0.0).count() as u32
+}
+
+/// Appends the cutting of patch pairs out of some scenes: by records of places into inputs of a network, of the map and of the SAR image,
+/// at `scale` map pixels a network pixel. Returns the maps on the device.
+pub(super) fn pair_sampling(
+    plan: &mut PlanBuilder<'_>,
+    scenes: &[ScenePair],
+    scale: f64,
+    map: (&Tensor, &Tensor),
+    sar: (&Tensor, &Tensor),
+) -> Result<PageCache> {
+    let map_cache = resident(plan.engine(), scenes, |s| (&s.map, &s.map_mask))?;
+    let sar_cache = resident(plan.engine(), scenes, |s| (&s.sar, &s.sar_mask))?;
+    let coarsest = scenes.iter().try_fold(0.0f64, |most, s| Ok::<_, Error>(most.max(sar_scale(s, scale)?)))?;
+    for (cache, scale, (records, input)) in [(&map_cache, scale, map), (&sar_cache, coarsest, sar)] {
+        sampler::forward(plan, cache.array(), cache.table(), records, sampler::taps_for(scale), true, input)?;
+    }
+    Ok(map_cache)
 }
 
 /// SAR pixels to a pixel of a grid that has `scale` map pixels to a pixel, in the middle of the scene.

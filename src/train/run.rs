@@ -3,7 +3,7 @@
 use super::batch::{Batcher, Place};
 use super::checkpoint::{self, Kind, refuse_unfinished};
 use super::config::TrainConfig;
-use super::course::{self, Course, Event, Learner, Outcome, Progress, Task, resident, sar_scale};
+use super::course::{self, Course, Event, Learner, Outcome, Progress, Task, pair_sampling};
 use crate::Result;
 use crate::align::Objective;
 use crate::eval::metrics::Summary;
@@ -60,19 +60,11 @@ struct Pairs<'a> {
 impl<'a> Pairs<'a> {
     fn new(engine: &Engine, config: &'a TrainConfig, scenes: &'a [ScenePair], val: &'a ScenePair, learner: &Learner) -> Result<Self> {
         let batcher = Batcher::new(scenes, config)?;
-        let map_cache = resident(engine, scenes, |s| (&s.map, &s.map_mask))?;
-        let sar_cache = resident(engine, scenes, |s| (&s.sar, &s.sar_mask))?;
         let patches = [sampler::records(engine, config.batch)?, sampler::records(engine, config.batch)?];
         let scale = f64::from(config.patch) / config.encoder.input as f64;
-        let mut sar = 0.0f64;
-        for s in scenes {
-            sar = sar.max(sar_scale(s, scale)?);
-        }
         let mut builder = PlanBuilder::new(engine);
-        for (i, (cache, scale)) in [(&map_cache, scale), (&sar_cache, sar)].into_iter().enumerate() {
-            let (records, input) = (&patches[i], &learner.plan.inputs[i]);
-            sampler::forward(&mut builder, cache.array(), cache.table(), records, sampler::taps_for(scale), true, input)?;
-        }
+        let [map, sar] = [0, 1].map(|i| (&patches[i], &learner.plan.inputs[i]));
+        let map_cache = pair_sampling(&mut builder, scenes, scale, map, sar)?;
         let patch_m = f64::from(config.patch) * scenes[0].map.raster.ground_pixel_size()?.0;
         let style = mixes(config).then(|| learner.plan.inputs[2].clone());
         Ok(Self { config, val, patch_m, batcher, map_cache, patches, style, sampling: builder.finish() })

@@ -1,7 +1,7 @@
 //! `echogrid study align`: does it help to draw the modalities' embeddings together, and by which loss?
 
+use super::{command, interval, percent, write};
 use crate::align::{Align, ClassBy, Sides};
-use crate::atomic::AtomicFile;
 use crate::cli::common::{Global, Unit, interrupt_flag};
 use crate::eval::metrics::{Estimate, QueryResult, Summary};
 use crate::eval::{Protocol, evaluate, paired_difference, queries};
@@ -278,14 +278,13 @@ impl Study<'_> {
         }
         let rows = self.rows(chosen, all)?;
         let mut text = String::new();
-        let command: Vec<String> = std::env::args().skip(1).map(|a| shown(&a)).collect();
         let queries = all.first().map_or(0, |r| r.arbitrary.len());
         let _ = writeln!(
             text,
             "# Drawing the modalities together\n\nWritten by `echogrid {}`.\n\nAdapter: {}. {} steps of {} pairs each; judged on {queries} \
              queries anywhere on a scene never trained on. R@1 in per cent, means over the seeds. Differences to `none` with 95 % intervals from a \
              two-level bootstrap (seeds, then queries, paired); an interval that holds 0 shows no difference.\n",
-            command.join(" "),
+            command(),
             self.engine.adapter(),
             self.base.total_steps(),
             self.base.batch
@@ -317,14 +316,6 @@ impl Study<'_> {
     }
 }
 
-fn percent(v: f64) -> String {
-    format!("{:.1}", 100.0 * v)
-}
-
-fn interval(e: &Estimate) -> String {
-    format!("{:+.1} [{:+.1}, {:+.1}]", 100.0 * e.value, 100.0 * e.ci95[0], 100.0 * e.ci95[1])
-}
-
 /// The rows as Markdown.
 fn table(rows: &[Row]) -> String {
     let mut text = String::from(
@@ -346,22 +337,6 @@ fn table(rows: &[Row]) -> String {
         );
     }
     text
-}
-
-/// An argument as it is shown in a report: of a path only the last two parts, so that no machine's folders are in it.
-fn shown(argument: &str) -> String {
-    match Path::new(argument).components().count() {
-        0..=2 => argument.into(),
-        _ => {
-            let parts: Vec<_> =
-                Path::new(argument).components().rev().take(2).map(|c| c.as_os_str().to_string_lossy().into_owned()).collect();
-            parts.into_iter().rev().collect::<Vec<_>>().join("/")
-        }
-    }
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    AtomicFile::write(path, text.as_bytes()).map_err(|e| Error::file(path, format!("cannot be written ({e})")))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod losses;
 mod norm;
 mod pointwise;
 mod pool;
+mod slide;
 mod style;
 mod transport;
 
@@ -23,6 +24,7 @@ pub use losses::{InfoNce, OffsetXent, SoftmaxXent};
 pub use norm::{BatchNorm, Center, L2Norm, Span};
 pub use pointwise::{Add, Concat, Detach, KeepValid, Multiply, Pointwise, Rows, Stack, WeightedSum};
 pub use pool::{AvgPool, Gem, MaxPool, Upsample};
+pub use slide::Slide;
 pub use style::{ImageStatistics, MixStatistics};
 pub use transport::SinkhornDivergence;
 

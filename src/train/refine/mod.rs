@@ -1,148 +1,24 @@
 //! Training of the graph network that refines an index's candidates: by itself behind a fixed encoder, or together with the encoder in
 //! one run, gradients reaching both towers through the candidates.
 
+mod config;
+
+pub use config::RefineTrainConfig;
+
 use super::checkpoint::{self, refuse_unfinished};
-use super::config::read_toml;
-use super::course::{self, Course, Event, Learner, Outcome, Task, resident, sar_scale};
+use super::course::{self, Course, Event, Learner, Outcome, Task, pair_sampling};
+use crate::Result;
 use crate::eval::metrics::{QueryResult, Summary};
 use crate::eval::{self, Protocol, Query, right};
 use crate::gpu::{Engine, Plan, PlanBuilder, Tensor};
-use crate::index::{CellHit, Database, Embedder, IndexConfig, LoadedModel, RESIDENT_BYTES, Searcher, build};
+use crate::index::{CellHit, Database, Embedder, LoadedModel, RESIDENT_BYTES, Searcher, build};
 use crate::kernels::sampler::{self, PatchRecord};
-use crate::nn::{EncoderConfig, Graph, Modality, NodeId, OptimizerConfig, TensorMap};
+use crate::nn::{EncoderConfig, GRAPH_PREFIX, Graph, Modality, NodeId, TensorMap};
 use crate::random::Random;
-use crate::refine::{
-    Candidates, Method, RefineLoss, Refiner, RefinerConfig, Request, Strip, Trainer, Truth, Turn, candidates, refine, rows,
-};
+use crate::refine::{Candidates, DEPTH, Refiner, Request, Slider, Strip, Trainer, Turn, candidates, rows};
 use crate::scene::{PageCache, ScenePair};
-use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-
-/// A run that trains a graph network.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RefineTrainConfig {
-    /// The graph network.
-    pub refiner: RefinerConfig,
-    /// Its losses.
-    pub loss: RefineLoss,
-    /// Trains the encoder too.
-    pub joint: bool,
-    /// Side of a cell, map pixels.
-    pub patch: u32,
-    /// Views a side of the index that candidates come from.
-    pub views: u32,
-    /// Queries along a strip, in the steps that show strips.
-    pub strip: usize,
-    /// Share of the steps that show single queries.
-    pub singles: f64,
-    /// Share of the strips from whose candidates the right one is taken: they are to be told that none is right.
-    pub withheld: f64,
-    /// Queries in a step; a whole number of strips.
-    pub queries: usize,
-    /// Queries drawn on each scene.
-    pub pool: usize,
-    /// Joint training: epochs after which the index is built anew with the encoder as it is then.
-    pub refresh: usize,
-    /// Passes.
-    pub epochs: usize,
-    /// Steps in a pass.
-    pub steps: usize,
-    /// Everything random hangs on it.
-    pub seed: u64,
-    /// Share of all steps over which the learning rate rises; then it falls as a cosine.
-    pub warmup: f64,
-    /// The optimiser.
-    pub optimizer: OptimizerConfig,
-    /// Validation every so many epochs, and after the last.
-    pub validate_every: usize,
-    /// Queries of a validation.
-    pub validate_queries: usize,
-    /// A checkpoint every so many steps.
-    pub checkpoint_every: usize,
-}
-
-impl Default for RefineTrainConfig {
-    fn default() -> Self {
-        Self {
-            refiner: RefinerConfig::default(),
-            loss: RefineLoss::default(),
-            joint: false,
-            patch: 200,
-            views: crate::index::DEFAULT_VIEWS,
-            strip: 5,
-            singles: 0.5,
-            withheld: 0.15,
-            queries: 20,
-            pool: 1500,
-            refresh: 2,
-            epochs: 8,
-            steps: 100,
-            seed: 1,
-            warmup: 0.05,
-            optimizer: OptimizerConfig::default(),
-            validate_every: 4,
-            validate_queries: 300,
-            checkpoint_every: 100,
-        }
-    }
-}
-
-impl RefineTrainConfig {
-    /// Reads a TOML file.
-    ///
-    /// # Errors
-    /// Not there, not TOML, an unknown or senseless value; with the place.
-    pub fn load(path: &Path) -> Result<Self> {
-        let config: Self = read_toml(path)?;
-        config.check()?;
-        Ok(config)
-    }
-
-    /// Refuses values that make no sense.
-    ///
-    /// # Errors
-    /// The field and what it may be.
-    pub fn check(&self) -> Result<()> {
-        let refuse = |what: &str| Err(Error::invalid(format!("refinement configuration: {what}")));
-        match self {
-            c if c.strip == 0 || c.queries == 0 || !c.queries.is_multiple_of(c.strip) => {
-                refuse("queries must be a multiple of strip, and both above 0")
-            }
-            c if c.pool < c.queries => refuse("pool must be at least one step's queries"),
-            c if !(0.0..=1.0).contains(&c.singles) || !(0.0..=1.0).contains(&c.withheld) => {
-                refuse("singles and withheld are shares, 0 to 1")
-            }
-            c if c.views.is_multiple_of(2) || c.views > 255 => refuse("views must be odd, and at most 255"),
-            c if c.patch == 0 || c.refresh == 0 || c.validate_queries == 0 => refuse("patch, refresh and validate_queries must be above 0"),
-            c => c.refiner.check().and(c.course().check()).or_else(refuse),
-        }
-    }
-
-    /// Steps in all.
-    pub fn total_steps(&self) -> usize {
-        self.epochs * self.steps
-    }
-
-    fn course(&self) -> Course {
-        Course {
-            epochs: self.epochs,
-            steps: self.steps,
-            items: self.queries,
-            seed: self.seed,
-            warmup: self.warmup,
-            optimizer: self.optimizer,
-            validate_every: self.validate_every,
-            checkpoint_every: self.checkpoint_every,
-        }
-    }
-
-    fn grid(&self) -> IndexConfig {
-        IndexConfig { cell: self.patch, stride: self.patch, views: self.views, ..IndexConfig::default() }
-    }
-}
 
 /// Trains a graph network onto `model` and writes both to `out` as one model; checkpoints go beside it. `stop` may be raised at any time.
 ///
@@ -172,17 +48,26 @@ struct Seen {
     database: Database,
     queries: Vec<Query>,
     vectors: Vec<f32>,
+    /// Slid, where the network's candidates slide.
     hits: Vec<Vec<CellHit>>,
-    /// The candidates as the strips share them.
+    /// The candidates as the strips share them, slid as well.
     shared: Vec<Vec<CellHit>>,
     strips: Vec<Strip>,
 }
 
 impl Seen {
-    fn truth(&self, query: usize, hits: &[CellHit]) -> Truth {
-        let map_px = self.queries[query].map_px;
-        Truth { right: hits.iter().position(|h| right(&self.database, h.cell, map_px)), map_px }
+    /// The place of the right one among a query's candidates.
+    fn truth(&self, query: usize, hits: &[CellHit]) -> Option<usize> {
+        hits.iter().position(|h| right(&self.database, h.cell, self.queries[query].map_px))
     }
+}
+
+/// What a step writes for the network to read, of the queries and of their candidates.
+enum Feed {
+    /// The stored vectors.
+    Vectors([Tensor; 2]),
+    /// Where the sampler cuts their patches.
+    Patches([Tensor; 2]),
 }
 
 /// The task: which of the candidates is right.
@@ -193,9 +78,7 @@ struct Refinement<'a> {
     val: &'a ScenePair,
     patch_m: f64,
     trainer: Trainer,
-    /// The network's inputs: vectors of queries and candidates, or their patches.
-    vectors: [Tensor; 2],
-    records: [Tensor; 2],
+    feed: Feed,
     sampling: Plan,
     seen: Vec<Seen>,
     judged: Option<Seen>,
@@ -224,7 +107,7 @@ impl<'a> Refinement<'a> {
             }
             false => (graph.input("queries", &[count, encoder.dim()]), graph.input("candidates", &[count * top, encoder.dim()])),
         };
-        let net = config.refiner.append(&mut graph, queries, candidates)?;
+        let net = config.refiner.append(&mut graph, queries, candidates, encoder.squares())?;
         let (supervision, loss): (_, NodeId) = net.loss(&mut graph, &config.loss)?;
         let learner = Learner::new(engine, &graph, loss, None, &config.course())?;
         if config.joint {
@@ -232,23 +115,21 @@ impl<'a> Refinement<'a> {
         }
         let inputs = &learner.plan.inputs;
         let trainer = Trainer::new(engine, &config.refiner, &config.loss, &graph, &net, &supervision, inputs)?;
-        let records = [sampler::records(engine, count)?, sampler::records(engine, count * top)?];
         let mut builder = PlanBuilder::new(engine);
-        if config.joint {
-            let map_cache = resident(engine, scenes, |s| (&s.map, &s.map_mask))?;
-            let sar_cache = resident(engine, scenes, |s| (&s.sar, &s.sar_mask))?;
-            let scale = f64::from(config.patch) / input as f64;
-            let sar = scenes.iter().try_fold(0.0f64, |most, s| Ok::<_, Error>(most.max(sar_scale(s, scale)?)))?;
-            for (cache, scale, records, input) in [(&sar_cache, sar, &records[0], &inputs[0]), (&map_cache, scale, &records[1], &inputs[1])]
-            {
-                sampler::forward(&mut builder, cache.array(), cache.table(), records, sampler::taps_for(scale), true, input)?;
+        let feed = match config.joint {
+            false => Feed::Vectors([inputs[0].clone(), inputs[1].clone()]),
+            true => {
+                let records = [sampler::records(engine, count)?, sampler::records(engine, count * top)?];
+                let scale = f64::from(config.patch) / input as f64;
+                let [sar, map] = [(&records[0], &inputs[0]), (&records[1], &inputs[1])];
+                pair_sampling(&mut builder, scenes, scale, map, sar)?;
+                Feed::Patches(records)
             }
-        }
+        };
         let patch_m = f64::from(config.patch) * scenes[0].map.raster.ground_pixel_size()?.0;
-        let vectors = [inputs[0].clone(), inputs[1].clone()];
         let sampling = builder.finish();
         let (seen, judged) = (Vec::new(), None);
-        let task = Self { config, model, scenes, val, patch_m, trainer, vectors, records, sampling, seen, judged };
+        let task = Self { config, model, scenes, val, patch_m, trainer, feed, sampling, seen, judged };
         Ok((task, learner))
     }
 
@@ -263,7 +144,12 @@ impl<'a> Refinement<'a> {
         let vectors = embedder.embed_all(Modality::Sar, &mut cache, &records, taps)?;
         let searcher = Searcher::new(embedder.engine(), &database, RESIDENT_BYTES)?;
         // One more than the network takes: the right one may be withheld.
-        let hits = searcher.search(embedder.engine(), &vectors, c.refiner.top + 1)?;
+        let depth = (c.refiner.top + 1).max(if c.refiner.slide > 0 { DEPTH } else { 0 });
+        let hits = searcher.search(embedder.engine(), &vectors, depth)?;
+        let slider = match c.refiner.slide {
+            0 => None,
+            reach => Some(Slider::new(embedder.engine(), self.model.encoder(), reach)?),
+        };
         let request = Request {
             searcher: &searcher,
             database: &database,
@@ -271,9 +157,11 @@ impl<'a> Refinement<'a> {
             hits: &hits,
             strips: &strips,
             top: c.refiner.top,
+            slider: slider.as_ref(),
             refiner: None,
         };
-        let shared = candidates(&request);
+        let shared = candidates(embedder.engine(), &request)?;
+        let hits = candidates(embedder.engine(), &Request { strips: &Strip::singles(queries.len()), top: c.refiner.top + 1, ..request })?;
         drop(searcher);
         Ok(Seen { database, queries, vectors, hits, shared, strips })
     }
@@ -316,7 +204,7 @@ impl Task for Refinement<'_> {
     }
 
     fn kept(&self) -> TensorMap {
-        let graph = |name: &str| name.starts_with("graph.");
+        let graph = |name: &str| name.starts_with(GRAPH_PREFIX);
         match self.config.joint {
             true => TensorMap::new(),
             false => self.model.file.tensors.iter().filter(|(n, _)| !graph(n)).map(|(n, t)| (n.clone(), t.clone())).collect(),
@@ -378,12 +266,15 @@ impl Task for Refinement<'_> {
         let turn = Turn::number(random.below(Turn::COUNT));
         let candidates = Candidates { database: &seen.database, hits: &hits, strips: &strips };
         self.trainer.write(engine, &candidates, &truth, turn)?;
-        if !c.joint {
-            let dim = seen.database.dim();
-            let vectors: Vec<f32> = chosen.iter().flat_map(|q| &seen.vectors[q * dim..][..dim]).copied().collect();
-            engine.write(&self.vectors[0], &vectors)?;
-            return Ok(engine.write(&self.vectors[1], &rows(&c.refiner, dim, &candidates, c.queries))?);
-        }
+        let records = match &self.feed {
+            Feed::Vectors([queries, rest]) => {
+                let dim = seen.database.dim();
+                let vectors: Vec<f32> = chosen.iter().flat_map(|q| &seen.vectors[q * dim..][..dim]).copied().collect();
+                engine.write(queries, &vectors)?;
+                return Ok(engine.write(rest, &rows(&c.refiner, dim, &candidates, c.queries))?);
+            }
+            Feed::Patches(records) => records,
+        };
         let sar: Vec<PatchRecord> = chosen.iter().map(|q| PatchRecord { image: scene as u32, ..seen.queries[*q].record }).collect();
         let input = self.model.encoder().input;
         let scale = f64::from(c.patch) / input as f64;
@@ -392,52 +283,46 @@ impl Task for Refinement<'_> {
             for i in 0..c.refiner.top {
                 // Where there are too few candidates the first stands in; the network is told that it is none.
                 map.push(match own.get(i).or(own.first()) {
-                    Some(hit) => PatchRecord::new(scene as u32, hit.centre_px, scale, 0.0, false, input)?,
+                    // The view as it is stored: the network slides it.
+                    Some(hit) => {
+                        let view = seen.database.row(hit.row as usize).centre_px;
+                        PatchRecord::new(scene as u32, view, scale, 0.0, false, input)?
+                    }
                     None => PatchRecord::empty(),
                 });
             }
         }
-        engine.write(&self.records[0], &sar)?;
-        Ok(engine.write(&self.records[1], &map)?)
+        engine.write(&records[0], &sar)?;
+        Ok(engine.write(&records[1], &map)?)
     }
 
-    /// Recall at 1 of the search, and refined: of queries by themselves and in strips.
+    /// Recall at 1 of the search (its candidates slid, if they slide), and refined: of queries by themselves and in strips.
     fn validate(&mut self, engine: &Engine, learner: &Learner, step: usize) -> Result<serde_json::Value> {
         if self.judged.is_none() || self.config.joint {
             let embedder = self.embedder(engine, learner)?;
             self.judged = Some(self.see(&embedder, self.val, self.config.validate_queries, 7)?);
         }
         let Some(seen) = &self.judged else { unreachable!("seen above") };
-        let refiner = Refiner::of(engine, &self.config.refiner, seen.database.dim(), &learner.weights)?;
-        let searcher = Searcher::new(engine, &seen.database, RESIDENT_BYTES)?;
-        let first = |hits: Vec<&CellHit>| -> Result<f64> {
+        let refiner = Refiner::of(engine, &self.config.refiner, self.model.encoder(), &learner.weights)?;
+        let first = |hits: &[Vec<CellHit>]| -> Result<f64> {
             let results: Vec<QueryResult> = hits
                 .iter()
                 .zip(&seen.queries)
-                .map(|(h, q)| QueryResult { right_rank: right(&seen.database, h.cell, q.map_px).then_some(1), error_m: None })
+                .map(|(h, q)| QueryResult { right_rank: right(&seen.database, h[0].cell, q.map_px).then_some(1), error_m: None })
                 .collect();
             Ok(Summary::new(&results, 7)?.recall[&1].value)
         };
-        let refined = |strips: &[Strip]| -> Result<f64> {
-            let request = Request {
-                searcher: &searcher,
-                database: &seen.database,
-                queries: &seen.vectors,
-                hits: &seen.hits,
-                strips,
-                top: self.config.refiner.top,
-                refiner: Some(&refiner),
-            };
-            first(refine(engine, Method::Graph, &request)?.iter().map(|h| &h[0]).collect())
+        let refined = |strips: &[Strip], hits: &[Vec<CellHit>]| -> Result<f64> {
+            first(&refiner.refine(engine, &seen.vectors, &Candidates { database: &seen.database, hits, strips })?)
         };
-        let single = Strip::singles(seen.hits.len());
         Ok(serde_json::json!({
             "step": step,
             "queries": seen.hits.len(),
-            "coarse": first(seen.hits.iter().map(|h| &h[0]).collect())?,
-            "refined": refined(&single)?,
+            "coarse": first(&seen.hits)?,
+            "slide": self.config.refiner.slide,
+            "refined": refined(&Strip::singles(seen.hits.len()), &seen.hits)?,
             "strip": self.config.strip,
-            "refined_strips": refined(&seen.strips)?,
+            "refined_strips": refined(&seen.strips, &seen.shared)?,
         }))
     }
 }
