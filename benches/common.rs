@@ -1,5 +1,6 @@
 //! What the benchmarks share.
 
+use crate::record::{self, Case};
 use echogrid::gpu::{AdapterChoice, Engine, PlanBuilder, Result, Tensor};
 use std::time::Instant;
 
@@ -30,7 +31,16 @@ pub fn time(e: &Engine, name: &str, build: impl Fn(&mut PlanBuilder<'_>) -> Resu
         all.push(once());
     }
     all.sort_by(f64::total_cmp);
+    let at = |quarter: usize| all[(all.len() - 1) * quarter / 4];
     let median = all[all.len() / 2];
+    record::add(Case {
+        name: name.into(),
+        runs: all.len(),
+        median_s: median,
+        quartiles_s: [at(1), at(3)],
+        gflops: plan.flops() / median * 1e-9,
+        gbytes: plan.bytes() / median * 1e-9,
+    });
     println!(
         "{name:<48} {:>9.3} ms  {:>8.2} GFLOP/s  {:>7.2} GB/s  (spread {:.0} %)",
         median * 1e3,

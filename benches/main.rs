@@ -1,4 +1,5 @@
-//! Kernel benchmarks: `cargo bench --bench kernels [-- NAME ...]`. Prints one line a case: median of several runs.
+//! Kernel benchmarks: `cargo bench --bench kernels [-- NAME ...] [--json FILE] [--baseline FILE]`. Prints one line a case: median of several
+//! runs.
 
 mod activation;
 mod bias;
@@ -22,6 +23,7 @@ mod offset_xent;
 mod optim;
 mod peaks;
 mod pool;
+mod record;
 mod reduce;
 mod sampler;
 mod segment_softmax;
@@ -37,11 +39,15 @@ mod topk;
 mod triplet;
 mod upsample;
 
+use record::Record;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
 /// The benchmarks of one family.
 type Run = fn(&echogrid::gpu::Engine);
 
 /// Name and function of every family.
-const ALL: &[(&str, Run)] = &[
+const ALL: [(&str, Run); 35] = [
     ("activation", activation::run),
     ("bias", bias::run),
     ("binary_xent", binary_xent::run),
@@ -79,13 +85,50 @@ const ALL: &[(&str, Run)] = &[
     ("upsample", upsample::run),
 ];
 
-fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+/// Times the kernels, family by family
+#[derive(Debug, clap::Parser)]
+struct Args {
+    /// Families to time [default: all]
+    #[arg(value_name = "FAMILY", value_parser = clap::builder::PossibleValuesParser::new(ALL.map(|(name, _)| name)))]
+    families: Vec<String>,
+    /// Keep the results in this file, with adapter and commit
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Compare with the results in this file, and fail where a kernel got slower beyond the noise
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// What `cargo bench` adds
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    match bench(&<Args as clap::Parser>::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
+    // Before the long work.
+    let baseline = args.baseline.as_deref().map(Record::read).transpose()?;
     let engine = common::engine();
-    println!("adapter: {}", engine.adapter());
+    let mut record = Record::begin(engine.adapter().to_string());
+    println!("adapter: {}", record.adapter);
     for (name, run) in ALL {
-        if wanted.is_empty() || wanted.iter().any(|w| w == name) {
+        if args.families.is_empty() || args.families.iter().any(|w| w == name) {
             run(&engine);
         }
+    }
+    record.cases = record::take();
+    if let Some(path) = &args.json {
+        record.write(path)?;
+    }
+    match baseline.map(|b| record.regressions(&b)).transpose()? {
+        Some(slower) if !slower.is_empty() => Err(format!("slower than the baseline: {}", slower.join("; ")).into()),
+        _ => Ok(()),
     }
 }

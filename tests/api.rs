@@ -35,6 +35,7 @@ fn model() -> WeightFile {
         pixel_m: None,
         calibration: None,
         refiner: None,
+        refiner_training: None,
         patch_m: 400.0,
         training: serde_json::to_value(&training).unwrap(),
         seed: 1,

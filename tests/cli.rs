@@ -858,6 +858,10 @@ fn a_graph_network_is_trained_onto_a_model_and_refines() {
     let info = |path: &Path| -> serde_json::Value { serde_json::from_str(&run(&["info", text(path), "--json"]).ok().out).unwrap() };
     let hash = |path: &Path| info(path)["hash"].as_str().unwrap().to_string();
     assert!(hash(&behind) == hash(&w.model) && hash(&joint) != hash(&w.model));
+    // The model goes on saying where its encoder came from.
+    let (before, after) = (info(&w.model), info(&behind));
+    assert!(["training", "step", "scenes", "validation"].iter().all(|k| before[k] == after[k] && !after[k].is_null()), "{after}");
+    assert!(after["refiner_training"]["training"]["strip"] == 3 && before["refiner_training"].is_null(), "{after}");
 
     let eval = |model: &Path, more: &[&str]| {
         let base =

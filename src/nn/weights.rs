@@ -118,6 +118,9 @@ pub struct NetworkManifest<N> {
     /// The graph network that refines the encoder's candidates, where the model carries one: its parameters' names start with `graph.`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refiner: Option<serde_json::Value>,
+    /// How that network was trained behind an encoder that was there before: the fields below, of its own run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refiner_training: Option<serde_json::Value>,
     /// Ground size of a training patch along x, on the first scene, metres.
     pub patch_m: f64,
     /// The training configuration, whole.

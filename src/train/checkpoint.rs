@@ -81,6 +81,7 @@ pub(super) fn manifest<T: Task>(
         calibration: None,
         pixel_m: task.pixel_m(),
         refiner: task.refiner()?,
+        refiner_training: None,
         patch_m: task.patch_m(),
         training,
         seed: task.course().seed,

@@ -5,7 +5,8 @@ use crate::align::{Aligned, Figures, Objective};
 use crate::gpu::{Engine, OpTime, PAGE, Plan, PlanBuilder, Readback, Tensor};
 use crate::kernels::sampler;
 use crate::nn::{
-    Graph, Network, NetworkFile, NodeId, Optimizer, OptimizerConfig, SceneRecord, StepFactors, TensorMap, TrainingPlan, Weights,
+    Graph, Network, NetworkFile, NetworkManifest, NodeId, Optimizer, OptimizerConfig, SceneRecord, StepFactors, TensorMap, TrainingPlan,
+    Weights,
 };
 use crate::scene::{Image, PageCache, ScenePair, ValidityMask};
 use crate::{Error, Result};
@@ -229,6 +230,10 @@ pub(super) trait Task {
     fn refiner(&self) -> Result<Option<serde_json::Value>> {
         Ok(None)
     }
+    /// The manifest of the finished model, from that of the run.
+    fn finished(&self, run: NetworkManifest<Self::Network>) -> Result<NetworkManifest<Self::Network>> {
+        Ok(run)
+    }
     /// Parameters that the model carries and the run does not train.
     fn kept(&self) -> TensorMap {
         TensorMap::new()
@@ -434,6 +439,7 @@ impl<'a, T: Task> Run<'a, T> {
     /// Writes the model (the towers, without the loss's temperature) and removes the checkpoint.
     fn finish(&self) -> Result<()> {
         let manifest = checkpoint::manifest(Kind::Model, self.engine, &self.task, &self.records, &self.progress)?;
+        let manifest = self.task.finished(manifest)?;
         let mut tensors = self.learner.weights.read(self.engine)?;
         tensors.retain(|name, _| !name.starts_with("loss."));
         tensors.extend(self.task.kept());

@@ -1,6 +1,6 @@
 //! `echogrid study align`: does it help to draw the modalities' embeddings together, and by which loss?
 
-use super::{command, interval, percent, write};
+use super::{command, distinct, interval, percent, write};
 use crate::align::{Align, ClassBy, Sides};
 use crate::cli::common::{Global, Unit, interrupt_flag};
 use crate::eval::metrics::{Estimate, QueryResult, Summary};
@@ -166,13 +166,13 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let chosen: Vec<&Way> = WAYS.iter().filter(|w| args.ways.is_empty() || args.ways.iter().any(|n| n == w.name)).collect();
     let mut all: Vec<Run> = Vec::new();
     // Seed by seed: a study that is stopped early has compared every way.
-    'all: for seed in &args.seeds {
+    'all: for seed in distinct(&args.seeds) {
         for way in &chosen {
             if args.minutes.is_some_and(|m| start.elapsed().as_secs_f64() > 60.0 * m) {
                 global.say(format_args!("the time is up; the same command goes on from here"));
                 break 'all;
             }
-            all.push(study.one(way, *seed)?);
+            all.push(study.one(way, seed)?);
         }
     }
     study.report(&chosen, &all)

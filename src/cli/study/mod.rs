@@ -32,6 +32,14 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     }
 }
 
+/// Each seed once, in order.
+fn distinct(seeds: &[u64]) -> Vec<u64> {
+    let mut all = seeds.to_vec();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
 /// The command that is running, as a report shows it.
 fn command() -> String {
     std::env::args().skip(1).map(|a| shown(&a)).collect::<Vec<_>>().join(" ")

@@ -1,6 +1,6 @@
 //! `echogrid study refine`: what decides best among an index's candidates?
 
-use super::{command, interval, percent, write};
+use super::{command, distinct, interval, percent, write};
 use crate::cli::common::{Global, Unit, interrupt_flag};
 use crate::eval::metrics::{Estimate, QueryResult, Summary, calibration_error};
 use crate::eval::{Protocol, Query, judge, paired_difference, strips};
@@ -195,13 +195,13 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         WAYS.iter().filter(|w| args.ways.is_empty() || w.name == "none" || args.ways.iter().any(|n| n == w.name)).collect();
     let mut all = Vec::new();
     // Seed by seed: a study that is stopped early has compared every way.
-    'all: for seed in &args.seeds {
+    'all: for seed in distinct(&args.seeds) {
         for way in &chosen {
             if args.minutes.is_some_and(|m| start.elapsed().as_secs_f64() > 60.0 * m) {
                 global.say(format_args!("the time is up; the same command goes on from here"));
                 break 'all;
             }
-            all.push(study.one(way, *seed, &seen)?);
+            all.push(study.one(way, seed, &seen)?);
         }
     }
     study.report(&chosen, &all, &seen)
@@ -411,8 +411,7 @@ impl Study<'_> {
         let strips = self.pictures(all, seen)?;
         if !strips.is_empty() {
             text.push_str("\n![Candidates before and after](refine-strips.svg)\n");
-            let line =
-                "each dot: where a candidate of one of the strip's queries puts the strip; size: cosine, then probability; cross: truth";
+            let line = "dots: where candidates put the strip, sized by cosine, then by probability; cross: the truth";
             let figure = figures::before_after("Candidates of strips, before and after the graph network", line, &strips)?;
             figures::write(&self.args.out.join("refine-strips.svg"), &figure)?;
         }

@@ -63,7 +63,7 @@ impl Default for RefineTrainConfig {
             views: crate::index::DEFAULT_VIEWS,
             strip: 5,
             singles: 0.5,
-            withheld: 0.15,
+            withheld: 0.05,
             queries: 20,
             pool: 1500,
             refresh: 2,

@@ -13,7 +13,7 @@ use crate::eval::{self, Protocol, Query, right};
 use crate::gpu::{Engine, Plan, PlanBuilder, Tensor};
 use crate::index::{CellHit, Database, Embedder, LoadedModel, RESIDENT_BYTES, Searcher, build};
 use crate::kernels::sampler::{self, PatchRecord};
-use crate::nn::{EncoderConfig, GRAPH_PREFIX, Graph, Modality, NodeId, TensorMap};
+use crate::nn::{EncoderConfig, GRAPH_PREFIX, Graph, Manifest, Modality, NodeId, TensorMap};
 use crate::random::Random;
 use crate::refine::{Candidates, DEPTH, Refiner, Request, Slider, Strip, Trainer, Turn, candidates, rows};
 use crate::scene::{PageCache, ScenePair};
@@ -201,6 +201,23 @@ impl Task for Refinement<'_> {
 
     fn refiner(&self) -> Result<Option<serde_json::Value>> {
         checkpoint::json(&self.config.refiner).map(Some)
+    }
+
+    /// Behind an encoder that stays as it was, the model goes on saying where that came from.
+    fn finished(&self, run: Manifest) -> Result<Manifest> {
+        if self.config.joint {
+            return Ok(run);
+        }
+        let training = serde_json::json!({
+            "version": run.version,
+            "training": run.training,
+            "seed": run.seed,
+            "step": run.step,
+            "scenes": run.scenes,
+            "adapter": run.adapter,
+            "validation": run.validation,
+        });
+        Ok(Manifest { refiner: run.refiner, refiner_training: Some(training), ..self.model.file.manifest.clone() })
     }
 
     fn kept(&self) -> TensorMap {
