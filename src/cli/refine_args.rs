@@ -16,8 +16,8 @@ pub(super) struct RefineArgs {
     /// Candidates of each query that --refine puts in a new order; with aqe, those the query leans to [default: 20]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Refinement")]
     refine_top: Option<u32>,
-    /// Slide the features of each query's first candidates over its own first, by so many of the encoder's squares along either axis:
-    /// an index of few views a cell then finds nearly what one of many does. Comes before --refine none and vote; the graph network has its own
+    /// Lay the features of each query's first 50 candidates over its own, shifted by up to so many of the encoder's squares (1 where no number is
+    /// given): the best shift gives the score, its peak the place between the views. Comes before --refine none and vote; graph has its own
     #[arg(long, value_name = "SQUARES", num_args = 0..=1, default_missing_value = "1", value_parser = clap::value_parser!(u32).range(1..),
         help_heading = "Refinement")]
     pub(super) slide: Option<u32>,

@@ -505,6 +505,9 @@ impl fmt::Display for EvalReport {
         for [name, value, ci] in [&head].into_iter().chain(&rows) {
             writeln!(f, "{}", format!("{name:<a$}  {value:>b$}  {ci:>c$}").trim_end())?;
         }
+        if let Some(error) = self.calibration_error {
+            writeln!(f, "\nexpected calibration error of the first candidates' probabilities: {error:.3}")?;
+        }
         if self.with_error < self.queries {
             writeln!(f, "\nerrors are over the {} queries that have one", self.with_error)?;
         }

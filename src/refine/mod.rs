@@ -40,7 +40,7 @@ pub enum Method {
     /// As the search found them; the score is the cosine
     #[default]
     None,
-    /// The graph network that the model carries; the score is the probability that the candidate is right, its centre where the query lies then
+    /// The graph network that the model carries; the score is the probability that the candidate is right
     Graph,
     /// Alpha query expansion: the query leans to its best candidates and is searched anew; the score is the cosine with it
     Aqe,
