@@ -1109,11 +1109,11 @@ fn a_study_of_refinement_compares_what_it_has_trained_with_what_needs_no_trainin
     assert!(!first.contains(text(&dir)), "a machine's folders: {first}");
     let made = names(&out);
     assert!(["refine-runs", "refine.json", "refine.md", "refine.svg"].iter().all(|n| made.iter().any(|m| m == n)), "{made:?}");
-    assert_eq!(names(&out.join("refine-runs")).iter().filter(|n| n.ends_with(".json")).count(), 10);
+    assert_eq!(names(&out.join("refine-runs")).iter().filter(|n| n.ends_with(".json")).count(), 7);
     let again = go(&ways).ok();
     assert_eq!((again.out, again.err.contains("step")), (first, false));
     std::fs::write(&config, format!("{REFINING}position = \"bearing\"\n")).unwrap();
-    go(&ways).fails(1, &["none-1.json", "other settings"]);
+    go(&ways).fails(1, &["none.json", "other settings"]);
     go(&["--ways", "nonsense"]).fails(2, &["slide-vote"]);
 }
 

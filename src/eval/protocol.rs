@@ -244,10 +244,7 @@ pub fn evaluate_refined(
 ) -> Result<Evaluation> {
     let engine = embedder.engine();
     let start = Instant::now();
-    let mut cache = PageCache::new(engine, vec![pair.sar.clone()], DEFAULT_PAGES)?;
-    let records: Vec<PatchRecord> = queries.iter().map(|q| q.record).collect();
-    let scale = queries.first().map_or(1.0, |q| q.record.scale());
-    let vectors = embedder.embed_all(Modality::Sar, &mut cache, &records, sampler::taps_for(scale))?;
+    let vectors = encode(embedder, pair, &queries)?;
     let encode_s = start.elapsed().as_secs_f64();
     let start = Instant::now();
     let found = searcher.search(engine, &vectors, MAX_RANK.max(refinement.top).min(database.cells()))?;
@@ -260,6 +257,17 @@ pub fn evaluate_refined(
     hits.iter_mut().for_each(|h| h.truncate(MAX_RANK));
     let results = judge(database, &queries, &hits)?;
     Ok(Evaluation { queries, hits, results, encode_s, search_s, refine_s })
+}
+
+/// Encodes the SAR patches of queries, [n, dim].
+///
+/// # Errors
+/// Reading, the device.
+pub fn encode(embedder: &Embedder<'_>, pair: &ScenePair, queries: &[Query]) -> Result<Vec<f32>> {
+    let mut cache = PageCache::new(embedder.engine(), vec![pair.sar.clone()], DEFAULT_PAGES)?;
+    let records: Vec<PatchRecord> = queries.iter().map(|q| q.record).collect();
+    let scale = queries.first().map_or(1.0, |q| q.record.scale());
+    embedder.embed_all(Modality::Sar, &mut cache, &records, sampler::taps_for(scale))
 }
 
 /// Holds candidates against the truth: a query's right rank, and how far its first candidate is off.

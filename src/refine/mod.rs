@@ -30,6 +30,7 @@ use crate::index::{CellHit, Database, Searcher};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use shortlist::Shortlist;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// How candidates are put in order.
@@ -177,10 +178,7 @@ fn reorder(hits: &[CellHit], scores: &[f64]) -> Vec<CellHit> {
 pub fn refine(engine: &Engine, method: Method, request: &Request<'_>) -> Result<Vec<Vec<CellHit>>> {
     request.check()?;
     let refined = match method {
-        Method::None => match request.slider {
-            Some(slider) => return slider.slide(engine, request.database, request.queries, request.hits),
-            None => return Ok(request.hits.to_vec()),
-        },
+        Method::None => return Ok(slid(engine, request)?.into_owned()),
         Method::Graph => {
             let refiner = request.refiner.ok_or_else(|| Error::invalid("the method graph takes a graph network; load one from a model"))?;
             let Request { database, strips, .. } = *request;
@@ -203,12 +201,24 @@ pub fn refine(engine: &Engine, method: Method, request: &Request<'_>) -> Result<
 /// # Errors
 /// The device.
 pub fn candidates(engine: &Engine, request: &Request<'_>) -> Result<Vec<Vec<CellHit>>> {
-    let Some(slider) = request.slider else { return Ok(share::share(request, request.hits)) };
-    let slid = slider.slide(engine, request.database, request.queries, request.hits)?;
-    let mut shared = share::share(request, &slid);
+    shared(engine, request, &slid(engine, request)?)
+}
+
+/// The candidates, slid where there is a slider.
+pub(crate) fn slid<'a>(engine: &Engine, request: &Request<'a>) -> Result<Cow<'a, [Vec<CellHit>]>> {
+    match request.slider {
+        Some(slider) => slider.slide(engine, request.database, request.queries, request.hits).map(Cow::Owned),
+        None => Ok(Cow::Borrowed(request.hits)),
+    }
+}
+
+/// [`candidates`], of those that have slid.
+pub(crate) fn shared(engine: &Engine, request: &Request<'_>, slid: &[Vec<CellHit>]) -> Result<Vec<Vec<CellHit>>> {
+    let mut shared = share::share(request, slid);
+    let Some(slider) = request.slider else { return Ok(shared) };
     // Those that came in by the strip slide now, the others have.
     let mut new: Vec<Vec<CellHit>> = vec![Vec::new(); shared.len()];
-    for ((list, slid), new) in shared.iter_mut().zip(&slid).zip(&mut new) {
+    for ((list, slid), new) in shared.iter_mut().zip(slid).zip(&mut new) {
         let known = |h: &CellHit| slid.iter().take(DEPTH).any(|s| s.cell == h.cell);
         new.extend(list.iter().filter(|h| !known(h)));
         list.retain(known);

@@ -80,7 +80,7 @@ pub(super) fn manifest<T: Task>(
         encoder: task.network().clone(),
         calibration: None,
         pixel_m: task.pixel_m(),
-        refiner: task.refiner()?,
+        refiner: None,
         refiner_training: None,
         patch_m: task.patch_m(),
         training,

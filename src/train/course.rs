@@ -226,10 +226,6 @@ pub(super) trait Task {
     fn patch_m(&self) -> f64;
     /// Ground size of a feature pixel, metres, where there are any.
     fn pixel_m(&self) -> Option<f64>;
-    /// The graph network behind an encoder, where one is trained.
-    fn refiner(&self) -> Result<Option<serde_json::Value>> {
-        Ok(None)
-    }
     /// The manifest of the finished model, from that of the run.
     fn finished(&self, run: NetworkManifest<Self::Network>) -> Result<NetworkManifest<Self::Network>> {
         Ok(run)

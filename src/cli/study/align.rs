@@ -1,21 +1,17 @@
 //! `echogrid study align`: does it help to draw the modalities' embeddings together, and by which loss?
 
-use super::{command, distinct, interval, percent, write};
+use super::runs::{Options, Runs};
+use super::{command, interval, percent, write};
+use crate::Result;
 use crate::align::{Align, ClassBy, Sides};
-use crate::cli::common::{Global, Unit, interrupt_flag};
+use crate::cli::common::Global;
 use crate::eval::metrics::{Estimate, QueryResult, Summary};
 use crate::eval::{Protocol, evaluate, paired_difference, queries};
-use crate::gpu::Engine;
 use crate::index::{Database, IndexConfig, LoadedModel, RESIDENT_BYTES, Searcher, build};
 use crate::report::figures::{self, Bar};
-use crate::scene::ScenePair;
-use crate::train::{Event, Outcome, TrainConfig, checkpoint_path, train};
-use crate::{Error, Result};
+use crate::train::{TrainConfig, train};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
 /// Ways to draw the modalities together: each trained with several seeds on the same budget, and evaluated on a scene never trained on
 ///
@@ -23,39 +19,17 @@ use std::time::Instant;
 /// go to FOLDER/align-runs.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A map and a SAR image to train on; may be given several times
-    #[arg(long, num_args = 2, value_names = ["MAP", "SAR"], required = true, action = clap::ArgAction::Append)]
-    scene: Vec<PathBuf>,
-    /// A map and a SAR image to judge on; never trained on
-    #[arg(long, num_args = 2, value_names = ["MAP", "SAR"], required = true)]
-    val: Vec<PathBuf>,
-    /// Where everything goes
-    #[arg(long, value_name = "FOLDER", default_value = "studies")]
-    out: PathBuf,
+    #[command(flatten)]
+    options: Options,
     /// Ways to compare [default: all]
     #[arg(long, value_name = "WAY", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(WAYS.map(|w| w.name)))]
     ways: Vec<String>,
-    /// Seeds of training
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 2, 3])]
-    seeds: Vec<u64>,
     /// Passes of each training [default: that of the configuration]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Settings of training in TOML, as `train` takes them
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Queries of each evaluation
-    #[arg(long, value_name = "N", default_value_t = 500)]
-    queries: usize,
     /// Positions a side at which each cell is encoded at the evaluation (odd)
     #[arg(long, value_name = "N", default_value_t = crate::index::DEFAULT_VIEWS)]
     views: u32,
-    /// What the SAR values measure [default: guessed]
-    #[arg(long, value_enum)]
-    sar_unit: Option<Unit>,
-    /// Stop after this many minutes; the same command goes on from there
-    #[arg(long, value_name = "MIN")]
-    minutes: Option<f64>,
 }
 
 /// One way of the comparison.
@@ -105,18 +79,6 @@ struct Run {
 }
 
 impl Run {
-    /// What an earlier call has written, if it was of these settings; a setting that is newer than the file had its default there.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    fn read(text: &str, config: &TrainConfig) -> Result<Self, String> {
-        let run: Self = serde_json::from_str(text).map_err(|e| format!("{e}; delete it to run it anew"))?;
-        match run.config == *config {
-            true => Ok(run),
-            false => Err("is of other settings; name another --out, or delete it".into()),
-        }
-    }
-
     fn right(&self) -> Vec<f64> {
         self.arbitrary.iter().map(|q| f64::from(u8::from(q.right_rank == Some(1)))).collect()
     }
@@ -138,104 +100,58 @@ struct Row {
 }
 
 struct Study<'a> {
-    global: &'a Global,
     args: &'a Args,
     base: TrainConfig,
-    scenes: Vec<ScenePair>,
-    val: ScenePair,
-    engine: Engine,
-    stop: std::sync::Arc<AtomicBool>,
-    runs: PathBuf,
+    runs: Runs<'a>,
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
-    let start = Instant::now();
-    let mut base = args.config.as_deref().map_or_else(|| Ok(TrainConfig::default()), TrainConfig::load)?;
+    let mut base = args.options.config.as_deref().map_or_else(|| Ok(TrainConfig::default()), TrainConfig::load)?;
     base.epochs = args.epochs.unwrap_or(base.epochs);
     // One small validation at the end: the study's own evaluation is what counts.
     (base.validate_every, base.validate_queries, base.validate_views) = (base.epochs, 50, 1);
     base.check()?;
-    let unit = args.sar_unit.map(Into::into);
-    let open = |pair: &[PathBuf]| ScenePair::open(&pair[0], &pair[1], unit);
-    let scenes = args.scene.chunks(2).map(open).collect::<Result<Vec<_>, _>>()?;
-    let val = open(&args.val)?;
-    let runs = args.out.join("align-runs");
-    std::fs::create_dir_all(&runs).map_err(|e| Error::file(&runs, format!("cannot be made ({e}); name another --out")))?;
-    let study = Study { global, args, base, scenes, val, engine: global.engine()?, stop: interrupt_flag()?, runs };
-
+    let study = Study { args, base, runs: Runs::open(global, &args.options, "align-runs")? };
     let chosen: Vec<&Way> = WAYS.iter().filter(|w| args.ways.is_empty() || args.ways.iter().any(|n| n == w.name)).collect();
-    let mut all: Vec<Run> = Vec::new();
-    // Seed by seed: a study that is stopped early has compared every way.
-    'all: for seed in distinct(&args.seeds) {
-        for way in &chosen {
-            if args.minutes.is_some_and(|m| start.elapsed().as_secs_f64() > 60.0 * m) {
-                global.say(format_args!("the time is up; the same command goes on from here"));
-                break 'all;
-            }
-            all.push(study.one(way, seed)?);
-        }
-    }
+    let all = study.runs.all(&chosen, |way, seed| study.one(way, seed))?;
     study.report(&chosen, &all)
 }
 
 impl Study<'_> {
     /// Trains and evaluates one way with one seed, or reads what an earlier call has found.
     fn one(&self, way: &Way, seed: u64) -> Result<Run> {
-        let mut config = self.base.clone();
-        config.seed = seed;
+        let mut config = TrainConfig { seed, ..self.base.clone() };
         (way.set)(&mut config);
         config.check()?;
         let name = format!("{}-{seed}", way.name);
-        let outcome = self.runs.join(format!("{name}.json"));
-        if let Ok(text) = std::fs::read_to_string(&outcome) {
-            return Run::read(&text, &config).map_err(|e| Error::file(&outcome, e));
-        }
-        let model = self.runs.join(format!("{name}.safetensors"));
-        self.train(&name, &config, &model)?;
+        self.runs.kept(&name, |run: &Run| run.config == config, || self.found(way, &name, &config))
+    }
+
+    fn found(&self, way: &Way, name: &str, config: &TrainConfig) -> Result<Run> {
+        let Runs { engine, scenes, val, .. } = &self.runs;
+        let model = self
+            .runs
+            .train(name, config.total_steps(), |out, resume, stop, on| train(engine, config, scenes, val, out, resume, stop, on))?;
         let model = LoadedModel::load(Some(&model))?;
-        let embedder = model.embedder(&self.engine, config.batch)?;
+        let embedder = model.embedder(engine, config.batch)?;
         let grid = IndexConfig { cell: config.patch, stride: config.patch, views: self.args.views, ..IndexConfig::default() };
-        let database = build(&embedder, &model, &self.val.map, &grid, Database::in_memory(), |_, _| {})?;
-        let searcher = Searcher::new(&self.engine, &database, RESIDENT_BYTES)?;
+        let database = build(&embedder, &model, &val.map, &grid, Database::in_memory(), |_, _| {})?;
+        let searcher = Searcher::new(engine, &database, RESIDENT_BYTES)?;
         let found = |protocol| -> Result<Vec<QueryResult>> {
-            let queries = queries(&self.val, &database, protocol, self.args.queries, embedder.input(), 7)?;
-            Ok(evaluate(&embedder, &self.val, &database, &searcher, queries)?.results)
+            let queries = queries(val, &database, protocol, self.args.options.queries, embedder.input(), 7)?;
+            Ok(evaluate(&embedder, val, &database, &searcher, queries)?.results)
         };
         let run = Run {
             way: way.name.into(),
-            seed,
-            config,
-            adapter: self.engine.adapter().to_string(),
+            seed: config.seed,
+            config: config.clone(),
+            adapter: engine.adapter().to_string(),
             arbitrary: found(Protocol::Arbitrary)?,
             aligned: found(Protocol::Aligned)?,
         };
-        let text = serde_json::to_string(&run).map_err(|e| Error::invalid(e.to_string()))?;
-        write(&outcome, &text)?;
         let right = run.right();
-        self.global.say(format_args!("{name}: R@1 {:.1} %", 100.0 * right.iter().sum::<f64>() / right.len() as f64));
+        self.runs.global.say(format_args!("{name}: R@1 {:.1} %", 100.0 * right.iter().sum::<f64>() / right.len() as f64));
         Ok(run)
-    }
-
-    /// Trains, unless an earlier call has done so and was stopped before it had evaluated.
-    fn train(&self, name: &str, config: &TrainConfig, model: &Path) -> Result<()> {
-        if model.exists() {
-            return Ok(());
-        }
-        let resume = checkpoint_path(model).exists();
-        let bar = self.global.bar(config.total_steps() as u64, "training");
-        let outcome = train(&self.engine, config, &self.scenes, &self.val, model, resume, &self.stop, |event| {
-            if let Event::Step { step, loss, .. } = event {
-                bar.set_position(step as u64);
-                bar.set_message(format!("{name}: loss {loss:.3}"));
-            }
-        })?;
-        bar.finish_and_clear();
-        match outcome {
-            Outcome::Finished => Ok(()),
-            Outcome::Stopped { step } => {
-                Err(Error::Interrupted(format!("{name} stopped at step {step}; the same command goes on from there")))
-            }
-        }
     }
 
     fn rows(&self, chosen: &[&Way], all: &[Run]) -> Result<Vec<Row>> {
@@ -273,9 +189,6 @@ impl Study<'_> {
     }
 
     fn report(&self, chosen: &[&Way], all: &[Run]) -> Result<()> {
-        if all.is_empty() {
-            return Err(Error::invalid("no training ended in that time; give more --minutes, or none"));
-        }
         let rows = self.rows(chosen, all)?;
         let mut text = String::new();
         let queries = all.first().map_or(0, |r| r.arbitrary.len());
@@ -285,7 +198,7 @@ impl Study<'_> {
              queries anywhere on a scene never trained on. R@1 in per cent, means over the seeds. Differences to `none` with 95 % intervals from a \
              two-level bootstrap (seeds, then queries, paired); an interval that holds 0 shows no difference.\n",
             command(),
-            self.engine.adapter(),
+            self.runs.engine.adapter(),
             self.base.total_steps(),
             self.base.batch
         );
@@ -298,9 +211,9 @@ impl Study<'_> {
         }
         let _ = writeln!(text, "\n![R@1 of each way](align.svg)");
         out_raw!("{text}");
-        write(&self.args.out.join("align.md"), &text)?;
-        let json = serde_json::json!({ "adapter": self.engine.adapter().to_string(), "config": self.base, "rows": rows });
-        write(&self.args.out.join("align.json"), &format!("{json:#}\n"))?;
+        write(&self.args.options.out.join("align.md"), &text)?;
+        let json = serde_json::json!({ "adapter": self.runs.engine.adapter().to_string(), "config": self.base, "rows": rows });
+        write(&self.args.options.out.join("align.json"), &format!("{json:#}\n"))?;
         let none = rows.iter().find(|r| r.way == "none").map_or(0.0, |r| r.recall1);
         let bars: Vec<Bar> = rows
             .iter()
@@ -312,7 +225,7 @@ impl Study<'_> {
             })
             .collect();
         let line = "share of queries anywhere that are found first; bars: 95 % of the difference to `none`; dots: seeds";
-        Ok(figures::write(&self.args.out.join("align.svg"), &figures::bars("Recall at 1", line, &bars)?)?)
+        Ok(figures::write(&self.args.options.out.join("align.svg"), &figures::bars("Recall at 1", line, &bars)?)?)
     }
 }
 
@@ -341,6 +254,7 @@ fn table(rows: &[Row]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::runs::read;
     use super::*;
 
     fn outcome() -> Run {
@@ -356,11 +270,11 @@ mod tests {
         let old = value["config"].as_object_mut().unwrap();
         assert!(old.remove("smoothing").is_some() && old["augment"].as_object_mut().unwrap().remove("recolour").is_some());
         let text = value.to_string();
-        assert!(Run::read(&text, &run.config).is_ok());
+        assert!(read(&text, |r: &Run| r.config == run.config).is_ok());
         let mut other = run.config.clone();
         other.augment.recolour = 0.5;
-        assert!(Run::read(&text, &other).unwrap_err().contains("other settings"));
-        assert!(Run::read("{}", &run.config).unwrap_err().contains("delete it"));
+        assert!(read(&text, |r: &Run| r.config == other).unwrap_err().contains("other settings"));
+        assert!(read("{}", |r: &Run| r.config == run.config).unwrap_err().contains("delete it"));
     }
 
     #[test]

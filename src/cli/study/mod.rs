@@ -2,6 +2,7 @@
 
 mod align;
 mod refine;
+mod runs;
 
 use super::common::Global;
 use crate::atomic::AtomicFile;
@@ -30,14 +31,6 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         Study::Align(args) => align::run(global, args),
         Study::Refine(args) => refine::run(global, args),
     }
-}
-
-/// Each seed once, in order.
-fn distinct(seeds: &[u64]) -> Vec<u64> {
-    let mut all = seeds.to_vec();
-    all.sort_unstable();
-    all.dedup();
-    all
 }
 
 /// The command that is running, as a report shows it.

@@ -15,8 +15,8 @@ use crate::index::{CellHit, Database, Embedder, LoadedModel, RESIDENT_BYTES, Sea
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::{EncoderConfig, GRAPH_PREFIX, Graph, Manifest, Modality, NodeId, TensorMap};
 use crate::random::Random;
-use crate::refine::{Candidates, DEPTH, Refiner, Request, Slider, Strip, Trainer, Turn, candidates, rows};
-use crate::scene::{PageCache, ScenePair};
+use crate::refine::{Candidates, DEPTH, Refiner, Request, Slider, Strip, Trainer, Turn, rows, shared, slid};
+use crate::scene::ScenePair;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -138,17 +138,14 @@ impl<'a> Refinement<'a> {
         let c = self.config;
         let database = build(embedder, self.model, &pair.map, &c.grid(), Database::in_memory(), |_, _| {})?;
         let (queries, strips) = eval::strips(pair, &database, Protocol::Arbitrary, count, c.strip, embedder.input(), seed)?;
-        let records: Vec<PatchRecord> = queries.iter().map(|q| q.record).collect();
-        let mut cache = PageCache::new(embedder.engine(), vec![pair.sar.clone()], crate::scene::pages::DEFAULT_PAGES)?;
-        let taps = sampler::taps_for(queries.first().map_or(1.0, |q| q.record.scale()));
-        let vectors = embedder.embed_all(Modality::Sar, &mut cache, &records, taps)?;
-        let searcher = Searcher::new(embedder.engine(), &database, RESIDENT_BYTES)?;
+        let (engine, vectors) = (embedder.engine(), eval::encode(embedder, pair, &queries)?);
+        let searcher = Searcher::new(engine, &database, RESIDENT_BYTES)?;
         // One more than the network takes: the right one may be withheld.
         let depth = (c.refiner.top + 1).max(if c.refiner.slide > 0 { DEPTH } else { 0 });
-        let hits = searcher.search(embedder.engine(), &vectors, depth)?;
+        let hits = searcher.search(engine, &vectors, depth)?;
         let slider = match c.refiner.slide {
             0 => None,
-            reach => Some(Slider::new(embedder.engine(), self.model.encoder(), reach)?),
+            reach => Some(Slider::new(engine, self.model.encoder(), reach)?),
         };
         let request = Request {
             searcher: &searcher,
@@ -160,8 +157,9 @@ impl<'a> Refinement<'a> {
             slider: slider.as_ref(),
             refiner: None,
         };
-        let shared = candidates(embedder.engine(), &request)?;
-        let hits = candidates(embedder.engine(), &Request { strips: &Strip::singles(queries.len()), top: c.refiner.top + 1, ..request })?;
+        let mut hits = slid(engine, &request)?.into_owned();
+        let shared = shared(engine, &request, &hits)?;
+        hits.iter_mut().for_each(|h| h.truncate(c.refiner.top + 1));
         drop(searcher);
         Ok(Seen { database, queries, vectors, hits, shared, strips })
     }
@@ -199,14 +197,11 @@ impl Task for Refinement<'_> {
         None
     }
 
-    fn refiner(&self) -> Result<Option<serde_json::Value>> {
-        checkpoint::json(&self.config.refiner).map(Some)
-    }
-
     /// Behind an encoder that stays as it was, the model goes on saying where that came from.
     fn finished(&self, run: Manifest) -> Result<Manifest> {
+        let refiner = Some(checkpoint::json(&self.config.refiner)?);
         if self.config.joint {
-            return Ok(run);
+            return Ok(Manifest { refiner, ..run });
         }
         let training = serde_json::json!({
             "version": run.version,
@@ -217,7 +212,7 @@ impl Task for Refinement<'_> {
             "adapter": run.adapter,
             "validation": run.validation,
         });
-        Ok(Manifest { refiner: run.refiner, refiner_training: Some(training), ..self.model.file.manifest.clone() })
+        Ok(Manifest { refiner, refiner_training: Some(training), ..self.model.file.manifest.clone() })
     }
 
     fn kept(&self) -> TensorMap {
