@@ -3,7 +3,7 @@ use echogrid::kernels::activation::{self as kernel, Activation};
 use echogrid::reference::activation as twin;
 
 const KINDS: [Activation; 3] = [Activation::Relu, Activation::LeakyRelu(0.1), Activation::Silu];
-const SIZES: [usize; 6] = [1, 3, 63, 64, 65, 1009];
+const SIZES: [usize; 7] = [1, 3, 63, 64, 65, 1009, 4100];
 
 #[test]
 fn equals_its_twin() {

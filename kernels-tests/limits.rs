@@ -6,7 +6,7 @@ use echogrid::kernels::{activation, activation::Activation, elementwise};
 
 /// One dispatch of the activation kernel with whatever is given.
 fn dispatch<P: bytemuck::Pod>(e: &Engine, bindings: &[Binding<'_>], params: &P, groups: Groups) -> Result<(), Error> {
-    let variant = Variant::new().int("KIND", 0).flag("BACKWARD", false);
+    let variant = Variant::new().int("KIND", 0).flag("BACKWARD", false).ident("T", "f32");
     PlanBuilder::new(e).dispatch("probe", &activation::SHADER, &variant, bindings, params, groups, Cost::default())
 }
 

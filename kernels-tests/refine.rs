@@ -3,8 +3,9 @@
 use crate::common::*;
 use crate::network::{Case, forward_is_the_twins, gradients_are_the_twins, sharing_changes_nothing, training_is_the_twins};
 use echogrid::kernels::edges::{Csr, EMPTY};
+use echogrid::kernels::slide::Slide;
 use echogrid::nn::Graph;
-use echogrid::nn::ops::{L2Norm, Linear, Multiply, SoftmaxXent, Span, WeightedSum};
+use echogrid::nn::ops::{Common, L2Norm, Linear, SoftmaxXent, Span, WeightedSum};
 use echogrid::refine::{RefineLoss, RefinerConfig};
 
 const QUERIES: usize = 3;
@@ -54,8 +55,6 @@ fn case() -> Case {
             edges.push([row(q, i), row(q, TOP)]);
         }
     }
-    let members: Vec<[u32; 2]> = (0..ROWS as u32).map(|i| [i / NODES as u32, i]).collect();
-    let places: Vec<[u32; 2]> = (0..QUERIES * TOP).map(|i| [i as u32, row(i / TOP, i % TOP)]).collect();
     let labels = [1usize, 0, TOP];
     let rivals: Vec<[u32; 2]> =
         labels.iter().enumerate().flat_map(|(q, l)| (0..NODES).filter(move |i| i != l).map(move |i| [row(q, *l), row(q, i)])).collect();
@@ -63,8 +62,6 @@ fn case() -> Case {
     offset[row(2, 2) as usize] = -64.0;
 
     let mut inputs = vec![random(QUERIES * 5, 1), random(QUERIES * TOP * 5, 2), random(ROWS * 8, 3), offset, vec![1.0; DIM]];
-    inputs.extend(lists(ROWS, QUERIES, ROWS, &members));
-    inputs.extend(lists(ROWS, QUERIES * TOP, QUERIES * TOP, &places));
     inputs.push(random(slots * 8, 5));
     inputs.extend(lists(ROWS, ROWS, slots, &edges));
     // Every shift of the nine, each candidate another.
@@ -93,7 +90,8 @@ fn refuses() {
         let text = e.unwrap_err().to_string();
         assert!(text.contains(word), "{text}");
     };
-    says(graph.add("y", Multiply, &[a, b]), "[[4, 3], [3, 4]] are not two tensors of one shape");
+    let common = Common(Slide { side: 1, reach: 0 });
+    says(graph.add("y", common, &[a, b, labels]), "[[4, 3], [3, 4], [3]], expected [Q, D], [Q T, D] and [Q T]");
     says(graph.add("y", WeightedSum { weights: vec![1.0] }, &[a, a]), "1 weights for [[4, 3], [4, 3]]");
     says(graph.add("y", WeightedSum { weights: vec![1.0, 2.0] }, &[a, b]), "2 weights for [[4, 3], [3, 4]]");
     says(graph.add("y", SoftmaxXent { columns: 5, smoothing: 0.0 }, &[a, labels]), "are not N x 5 scores and N labels");
@@ -106,6 +104,6 @@ fn refuses() {
         let err = config.append(graph, a, c, squares).unwrap_err().to_string();
         assert!(err.contains(word), "{err}");
     };
-    says(&mut graph, None, "set `slide` to 0");
-    says(&mut graph, Some(2), "2 x 2 squares slide by 1");
+    says(&mut graph, None, "nothing can slide: take 0");
+    says(&mut graph, Some(2), "2 x 2 squares do not slide by 1");
 }

@@ -3,8 +3,10 @@
 // forward  y = f(x)            bindings: x [n], y [n], params
 // backward dx = dy * f'(x)     bindings: x [n], dy [n], dx [n], params
 // f: KIND 0 ReLU max(x, 0); 1 LeakyReLU x or slope*x; 2 SiLU x / (1 + exp(-x)).
-// Dispatch: ceil(n / 64) groups of 64, folded. Variant: KIND, BACKWARD. Workgroup memory: none.
+// Dispatch: one invocation an element, in groups of 64, folded. Variant: KIND, BACKWARD; VEC (1 or 4) with T; n counts T. Workgroup memory: none.
 #import fold
+
+alias V = ${T};
 
 struct Params {
     n: u32,
@@ -12,21 +14,21 @@ struct Params {
 }
 
 #if BACKWARD
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> dy: array<f32>;
-@group(0) @binding(2) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<V>;
+@group(0) @binding(1) var<storage, read> dy: array<V>;
+@group(0) @binding(2) var<storage, read_write> dx: array<V>;
 @group(0) @binding(3) var<uniform> params: Params;
 #else
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<V>;
+@group(0) @binding(1) var<storage, read_write> y: array<V>;
 @group(0) @binding(2) var<uniform> params: Params;
 #endif
 
 #if KIND == 2
-fn sigmoid(v: f32) -> f32 {
+fn sigmoid(v: V) -> V {
     // exp of a non-positive number only: never overflows.
     let e = exp(-abs(v));
-    return select(e, 1.0, v >= 0.0) / (1.0 + e);
+    return select(e, V(1.0), v >= V(0.0)) / (V(1.0) + e);
 }
 #endif
 
@@ -39,21 +41,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let v = x[i];
 #if BACKWARD
     #if KIND == 0
-    dx[i] = select(0.0, dy[i], v > 0.0);
+    dx[i] = select(V(0.0), dy[i], v > V(0.0));
     #endif
     #if KIND == 1
-    dx[i] = dy[i] * select(params.slope, 1.0, v > 0.0);
+    dx[i] = dy[i] * select(V(params.slope), V(1.0), v > V(0.0));
     #endif
     #if KIND == 2
     let s = sigmoid(v);
-    dx[i] = dy[i] * (s + v * s * (1.0 - s));
+    dx[i] = dy[i] * (s + v * s * (V(1.0) - s));
     #endif
 #else
     #if KIND == 0
-    y[i] = max(v, 0.0);
+    y[i] = max(v, V(0.0));
     #endif
     #if KIND == 1
-    y[i] = select(params.slope * v, v, v > 0.0);
+    y[i] = select(params.slope * v, v, v > V(0.0));
     #endif
     #if KIND == 2
     y[i] = v * sigmoid(v);

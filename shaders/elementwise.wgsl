@@ -8,7 +8,6 @@
 // KIND 5  y = x where a pixel's mask >= s  bindings: x [pixels, C], mask [pixels, M] (its last channel counts), y [pixels, C], params
 // KIND 6  y = min(max(y, -s), s), NaN stays  bindings: y [n], params
 // KIND 7  y = s * factor * x               bindings: x [n], factor [1], y [n], params
-// KIND 8  y = a * b                        bindings: a [n], b [n], y [n], params
 // Dispatch: groups of 64, folded; each takes several rows of 64 elements.
 // Variant: KIND, RELU, VEC (1 or 4) with T = f32 or vec4<f32>; n counts T. Workgroup memory: none.
 #import fold
@@ -30,7 +29,7 @@ struct Params {
 #endif
 }
 
-#if KIND < 2 || KIND == 8
+#if KIND < 2
 @group(0) @binding(0) var<storage, read> a: array<V>;
 @group(0) @binding(1) var<storage, read> b: array<V>;
 @group(0) @binding(2) var<storage, read_write> y: array<V>;
@@ -100,9 +99,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #endif
 #if KIND == 7
         y[j] = s * x[j];
-#endif
-#if KIND == 8
-        y[j] = a[j] * b[j];
 #endif
     }
 }

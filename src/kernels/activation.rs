@@ -1,6 +1,6 @@
 //! Pointwise activations: host side of `shaders/activation.wgsl`.
 
-use super::same_len;
+use super::{both_widths, same_len, vectorised};
 use crate::gpu::{Cost, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
@@ -40,9 +40,13 @@ impl Activation {
     }
 }
 
+fn variant(kind: i64, backward: bool) -> Variant {
+    Variant::new().int("KIND", kind).flag("BACKWARD", backward)
+}
+
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
-    (0..3i64).flat_map(|kind| [false, true].map(|b| Variant::new().int("KIND", kind).flag("BACKWARD", b))).collect()
+    both_widths((0..3).flat_map(|kind| [false, true].map(|b| variant(kind, b))))
 }
 
 /// Appends y = f(x).
@@ -52,9 +56,10 @@ pub fn variants() -> Vec<Variant> {
 pub fn forward(plan: &mut PlanBuilder<'_>, f: Activation, x: &Tensor, y: &Tensor) -> Result<()> {
     let n = same_len("activation", &[x, y])?;
     let (kind, slope) = f.kind();
-    let variant = Variant::new().int("KIND", kind).flag("BACKWARD", false);
-    let params = Params { n: n as u32, slope };
-    plan.dispatch("activation", &SHADER, &variant, &[x.into(), y.into()], &params, Groups::for_items(n, 64), Cost::bytes(8 * n as u64))
+    let (variant, vec) = vectorised(variant(kind, false), &[n]);
+    let params = Params { n: (n / vec) as u32, slope };
+    let (groups, cost) = (Groups::for_items(n / vec, 64), Cost::bytes(8 * n as u64));
+    plan.dispatch("activation", &SHADER, &variant, &[x.into(), y.into()], &params, groups, cost)
 }
 
 /// Appends dx = dy * f'(x), with x the forward pass's input.
@@ -64,8 +69,8 @@ pub fn forward(plan: &mut PlanBuilder<'_>, f: Activation, x: &Tensor, y: &Tensor
 pub fn backward(plan: &mut PlanBuilder<'_>, f: Activation, x: &Tensor, dy: &Tensor, dx: &Tensor) -> Result<()> {
     let n = same_len("activation backward", &[x, dy, dx])?;
     let (kind, slope) = f.kind();
-    let variant = Variant::new().int("KIND", kind).flag("BACKWARD", true);
-    let params = Params { n: n as u32, slope };
-    let bindings = [x.into(), dy.into(), dx.into()];
-    plan.dispatch("activation backward", &SHADER, &variant, &bindings, &params, Groups::for_items(n, 64), Cost::bytes(12 * n as u64))
+    let (variant, vec) = vectorised(variant(kind, true), &[n]);
+    let params = Params { n: (n / vec) as u32, slope };
+    let (groups, cost) = (Groups::for_items(n / vec, 64), Cost::bytes(12 * n as u64));
+    plan.dispatch("activation backward", &SHADER, &variant, &[x.into(), dy.into(), dx.into()], &params, groups, cost)
 }

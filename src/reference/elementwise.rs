@@ -5,11 +5,6 @@ pub fn add(a: &[f64], b: &[f64], relu: bool) -> Vec<f64> {
     a.iter().zip(b).map(|(a, b)| if relu { (a + b).max(0.0) } else { a + b }).collect()
 }
 
-/// a * b.
-pub fn multiply(a: &[f64], b: &[f64]) -> Vec<f64> {
-    a.iter().zip(b).map(|(a, b)| a * b).collect()
-}
-
 /// dx = dy where y > 0, else 0.
 pub fn relu_backward(y: &[f64], dy: &[f64]) -> Vec<f64> {
     y.iter().zip(dy).map(|(y, d)| if *y > 0.0 { *d } else { 0.0 }).collect()

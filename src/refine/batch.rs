@@ -10,6 +10,7 @@ use crate::kernels::edges::Csr;
 use crate::kernels::slide::Slide;
 use crate::kernels::softmax_xent::IGNORE;
 use crate::nn::Graph;
+use rayon::prelude::*;
 
 /// Logit of a node that stands for no candidate.
 const ABSENT: f32 = -1e4;
@@ -72,13 +73,11 @@ fn unit(database: &Database) -> f64 {
 
 impl Batch {
     /// For up to `room` queries; what is beyond them has no candidates.
-    pub(super) fn new(config: &RefinerConfig, slide: Option<Slide>, c: &Candidates<'_>, turn: Turn, room: usize) -> Result<Self> {
+    pub(super) fn new(config: &RefinerConfig, slide: Slide, c: &Candidates<'_>, turn: Turn, room: usize) -> Result<Self> {
         let nodes = config.nodes();
         let mut shifts = vec![0; room * config.top];
-        if let Some(slide) = slide {
-            for (hits, shifts) in c.hits.iter().zip(shifts.chunks_mut(config.top)) {
-                hits.iter().zip(shifts).for_each(|(h, s)| *s = shift(slide, c.database, h));
-            }
+        for (hits, shifts) in c.hits.iter().zip(shifts.chunks_mut(config.top)) {
+            hits.iter().zip(shifts).for_each(|(h, s)| *s = shift(slide, c.database, h));
         }
         let mut features = vec![0.0; room * nodes * FEATURES];
         let mut base = vec![ABSENT; room * nodes];
@@ -103,7 +102,7 @@ impl Batch {
                     10.0 * gap,
                     10.0 * spread,
                     4.0 * best,
-                    if none { 0.0 } else { slide.map_or(1.0, |slide| slide.share(shifts[q * config.top + i] as usize)) as f32 },
+                    if none { 0.0 } else { slide.share(shifts[q * config.top + i] as usize) as f32 },
                 ];
                 features[row * FEATURES..][..FEATURES].copy_from_slice(&own);
             }
@@ -121,9 +120,7 @@ impl Batch {
         engine.write(&inputs.features, &self.features)?;
         engine.write(&inputs.base, &self.base)?;
         engine.write(&inputs.relation, &self.relation)?;
-        if let Some((_, shifts)) = &inputs.slide {
-            engine.write(shifts, &self.shifts)?;
-        }
+        engine.write(&inputs.shifts, &self.shifts)?;
         Ok(inputs.edges.write(engine, &self.edges)?)
     }
 }
@@ -141,8 +138,8 @@ struct Place {
 fn edges(config: &RefinerConfig, c: &Candidates<'_>, turn: Turn) -> (Vec<[u32; 2]>, Vec<[f32; RELATION]>) {
     let nodes = config.nodes();
     let unit = unit(c.database);
-    let (mut list, mut relations) = (Vec::new(), Vec::new());
-    for strip in c.strips {
+    let of_strip = |strip: &Strip| {
+        let mut edges = Vec::new();
         let mut places = Vec::new();
         for (q, along) in strip.queries.clone().zip(&strip.offsets_m) {
             for (i, hit) in c.hits[q].iter().take(config.top).enumerate() {
@@ -156,14 +153,14 @@ fn edges(config: &RefinerConfig, c: &Candidates<'_>, turn: Turn) -> (Vec<[u32; 2
             let own = near.iter().filter(|(_, p)| p.query == to.query).take(config.near);
             let others = near.iter().filter(|(_, p)| p.query != to.query).take(config.near);
             for (_, from) in own.chain(others) {
-                list.push([from.row, to.row]);
-                relations.push(relation(config.position, delta(from, to), unit, from.query == to.query));
+                edges.push(([from.row, to.row], relation(config.position, delta(from, to), unit, from.query == to.query)));
             }
-            list.push([to.row, (to.query * nodes + config.top) as u32]);
-            relations.push([0.0; RELATION]);
+            edges.push(([to.row, (to.query * nodes + config.top) as u32], [0.0; RELATION]));
         }
-    }
-    (list, relations)
+        edges
+    };
+    // In the strips' order, whichever thread does which.
+    c.strips.par_iter().map(of_strip).collect::<Vec<_>>().into_iter().flatten().unzip()
 }
 
 fn delta(from: &Place, to: &Place) -> [f64; 2] {
@@ -219,8 +216,7 @@ impl Trainer {
     /// Writes everything of a step but the vectors: what the network reads, and which candidate of each query is right, if one is.
     pub(crate) fn write(&self, engine: &Engine, c: &Candidates<'_>, truth: &[Option<usize>], turn: Turn) -> Result<()> {
         let room = self.teacher.labels.len();
-        let slide = self.inputs.slide.as_ref().map(|(slide, _)| *slide);
-        Batch::new(&self.config, slide, c, turn, room)?.write(engine, &self.inputs)?;
+        Batch::new(&self.config, self.inputs.slide, c, turn, room)?.write(engine, &self.inputs)?;
         self.teach(engine, c, truth)
     }
 

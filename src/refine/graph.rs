@@ -8,6 +8,7 @@ use crate::gpu::Engine;
 use crate::index::CellHit;
 use crate::nn::{EncoderConfig, Graph, InferencePlan, WeightFile, Weights};
 use crate::{Error, Result};
+use rayon::prelude::*;
 use std::path::Path;
 
 /// Queries in one run of the network at most; longer strips are refused.
@@ -139,7 +140,7 @@ impl Refiner {
         vectors.resize(ROOM * self.dim, 0.0);
         engine.write(&self.plan.inputs[0], &vectors)?;
         engine.write(&self.plan.inputs[1], &rows(config, self.dim, c, ROOM))?;
-        Batch::new(config, self.slider.as_ref().map(Slider::layout), c, Turn::NONE, ROOM)?.write(engine, &self.inputs)?;
+        Batch::new(config, self.inputs.slide, c, Turn::NONE, ROOM)?.write(engine, &self.inputs)?;
         self.plan.plan.submit(engine)?;
         let scores: Vec<f32> = engine.read(&self.plan.outputs[0])?;
         let refined = |(q, hits): (usize, &Vec<CellHit>)| {
@@ -158,11 +159,9 @@ impl Refiner {
 /// The vectors of the candidates of `room` queries.
 pub(crate) fn rows(config: &RefinerConfig, dim: usize, c: &Candidates<'_>, room: usize) -> Vec<f32> {
     let mut all = vec![0.0; room * config.top * dim];
-    for (q, hits) in c.hits.iter().enumerate() {
-        for (i, hit) in hits.iter().take(config.top).enumerate() {
-            c.database.read_row(hit.row as usize, &mut all[(q * config.top + i) * dim..][..dim]);
-        }
-    }
+    c.hits.par_iter().zip(all.par_chunks_mut(config.top * dim)).for_each(|(hits, rows)| {
+        hits.iter().zip(rows.chunks_mut(dim)).for_each(|(h, row)| c.database.read_row(h.row as usize, row));
+    });
     all
 }
 

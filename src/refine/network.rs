@@ -5,14 +5,13 @@
 //! come from all candidates of its query. Positions enter as differences alone, each query's moved back along its strip, so that the right
 //! candidates of a strip lie on one spot.
 
+use super::slide::layout;
 use crate::gpu::{Engine, Error, Result, Tensor};
 use crate::kernels::activation::Activation;
-use crate::kernels::edges::{Csr, Edges, End};
-use crate::kernels::message::Reduce;
+use crate::kernels::edges::{Edges, End};
 use crate::kernels::slide::Slide;
 use crate::nn::ops::{
-    self, Add, Attend, EdgeInputs, Gather, Linear, Message, Multiply, Pointwise, Product, SegmentSoftmax, SoftmaxXent, WeightedMeans,
-    WeightedSum,
+    Add, Attend, Common, EdgeInputs, Gather, Linear, Pointwise, Product, SegmentSoftmax, SoftmaxXent, WeightedMeans, WeightedSum,
 };
 use crate::nn::{GRAPH_PREFIX, Graph, NodeId};
 use serde::{Deserialize, Serialize};
@@ -21,6 +20,8 @@ use serde::{Deserialize, Serialize};
 pub(super) const FEATURES: usize = 8;
 /// What an edge is told of its two ends: five values, and zeros up to a multiple of four, by which products are faster.
 pub(super) const RELATION: usize = 8;
+/// Candidates that stay where the search found them: vectors without a layout are one square.
+const AS_FOUND: Slide = Slide { side: 1, reach: 0 };
 
 /// What an edge knows of where its ends lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -90,12 +91,7 @@ impl RefinerConfig {
     /// # Errors
     /// No layout, or fewer squares than that.
     pub(super) fn slides(&self, squares: Option<usize>) -> Result<Option<Slide>> {
-        match squares {
-            _ if self.slide == 0 => Ok(None),
-            Some(side) if self.slide + 1 < side => Ok(Some(Slide { side, reach: self.slide })),
-            Some(side) => Err(Error::shape("refiner", format!("candidates of {side} x {side} squares slide by {}", self.slide))),
-            None => Err(Error::shape("refiner", "the encoder's vectors have no layout (its head is no grid): set `slide` to 0")),
-        }
+        if self.slide == 0 { Ok(None) } else { layout(squares, self.slide).map(Some) }
     }
 
     /// Appends the network to a graph that has the vectors of `queries` [Q, D] and of their `candidates` [Q top, D], with `squares`
@@ -113,25 +109,16 @@ impl RefinerConfig {
         let features = graph.input("features", &[rows, FEATURES]);
         let base = graph.input("base", &[rows, 1]);
         let ones = graph.input("ones", &[1, dim]);
-        let members = EdgeInputs::new(graph, "members", rows, count, rows);
-        let places = EdgeInputs::new(graph, "places", rows, count * self.top, count * self.top);
         let slots = self.slots(count);
         let relation = graph.input("relation", &[slots, RELATION]);
         let edges = EdgeInputs::new(graph, "edges", rows, rows, slots);
 
         let linear =
             |g: &mut Graph, name: &str, out: usize, x: NodeId| g.add(&format!("{GRAPH_PREFIX}{name}"), Linear { out, bias: true }, &[x]);
-        let slide = self.slides(squares)?;
-        let shifts = slide.map(|_| graph.indices("shifts", count * self.top));
-        let candidates = match slide.zip(shifts) {
-            Some((slide, shifts)) => graph.add("slid", ops::Slide(slide), &[candidates, shifts])?,
-            None => candidates,
-        };
-        // What a query and a candidate have in common, value by value; its sum is the cosine.
-        let query = graph.add("query of each", Gather(End::Source), &members.with(&[queries]))?;
-        // 0 at the nodes of none.
-        let candidate = graph.add("candidate of each", Message(Reduce::Sum), &places.with(&[candidates]))?;
-        let common = graph.add("common", Multiply, &[query, candidate])?;
+        let slide = self.slides(squares)?.unwrap_or(AS_FOUND);
+        let shifts = graph.indices("shifts", count * self.top);
+        // Value by value; its sum is the cosine. 0 at the nodes of none.
+        let common = graph.add("common", Common(slide), &[queries, candidates, shifts])?;
         let cosine = graph.add("cosine", Product, &[common, ones])?;
         let a = linear(graph, "common", self.width, common)?;
         let b = linear(graph, "features", self.width, features)?;
@@ -160,8 +147,7 @@ impl RefinerConfig {
         // A bias would cancel.
         let own = graph.add(&format!("{GRAPH_PREFIX}score"), Linear { out: 1, bias: false }, &[x])?;
         let scores = graph.add("scores", WeightedSum { weights: vec![1.0, self.sharpness, 1.0] }, &[own, cosine, base])?;
-        let slide = slide.zip(shifts);
-        Ok(Refining { count, rows, features, base, ones, slide, relation, members, places, edges, scores })
+        Ok(Refining { count, rows, features, base, ones, slide, shifts, relation, edges, scores })
     }
 }
 
@@ -173,10 +159,9 @@ pub struct Refining {
     features: NodeId,
     base: NodeId,
     ones: NodeId,
-    slide: Option<(Slide, NodeId)>,
+    slide: Slide,
+    shifts: NodeId,
     relation: NodeId,
-    members: EdgeInputs,
-    places: EdgeInputs,
     edges: EdgeInputs,
     /// Scores [Q (top + 1), 1], in logits.
     pub scores: NodeId,
@@ -234,7 +219,8 @@ impl Refining {
 pub(crate) struct Inputs {
     pub(super) features: Tensor,
     pub(super) base: Tensor,
-    pub(super) slide: Option<(Slide, Tensor)>,
+    pub(super) slide: Slide,
+    pub(super) shifts: Tensor,
     pub(super) relation: Tensor,
     pub(super) edges: Edges,
 }
@@ -245,16 +231,11 @@ impl Inputs {
         let find = |node: NodeId| inputs[graph.input_index(node).expect("an input")].clone();
         let ones = find(net.ones);
         engine.write(&ones, &vec![1.0f32; ones.len()])?;
-        let nodes = net.rows / net.count;
-        let members: Vec<[u32; 2]> = (0..net.rows as u32).map(|i| [i / nodes as u32, i]).collect();
-        net.members.edges(graph, inputs)?.write(engine, &Csr::new(net.rows, net.count, &members)?)?;
-        let top = nodes - 1;
-        let places: Vec<[u32; 2]> = (0..net.count * top).map(|i| [i as u32, (i / top * nodes + i % top) as u32]).collect();
-        net.places.edges(graph, inputs)?.write(engine, &Csr::new(net.rows, net.count * top, &places)?)?;
         Ok(Self {
             features: find(net.features),
             base: find(net.base),
-            slide: net.slide.map(|(slide, shifts)| (slide, find(shifts))),
+            slide: net.slide,
+            shifts: find(net.shifts),
             relation: find(net.relation),
             edges: net.edges.edges(graph, inputs)?,
         })

@@ -2,11 +2,11 @@
 //! laying the one grid over the other with that shift. So a few views a cell do for many.
 
 use super::reorder;
-use crate::gpu::{DType, Engine, Plan, PlanBuilder, Tensor};
+use crate::Result;
+use crate::gpu::{self, DType, Engine, Plan, PlanBuilder, Tensor};
 use crate::index::{CellHit, Database};
 use crate::kernels::slide::{self, Slide};
 use crate::nn::EncoderConfig;
-use crate::{Error, Result};
 use rayon::prelude::*;
 
 /// Candidates of each query that slide.
@@ -14,6 +14,8 @@ pub const DEPTH: usize = 50;
 /// Queries and candidates in one run at most.
 const QUERIES: usize = 256;
 const ROWS: usize = 1600;
+/// Owner of a row that is not in use.
+const NOBODY: u32 = u32::MAX;
 
 /// Slides candidates' grids over their queries'.
 #[derive(Debug)]
@@ -32,11 +34,7 @@ impl Slider {
     /// # Errors
     /// An encoder whose vectors have no layout, or too few squares; device memory.
     pub fn new(engine: &Engine, encoder: &EncoderConfig, reach: usize) -> Result<Self> {
-        match encoder.squares() {
-            Some(side) if reach + 1 < side => Self::of(engine, encoder.dim(), Slide { side, reach }),
-            Some(side) => Err(Error::invalid(format!("vectors of {side} x {side} squares do not slide by {reach}: take less"))),
-            None => Err(Error::invalid("the model's vectors have no layout (its head is no grid), so nothing can slide")),
-        }
+        Self::of(engine, encoder.dim(), layout(encoder.squares(), reach)?)
     }
 
     pub(super) fn of(engine: &Engine, dim: usize, slide: Slide) -> Result<Self> {
@@ -44,7 +42,7 @@ impl Slider {
         let wider = Slide { reach: slide.reach + 1, ..slide };
         let tensor = |name: &str, shape: &[usize]| engine.tensor(name, shape, DType::F32);
         let (queries, candidates) = (tensor("queries", &[QUERIES, dim])?, tensor("candidates", &[ROWS, dim])?);
-        let owners = engine.upload("owners", &[ROWS], DType::U32, &[0u32; ROWS])?;
+        let owners = engine.upload("owners", &[ROWS], DType::U32, &[NOBODY; ROWS])?;
         let scores = tensor("slid scores", &[ROWS, wider.shifts()])?;
         let mut plan = PlanBuilder::new(engine);
         slide::correlate(&mut plan, wider, &queries, &candidates, &owners, &scores)?;
@@ -54,10 +52,6 @@ impl Slider {
     /// The farthest shift, squares.
     pub fn reach(&self) -> usize {
         self.slide.reach
-    }
-
-    pub(super) fn layout(&self) -> Slide {
-        self.slide
     }
 
     /// Slides the first [`DEPTH`] candidates of each of `queries` [n, dim] and puts them in the new order: a score is the largest over
@@ -78,11 +72,12 @@ impl Slider {
                 owners.extend(std::iter::repeat_n((end - start) as u32, hits[end].len().min(DEPTH)));
                 end += 1;
             }
+            owners.resize(ROWS, NOBODY);
             let now: Vec<&CellHit> = hits[start..end].iter().flat_map(|list| list.iter().take(DEPTH)).collect();
             now.par_iter().zip(rows.par_chunks_mut(dim)).for_each(|(h, row)| database.read_row(h.row as usize, row));
             engine.write_front(&self.queries, &queries[start * dim..end * dim])?;
             engine.write_front(&self.candidates, &rows[..now.len() * dim])?;
-            engine.write_front(&self.owners, &owners)?;
+            engine.write(&self.owners, &owners)?;
             self.plan.submit(engine)?;
             let scores: Vec<f32> = engine.read(&self.scores)?;
             let mut moved = now.iter().zip(scores.chunks(self.scores.shape()[1])).map(|(h, s)| self.moved(database, h, s));
@@ -120,6 +115,19 @@ impl Slider {
             }
         }
         (CellHit { centre_px: best.1, ..*hit }, best.0)
+    }
+}
+
+/// How vectors of `squares` squares a side slide by up to `reach` of them.
+///
+/// # Errors
+/// Vectors without a layout, or of too few squares.
+pub(super) fn layout(squares: Option<usize>, reach: usize) -> gpu::Result<Slide> {
+    let refuse = |why: String| Err(gpu::Error::shape("slide", why));
+    match squares {
+        Some(side) if reach + 1 < side => Ok(Slide { side, reach }),
+        Some(side) => refuse(format!("vectors of {side} x {side} squares do not slide by {reach}: take less")),
+        None => refuse("the encoder's vectors have no layout (its head is no grid), so nothing can slide: take 0".into()),
     }
 }
 

@@ -22,9 +22,9 @@ pub use graph::{Attend, EdgeInputs, Gather, Message, SegmentSoftmax};
 pub use layers::{Conv2d, Linear};
 pub use losses::{InfoNce, OffsetXent, SoftmaxXent};
 pub use norm::{BatchNorm, Center, L2Norm, Span};
-pub use pointwise::{Add, Concat, Detach, KeepValid, Multiply, Pointwise, Rows, Stack, WeightedSum};
+pub use pointwise::{Add, Concat, Detach, KeepValid, Pointwise, Rows, Stack, WeightedSum};
 pub use pool::{AvgPool, Gem, MaxPool, Upsample};
-pub use slide::Slide;
+pub use slide::Common;
 pub use style::{ImageStatistics, MixStatistics};
 pub use transport::SinkhornDivergence;
 

@@ -274,44 +274,6 @@ impl Op for KeepValid {
     }
 }
 
-/// Product of two tensors, element by element.
-#[derive(Debug, Clone, Copy)]
-pub struct Multiply;
-
-impl Op for Multiply {
-    fn name(&self) -> &'static str {
-        "multiply"
-    }
-
-    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
-        match inputs {
-            [a, b] if a == b => Ok(a.to_vec()),
-            other => Err(Error::shape("multiply", format!("{other:?} are not two tensors of one shape"))),
-        }
-    }
-
-    fn keeps(&self) -> Keeps {
-        Keeps { inputs: true, output: false }
-    }
-
-    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
-        elementwise::multiply(plan, io.inputs[0], io.inputs[1], io.output)
-    }
-
-    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
-        twin::elementwise::multiply(inputs[0].1, inputs[1].1)
-    }
-
-    fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
-        for (i, dx) in io.dx.iter().enumerate() {
-            if let Some(dx) = dx {
-                elementwise::multiply(plan, io.dy, io.inputs[1 - i], dx)?;
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Sum of tensors of one shape, each times its weight.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WeightedSum {
