@@ -1,7 +1,9 @@
 use crate::common::{tensor, time};
 use echogrid::gpu::{DType, Engine};
 use echogrid::kernels::edges::{Csr, End};
-use echogrid::kernels::message::{AttendBackward, Reduce, attend, attend_backward, backward, forward, gather, gather_backward};
+use echogrid::kernels::message::{
+    AttendBackward, Reduce, attend, attend_backward, backward, edge_sum, edge_sum_backward, forward, gather, gather_backward,
+};
 
 /// Edges between nodes drawn at random.
 pub fn random_graph(nodes: usize, edges: usize) -> Csr {
@@ -41,6 +43,9 @@ pub fn run(e: &Engine) {
     time(e, &format!("message attend {m} edges x 4 heads x 16, z"), |p| attend(p, &edges, &x, &w, Some(&z), &y));
     let io = AttendBackward { x: &x, w: &w, z: Some(&z), dy: &y, dx: Some(&dx), dw: Some(&dw), dz: Some(&dz) };
     time(e, &format!("message attend backward {m} edges x 4 heads x 16, z"), |p| attend_backward(p, &edges, &io));
+    let s = tensor(e, &[m, f]);
+    time(e, &format!("message edge sum {m} edges x {f}"), |p| edge_sum(p, &edges, &x, &y, &z, 0.2, &s));
+    time(e, &format!("message edge sum backward {m} edges x {f}"), |p| edge_sum_backward(p, &edges, &s, &z, 0.2, &dz));
     time(e, &format!("message gather {m} edges x {f}"), |p| gather(p, &edges, End::Source, &x, &z));
     time(e, &format!("message gather backward {m} edges x {f}"), |p| gather_backward(p, &edges, End::Source, &z, &dx));
 }

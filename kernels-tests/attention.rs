@@ -7,7 +7,9 @@ use echogrid::kernels::activation::Activation;
 use echogrid::kernels::edges::{Csr, EMPTY, End};
 use echogrid::kernels::knn::knn;
 use echogrid::kernels::message::Reduce;
-use echogrid::nn::ops::{Add, Attend, Concat, EdgeInputs, Gather, InfoNce, L2Norm, Linear, Message, Pointwise, SegmentSoftmax, Span};
+use echogrid::nn::ops::{
+    Add, Attend, Concat, EdgeInputs, EdgeSum, Gather, InfoNce, L2Norm, Linear, Message, Pointwise, SegmentSoftmax, Span,
+};
 use echogrid::nn::{Graph, NodeId, Weights};
 
 /// Two layers of graph attention: scores from both ends and the place of one relative to the other, which the messages carry too.
@@ -19,11 +21,16 @@ fn layers(graph: &mut Graph, edges: &EdgeInputs, nodes: NodeId, delta: NodeId, w
         let [q, k, v, own] = ["query", "key", "value", "own"].map(|name| linear(name, x));
         let z = linear("place", delta);
         let z = graph.add("silu", Pointwise(Activation::Silu), &[z]).unwrap();
-        let q = graph.add("to", Gather(End::Target), &edges.with(&[q])).unwrap();
-        let k = graph.add("from", Gather(End::Source), &edges.with(&[k])).unwrap();
-        let s = graph.add("both", Add { relu: false }, &[q, k]).unwrap();
-        let s = graph.add("with place", Add { relu: false }, &[s, z]).unwrap();
-        let s = graph.add("leaky", Pointwise(Activation::LeakyRelu(0.2)), &[s]).unwrap();
+        let s = match layer {
+            "first" => {
+                let q = graph.add("to", Gather(End::Target), &edges.with(&[q])).unwrap();
+                let k = graph.add("from", Gather(End::Source), &edges.with(&[k])).unwrap();
+                let s = graph.add("both", Add { relu: false }, &[q, k]).unwrap();
+                let s = graph.add("with place", Add { relu: false }, &[s, z]).unwrap();
+                graph.add("leaky", Pointwise(Activation::LeakyRelu(0.2)), &[s]).unwrap()
+            }
+            _ => graph.add("edge", EdgeSum { slope: 0.2 }, &edges.with(&[q, k, z])).unwrap(),
+        };
         let s = graph.add(&format!("{layer} score"), Linear { out: heads, bias: false }, &[s]).unwrap();
         let w = graph.add("softmax", SegmentSoftmax, &edges.with(&[s])).unwrap();
         let y = graph.add("attend", Attend, &edges.with(&[v, w, z])).unwrap();
@@ -148,6 +155,7 @@ fn refuses() {
         assert!(text.contains(word), "{text}");
     };
     says(graph.add("a", Gather(End::Target), &edges.with(&[x])), "[4, 6] is not [3, ..]");
+    says(graph.add("a", EdgeSum { slope: 0.2 }, &edges.with(&[x, x, w])), "[4, 6] is not [3, ..]");
     says(graph.add("a", Attend, &edges.with(&[x, w])), "[[9, 4]] for 9 slots and rows of 6 values");
     says(graph.add("a", Message(Reduce::Sum), &[x]), "takes 1 tensors and five lists of edges");
     says(graph.add("a", SegmentSoftmax, &edges.with(&[x])), "[4, 6] is not [9, H]");

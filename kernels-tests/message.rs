@@ -143,6 +143,30 @@ fn attention_equals_its_twin() {
 }
 
 #[test]
+fn sums_along_edges_equal_their_twin() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        for csr in graphs() {
+            let ([n, m, count], edges) = (csr.counts(), spare(e, &csr));
+            for f in [1, 4, 20, 65] {
+                let (to, x, z, dy) = (random(n * f, 1), random(m * f, 2), random(count * f, 3), random(count * f, 4));
+                let wide = |v: &[f32]| up(e, &[count + 7, f], &with_spare(v, f));
+                let (tt, tx, tz, tdy) = (up(e, &[n, f], &to), up(e, &[m, f], &x), wide(&z), wide(&dy));
+                let ty = out(e, &[count + 7, f]);
+                let y = run_twice(e, &ty, |p| kernel::edge_sum(p, &edges, &tt, &tx, &tz, 0.25, &ty));
+                // Two sums of three numbers below 1.
+                close(&y[..count * f], &twin::edge_sum(&csr, &f64s(&to), &f64s(&x), &f64s(&z), 0.25, f), 5.0 * EPS, 0.0);
+                let tdz = out(e, &[count + 7, f]);
+                let dz = run_twice(e, &tdz, |p| kernel::edge_sum_backward(p, &edges, &ty, &tdy, 0.25, &tdz));
+                // A quarter is exact.
+                close(&dz[..count * f], &twin::edge_sum_backward(&f64s(&y), &f64s(&dy), 0.25), 0.0, 0.0);
+                assert!([y, dz].iter().all(|v| v[count * f..].iter().all(|v| *v == 0.0)), "slots without an edge");
+            }
+        }
+    }
+}
+
+#[test]
 fn gathering_equals_its_twin() {
     let (engines, _lock) = engines();
     for e in engines {
@@ -213,6 +237,12 @@ fn twin_gradients_equal_finite_differences() {
     check("attend dx", &x, &dx, &|x| twin::attend(&csr, x, &w, Some(&z), f, heads));
     check("attend dw", &w, &dw, &|w| twin::attend(&csr, &x, w, Some(&z), f, heads));
     check("attend dz", &z, &dz, &|z| twin::attend(&csr, &x, &w, Some(z), f, heads));
+    let to = f64s(&random(4 * f, 4));
+    let y = twin::edge_sum(&csr, &to, &x, &z, 0.2, f);
+    let dz = twin::edge_sum_backward(&y, &cos(y.clone()), 0.2);
+    check("edge sum dz", &z, &dz, &|z| twin::edge_sum(&csr, &to, &x, z, 0.2, f));
+    check("edge sum dto", &to, &twin::gather_backward(&csr, End::Target, &dz, f), &|to| twin::edge_sum(&csr, to, &x, &z, 0.2, f));
+    check("edge sum dx", &x, &twin::gather_backward(&csr, End::Source, &dz, f), &|x| twin::edge_sum(&csr, &to, x, &z, 0.2, f));
     for end in [End::Source, End::Target] {
         let x = &x[..if end == End::Source { m } else { 4 } * f];
         let dx = twin::gather_backward(&csr, end, &cos(twin::gather(&csr, end, x, f)), f);
@@ -232,6 +262,9 @@ fn folded_groups() {
     let (tx, ty, ones) = (up(e, &[n, 1], &x), out(e, &[n, 1]), up(e, &[n, 1], &vec![1.0; n]));
     assert!(run_twice(e, &ty, |p| kernel::forward(p, Reduce::Sum, &edges, &tx, &ty, None)) == turned);
     assert!(run_twice(e, &ty, |p| kernel::gather(p, &edges, End::Source, &tx, &ty)) == turned);
+    // 1 + x + 1: all above 0.
+    let sums = run_twice(e, &ty, |p| kernel::edge_sum(p, &edges, &ones, &tx, &ones, 0.5, &ty));
+    assert!(sums.iter().zip(&turned).all(|(s, x)| *s == 1.0 + x + 1.0));
     let io = AttendBackward { x: &tx, w: &ones, z: None, dy: &ones, dx: None, dw: Some(&ty), dz: None };
     assert!(run_twice(e, &ty, |p| kernel::attend_backward(p, &edges, &io)) == turned);
 }
@@ -298,6 +331,9 @@ fn refuses() {
     says(kernel::forward(&mut p, Reduce::Mean, &edges, &x, &y, Some(&winners(e, &[2, 6]))), "only a maximum has winners");
     says(kernel::attend(&mut p, &edges, &x, &w, None, &y), "rows of 6 values do not divide into 4 heads");
     says(kernel::gather(&mut p, &edges, End::Target, &x, &y), "`x` is [3, 6], expected 2 rows");
+    let z = out(e, &[2, 6]);
+    says(kernel::edge_sum(&mut p, &edges, &x, &x, &z, 0.2, &out(e, &[2, 6])), "`to` is [3, 6], expected 2 rows");
+    says(kernel::edge_sum(&mut p, &edges, &y, &x, &z, 0.0, &out(e, &[2, 6])), "the slope must be above 0, not 0");
     says(kernel::forward(&mut p, Reduce::Sum, &edges, &winners(e, &[3, 6]), &y, None), "expected F32");
     let short = Edges::from_tensors(
         [edges.offsets(), edges.sources(), edges.offsets(), edges.back_offsets(), edges.back_edges()].map(Clone::clone),

@@ -21,7 +21,11 @@
 // KIND 2 dots    dw[e, h] = <dy[targets[e], h, :], x[sources[e], h, :] (+ z[e, h, :] if EDGE)>, 0 in empty slots
 //                bindings: dy [N, F], x [M, F], z [E, F] if EDGE, targets, sources, dw [E, H], params
 //   LANES 8: eight invocations an edge and head, their sums added up in workgroup memory.
-// Dispatch: KIND 0 and 1 `lanes` invocations a segment, slice or edge, each for up to COLS columns `lanes` apart; KIND 2 LANES an edge and head;
+// KIND 3 edge sum  y[e, f] = LeakyReLU(to[targets[e], f] + x[sources[e], f] + z[e, f]) by `slope`, 0 in empty slots
+//                bindings: to [N, F], x [M, F], z [E, F], targets, sources, y [E, F], params
+//   BACKWARD     dz[e, f] = dy[e, f], times `slope` where y is not above 0 (slope > 0: there the sum was not); 0 in empty slots
+//                bindings: y [E, F], dy [E, F], targets, sources, dz [E, F], params
+// Dispatch: KIND 0, 1 and 3 `lanes` invocations a segment, slice or edge, each for up to COLS columns `lanes` apart; KIND 2 LANES an edge and head;
 // in groups of 64, folded. Variant: VEC (1 or 4) with T and U; counts are of T. UNROLL edges are loaded at once.
 // Workgroup memory: KIND 2 with LANES 8: 256 bytes, else none.
 #import fold
@@ -43,6 +47,7 @@ struct Params {
     head: u32,    // D / VEC
     heads: u32,   // H
     slice: u32,   // edges a slice
+    slope: f32,
 }
 
 #if KIND == 0
@@ -345,5 +350,51 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         dw[pair] = select(0.0, sum, live);
     }
 #endif
+}
+#endif
+
+#if KIND == 3
+#if BACKWARD
+@group(0) @binding(0) var<storage, read> y: array<V>;
+@group(0) @binding(1) var<storage, read> dy: array<V>;
+#else
+@group(0) @binding(0) var<storage, read> to: array<V>;
+@group(0) @binding(1) var<storage, read> x: array<V>;
+@group(0) @binding(2) var<storage, read> z: array<V>;
+#endif
+@group(0) @binding(${3 - BACKWARD}) var<storage, read> targets: array<u32>;
+@group(0) @binding(${4 - BACKWARD}) var<storage, read> sources: array<u32>;
+@group(0) @binding(${5 - BACKWARD}) var<storage, read_write> out: array<V>;
+@group(0) @binding(${6 - BACKWARD}) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = fold_group(group, groups) * 64u + lane;
+    if i >= params.total {
+        return;
+    }
+    let e = i / params.lanes;
+    let c = i - e * params.lanes;
+    let columns = params.columns;
+    let target_row = targets[e];
+    let source = sources[e];
+    let live = target_row < params.n && source < params.rows;
+    #if !BACKWARD
+    let a = min(target_row, params.n - 1u) * columns;
+    let b = min(source, params.rows - 1u) * columns;
+    #endif
+    #for t in 0..COLS
+    let col${t} = c + ${t}u * params.lanes;
+    if col${t} < columns {
+        let at = e * columns + col${t};
+        #if BACKWARD
+        let v = dy[at] * select(V(params.slope), V(1.0), y[at] > V(0.0));
+        #else
+        let s = to[a + col${t}] + x[b + col${t}] + z[at];
+        let v = select(params.slope * s, s, s > V(0.0));
+        #endif
+        out[at] = select(V(0.0), v, live);
+    }
+    #endfor
 }
 #endif

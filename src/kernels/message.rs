@@ -48,6 +48,15 @@ struct Params {
     head: u32,
     heads: u32,
     slice: u32,
+    slope: f32,
+}
+
+impl Params {
+    /// In the order of the fields.
+    fn new(counts: [usize; 9], slope: f32) -> Self {
+        let [total, lanes, columns, n, rows, slots, head, heads, slice] = counts.map(|v| v as u32);
+        Self { total, lanes, columns, n, rows, slots, head, heads, slice, slope }
+    }
 }
 
 /// What a segment's sum is made of: see the shader.
@@ -145,6 +154,10 @@ fn dots_variant(edge: bool, lanes: i64) -> Variant {
     Variant::new().int("KIND", 2).flag("EDGE", edge).int("LANES", lanes)
 }
 
+fn edge_sum_variant(backward: bool, cols: usize) -> Variant {
+    Variant::new().int("KIND", 3).flag("BACKWARD", backward).int("COLS", cols as i64)
+}
+
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
     let passes = [Pass::Whole, Pass::Hubs, Pass::Rest];
@@ -152,6 +165,7 @@ pub fn variants() -> Vec<Variant> {
         FORMS.into_iter().flat_map(|f| passes.into_iter().flat_map(move |p| SHAPES.map(|s| f.variant(p, s)))).collect();
     for flag in [false, true] {
         all.extend([1, 4].map(|cols| spread_variant(flag, cols)));
+        all.extend([1, 4].map(|cols| edge_sum_variant(flag, cols)));
         all.extend([1, 8].map(|lanes| dots_variant(flag, lanes)));
     }
     both_widths(all)
@@ -226,8 +240,7 @@ fn reduce(plan: &mut PlanBuilder<'_>, edges: &Edges, job: &Job<'_>) -> Result<()
     let mut go = |pass: Pass, units: usize, extra: Vec<&Tensor>, cost: Cost| {
         let (variant, _) = vectorised(form.variant(pass, shape), &[head]);
         let total = units * lanes;
-        let params = [total, lanes, columns, n, rows, slots, head / width, job.heads, slice].map(|v| v as u32);
-        let params: Params = bytemuck::cast(params);
+        let params = Params::new([total, lanes, columns, n, rows, slots, head / width, job.heads, slice], 0.0);
         let bindings: Vec<_> = common.iter().copied().chain(extra).map(Into::into).collect();
         plan.dispatch(op, &SHADER, &variant, &bindings, &params, Groups::for_items(total, 64), cost)
     };
@@ -364,8 +377,7 @@ pub fn attend_backward(plan: &mut PlanBuilder<'_>, edges: &Edges, io: &AttendBac
         let lanes = if plan.engine().caps().software || f / heads < 32 { 1 } else { 8 };
         let (variant, width) = vectorised(dots_variant(io.z.is_some(), lanes), &[f / heads]);
         let total = slots * heads * lanes as usize;
-        let params = [total, 1, f / width, n, m, slots, f / heads / width, heads, 0].map(|v| v as u32);
-        let params: Params = bytemuck::cast(params);
+        let params = Params::new([total, 1, f / width, n, m, slots, f / heads / width, heads, 0], 0.0);
         let bindings: Vec<_> =
             [io.dy, io.x].into_iter().chain(io.z).chain([edges.targets(), edges.sources(), dw]).map(Into::into).collect();
         let rows = if io.z.is_some() { 12 } else { 8 };
@@ -395,8 +407,7 @@ fn spread(
     let (variant, _) = vectorised(spread_variant(weights.is_some(), cols), &[f / heads]);
     let lanes = columns.div_ceil(cols);
     let total = slots * lanes;
-    let params = [total, lanes, columns, slots, rows, slots, f / heads / width, heads, 0].map(|v| v as u32);
-    let params: Params = bytemuck::cast(params);
+    let params = Params::new([total, lanes, columns, slots, rows, slots, f / heads / width, heads, 0], 0.0);
     let bindings: Vec<_> = [x].into_iter().chain(weights.map(|w| w.0)).chain([index, y]).map(Into::into).collect();
     let cost = Cost::bytes(2 * y.bytes());
     plan.dispatch(op, &SHADER, &variant, &bindings, &params, Groups::for_items(total, 64), cost)
@@ -423,4 +434,49 @@ pub fn gather_backward(plan: &mut PlanBuilder<'_>, edges: &Edges, end: End, dy: 
     let (_, rows) = edges.rows_at(end);
     same_rows(op, ("dy", dy, edges.counts()[2]), ("dx", dx, rows))?;
     reduce(plan, edges, &Job { op, form: Form::GatherBack(end), x: dy, beside: Vec::new(), y: dx, winner: None, heads: 1 })
+}
+
+/// Appends y \[E, F\]: for each edge LeakyReLU(to + x + z) of the target's row of `to` \[N, F\], the source's of x \[M, F\] and its own of z
+/// \[E, F\]; 0 in slots without an edge. It is what attention is computed from in Brody et al., "How attentive are graph attention
+/// networks?", 2022. `slope` is above 0.
+///
+/// # Errors
+/// Shapes differ from these; another slope.
+pub fn edge_sum(plan: &mut PlanBuilder<'_>, edges: &Edges, to: &Tensor, x: &Tensor, z: &Tensor, slope: f32, y: &Tensor) -> Result<()> {
+    let op = "edge sum";
+    let [n, m, slots] = edges.counts();
+    same_rows(op, ("to", to, n), ("y", y, slots))?;
+    same_rows(op, ("x", x, m), ("y", y, slots))?;
+    same_rows(op, ("z", z, slots), ("y", y, slots))?;
+    along(plan, op, edges, false, slope, &[to, x, z], y)
+}
+
+/// Appends dz \[E, F\] of [`edge_sum`] from dy and y; those of `to` and `x` are its [`gather_backward`].
+///
+/// # Errors
+/// As [`edge_sum`].
+pub fn edge_sum_backward(plan: &mut PlanBuilder<'_>, edges: &Edges, y: &Tensor, dy: &Tensor, slope: f32, dz: &Tensor) -> Result<()> {
+    let op = "edge sum backward";
+    let slots = edges.counts()[2];
+    same_rows(op, ("y", y, slots), ("dz", dz, slots))?;
+    same_rows(op, ("dy", dy, slots), ("dz", dz, slots))?;
+    along(plan, op, edges, true, slope, &[y, dy], dz)
+}
+
+fn along(plan: &mut PlanBuilder<'_>, op: &str, edges: &Edges, backward: bool, slope: f32, read: &[&Tensor], out: &Tensor) -> Result<()> {
+    if !(slope > 0.0 && slope.is_finite()) {
+        return Err(Error::shape(op, format!("the slope must be above 0, not {slope}")));
+    }
+    let [n, m, slots] = edges.counts();
+    let f = out.len() / slots;
+    let width = vectorised(Variant::new(), &[f]).1;
+    let columns = f / width;
+    let cols = shape(plan.engine(), columns).0;
+    let (variant, _) = vectorised(edge_sum_variant(backward, cols), &[f]);
+    let lanes = columns.div_ceil(cols);
+    let total = slots * lanes;
+    let params = Params::new([total, lanes, columns, n, m, slots, columns, 1, 0], slope);
+    let bindings: Vec<_> = read.iter().copied().chain([edges.targets(), edges.sources(), out]).map(Into::into).collect();
+    let cost = Cost { flops: (3 * out.len()) as f64, bytes: ((read.len() + 1) as u64 * out.bytes()) as f64 };
+    plan.dispatch(op, &SHADER, &variant, &bindings, &params, Groups::for_items(total, 64), cost)
 }

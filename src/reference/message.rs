@@ -98,6 +98,18 @@ pub fn gather_backward(csr: &Csr, end: End, dy: &[f64], f: usize) -> Vec<f64> {
     dx
 }
 
+/// y [E, F] = LeakyReLU(to + x + z) along each edge.
+pub fn edge_sum(csr: &Csr, to: &[f64], x: &[f64], z: &[f64], slope: f64, f: usize) -> Vec<f64> {
+    let (to, x) = (gather(csr, End::Target, to, f), gather(csr, End::Source, x, f));
+    let leaky = |s: f64| if s > 0.0 { s } else { slope * s };
+    to.iter().zip(&x).zip(z).map(|((a, b), c)| leaky(a + b + c)).collect()
+}
+
+/// dz of dy.
+pub fn edge_sum_backward(y: &[f64], dy: &[f64], slope: f64) -> Vec<f64> {
+    y.iter().zip(dy).map(|(y, dy)| if *y > 0.0 { *dy } else { slope * dy }).collect()
+}
+
 fn rows(csr: &Csr, end: End) -> (&[u32], usize) {
     match end {
         End::Source => (csr.sources(), csr.counts()[1]),

@@ -11,7 +11,7 @@ use crate::kernels::activation::Activation;
 use crate::kernels::edges::{Edges, End};
 use crate::kernels::slide::Slide;
 use crate::nn::ops::{
-    Add, Attend, Common, EdgeInputs, Gather, Linear, Pointwise, Product, SegmentSoftmax, SoftmaxXent, WeightedMeans, WeightedSum,
+    Add, Attend, Common, EdgeInputs, EdgeSum, Gather, Linear, Pointwise, Product, SegmentSoftmax, SoftmaxXent, WeightedMeans, WeightedSum,
 };
 use crate::nn::{GRAPH_PREFIX, Graph, NodeId};
 use serde::{Deserialize, Serialize};
@@ -130,11 +130,7 @@ impl RefinerConfig {
             let to = linear(graph, &name("query"), self.width, x)?;
             let from = linear(graph, &name("key"), self.width, x)?;
             let where_to = linear(graph, &name("where"), self.width, place)?;
-            let to = graph.add("to", Gather(End::Target), &edges.with(&[to]))?;
-            let from = graph.add("from", Gather(End::Source), &edges.with(&[from]))?;
-            let s = graph.add("both", Add { relu: false }, &[to, from])?;
-            let s = graph.add("with place", Add { relu: false }, &[s, where_to])?;
-            let s = graph.add("leaky", Pointwise(Activation::LeakyRelu(0.2)), &[s])?;
+            let s = graph.add("edge", EdgeSum { slope: 0.2 }, &edges.with(&[to, from, where_to]))?;
             let s = graph.add(&format!("{GRAPH_PREFIX}{}", name("attention")), Linear { out: self.heads, bias: false }, &[s])?;
             let w = graph.add("softmax", SegmentSoftmax, &edges.with(&[s]))?;
             let value = linear(graph, &name("value"), self.width, x)?;

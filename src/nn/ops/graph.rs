@@ -5,7 +5,7 @@
 //! in any op here. A layer over such rows that is not row by row, a batch normalisation for instance, would count them.
 
 use super::{Backward, Forward, Host, Keeps, Op};
-use crate::gpu::{Error, PlanBuilder, Result, Tensor};
+use crate::gpu::{DType, Error, PlanBuilder, Result, Tensor};
 use crate::kernels::edges::{Csr, Edges, End};
 use crate::kernels::message::{self, AttendBackward, Reduce};
 use crate::kernels::segment_softmax;
@@ -112,6 +112,61 @@ impl Op for Gather {
             Some(dx) => message::gather_backward(plan, &edges(io.inputs)?, self.0, io.dy, dx),
             None => Ok(()),
         }
+    }
+}
+
+/// LeakyReLU of sums along the edges: rows of the targets [N, ..] and of the sources [M, ..] and features of the edges [E, ..], all of
+/// F values, to [E, ..] (see [`message::edge_sum`]).
+#[derive(Debug, Clone, Copy)]
+pub struct EdgeSum {
+    /// Factor of what is not above 0; above 0.
+    pub slope: f32,
+}
+
+impl Op for EdgeSum {
+    fn name(&self) -> &'static str {
+        "edge sum"
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        let [n, m, e] = counts("edge sum", inputs, 3)?;
+        rows("edge sum", inputs[0], n, e)?;
+        rows("edge sum", inputs[1], m, e)?;
+        let shape = rows("edge sum", inputs[2], e, e)?;
+        match inputs[..3].iter().all(|s| width(s) == width(&shape)) {
+            true => Ok(shape),
+            false => Err(Error::shape("edge sum", format!("rows of {:?} have not as many values", &inputs[..3]))),
+        }
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps { inputs: false, output: true }
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+        let f = width(inputs[0].0);
+        let mut y = twin::message::edge_sum(&host(inputs), inputs[0].1, inputs[1].1, inputs[2].1, f64::from(self.slope), f);
+        y.resize(inputs[2].0[0] * f, 0.0);
+        y
+    }
+
+    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
+        message::edge_sum(plan, &edges(io.inputs)?, io.inputs[0], io.inputs[1], io.inputs[2], self.slope, io.output)
+    }
+
+    fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
+        let edges = edges(io.inputs)?;
+        let dz = match &io.dx[2] {
+            Some(dz) => dz.clone(),
+            None => plan.engine().tensor("gradient of the edges", io.dy.shape(), DType::F32)?,
+        };
+        message::edge_sum_backward(plan, &edges, io.output, io.dy, self.slope, &dz)?;
+        for (dx, end) in io.dx.iter().zip([End::Target, End::Source]) {
+            if let Some(dx) = dx {
+                message::gather_backward(plan, &edges, end, &dz, dx)?;
+            }
+        }
+        Ok(())
     }
 }
 

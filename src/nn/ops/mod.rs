@@ -18,7 +18,7 @@ pub use align::{
     WeightedMeans,
 };
 pub use correlate::Correlate;
-pub use graph::{Attend, EdgeInputs, Gather, Message, SegmentSoftmax};
+pub use graph::{Attend, EdgeInputs, EdgeSum, Gather, Message, SegmentSoftmax};
 pub use layers::{Conv2d, Linear};
 pub use losses::{InfoNce, OffsetXent, SoftmaxXent};
 pub use norm::{BatchNorm, Center, L2Norm, Span};
