@@ -61,7 +61,7 @@ fn case() -> Case {
     let mut offset = random(ROWS, 4);
     offset[row(2, 2) as usize] = -64.0;
 
-    let mut inputs = vec![random(QUERIES * 5, 1), random(QUERIES * TOP * 5, 2), random(ROWS * 8, 3), offset, vec![1.0; DIM]];
+    let mut inputs = vec![random(QUERIES * 5, 1), random(QUERIES * TOP * 5, 2), random(ROWS * 12, 3), offset, vec![1.0; DIM]];
     inputs.push(random(slots * 8, 5));
     inputs.extend(lists(ROWS, ROWS, slots, &edges));
     // Every shift of the nine, each candidate another.

@@ -11,6 +11,7 @@
 #else
 #import lanes
 #endif
+#import nan
 
 struct Params {
     n: u32,
@@ -31,7 +32,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         return;
     }
     let t = params.sign * z[i];
-    let small = exp(-abs(t));
+    let small = exp_or_nan(-abs(t));
     dz[i] = dloss[0] * params.share * params.sign * (select(small, 1.0, t >= 0.0) / (1.0 + small));
 }
 #else
@@ -45,7 +46,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     var right = 0u;
     for (var i = lane; i < params.n; i += ${LANES}u) {
         let t = params.sign * z[i];
-        part += max(t, 0.0) + log(1.0 + exp(-abs(t)));
+        part += select(max(t, 0.0) + log(1.0 + exp(-abs(t))), t, is_nan(t));
         right += select(0u, 1u, t < 0.0);
     }
     part = lanes_sum(lane, part);

@@ -14,6 +14,7 @@
 // Variant: KIND, WEIGHTS, LANES. Workgroup memory: 4 LANES bytes.
 #import fold
 #import lanes
+#import nan
 
 struct Params {
     rows: u32,
@@ -40,7 +41,7 @@ struct Params {
 
 // NaN passes through, as the comparison is then false.
 fn factor() -> f32 {
-    let k = exp(t[0]);
+    let k = exp_or_nan(t[0]);
     return select(k, 100.0, k > 100.0);
 }
 
@@ -85,7 +86,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var j = lane; j < params.cols; j += ${LANES}u) {
         let z = k * s[i * params.cols + j] - peak;
         let q = weight(i, j);
-        exps += exp(z);
+        exps += exp_or_nan(z);
         all += z;
         weights += q;
         pulled += q * z;
@@ -103,7 +104,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         stats[at] = peak;
         stats[at + 1u] = 1.0 / exps;
         stats[at + 2u] = norm;
-        stats[at + 3u] = select(0.0, log(exps) - (1.0 - params.smoothing) * pulled * norm - params.smoothing / f32(params.cols) * all, on);
+        stats[at + 3u] = select(0.0, log_or_nan(exps) - (1.0 - params.smoothing) * pulled * norm - params.smoothing / f32(params.cols) * all, on);
         var hit = false;
         if top_at < params.cols {
             hit = on && weight(i, top_at) >= heaviest;
@@ -133,7 +134,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var i = 0u; i < params.rows; i++) {
         let z = k * s[i * params.cols + j] - peak;
         let q = weight(i, j);
-        exps += exp(z);
+        exps += exp_or_nan(z);
         all += z;
         weights += q;
         pulled += q * z;
@@ -144,7 +145,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     stats[at] = peak;
     stats[at + 1u] = 1.0 / exps;
     stats[at + 2u] = norm;
-    stats[at + 3u] = select(0.0, log(exps) - (1.0 - params.smoothing) * pulled * norm - params.smoothing / f32(params.rows) * all, on);
+    stats[at + 3u] = select(0.0, log_or_nan(exps) - (1.0 - params.smoothing) * pulled * norm - params.smoothing / f32(params.rows) * all, on);
     stats[at + 4u] = 0.0;
 }
 #endif
@@ -190,7 +191,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let q = (1.0 - params.smoothing) * weight(i, j);
         var d = 0.0;
         if norm > 0.0 {
-            let r = exp(z - peak) * scale - (q * norm + params.smoothing / f32(params.cols));
+            let r = exp_or_nan(z - peak) * scale - (q * norm + params.smoothing / f32(params.cols));
             d = r;
             // The row's r add up to 0, so any constant may be taken from z: the peak keeps the terms small.
             part += r * (z - peak);
@@ -198,7 +199,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         if j < params.rows {
             let at = (params.rows + j) * 5u;
             if stats[at + 2u] > 0.0 {
-                let r = exp(z - stats[at]) * stats[at + 1u] - (q * stats[at + 2u] + params.smoothing / f32(params.rows));
+                let r = exp_or_nan(z - stats[at]) * stats[at + 1u] - (q * stats[at + 2u] + params.smoothing / f32(params.rows));
                 d += r;
                 part += r * (z - stats[at]);
             }

@@ -16,6 +16,7 @@
 // Dispatch: KIND 0, 3 one group of LANES a chunk of a patch, folded; 1 one group a patch, folded; 2, 4 one group.
 // Variant: KIND, LANES. Workgroup memory: 4 LANES bytes (KIND 3: none).
 #import fold
+#import nan
 #if KIND != 3
 #import lanes
 #endif
@@ -35,7 +36,7 @@ struct Params {
 #if KIND != 2
 // NaN passes through, as the comparison is then false.
 fn factor(t: f32) -> f32 {
-    let k = exp(t);
+    let k = exp_or_nan(t);
     return select(k, params.most, k > params.most);
 }
 #endif
@@ -107,7 +108,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var pulled = 0.0;
     for (var j = start + lane; j < end; j += ${LANES}u) {
         let z = k * (s[p * n + j] - top);
-        let e = exp(z);
+        let e = exp_or_nan(z);
         exps += e;
         pulled += e * z;
     }
@@ -152,7 +153,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var pulled = 0.0;
     for (var c = lane; c < params.chunks; c += ${LANES}u) {
         let z = k * (parts[first + 4u * c] - top);
-        let e = exp(z);
+        let e = exp_or_nan(z);
         exps += e * parts[first + 4u * c + 2u];
         pulled += e * (parts[first + 4u * c + 3u] + z * parts[first + 4u * c + 2u]);
     }
@@ -182,7 +183,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let column = u32(q.left) + i % wide;
         if inside(q, row, column) {
             let z = k * (s[p * n + (row * params.columns + column) * params.windows + q.window] - near);
-            let e = exp(z);
+            let e = exp_or_nan(z);
             close += e;
             drawn += e * z;
         }
@@ -203,7 +204,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         stats[at + 1u] = 1.0 / exps;
         stats[at + 2u] = near;
         stats[at + 3u] = select(0.0, 1.0 / select(1.0, close, on), on);
-        stats[at + 4u] = select(0.0, gap + log(exps) - log(close), on);
+        stats[at + 4u] = select(0.0, gap + log_or_nan(exps) - log_or_nan(close), on);
         stats[at + 5u] = select(0.0, 1.0, hit);
         stats[at + 6u] = select(0.0, gap + pulled / exps - drawn / close, on);
         stats[at + 7u] = 0.0;
@@ -270,11 +271,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     for (var j = start + lane; j < end; j += ${LANES}u) {
         let v = s[p * n + j];
-        var d = scale * exp(k * (v - top));
+        var d = scale * exp_or_nan(k * (v - top));
         if j >= low && j < high && j % params.windows == q.window {
             let pixel = j / params.windows;
             if inside(q, pixel / params.columns, pixel % params.columns) {
-                d -= share * inverse * exp(k * (v - near));
+                d -= share * inverse * exp_or_nan(k * (v - near));
             }
         }
         ds[p * n + j] = d;

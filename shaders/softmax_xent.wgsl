@@ -10,6 +10,7 @@
 // Workgroup memory: 4 LANES bytes.
 #import fold
 #import lanes
+#import nan
 
 struct Params {
     rows: u32,
@@ -59,7 +60,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var c = lane; c < params.cols; c += ${LANES}u) {
         let z = x[base + c] - top;
         let q = weight(row, c);
-        exps += exp(z);
+        exps += exp_or_nan(z);
         all += z;
         weights += q;
         // A masked logit (-infinity, or that far below the top) costs nothing where nothing is asked of it.
@@ -78,7 +79,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         // The NaN of a wrong label goes out without arithmetic: fast modes take every result for a number.
         let nan = bitcast<f32>(params.nan);
         let spread = select(params.smoothing / f32(params.cols) * weights * all, 0.0, params.smoothing == 0.0);
-        let loss = weights * log(exps) - (1.0 - params.smoothing) * pulled - spread;
+        let loss = weights * log_or_nan(exps) - (1.0 - params.smoothing) * pulled - spread;
         stats[row] = vec4(top, 1.0 / exps, select(weights, nan, wrong), select(select(loss, 0.0, weights == 0.0), nan, wrong));
     }
 }
@@ -126,7 +127,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let factor = dloss[0] * share[0];
     for (var c = lane; c < params.cols; c += ${LANES}u) {
         let q = (1.0 - params.smoothing) * weight(row, c) + params.smoothing / f32(params.cols) * s.z;
-        let d = s.z * exp(x[base + c] - s.x) * s.y - q;
+        let d = s.z * exp_or_nan(x[base + c] - s.x) * s.y - q;
         dx[base + c] = select(factor * d, 0.0, s.z == 0.0);
     }
 }

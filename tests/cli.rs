@@ -838,7 +838,7 @@ fn dense_features_are_trained_and_told_from_other_models() {
 }
 
 /// The least there is of a graph network.
-const REFINING: &str = "patch = 100\nviews = 1\nstrip = 3\nqueries = 6\npool = 12\nepochs = 3\nsteps = 8\nvalidate_every = 100\nvalidate_queries = 6\n\
+const REFINING: &str = "patch = 100\nviews = [1]\nstrip = 3\nqueries = 6\npool = 12\nepochs = 3\nsteps = 8\nvalidate_every = 100\nvalidate_queries = 6\n\
     checkpoint_every = 5\n[refiner]\ntop = 4\nnear = 2\nwidth = 8\nheads = 2\nlayers = 1\n";
 
 #[test]

@@ -30,7 +30,7 @@ macro_rules! lib {
     ($($name:literal),*) => { &[$(($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/lib/", $name, ".wgsl")))),*] };
 }
 
-const LIB: &[(&str, &str)] = lib!["circle", "fold", "lane_multiply", "lanes", "radix", "relax", "rng", "tile", "tile_multiply"];
+const LIB: &[(&str, &str)] = lib!["circle", "fold", "lane_multiply", "lanes", "nan", "radix", "relax", "rng", "tile", "tile_multiply"];
 
 /// The constants of one variant of a shader: integers, and identifiers (types, for instance).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

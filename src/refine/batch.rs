@@ -24,6 +24,8 @@ pub(crate) struct Candidates<'a> {
     pub(crate) hits: &'a [Vec<CellHit>],
     /// Which queries lie along one strip; all queries, in order.
     pub(crate) strips: &'a [Strip],
+    /// Among how many cells each query was looked for.
+    pub(crate) cells: &'a [usize],
 }
 
 /// What the network reads of some queries, on the host.
@@ -81,8 +83,11 @@ impl Batch {
         }
         let mut features = vec![0.0; room * nodes * FEATURES];
         let mut base = vec![ABSENT; room * nodes];
+        let views = 1.0 / c.database.manifest.grid.views.max(1) as f32;
         for (q, hits) in c.hits.iter().enumerate() {
             let scores: Vec<f32> = hits.iter().take(config.top).map(|h| h.score).collect();
+            // How sure one may be hangs on how many cells there are, and on how far apart their views.
+            let cells = (c.cells[q].max(1) as f32).log10() / 3.0;
             let best = scores.first().copied().unwrap_or(0.0);
             let gap = best - scores.get(1).copied().unwrap_or(best);
             let n = scores.len().max(1) as f32;
@@ -94,7 +99,7 @@ impl Batch {
                 let score = if none { Some(&best) } else { scores.get(i) };
                 let Some(score) = score else { continue };
                 base[row] = if none { 0.0 } else { -config.sharpness * best };
-                let own = [
+                let own: [f32; 10] = [
                     f32::from(u8::from(none)),
                     10.0 * (score - best),
                     if none { 0.0 } else { (score - mean) / spread },
@@ -103,8 +108,10 @@ impl Batch {
                     10.0 * spread,
                     4.0 * best,
                     if none { 0.0 } else { slide.share(shifts[q * config.top + i] as usize) as f32 },
+                    cells,
+                    views,
                 ];
-                features[row * FEATURES..][..FEATURES].copy_from_slice(&own);
+                features[row * FEATURES..][..own.len()].copy_from_slice(&own);
             }
         }
         let (list, relations) = edges(config, c, turn);

@@ -127,7 +127,7 @@ impl Refiner {
                 .iter()
                 .map(|s| Strip { queries: s.queries.start - start..s.queries.end - start, offsets_m: s.offsets_m.clone() })
                 .collect();
-            let part = Candidates { database: c.database, hits: &c.hits[start..end], strips: &moved };
+            let part = Candidates { database: c.database, hits: &c.hits[start..end], strips: &moved, cells: &c.cells[start..end] };
             out.extend(self.run(engine, &queries[start * self.dim..end * self.dim], &part)?);
             strips = rest;
         }

@@ -183,7 +183,8 @@ pub fn refine(engine: &Engine, method: Method, request: &Request<'_>) -> Result<
             let refiner = request.refiner.ok_or_else(|| Error::invalid("the method graph takes a graph network; load one from a model"))?;
             let Request { database, strips, .. } = *request;
             let hits = candidates(engine, &Request { slider: refiner.slider(), ..*request })?;
-            refiner.refine(engine, request.queries, &Candidates { database, hits: &hits, strips })?
+            let cells = vec![database.cells(); hits.len()];
+            refiner.refine(engine, request.queries, &Candidates { database, hits: &hits, strips, cells: &cells })?
         }
         Method::Vote => vote::refine(request, &candidates(engine, request)?),
         Method::Aqe => return aqe::refine(engine, request),

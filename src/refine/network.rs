@@ -16,8 +16,9 @@ use crate::nn::ops::{
 use crate::nn::{GRAPH_PREFIX, Graph, NodeId};
 use serde::{Deserialize, Serialize};
 
-/// What a node is told of its candidate's rank, beside the features: see `batch.rs`.
-pub(super) const FEATURES: usize = 8;
+/// What a node is told of its candidate's rank and of the index, beside what it has in common with the query: see `batch.rs`; ten values, and
+/// zeros up to a multiple of four, by which products are faster.
+pub(super) const FEATURES: usize = 12;
 /// What an edge is told of its two ends: five values, and zeros up to a multiple of four, by which products are faster.
 pub(super) const RELATION: usize = 8;
 /// Candidates that stay where the search found them: vectors without a layout are one square.

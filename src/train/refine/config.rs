@@ -21,13 +21,16 @@ pub struct RefineTrainConfig {
     pub joint: bool,
     /// Side of a cell, map pixels.
     pub patch: u32,
-    /// Views a side of the index that candidates come from.
-    pub views: u32,
+    /// Views a side of the indexes that candidates come from, one after the other; validation takes the last.
+    pub views: Vec<u32>,
+    /// Each strip is looked for in a part of the map, of at least this share of its cells: how sure one may be hangs on how many there are.
+    pub part: f64,
     /// Queries along a strip, in the steps that show strips.
     pub strip: usize,
     /// Share of the steps that show single queries.
     pub singles: f64,
-    /// Share of the strips from whose candidates the right one is taken: they are to be told that none is right.
+    /// Share of the strips from whose candidates the right one is taken: they are to be told that none is right. Where the search misses
+    /// enough of them by itself, more only makes the network doubt.
     pub withheld: f64,
     /// Queries in a step; a whole number of strips.
     pub queries: usize,
@@ -60,14 +63,15 @@ impl Default for RefineTrainConfig {
             loss: RefineLoss::default(),
             joint: false,
             patch: 200,
-            views: crate::index::DEFAULT_VIEWS,
+            views: vec![3, 5, crate::index::DEFAULT_VIEWS],
+            part: 0.1,
             strip: 5,
             singles: 0.5,
-            withheld: 0.05,
+            withheld: 0.0,
             queries: 20,
             pool: 1500,
             refresh: 2,
-            epochs: 8,
+            epochs: 16,
             steps: 100,
             seed: 1,
             warmup: 0.05,
@@ -104,7 +108,10 @@ impl RefineTrainConfig {
             c if !(0.0..=1.0).contains(&c.singles) || !(0.0..=1.0).contains(&c.withheld) => {
                 refuse("singles and withheld are shares, 0 to 1")
             }
-            c if c.views.is_multiple_of(2) || c.views > 255 => refuse("views must be odd, and at most 255"),
+            c if c.views.is_empty() || c.views.iter().any(|v| v.is_multiple_of(2) || *v > 255) => {
+                refuse("views must be odd numbers, and at most 255")
+            }
+            c if !(c.part > 0.0 && c.part <= 1.0) => refuse("part must be above 0, and at most 1"),
             c if c.patch == 0 || c.refresh == 0 || c.validate_queries == 0 => refuse("patch, refresh and validate_queries must be above 0"),
             c => c.refiner.check().and(c.course().check()).or_else(refuse),
         }
@@ -128,7 +135,13 @@ impl RefineTrainConfig {
         }
     }
 
-    pub(super) fn grid(&self) -> IndexConfig {
-        IndexConfig { cell: self.patch, stride: self.patch, views: self.views, ..IndexConfig::default() }
+    /// Views a side of the index that judges the network.
+    pub fn last_views(&self) -> u32 {
+        self.views.last().copied().unwrap_or(crate::index::DEFAULT_VIEWS)
+    }
+
+    /// The index of so many views a side.
+    pub fn grid(&self, views: u32) -> IndexConfig {
+        IndexConfig { cell: self.patch, stride: self.patch, views, ..IndexConfig::default() }
     }
 }

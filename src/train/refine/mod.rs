@@ -2,6 +2,7 @@
 //! one run, gradients reaching both towers through the candidates.
 
 mod config;
+mod parts;
 
 pub use config::RefineTrainConfig;
 
@@ -43,7 +44,7 @@ pub fn train_refiner(
     course::run(engine, task, learner, scenes, out, resume, stop, on)
 }
 
-/// A scene seen through the encoder: queries, and what the index finds for them.
+/// A scene seen through the encoder: queries, and what an index of it finds for them.
 struct Seen {
     database: Database,
     queries: Vec<Query>,
@@ -53,6 +54,8 @@ struct Seen {
     /// The candidates as the strips share them, slid as well.
     shared: Vec<Vec<CellHit>>,
     strips: Vec<Strip>,
+    /// Among how many cells each query was looked for.
+    cells: Vec<usize>,
 }
 
 impl Seen {
@@ -80,13 +83,15 @@ struct Refinement<'a> {
     trainer: Trainer,
     feed: Feed,
     sampling: Plan,
-    seen: Vec<Seen>,
+    /// With the number of the scene.
+    seen: Vec<(usize, Seen)>,
     judged: Option<Seen>,
 }
 
 /// Streams of random numbers: [`super::batch`] and dense training have those below.
 const QUERIES: u64 = 20;
 const STEPS: u64 = 21;
+const PARTS: u64 = 22;
 
 impl<'a> Refinement<'a> {
     fn new(
@@ -133,16 +138,27 @@ impl<'a> Refinement<'a> {
         Ok((task, learner))
     }
 
-    /// Builds the index of a scene and looks `count` queries up, in whole strips.
-    fn see(&self, embedder: &Embedder<'_>, pair: &ScenePair, count: usize, seed: u64) -> Result<Seen> {
+    /// Builds an index of a scene and looks `count` queries up, in whole strips, each in `part` of the map at least.
+    fn see(&self, embedder: &Embedder<'_>, pair: &ScenePair, views: u32, part: f64, count: usize, seed: u64) -> Result<Seen> {
         let c = self.config;
-        let database = build(embedder, self.model, &pair.map, &c.grid(), Database::in_memory(), |_, _| {})?;
+        let database = build(embedder, self.model, &pair.map, &c.grid(views), Database::in_memory(), |_, _| {})?;
         let (queries, strips) = eval::strips(pair, &database, Protocol::Arbitrary, count, c.strip, embedder.input(), seed)?;
         let (engine, vectors) = (embedder.engine(), eval::encode(embedder, pair, &queries)?);
         let searcher = Searcher::new(engine, &database, RESIDENT_BYTES)?;
         // One more than the network takes: the right one may be withheld.
         let depth = (c.refiner.top + 1).max(if c.refiner.slide > 0 { DEPTH } else { 0 });
-        let hits = searcher.search(engine, &vectors, depth)?;
+        let mut hits = searcher.search(engine, &vectors, if part < 1.0 { database.cells() } else { depth })?;
+        let mut counts = vec![database.cells(); queries.len()];
+        let mut random = Random::new(seed, PARTS);
+        for strip in strips.iter().filter(|_| part < 1.0) {
+            let own = &queries[strip.queries.clone()];
+            // As many small parts as large ones, by their logarithm.
+            let share = part.powf(random.unit());
+            let cells = parts::around(&database, own, share, &mut random);
+            hits[strip.queries.clone()].iter_mut().for_each(|list| list.retain(|h| cells[h.cell as usize]));
+            counts[strip.queries.clone()].fill(cells.iter().filter(|inside| **inside).count());
+        }
+        hits.iter_mut().for_each(|list| list.truncate(depth));
         let slider = match c.refiner.slide {
             0 => None,
             reach => Some(Slider::new(engine, self.model.encoder(), reach)?),
@@ -161,7 +177,7 @@ impl<'a> Refinement<'a> {
         let shared = shared(engine, &request, &hits)?;
         hits.iter_mut().for_each(|h| h.truncate(c.refiner.top + 1));
         drop(searcher);
-        Ok(Seen { database, queries, vectors, hits, shared, strips })
+        Ok(Seen { database, queries, vectors, hits, shared, strips, cells: counts })
     }
 
     fn embedder<'e>(&self, engine: &'e Engine, learner: &Learner) -> Result<Embedder<'e>> {
@@ -236,9 +252,12 @@ impl Task for Refinement<'_> {
         self.seen.clear();
         let embedder = self.embedder(engine, learner)?;
         // The places hang on the seed alone, so that a run that goes on sees what it would have seen.
-        for (i, scene) in self.scenes.iter().enumerate() {
-            let seen = self.see(&embedder, scene, c.pool, crate::random::splitmix(c.seed ^ (QUERIES << 40 | i as u64)))?;
-            self.seen.push(seen);
+        for (scene, pair) in self.scenes.iter().enumerate() {
+            for views in &c.views {
+                let i = self.seen.len() as u64;
+                let seen = self.see(&embedder, pair, *views, c.part, c.pool, crate::random::splitmix(c.seed ^ (QUERIES << 40 | i)))?;
+                self.seen.push((scene, seen));
+            }
         }
         Ok(())
     }
@@ -251,10 +270,9 @@ impl Task for Refinement<'_> {
     fn start_step(&mut self, engine: &Engine, step: usize, (): &mut ()) -> Result<()> {
         let c = self.config;
         let mut random = Random::new(c.seed, STEPS << 40 | step as u64);
-        let scene = random.below(self.seen.len());
-        let seen = &self.seen[scene];
+        let (scene, seen) = &self.seen[random.below(self.seen.len())];
         let single = random.unit() < c.singles;
-        let (mut hits, mut strips, mut truth, mut chosen) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut hits, mut strips, mut truth, mut chosen, mut cells) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         while hits.len() < c.queries {
             let strip = &seen.strips[random.below(seen.strips.len())];
             let pick = random.below(strip.queries.len());
@@ -270,13 +288,14 @@ impl Task for Refinement<'_> {
                 truth.push(seen.truth(q, &own));
                 hits.push(own);
                 chosen.push(q);
+                cells.push(seen.cells[q]);
             }
             let from = queries.start - strip.queries.start;
             let offsets_m = strip.offsets_m[from..from + queries.len()].to_vec();
             strips.push(Strip { queries: start..hits.len(), offsets_m });
         }
         let turn = Turn::number(random.below(Turn::COUNT));
-        let candidates = Candidates { database: &seen.database, hits: &hits, strips: &strips };
+        let candidates = Candidates { database: &seen.database, hits: &hits, strips: &strips, cells: &cells };
         self.trainer.write(engine, &candidates, &truth, turn)?;
         let records = match &self.feed {
             Feed::Vectors([queries, rest]) => {
@@ -287,7 +306,7 @@ impl Task for Refinement<'_> {
             }
             Feed::Patches(records) => records,
         };
-        let sar: Vec<PatchRecord> = chosen.iter().map(|q| PatchRecord { image: scene as u32, ..seen.queries[*q].record }).collect();
+        let sar: Vec<PatchRecord> = chosen.iter().map(|q| PatchRecord { image: *scene as u32, ..seen.queries[*q].record }).collect();
         let input = self.model.encoder().input;
         let scale = f64::from(c.patch) / input as f64;
         let mut map = Vec::with_capacity(c.queries * c.refiner.top);
@@ -298,7 +317,7 @@ impl Task for Refinement<'_> {
                     // The view as it is stored: the network slides it.
                     Some(hit) => {
                         let view = seen.database.row(hit.row as usize).centre_px;
-                        PatchRecord::new(scene as u32, view, scale, 0.0, false, input)?
+                        PatchRecord::new(*scene as u32, view, scale, 0.0, false, input)?
                     }
                     None => PatchRecord::empty(),
                 });
@@ -312,7 +331,7 @@ impl Task for Refinement<'_> {
     fn validate(&mut self, engine: &Engine, learner: &Learner, step: usize) -> Result<serde_json::Value> {
         if self.judged.is_none() || self.config.joint {
             let embedder = self.embedder(engine, learner)?;
-            self.judged = Some(self.see(&embedder, self.val, self.config.validate_queries, 7)?);
+            self.judged = Some(self.see(&embedder, self.val, self.config.last_views(), 1.0, self.config.validate_queries, 7)?);
         }
         let Some(seen) = &self.judged else { unreachable!("seen above") };
         let refiner = Refiner::of(engine, &self.config.refiner, self.model.encoder(), &learner.weights)?;
@@ -325,7 +344,7 @@ impl Task for Refinement<'_> {
             Ok(Summary::new(&results, 7)?.recall[&1].value)
         };
         let refined = |strips: &[Strip], hits: &[Vec<CellHit>]| -> Result<f64> {
-            first(&refiner.refine(engine, &seen.vectors, &Candidates { database: &seen.database, hits, strips })?)
+            first(&refiner.refine(engine, &seen.vectors, &Candidates { database: &seen.database, hits, strips, cells: &seen.cells })?)
         };
         Ok(serde_json::json!({
             "step": step,

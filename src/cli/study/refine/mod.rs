@@ -8,7 +8,7 @@ use crate::Result;
 use crate::cli::common::Global;
 use crate::eval::metrics::QueryResult;
 use crate::eval::{Protocol, Query, encode, judge, strips};
-use crate::index::{CellHit, Database, IndexConfig, LoadedModel, RESIDENT_BYTES, Searcher, build};
+use crate::index::{CellHit, Database, LoadedModel, RESIDENT_BYTES, Searcher, build};
 use crate::refine::{DEPTH, Method, Position, Refiner, Request, Slider, Strip, refine};
 use crate::train::{RefineTrainConfig, train_refiner};
 use report::recall;
@@ -126,8 +126,7 @@ impl Study<'_> {
     fn see(&self, model: LoadedModel) -> Result<Seen> {
         let (Runs { engine, val, options, .. }, c) = (&self.runs, &self.base);
         let embedder = model.embedder(engine, 64)?;
-        let grid = IndexConfig { cell: c.patch, stride: c.patch, views: c.views, ..IndexConfig::default() };
-        let database = build(&embedder, &model, &val.map, &grid, Database::in_memory(), |_, _| {})?;
+        let database = build(&embedder, &model, &val.map, &c.grid(c.last_views()), Database::in_memory(), |_, _| {})?;
         let (queries, strips) = strips(val, &database, Protocol::Arbitrary, options.queries, c.strip, embedder.input(), 7)?;
         let vectors = encode(&embedder, val, &queries)?;
         let hits = Searcher::new(engine, &database, RESIDENT_BYTES)?.search(engine, &vectors, DEPTH.min(database.cells()))?;

@@ -120,7 +120,7 @@ impl Study<'_> {
             c.strip,
             c.total_steps(),
             c.queries,
-            v = c.views,
+            v = c.last_views(),
         );
         for (title, pick) in [("One by one", (|r| &r.single) as fn(&Row) -> &Side), ("In strips", |r| &r.strips)] {
             let _ = writeln!(text, "## {title}\n\n{}", table(&rows, pick));
