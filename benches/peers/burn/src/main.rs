@@ -70,7 +70,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         run(&product);
         engine.read(&c)?
     };
-    let theirs: Vec<f32> = ba.clone().matmul(bb.clone()).into_data().to_vec()?;
+    let theirs: Vec<f32> = ba.clone().matmul(bb.clone()).into_data().try_to_vec()?;
     let apart = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(apart < 1e-3 * n as f32, "the products differ by up to {apart}");
     let seconds = turns(|| run(&product), || (drop(ba.clone().matmul(bb.clone())), sync()).1);
