@@ -4,7 +4,7 @@ use crate::eval::{Query, right};
 use crate::index::Database;
 use crate::random::Random;
 
-/// Which cells belong to a part of about `share` of the map's: a square that holds the cells where the strip's queries are right, somewhere
+/// Which cells belong to a part of about `share` of the map's: a rectangle that holds the cells where the strip's queries are right, somewhere
 /// in it.
 pub(super) fn around(database: &Database, queries: &[Query], share: f64, random: &mut Random) -> Vec<bool> {
     let cells = &database.cell_px;
