@@ -14,21 +14,6 @@ use std::path::Path;
 /// Queries in one run of the network at most; longer strips are refused.
 const ROOM: usize = 32;
 
-/// How vectors are laid out.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Layout {
-    /// Values.
-    pub(super) dim: usize,
-    /// Squares a side, if they have any.
-    pub(super) squares: Option<usize>,
-}
-
-impl Layout {
-    fn of(encoder: &EncoderConfig) -> Self {
-        Self { dim: encoder.dim(), squares: encoder.squares() }
-    }
-}
-
 /// The network ready to refine.
 #[derive(Debug)]
 pub struct Refiner {
@@ -50,47 +35,48 @@ impl Refiner {
         })?;
         let config: RefinerConfig =
             serde_json::from_value(config).map_err(|e| Error::file(path, format!("its graph network cannot be read ({e})")))?;
-        let layout = Layout::of(&file.manifest.encoder);
-        let (graph, net) = Self::describe(&config, layout)?;
+        let encoder = &file.manifest.encoder;
+        let (graph, net) = Self::describe(&config, encoder)?;
         let weights = Weights::from_file(engine, &graph, file, path)?;
-        Self::with(engine, &config, layout, &graph, &net, &weights)
+        Self::with(engine, &config, encoder, &graph, &net, &weights)
     }
 
     /// With start values.
     #[cfg(test)]
-    pub(super) fn random(engine: &Engine, config: &RefinerConfig, layout: Layout) -> Result<Self> {
-        let (graph, net) = Self::describe(config, layout)?;
+    pub(super) fn random(engine: &Engine, config: &RefinerConfig, encoder: &EncoderConfig) -> Result<Self> {
+        let (graph, net) = Self::describe(config, encoder)?;
         let weights = Weights::init(engine, &graph, 5)?;
-        Self::with(engine, config, layout, &graph, &net, &weights)
+        Self::with(engine, config, encoder, &graph, &net, &weights)
     }
 
     /// With the weights of a network that is being trained.
     pub(crate) fn of(engine: &Engine, config: &RefinerConfig, encoder: &EncoderConfig, trained: &Weights) -> Result<Self> {
-        let layout = Layout::of(encoder);
-        let (graph, net) = Self::describe(config, layout)?;
+        let (graph, net) = Self::describe(config, encoder)?;
         let mut weights = Weights::init(engine, &graph, 0)?;
         weights.adopt(trained)?;
-        Self::with(engine, config, layout, &graph, &net, &weights)
+        Self::with(engine, config, encoder, &graph, &net, &weights)
     }
 
-    fn describe(config: &RefinerConfig, Layout { dim, squares }: Layout) -> Result<(Graph, Refining)> {
+    fn describe(config: &RefinerConfig, encoder: &EncoderConfig) -> Result<(Graph, Refining)> {
         config.check().map_err(Error::invalid)?;
         let mut graph = Graph::new();
+        let dim = encoder.dim();
         let queries = graph.input("queries", &[ROOM, dim]);
         let candidates = graph.input("candidates", &[ROOM * config.top, dim]);
-        let net = config.append(&mut graph, queries, candidates, squares)?;
+        let net = config.append(&mut graph, queries, candidates, encoder.squares())?;
         Ok((graph, net))
     }
 
     fn with(
         engine: &Engine,
         config: &RefinerConfig,
-        Layout { dim, squares }: Layout,
+        encoder: &EncoderConfig,
         graph: &Graph,
         net: &Refining,
         weights: &Weights,
     ) -> Result<Self> {
-        let slider = config.slides(squares)?.map(|slide| Slider::of(engine, dim, slide)).transpose()?;
+        let dim = encoder.dim();
+        let slider = config.slides(encoder.squares())?.map(|slide| Slider::of(engine, dim, slide)).transpose()?;
         let plan = graph.inference(engine, weights, &[net.scores])?;
         let inputs = Inputs::new(engine, graph, net, &plan.inputs)?;
         Ok(Self { config: config.clone(), dim, slider, plan, inputs })

@@ -3,6 +3,7 @@
 use super::*;
 use crate::gpu::AdapterChoice;
 use crate::index::{DatabaseManifest, IndexConfig};
+use crate::nn::{Architecture, EncoderConfig, Head, Sharing};
 use crate::scene::MapInfo;
 use safetensors::tensor::{Dtype, TensorView};
 use std::collections::HashMap;
@@ -84,7 +85,10 @@ fn each_method_keeps_what_it_must() {
     let strips = [strip(0..4), strip(4..6)];
     // A graph network of start values: what it says is arbitrary, but no accident of order or place.
     let config = RefinerConfig { top: 12, near: 3, width: 8, heads: 2, ..RefinerConfig::default() };
-    let refiner = Refiner::random(&engine, &config, graph::Layout { dim: DIM, squares: Some(4) }).unwrap();
+    let head = Head::Grid { cells: 4, channels: DIM / 16 };
+    let architecture = Architecture::Residual { stem: Vec::new(), stages: Vec::new() };
+    let encoder = EncoderConfig { architecture, input: 8, sharing: Sharing::Separate, head };
+    let refiner = Refiner::random(&engine, &config, &encoder).unwrap();
     let slider = Slider::of(&engine, DIM, crate::kernels::slide::Slide { side: 4, reach: 1 }).unwrap();
     let mut different = 0;
     for (method, slider) in ALL.into_iter().map(|m| (m, None)).chain([Method::None, Method::Vote].map(|m| (m, Some(&slider)))) {

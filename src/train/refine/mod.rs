@@ -149,14 +149,16 @@ impl<'a> Refinement<'a> {
         let depth = (c.refiner.top + 1).max(if c.refiner.slide > 0 { DEPTH } else { 0 });
         let mut hits = searcher.search(engine, &vectors, if part < 1.0 { database.cells() } else { depth })?;
         let mut counts = vec![database.cells(); queries.len()];
-        let mut random = Random::new(seed, PARTS);
-        for strip in strips.iter().filter(|_| part < 1.0) {
-            let own = &queries[strip.queries.clone()];
-            // As many small parts as large ones, by their logarithm.
-            let share = part.powf(random.unit());
-            let cells = parts::around(&database, own, share, &mut random);
-            hits[strip.queries.clone()].iter_mut().for_each(|list| list.retain(|h| cells[h.cell as usize]));
-            counts[strip.queries.clone()].fill(cells.iter().filter(|inside| **inside).count());
+        if part < 1.0 {
+            let mut random = Random::new(seed, PARTS);
+            let places: Vec<[f64; 2]> = queries.iter().map(|q| q.map_px).collect();
+            for Strip { queries: own, .. } in &strips {
+                // As many small parts as large ones, by their logarithm.
+                let share = part.powf(random.unit());
+                let cells = parts::around(&database.cell_px, f64::from(c.patch), &places[own.clone()], share, &mut random);
+                hits[own.clone()].iter_mut().for_each(|list| list.retain(|h| cells[h.cell as usize]));
+                counts[own.clone()].fill(cells.iter().filter(|inside| **inside).count());
+            }
         }
         hits.iter_mut().for_each(|list| list.truncate(depth));
         let slider = match c.refiner.slide {

@@ -1,32 +1,43 @@
 //! Parts of a map that a strip is looked for in.
 
-use crate::eval::{Query, right};
-use crate::index::Database;
 use crate::random::Random;
 
-/// Which cells belong to a part of about `share` of the map's: a rectangle that holds the cells where the strip's queries are right, somewhere
-/// in it.
-pub(super) fn around(database: &Database, queries: &[Query], share: f64, random: &mut Random) -> Vec<bool> {
-    let cells = &database.cell_px;
-    let side = f64::from(database.manifest.grid.cell);
-    let bounds = |points: &mut dyn Iterator<Item = [f64; 2]>, d: usize| {
-        points.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), p| (low.min(p[d]), high.max(p[d])))
+/// Which of the `cells` (centres, `side` long) belong to a part of about `share` of the map: a rectangle like the map's, somewhere around
+/// the strip's places with a cell's length to spare, so that no right cell is left out.
+pub(super) fn around(cells: &[[f64; 2]], side: f64, places: &[[f64; 2]], share: f64, random: &mut Random) -> Vec<bool> {
+    let bounds = |points: &[[f64; 2]], d: usize| {
+        points.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), p| (low.min(p[d]), high.max(p[d])))
     };
-    // As if the cells filled the map's rectangle.
-    let width = [0, 1].map(|d| {
-        let (low, high) = bounds(&mut cells.iter().copied(), d);
-        (high - low + side) * share.sqrt()
-    });
     let [x, y] = [0, 1].map(|d| {
-        let (low, high) = bounds(&mut queries.iter().map(|q| q.map_px), d);
+        // As if the cells filled the map's rectangle.
+        let (low, high) = bounds(cells, d);
+        let width = (high - low + side) * share.sqrt();
+        let (low, high) = bounds(places, d);
         let (low, high) = (low - side, high + side);
-        let room = (width[d] - (high - low)).max(0.0);
-        let start = low - random.range(0.0, 1.0) * room;
-        start..=start + width[d].max(high - low)
+        let start = low - random.range(0.0, 1.0) * (width - (high - low)).max(0.0);
+        start..=start + width.max(high - low)
     });
-    let mut part: Vec<bool> = cells.iter().map(|c| x.contains(&c[0]) && y.contains(&c[1])).collect();
-    for (cell, inside) in part.iter_mut().enumerate() {
-        *inside |= queries.iter().any(|q| right(database, cell as u32, q.map_px));
+    cells.iter().map(|c| x.contains(&c[0]) && y.contains(&c[1])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_holds_what_is_right_and_about_its_share() {
+        let cells: Vec<[f64; 2]> = (0..40 * 30).map(|i| [f64::from(i % 40) * 10.0, f64::from(i / 40) * 10.0]).collect();
+        let mut random = Random::new(1, 1);
+        for i in 0..200 {
+            let share = 0.1 + 0.9 * random.unit();
+            let first = [random.range(0.0, 350.0), random.range(0.0, 290.0)];
+            let places = [first, [first[0] + 40.0, first[1]]];
+            let part = around(&cells, 10.0, &places, share, &mut random);
+            let right = |c: &[f64; 2]| places.iter().any(|p| (p[0] - c[0]).abs() <= 5.0 && (p[1] - c[1]).abs() <= 5.0);
+            assert!(cells.iter().zip(&part).all(|(c, inside)| *inside || !right(c)), "part {i}");
+            // Part of it may lie off the map; two rows and columns are the rectangle's borders.
+            let most = (share.sqrt() * 40.0 + 2.0) * (share.sqrt() * 30.0 + 2.0);
+            assert!(part.iter().filter(|inside| **inside).count() as f64 <= most, "part {i}");
+        }
     }
-    part
 }
