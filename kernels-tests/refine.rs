@@ -5,7 +5,7 @@ use crate::network::{Case, forward_is_the_twins, gradients_are_the_twins, sharin
 use echogrid::kernels::edges::{Csr, EMPTY};
 use echogrid::kernels::slide::Slide;
 use echogrid::nn::Graph;
-use echogrid::nn::ops::{Common, L2Norm, Linear, SoftmaxXent, Span, WeightedSum};
+use echogrid::nn::ops::{Common, L2Norm, Linear, RowSum, SoftmaxXent, Span, WeightedSum};
 use echogrid::refine::{RefineLoss, RefinerConfig};
 
 const QUERIES: usize = 3;
@@ -61,7 +61,7 @@ fn case() -> Case {
     let mut offset = random(ROWS, 4);
     offset[row(2, 2) as usize] = -64.0;
 
-    let mut inputs = vec![random(QUERIES * 5, 1), random(QUERIES * TOP * 5, 2), random(ROWS * 12, 3), offset, vec![1.0; DIM]];
+    let mut inputs = vec![random(QUERIES * 5, 1), random(QUERIES * TOP * 5, 2), random(ROWS * 12, 3), offset];
     inputs.push(random(slots * 8, 5));
     inputs.extend(lists(ROWS, ROWS, slots, &edges));
     // Every shift of the nine, each candidate another.
@@ -94,6 +94,7 @@ fn refuses() {
     says(graph.add("y", common, &[a, b, labels]), "[[4, 3], [3, 4], [3]], expected [Q, D], [Q T, D] and [Q T]");
     says(graph.add("y", WeightedSum { weights: vec![1.0] }, &[a, a]), "1 weights for [[4, 3], [4, 3]]");
     says(graph.add("y", WeightedSum { weights: vec![1.0, 2.0] }, &[a, b]), "2 weights for [[4, 3], [3, 4]]");
+    says(graph.add("y", RowSum, &[labels]), "[[3]] is not one [R, C]");
     says(graph.add("y", SoftmaxXent { columns: 5, smoothing: 0.0 }, &[a, labels]), "are not N x 5 scores and N labels");
     assert!(RefinerConfig { heads: 3, ..RefinerConfig::default() }.check().is_err());
     let config = RefinerConfig { top: 2, ..RefinerConfig::default() };

@@ -208,7 +208,6 @@ pub(crate) struct Trainer {
 impl Trainer {
     /// For a plan of `graph` with these inputs.
     pub(crate) fn new(
-        engine: &Engine,
         config: &RefinerConfig,
         loss: &RefineLoss,
         graph: &Graph,
@@ -217,7 +216,7 @@ impl Trainer {
         inputs: &[Tensor],
     ) -> Result<Self> {
         let teacher = Teacher::new(graph, supervision, inputs)?;
-        Ok(Self { config: config.clone(), margin: loss.margin, inputs: Inputs::new(engine, graph, net, inputs)?, teacher })
+        Ok(Self { config: config.clone(), margin: loss.margin, inputs: Inputs::new(graph, net, inputs)?, teacher })
     }
 
     /// Writes everything of a step but the vectors: what the network reads, and which candidate of each query is right, if one is.

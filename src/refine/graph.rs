@@ -78,7 +78,7 @@ impl Refiner {
         let dim = encoder.dim();
         let slider = config.slides(encoder.squares())?.map(|slide| Slider::of(engine, dim, slide)).transpose()?;
         let plan = graph.inference(engine, weights, &[net.scores])?;
-        let inputs = Inputs::new(engine, graph, net, &plan.inputs)?;
+        let inputs = Inputs::new(graph, net, &plan.inputs)?;
         Ok(Self { config: config.clone(), dim, slider, plan, inputs })
     }
 

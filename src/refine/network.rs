@@ -6,12 +6,12 @@
 //! candidates of a strip lie on one spot.
 
 use super::slide::layout;
-use crate::gpu::{Engine, Error, Result, Tensor};
+use crate::gpu::{Error, Result, Tensor};
 use crate::kernels::activation::Activation;
 use crate::kernels::edges::{Edges, End};
 use crate::kernels::slide::Slide;
 use crate::nn::ops::{
-    Add, Attend, Common, EdgeInputs, EdgeSum, Gather, Linear, Pointwise, Product, SegmentSoftmax, SoftmaxXent, WeightedMeans, WeightedSum,
+    Add, Attend, Common, EdgeInputs, EdgeSum, Gather, Linear, Pointwise, RowSum, SegmentSoftmax, SoftmaxXent, WeightedMeans, WeightedSum,
 };
 use crate::nn::{GRAPH_PREFIX, Graph, NodeId};
 use serde::{Deserialize, Serialize};
@@ -109,7 +109,6 @@ impl RefinerConfig {
         }
         let features = graph.input("features", &[rows, FEATURES]);
         let base = graph.input("base", &[rows, 1]);
-        let ones = graph.input("ones", &[1, dim]);
         let slots = self.slots(count);
         let relation = graph.input("relation", &[slots, RELATION]);
         let edges = EdgeInputs::new(graph, "edges", rows, rows, slots);
@@ -120,7 +119,7 @@ impl RefinerConfig {
         let shifts = graph.indices("shifts", count * self.top);
         // Value by value; its sum is the cosine. 0 at the nodes of none.
         let common = graph.add("common", Common(slide), &[queries, candidates, shifts])?;
-        let cosine = graph.add("cosine", Product, &[common, ones])?;
+        let cosine = graph.add("cosine", RowSum, &[common])?;
         let a = linear(graph, "common", self.width, common)?;
         let b = linear(graph, "features", self.width, features)?;
         let mut x = graph.add("nodes", Add { relu: true }, &[a, b])?;
@@ -144,7 +143,7 @@ impl RefinerConfig {
         // A bias would cancel.
         let own = graph.add(&format!("{GRAPH_PREFIX}score"), Linear { out: 1, bias: false }, &[x])?;
         let scores = graph.add("scores", WeightedSum { weights: vec![1.0, self.sharpness, 1.0] }, &[own, cosine, base])?;
-        Ok(Refining { count, rows, features, base, ones, slide, shifts, relation, edges, scores })
+        Ok(Refining { count, rows, features, base, slide, shifts, relation, edges, scores })
     }
 }
 
@@ -155,7 +154,6 @@ pub struct Refining {
     rows: usize,
     features: NodeId,
     base: NodeId,
-    ones: NodeId,
     slide: Slide,
     shifts: NodeId,
     relation: NodeId,
@@ -223,11 +221,9 @@ pub(crate) struct Inputs {
 }
 
 impl Inputs {
-    /// Finds them, and writes what never changes.
-    pub(super) fn new(engine: &Engine, graph: &Graph, net: &Refining, inputs: &[Tensor]) -> Result<Self> {
+    /// Finds them.
+    pub(super) fn new(graph: &Graph, net: &Refining, inputs: &[Tensor]) -> Result<Self> {
         let find = |node: NodeId| inputs[graph.input_index(node).expect("an input")].clone();
-        let ones = find(net.ones);
-        engine.write(&ones, &vec![1.0f32; ones.len()])?;
         Ok(Self {
             features: find(net.features),
             base: find(net.base),

@@ -3,7 +3,7 @@
 use super::{Backward, Forward, Host, Keeps, Op, channels};
 use crate::gpu::{Error, PlanBuilder, Result, Tensor};
 use crate::kernels::activation::{self, Activation};
-use crate::kernels::{concat, elementwise};
+use crate::kernels::{concat, elementwise, reduce};
 use crate::reference as twin;
 
 /// Sum of two tensors, with an optional ReLU fused.
@@ -317,6 +317,49 @@ impl Op for WeightedSum {
             }
         }
         Ok(())
+    }
+}
+
+/// The sum of each row: [R, C] to [R, 1].
+#[derive(Debug, Clone, Copy)]
+pub struct RowSum;
+
+impl RowSum {
+    /// A row as a column, as `reduce` sums.
+    fn standing(x: &Tensor) -> Result<Tensor> {
+        x.reshape(&[x.shape()[0], x.shape()[1], 1])
+    }
+}
+
+impl Op for RowSum {
+    fn name(&self) -> &'static str {
+        "row sum"
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        match inputs {
+            [[rows, _]] => Ok(vec![*rows, 1]),
+            _ => Err(Error::shape(self.name(), format!("{inputs:?} is not one [R, C]"))),
+        }
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps::default()
+    }
+
+    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
+        reduce::batched(plan, &Self::standing(io.inputs[0])?, io.output, 1.0, false)
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+        twin::reduce::batched(inputs[0].1, inputs[0].0[0], 1, 1.0)
+    }
+
+    fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
+        match &io.dx[0] {
+            Some(dx) => reduce::backward(plan, io.dy, &Self::standing(dx)?, 1.0),
+            None => Ok(()),
+        }
     }
 }
 

@@ -119,7 +119,7 @@ impl<'a> Refinement<'a> {
             learner.weights.load(engine, &model.file.tensors)?;
         }
         let inputs = &learner.plan.inputs;
-        let trainer = Trainer::new(engine, &config.refiner, &config.loss, &graph, &net, &supervision, inputs)?;
+        let trainer = Trainer::new(&config.refiner, &config.loss, &graph, &net, &supervision, inputs)?;
         let mut builder = PlanBuilder::new(engine);
         let feed = match config.joint {
             false => Feed::Vectors([inputs[0].clone(), inputs[1].clone()]),
