@@ -67,7 +67,7 @@ fn list_variant(kind: i64, lanes: i64) -> Variant {
 }
 
 /// Tiles with broadcast (queries, rows a lane), then without.
-const BROADCAST_TILES: [(i64, i64); 2] = [(8, 4), (1, 4)];
+const BROADCAST_TILES: [(i64, i64); 4] = [(1, 4), (8, 4), (16, 4), (32, 4)];
 const PLAIN_TILES: [(i64, i64); 2] = [(4, 4), (1, 1)];
 
 /// Every variant, for validation and translation tests. Those with BROADCAST need subgroups.
@@ -126,8 +126,10 @@ pub fn score_block(
     let (f16, vec) = (x.dtype() == DType::F16, d.is_multiple_of(4));
     let broadcast = vec && plan.engine().caps().software && plan.engine().caps().subgroup_is(8);
     let (qt, rt) = match (broadcast, queries) {
-        (true, 1..=3) => BROADCAST_TILES[1],
-        (true, _) => BROADCAST_TILES[0],
+        (true, 1..=3) => BROADCAST_TILES[0],
+        (true, 4..=12) => BROADCAST_TILES[1],
+        (true, 13..=24) => BROADCAST_TILES[2],
+        (true, _) => BROADCAST_TILES[3],
         (false, 1..=3) => PLAIN_TILES[1],
         (false, _) => PLAIN_TILES[0],
     };
