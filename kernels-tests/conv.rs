@@ -1,6 +1,7 @@
 use crate::common::*;
-use echogrid::gpu::PlanBuilder;
-use echogrid::kernels::conv::{self as kernel, Conv};
+use echogrid::gpu::{Error, PlanBuilder};
+use echogrid::kernels::conv::{self as kernel, Conv, Pass};
+use echogrid::kernels::tiling::Tiling;
 use echogrid::reference::conv as twin;
 
 /// (geometry, input, output channels): lanes and tiles, odd sizes, every parameter off its default at least once.
@@ -58,6 +59,43 @@ fn equals_its_twin() {
                 bound(s.y[0] * s.y[1] * s.y[2]),
                 0.0,
             );
+        }
+    }
+}
+
+/// Every tiling that the device and the shapes allow; tiles must take any.
+#[test]
+fn every_tiling_equals_its_twin() {
+    let (engines, _lock) = engines();
+    let c = |kernel: [usize; 2], stride, pad: [usize; 2], dilation, groups| Conv { kernel, stride, pad, dilation, groups };
+    for e in engines {
+        for (conv, xs, co) in [
+            (c([3, 3], 1, [1, 1], 1, 1), [2, 9, 7, 12], 68),
+            (c([3, 3], 2, [1, 1], 1, 1), [3, 9, 12, 8], 32),
+            (c([5, 3], 1, [2, 0], 2, 1), [1, 13, 11, 20], 20),
+            (c([3, 3], 2, [1, 1], 1, 3), [2, 8, 9, 12], 9),
+        ] {
+            let s = twin::Sizes::new(&conv, xs, co).unwrap();
+            let ws = conv.weights(xs[3], co);
+            let (x, w, dy) = (random(xs.iter().product(), 1), random(ws.iter().product(), 2), random(s.y.iter().product(), 4));
+            let (tx, tw, tdy) = (up(e, &xs, &x), up(e, &ws, &w), up(e, &s.y, &dy));
+            let (x, w, dy) = (f64s(&x), f64s(&w), f64s(&dy));
+            let passes = [
+                (Pass::Forward, [&tx, &tw], out(e, &s.y), twin::forward(&conv, s, &x, &w, None), ws[0] * ws[1]),
+                (Pass::Input, [&tdy, &tw], out(e, &xs), twin::backward_input(&conv, s, &dy, &w), ws[0] * co / conv.groups),
+                (Pass::Weights, [&tx, &tdy], out(e, &ws), twin::backward_weights(&conv, s, &x, &dy), s.y[0] * s.y[1] * s.y[2]),
+            ];
+            for (tiling, (pass, [a, b], z, want, inner)) in Tiling::ALL.iter().flat_map(|t| passes.iter().map(move |p| (t, p))) {
+                let build = |p: &mut PlanBuilder<'_>| kernel::pass_by(p, *tiling, *pass, &conv, [a, b, z]);
+                let lanes_fit = conv.groups == 1 && e.caps().lanes().is_some();
+                match (build(&mut PlanBuilder::new(e)), tiling) {
+                    (Err(Error::Shape { .. }), Tiling::Narrow) => continue,
+                    (Err(Error::Shape { .. }), Tiling::Lanes { .. }) if !lanes_fit => continue,
+                    (other, _) => other.unwrap(),
+                }
+                e.write(z, &vec![-777.0f32; z.len()]).unwrap();
+                close(&run_twice(e, z, build), want, bound(*inner), 0.0);
+            }
         }
     }
 }

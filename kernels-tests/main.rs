@@ -43,4 +43,5 @@ mod suppress;
 mod topk;
 mod transport;
 mod triplet;
+mod tune;
 mod upsample;

@@ -1,6 +1,7 @@
 use crate::common::*;
-use echogrid::gpu::PlanBuilder;
-use echogrid::kernels::matmul::{Op, matmul};
+use echogrid::gpu::{Error, PlanBuilder};
+use echogrid::kernels::matmul::{Op, matmul, matmul_by};
+use echogrid::kernels::tiling::Tiling;
 use echogrid::reference::matmul as twin;
 
 #[test]
@@ -33,6 +34,37 @@ fn equals_its_twin() {
                 // k products below 1 and their sum, each rounded once: see conv.rs.
                 let bound = 4.0 * EPS * (k as f64).powf(1.5);
                 close(&run_twice(e, &z, |p| matmul(p, &x, op(ta), &y, op(tb), &z)), &want, bound, 0.0);
+            }
+        }
+    }
+}
+
+/// Every tiling that the device and the sizes allow; those for any size must be among them.
+#[test]
+fn every_tiling_equals_its_twin() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        for (m, k, n) in [(76, 44, 148), (140, 36, 64), (33, 17, 130)] {
+            let (a, b) = (random(m * k, 1), random(k * n, 2));
+            let want = twin::matmul(&f64s(&a), &f64s(&b), m, k, n);
+            let flipped = |v: &[f32], r: usize, c: usize| {
+                up(e, &[c, r], &twin::transpose(&f64s(v), r, c).iter().map(|x| *x as f32).collect::<Vec<_>>())
+            };
+            let operands = [(up(e, &[m, k], &a), Op::Plain), (flipped(&a, m, k), Op::Transposed)];
+            let others = [(up(e, &[k, n], &b), Op::Plain), (flipped(&b, k, n), Op::Transposed)];
+            let z = out(e, &[m, n]);
+            for tiling in Tiling::ALL {
+                for ((x, op_x), (y, op_y)) in operands.iter().flat_map(|x| others.iter().map(move |y| (x, y))) {
+                    let build = |p: &mut PlanBuilder<'_>| matmul_by(p, tiling, x, *op_x, y, *op_y, &z);
+                    match build(&mut PlanBuilder::new(e)) {
+                        Err(Error::Shape { .. }) if matches!(tiling, Tiling::Lanes { .. }) && (n != 148 || e.caps().lanes().is_none()) => {
+                            continue;
+                        }
+                        other => other.unwrap(),
+                    }
+                    e.write(&z, &vec![-777.0f32; m * n]).unwrap();
+                    close(&run_twice(e, &z, build), &want, 4.0 * EPS * (k as f64).powf(1.5), 0.0);
+                }
             }
         }
     }

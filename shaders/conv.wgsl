@@ -9,11 +9,11 @@
 //                                                       rows (tap, ci)   inner (n,oy,ox)    columns co; inner split over SPLIT slices
 // MODE 3 weight transpose for MODE 1 of the lane variant: w, wt [KH*KW, CO, CI], params
 //
-// KIND 0 tiled: 64 x 64 outputs a group of 256 invocations (4 x 4 each), inner tiles of 16 in workgroup memory; any shape.
-//   Dispatch: groups over row tiles * column tiles * GROUPS (* SPLIT), folded. Workgroup memory 2 * 16 * 68 * 4 = 8,704 bytes.
+// KIND 0 tiled: TILE x TILE outputs a group of THREADS invocations (PER x PER each), inner tiles of DEPTH in workgroup memory, the loop over
+//   them unrolled where UNROLL; any shape. Dispatch: row tiles * column tiles * GROUPS (* SPLIT), folded. Workgroup memory 2 DEPTH (TILE + 4) * 4.
 // KIND 1 lanes: a group is one subgroup of LANES; each lane loads one row's vec4 and all get it by subgroupBroadcast, each lane
-//   owns 4 columns of ROWS rows. No workgroup memory, no barrier. Needs GROUPS 1, CI % 4 == 0, CO % 4 == 0, w transposed for MODE 1.
-//   Loads are dear on a CPU adapter: here one load feeds 2 * LANES multiply-adds.
+//   owns COLUMNS fours of columns of ROWS rows. No workgroup memory, no barrier. Needs GROUPS 1, CI % 4 == 0, CO % 4 == 0, w transposed
+//   for MODE 1. Loads are dear on a CPU adapter: ROWS + 4 LANES COLUMNS of them feed 16 ROWS LANES COLUMNS multiply-adds.
 #import fold
 
 struct Params {
@@ -137,7 +137,7 @@ fn load_b(inner: u32, column: u32, g: u32) -> f32 {
     #endif
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let linear = fold_group(group, groups);
     if linear >= params.groups {
@@ -158,17 +158,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let first = 0u;
     let last = inner_count();
     #endif
-    let ty = lane / 16u;
-    let tx = lane % 16u;
-    #for r in 0..4
-    var acc${r} = vec4<f32>(0.0);
+    let ty = lane / ${TILE / PER}u;
+    let tx = lane % ${TILE / PER}u;
+    #for r in 0..PER
+        #for v in 0..PER/4
+    var acc${r}_${v} = vec4<f32>(0.0);
+        #endfor
     #endfor
     for (var k0 = first; k0 < last; k0 += DEPTH) {
-        #for s in 0..4
+        #for s in 0..TILE*DEPTH/THREADS
         {
-            // A: 16 inner x 64 rows. Neighbouring invocations read neighbouring memory: along the inner index where that is
+            // A: DEPTH inner x TILE rows. Neighbouring invocations read neighbouring memory: along the inner index where that is
             // the channel, along the row where that is.
-            let e = lane + ${s * 256}u;
+            let e = lane + ${s * THREADS}u;
             #if MODE == 2
             let ar = e % TILE;
             let ak = e / TILE;
@@ -197,16 +199,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         #endfor
         #include tile_multiply
     }
-    #for r in 0..4
-    if row0 + ty * 4u + ${r}u < rows {
-        let row = row0 + ty * 4u + ${r}u;
-        #for c in 0..4
+    #for r in 0..PER
+    if row0 + ty * 4u + ${r / 4 * 4 * TILE / PER + r % 4}u < rows {
+        let row = row0 + ty * 4u + ${r / 4 * 4 * TILE / PER + r % 4}u;
+        #for c in 0..PER
         {
-            let column = column0 + tx * 4u + ${c}u;
+            let column = column0 + tx * 4u + ${c / 4 * 4 * TILE / PER + c % 4}u;
             if column < COLUMNS {
                 #if MODE == 0
                 let channel = g * u32(COG) + column;
-                var v = acc${r}[${c}];
+                var v = acc${r}_${c / 4}[${c % 4}];
                     #if BIAS
                 v += bias[channel];
                     #endif
@@ -216,10 +218,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 dst[row * u32(CO) + channel] = v;
                 #endif
                 #if MODE == 1
-                dst[row * u32(CI) + g * u32(CIG) + column] = acc${r}[${c}];
+                dst[row * u32(CI) + g * u32(CIG) + column] = acc${r}_${c / 4}[${c % 4}];
                 #endif
                 #if MODE == 2
-                dst[(slice * rows + row) * u32(CO) + g * u32(COG) + column] = acc${r}[${c}];
+                dst[(slice * rows + row) * u32(CO) + g * u32(COG) + column] = acc${r}_${c / 4}[${c % 4}];
                 #endif
             }
         }
@@ -239,10 +241,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if linear >= params.groups {
         return;
     }
-    let column_blocks = u32((CO4 + LANES - 1) / LANES);
+    let column_blocks = u32((CO4 + LANES * COLUMNS - 1) / (LANES * COLUMNS));
     let first_row = (linear / column_blocks) * u32(ROWS);
-    let column = (linear % column_blocks) * u32(LANES) + lane;
-    let col = min(column, u32(CO4 - 1));
+    #for j in 0..COLUMNS
+    let column${j} = (linear % column_blocks) * ${LANES * COLUMNS}u + ${j * LANES}u + lane;
+    let col${j} = min(column${j}, u32(CO4 - 1));
+    #endfor
     let rows = params.n * u32(OH * OW);
     // Each lane is responsible for the addresses of ROWS / LANES rows.
     #for s in 0..ROWS/LANES
@@ -255,8 +259,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let x${s} = i32(q${s} % u32(OW)) * STRIDE - PAD_X;
     let base${s} = n${s} * u32(H * W);
     #endfor
-    #for r in 0..ROWS
-    var acc${r} = vec4<f32>(0.0);
+    #for j in 0..COLUMNS
+        #for r in 0..ROWS
+    var acc${r}_${j} = vec4<f32>(0.0);
+        #endfor
     #endfor
     for (var tap = 0; tap < TAPS; tap++) {
         let ky = (tap / KW) * DIL;
@@ -267,35 +273,41 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let ok${s} = in${s} && iy${s} >= 0 && iy${s} < H && ix${s} >= 0 && ix${s} < W;
         let at${s} = select(0u, (base${s} + u32(iy${s} * W + ix${s})) * u32(CI4), ok${s});
         #endfor
-        var wi = u32(tap * CI * CO4) + col;
+        #for j in 0..COLUMNS
+        var wi${j} = u32(tap * CI * CO4) + col${j};
+        #endfor
         for (var c = 0u; c < u32(CI4); c++) {
             #for s in 0..ROWS/LANES
             let a${s} = select(vec4<f32>(0.0), src[at${s} + c], ok${s});
             #endfor
-            #for k in 0..4
-            let b${k} = weights[wi + ${k * CO / 4}u];
+            #for j in 0..COLUMNS
+                #for k in 0..4
+            let b${k}_${j} = weights[wi${j} + ${k * CO / 4}u];
+                #endfor
+            wi${j} += u32(CO);
             #endfor
-            wi += u32(CO);
             #include lane_multiply
         }
     }
-    if column < u32(CO4) {
+    #for j in 0..COLUMNS
+    if column${j} < u32(CO4) {
         #if BIAS
-        let shift = bias[col];
+        let shift = bias[col${j}];
         #endif
         #for r in 0..ROWS
         if first_row + ${r}u < rows {
-            var v = acc${r};
+            var v = acc${r}_${j};
             #if BIAS
             v += shift;
             #endif
             #if RELU
             v = max(v, vec4<f32>(0.0));
             #endif
-            dst[(first_row + ${r}u) * u32(CO4) + col] = v;
+            dst[(first_row + ${r}u) * u32(CO4) + col${j}] = v;
         }
         #endfor
     }
+    #endfor
 }
 #endif
 
@@ -310,9 +322,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if linear >= params.groups {
         return;
     }
-    let column_blocks = u32((CI4 + LANES - 1) / LANES);
-    let column = (linear % column_blocks) * u32(LANES) + lane;
-    let col = min(column, u32(CI4 - 1));
+    let column_blocks = u32((CI4 + LANES * COLUMNS - 1) / (LANES * COLUMNS));
+    #for j in 0..COLUMNS
+    let column${j} = (linear % column_blocks) * ${LANES * COLUMNS}u + ${j * LANES}u + lane;
+    let col${j} = min(column${j}, u32(CI4 - 1));
+    #endfor
     var block = linear / column_blocks;
     var ry = 0;
     var rx = 0;
@@ -349,8 +363,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let x${s} = i32(q${s} % cw) * STRIDE + rx;
     let base${s} = n${s} * u32(OH * OW);
     #endfor
-    #for r in 0..ROWS
-    var acc${r} = vec4<f32>(0.0);
+    #for j in 0..COLUMNS
+        #for r in 0..ROWS
+    var acc${r}_${j} = vec4<f32>(0.0);
+        #endfor
     #endfor
     for (var tap = 0; tap < TAPS; tap++) {
         let dy = PAD_Y - (tap / KW) * DIL;
@@ -363,15 +379,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             let ok${s} = in${s} && ty${s} >= 0 && ty${s} < OH * STRIDE && tx${s} >= 0 && tx${s} < OW * STRIDE;
             let at${s} = select(0u, (base${s} + u32((ty${s} / STRIDE) * OW + tx${s} / STRIDE)) * u32(CO4), ok${s});
             #endfor
-            var wi = u32(tap * CO * CI4) + col;
+            #for j in 0..COLUMNS
+            var wi${j} = u32(tap * CO * CI4) + col${j};
+            #endfor
             for (var c = 0u; c < u32(CO4); c++) {
                 #for s in 0..ROWS/LANES
                 let a${s} = select(vec4<f32>(0.0), src[at${s} + c], ok${s});
                 #endfor
-                #for k in 0..4
-                let b${k} = weights[wi + ${k * CI / 4}u];
+                #for j in 0..COLUMNS
+                    #for k in 0..4
+                let b${k}_${j} = weights[wi${j} + ${k * CI / 4}u];
+                    #endfor
+                wi${j} += u32(CI);
                 #endfor
-                wi += u32(CI);
             #include lane_multiply
             }
         }
@@ -383,9 +403,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     #for r in 0..ROWS
     {
         let position = subgroupBroadcast(out${r / LANES}, ${r % LANES}u);
-        if column < u32(CI4) && first_row + ${r}u < rows {
-            dst[position * u32(CI4) + col] = acc${r};
+        #for j in 0..COLUMNS
+        if column${j} < u32(CI4) && first_row + ${r}u < rows {
+            dst[position * u32(CI4) + col${j}] = acc${r}_${j};
         }
+        #endfor
     }
     #endfor
 }
@@ -396,53 +418,66 @@ const CI4 = CI / 4;
 const CO4 = CO / 4;
 const CHUNKS = TAPS * CI / 4; // vec4s of rows (tap, ci)
 
-// 16 rows are 4 vec4 chunks of (tap, ci): each lane loads one chunk of one of LANES / 4 pixels.
+// ROWS are sixteens, each 4 vec4 chunks of (tap, ci): each lane loads one chunk of one of LANES / 4 pixels.
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let linear = fold_group(group, groups);
     if linear >= params.groups {
         return;
     }
-    let column_blocks = u32((CO4 + LANES - 1) / LANES);
-    let row_blocks = u32((CHUNKS + 3) / 4);
-    let column = (linear % column_blocks) * u32(LANES) + lane;
-    let col = min(column, u32(CO4 - 1));
-    let chunk0 = ((linear / column_blocks) % row_blocks) * 4u;
+    let column_blocks = u32((CO4 + LANES * COLUMNS - 1) / (LANES * COLUMNS));
+    let row_blocks = u32((CHUNKS + ROWS / 4 - 1) / (ROWS / 4));
+    #for j in 0..COLUMNS
+    let column${j} = (linear % column_blocks) * ${LANES * COLUMNS}u + ${j * LANES}u + lane;
+    let col${j} = min(column${j}, u32(CO4 - 1));
+    #endfor
+    let first_chunk = ((linear / column_blocks) % row_blocks) * ${ROWS / 4}u;
     let slice = linear / (column_blocks * row_blocks);
     let pixels = params.n * u32(OH * OW);
     let first = slice * params.slice;
     let last = min(first + params.slice, pixels);
-    let chunk = min(chunk0 + lane % 4u, u32(CHUNKS - 1));
-    let tap = i32(chunk / u32(CI4));
-    let c = chunk % u32(CI4);
-    let ky = (tap / KW) * DIL - PAD_Y;
-    let kx = (tap % KW) * DIL - PAD_X;
+    #for t in 0..ROWS/16
+    let own_chunk${t} = min(first_chunk + ${4 * t}u + lane % 4u, u32(CHUNKS - 1));
+    let tap${t} = i32(own_chunk${t} / u32(CI4));
+    let c${t} = own_chunk${t} % u32(CI4);
+    let ky${t} = (tap${t} / KW) * DIL - PAD_Y;
+    let kx${t} = (tap${t} % KW) * DIL - PAD_X;
+    #endfor
     // The lane's pixel, kept as (n * H rows, oy, ox) and moved on without divisions where a row is long enough.
     var pixel = first + lane / 4u;
     var plane = (pixel / u32(OH * OW)) * u32(H);
     var oy = i32((pixel % u32(OH * OW)) / u32(OW));
     var ox = i32(pixel % u32(OW));
-    #for r in 0..16
-    var acc${r} = vec4<f32>(0.0);
+    #for j in 0..COLUMNS
+        #for r in 0..ROWS
+    var acc${r}_${j} = vec4<f32>(0.0);
+        #endfor
     #endfor
     for (var p = first; p < last; p += u32(LANES / 4)) {
-        let iy = oy * STRIDE + ky;
-        let ix = ox * STRIDE + kx;
-        let ok = pixel < last && iy >= 0 && iy < H && ix >= 0 && ix < W;
-        let at = select(0u, ((plane + u32(iy)) * u32(W) + u32(ix)) * u32(CI4) + c, ok);
-        let a = select(vec4<f32>(0.0), src[at], ok);
+        #for t in 0..ROWS/16
+        let iy${t} = oy * STRIDE + ky${t};
+        let ix${t} = ox * STRIDE + kx${t};
+        let ok${t} = pixel < last && iy${t} >= 0 && iy${t} < H && ix${t} >= 0 && ix${t} < W;
+        let at${t} = select(0u, ((plane + u32(iy${t})) * u32(W) + u32(ix${t})) * u32(CI4) + c${t}, ok${t});
+        let a${t} = select(vec4<f32>(0.0), src[at${t}], ok${t});
+        #endfor
         #for s in 0..LANES/4
         {
             // Past the end the factor is zero: any address in range will do.
-            let b = weights[min(p + ${s}u, pixels - 1u) * u32(CO4) + col];
-            #for q in 0..4
+            #for j in 0..COLUMNS
+            let b${j} = weights[min(p + ${s}u, pixels - 1u) * u32(CO4) + col${j}];
+            #endfor
+            #for t in 0..ROWS/16
+                #for q in 0..4
             {
-                let v = subgroupBroadcast(a, ${s * 4 + q}u);
-                acc${q * 4} += v.x * b;
-                acc${q * 4 + 1} += v.y * b;
-                acc${q * 4 + 2} += v.z * b;
-                acc${q * 4 + 3} += v.w * b;
+                let v = subgroupBroadcast(a${t}, ${s * 4 + q}u);
+                    #for j in 0..COLUMNS
+                        #for i in 0..4
+                acc${16 * t + q * 4 + i}_${j} += v[${i}] * b${j};
+                        #endfor
+                    #endfor
             }
+                #endfor
             #endfor
         }
         #endfor
@@ -461,12 +496,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         ox = i32(pixel % u32(OW));
         #endif
     }
-    if column < u32(CO4) {
-        #for r in 0..16
-        if chunk0 + ${r / 4}u < u32(CHUNKS) {
-            dst[(slice * u32(TAPS * CI) + chunk0 * 4u + ${r}u) * u32(CO4) + col] = acc${r};
+    #for j in 0..COLUMNS
+    if column${j} < u32(CO4) {
+        #for r in 0..ROWS
+        if first_chunk + ${r / 4}u < u32(CHUNKS) {
+            dst[(slice * u32(TAPS * CI) + first_chunk * 4u + ${r}u) * u32(CO4) + col${j}] = acc${r}_${j};
         }
         #endfor
     }
+    #endfor
 }
 #endif

@@ -1,11 +1,11 @@
 // Matrix product c = op(a) op(b): op is the transpose where TA / TB is set.
 //   op(a) [M, K], op(b) [K, N], c [M, N], all row-major; a is stored [K, M] where TA, b [N, K] where TB.
 //
-// KIND 0 tiled: 64 x 64 outputs a group of 256 invocations (4 x 4 each), inner tiles of 16 in workgroup memory; any size.
-//   Dispatch: row tiles * column tiles, folded. Workgroup memory 2 * 16 * 68 * 4 = 8,704 bytes.
-// KIND 1 lanes (K % 4 == 0, N % 4 == 0, M % 4 == 0 where TA; LANES 8, ROWS 16): one subgroup of LANES a group; the lanes load the
-//   ROWS rows' next four inner indices of a, a vec4 each, and all get them by subgroupBroadcast; each lane owns 4 columns of ROWS rows.
-//   No workgroup memory, no barrier.
+// KIND 0 tiled: TILE x TILE outputs a group of THREADS invocations (PER x PER each), inner tiles of DEPTH in workgroup memory, the loop over
+//   them unrolled where UNROLL; any size. Dispatch: row tiles * column tiles, folded. Workgroup memory 2 DEPTH (TILE + 4) * 4 bytes.
+// KIND 1 lanes (K % 4 == 0, N % 4 == 0, M % 4 == 0 where TA): one subgroup of LANES a group; the lanes load the ROWS rows' next four inner
+//   indices of a, a vec4 each, and all get them by subgroupBroadcast; each lane owns COLUMNS fours of columns of ROWS rows (a multiple of LANES,
+//   where TA of 16, LANES at most 16). Dispatch: row blocks * column blocks, folded. No workgroup memory, no barrier.
 // KIND 2 narrow: one invocation an output, in groups of 64, folded; where a tile would be mostly empty. No workgroup memory.
 // A dispatch sums the inner indices first .. last; where first is not 0, onto what c holds: Mesa's software adapter ends an invocation's
 // loops, without a word, once they have turned 65,535 times in all.
@@ -34,7 +34,7 @@ struct Params {
 #if KIND == 0
 #import tile
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let linear = fold_group(group, groups);
     if linear >= params.groups {
@@ -43,27 +43,33 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let column_tiles = (params.n + TILE - 1u) / TILE;
     let column0 = (linear % column_tiles) * TILE;
     let row0 = (linear / column_tiles) * TILE;
-    let ty = lane / 16u;
-    let tx = lane % 16u;
-    #for r in 0..4
-    var acc${r} = vec4<f32>(0.0);
+    let ty = lane / ${TILE / PER}u;
+    let tx = lane % ${TILE / PER}u;
+    #for r in 0..PER
+    let own_row${r} = row0 + ty * 4u + ${r / 4 * 4 * TILE / PER + r % 4}u;
+        #for v in 0..PER/4
+    var acc${r}_${v} = vec4<f32>(0.0);
+        #endfor
+    #endfor
+    #for v in 0..PER/4
+    let own_column${v} = column0 + tx * 4u + ${4 * TILE / PER * v}u;
     #endfor
     if params.first > 0u {
-        #for r in 0..4
-        if row0 + ty * 4u + ${r}u < params.m {
-            #for q in 0..4
-            if column0 + tx * 4u + ${q}u < params.n {
-                acc${r}[${q}] = c[(row0 + ty * 4u + ${r}u) * params.n + column0 + tx * 4u + ${q}u];
+        #for r in 0..PER
+        if own_row${r} < params.m {
+            #for c in 0..PER
+            if own_column${c / 4} + ${c % 4}u < params.n {
+                acc${r}_${c / 4}[${c % 4}] = c[own_row${r} * params.n + own_column${c / 4} + ${c % 4}u];
             }
             #endfor
         }
         #endfor
     }
     for (var k0 = params.first; k0 < params.last; k0 += DEPTH) {
-        #for s in 0..4
+        #for s in 0..TILE*DEPTH/THREADS
         {
             // Neighbouring invocations read neighbouring memory.
-            let e = lane + ${s * 256}u;
+            let e = lane + ${s * THREADS}u;
             #if TA
             let ar = e % TILE;
             let ak = e / TILE;
@@ -96,11 +102,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         #endfor
         #include tile_multiply
     }
-    #for r in 0..4
-    if row0 + ty * 4u + ${r}u < params.m {
-        #for q in 0..4
-        if column0 + tx * 4u + ${q}u < params.n {
-            c[(row0 + ty * 4u + ${r}u) * params.n + column0 + tx * 4u + ${q}u] = acc${r}[${q}];
+    #for r in 0..PER
+    if own_row${r} < params.m {
+        #for c in 0..PER
+        if own_column${c / 4} + ${c % 4}u < params.n {
+            c[own_row${r} * params.n + own_column${c / 4} + ${c % 4}u] = acc${r}_${c / 4}[${c % 4}];
         }
         #endfor
     }
@@ -158,72 +164,84 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     // Rows run fastest, so that neighbouring groups read the same columns of b.
     let row_blocks = (params.m + u32(ROWS - 1)) / u32(ROWS);
     let first_row = (linear % row_blocks) * u32(ROWS);
-    let column = (linear / row_blocks) * u32(LANES) + lane;
-    let col = min(column, n4 - 1u);
-    #for r in 0..ROWS
-    var acc${r} = vec4<f32>(0.0);
-    #endfor
-    if params.first > 0u && column < n4 {
+    #for j in 0..COLUMNS
+    let column${j} = (linear / row_blocks) * ${COLUMNS * LANES}u + ${j * LANES}u + lane;
+    let col${j} = min(column${j}, n4 - 1u);
+        #for r in 0..ROWS
+    var acc${r}_${j} = vec4<f32>(0.0);
+        #endfor
+    if params.first > 0u && column${j} < n4 {
         #for r in 0..ROWS
         if first_row + ${r}u < params.m {
-            acc${r} = c[(first_row + ${r}u) * n4 + col];
+            acc${r}_${j} = c[(first_row + ${r}u) * n4 + col${j}];
         }
         #endfor
     }
-    #if TA
-    // The vec4 of four rows at one inner index: inner index s * LANES / 4 + lane / 4 of the next four, rows lane % 4 of the ROWS / 4 fours.
-    let m4 = params.m / 4u;
-    var ai = (lane / 4u) * m4 + min(first_row / 4u + lane % 4u, m4 - 1u) + params.first * params.m;
-    #else
-    #for s in 0..ROWS/LANES
-    let at${s} = min(first_row + ${s * LANES}u + lane, params.m - 1u) * k4;
+        #if TB
+    let bt${j} = col${j} * params.k;
+        #else
+    var bi${j} = col${j} + params.first * params.n;
+        #endif
     #endfor
-    #endif
-    #if TB
-    let bt = col * params.k;
+    #if TA
+    // The vec4 of four rows at one inner index: lane / 4 of LANES / 4 inner indices, four lane % 4 of sixteen rows.
+    let m4 = params.m / 4u;
+        #for t in 0..ROWS/16
+    var at${t} = (lane / 4u) * m4 + min(first_row / 4u + ${4 * t}u + lane % 4u, m4 - 1u) + params.first * params.m;
+        #endfor
     #else
-    var bi = col + params.first * params.n;
+        #for s in 0..ROWS/LANES
+    let at${s} = min(first_row + ${s * LANES}u + lane, params.m - 1u) * k4;
+        #endfor
     #endif
     for (var k = params.first; k < params.last; k++) {
-        #if TB
-        #for q in 0..4
-        let t${q} = b[bt + ${q}u * k4 + k];
+        #for j in 0..COLUMNS
+            #if TB
+                #for q in 0..4
+        let t${q}_${j} = b[bt${j} + ${q}u * k4 + k];
+                #endfor
+                #for q in 0..4
+        let b${q}_${j} = vec4<f32>(t0_${j}[${q}], t1_${j}[${q}], t2_${j}[${q}], t3_${j}[${q}]);
+                #endfor
+            #else
+                #for q in 0..4
+        let b${q}_${j} = b[bi${j} + ${q}u * n4];
+                #endfor
+        bi${j} += params.n;
+            #endif
         #endfor
-        #for q in 0..4
-        let b${q} = vec4<f32>(t0[${q}], t1[${q}], t2[${q}], t3[${q}]);
-        #endfor
-        #else
-        #for q in 0..4
-        let b${q} = b[bi + ${q}u * n4];
-        #endfor
-        bi += params.n;
-        #endif
         #if TA
-        #for s in 0..2
-        let a${s} = a[ai + ${2 * s}u * m4];
-        #endfor
-        ai += params.m;
-        #for e in 0..16
+            #for t in 0..ROWS/16
+                #for s in 0..16/LANES
+        let a${t}_${s} = a[at${t} + ${s * LANES / 4}u * m4];
+                #endfor
+        at${t} += params.m;
+                #for e in 0..16
         {
-            let v = subgroupBroadcast(a${e / 8}, ${e % 8}u);
-            #for i in 0..4
-            acc${(e % 4) * 4 + i} += v[${i}] * b${e / 4};
-            #endfor
+            let v = subgroupBroadcast(a${t}_${e / LANES}, ${e % LANES}u);
+                    #for j in 0..COLUMNS
+                        #for i in 0..4
+            acc${16 * t + (e % 4) * 4 + i}_${j} += v[${i}] * b${e / 4}_${j};
+                        #endfor
+                    #endfor
         }
-        #endfor
+                #endfor
+            #endfor
         #else
-        #for s in 0..ROWS/LANES
+            #for s in 0..ROWS/LANES
         let a${s} = a[at${s} + k];
-        #endfor
-            #include lane_multiply
+            #endfor
+        #include lane_multiply
         #endif
     }
-    if column < n4 {
+    #for j in 0..COLUMNS
+    if column${j} < n4 {
         #for r in 0..ROWS
         if first_row + ${r}u < params.m {
-            c[(first_row + ${r}u) * n4 + col] = acc${r};
+            c[(first_row + ${r}u) * n4 + col${j}] = acc${r}_${j};
         }
         #endfor
     }
+    #endfor
 }
 #endif

@@ -226,7 +226,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let column = first + lane;
         let col = min(column, m4 - 1u);
         #for r in 0..ROWS
-        var acc${r} = vec4<f32>(0.0);
+        var acc${r}_0 = vec4<f32>(0.0);
         #endfor
         var bi = col;
         for (var depth = 0u; depth < k4; depth++) {
@@ -234,7 +234,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             let a${s} = rows[at${s} + depth];
             #endfor
             #for q in 0..4
-            let b${q} = other[bi + ${q}u * m4];
+            let b${q}_0 = other[bi + ${q}u * m4];
             #endfor
             bi += 4u * m4;
             #include lane_multiply
@@ -242,7 +242,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let offset = select(vec4(NEVER), logw[col] + k * (g[col] - norms[col]), column < m4);
         #for r in 0..ROWS
         {
-            let v = offset + kc * acc${r};
+            let v = offset + kc * acc${r}_0;
             let top = max(top${r}, max(max(v.x, v.y), max(v.z, v.w)));
             let e = exp2(v - top);
             sum${r} = sum${r} * exp2(top${r} - top) + ((e.x + e.y) + (e.z + e.w));

@@ -41,6 +41,7 @@ pub mod refine;
 pub mod register;
 pub mod scene;
 pub mod train;
+pub mod tune;
 
 pub use error::{Error, Result};
 

@@ -1,6 +1,5 @@
-// A product's tiles in workgroup memory: 64 rows and 64 columns by 16 inner indices, for 256 invocations of 4 x 4 outputs.
-const TILE = 64u;
-const DEPTH = 16u;
-const PITCH = 68u; // 64 and 4 more, so that columns do not meet in one bank
-var<workgroup> tile_a: array<f32, 1088>;
-var<workgroup> tile_b: array<f32, 1088>;
+// A product's tiles in workgroup memory: TILE rows and columns by DEPTH inner indices, for THREADS invocations of PER x PER outputs. Those lie
+// in fours: four q of an invocation's are rows 4 ty + q TILE PER / 4 ... of the tile, so that neighbours read neighbouring words.
+const PITCH = ${TILE + 4}u; // 4 more, so that columns do not meet in one bank
+var<workgroup> tile_a: array<f32, ${DEPTH * (TILE + 4)}>;
+var<workgroup> tile_b: array<f32, ${DEPTH * (TILE + 4)}>;

@@ -1,7 +1,8 @@
 //! What the subcommands share: global options, the engine, progress bars.
 
+use super::tune;
 use crate::atomic::AtomicFile;
-use crate::gpu::{AdapterChoice, Engine};
+use crate::gpu::{AdapterChoice, Engine, Tuning};
 use crate::scene::SarUnit;
 use crate::{Error, Result};
 use clap::{Args, ValueEnum};
@@ -46,6 +47,9 @@ pub struct Global {
     /// More messages: -v what happens, -vv how (RUST_LOG sets levels by module)
     #[arg(short, long, global = true, help_heading = "Options of every command", action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// Choose kernels by the kind of adapter alone, not by what was measured on it (see `echogrid tune`)
+    #[arg(long, global = true, help_heading = "Options of every command")]
+    pub no_tune: bool,
     /// No progress bars
     #[arg(short, long, global = true, help_heading = "Options of every command")]
     pub quiet: bool,
@@ -72,6 +76,12 @@ impl Global {
 
     /// Opens the chosen adapter and says which it is.
     pub(super) fn engine(&self) -> Result<Engine> {
+        let engine = self.untuned_engine()?;
+        if self.no_tune { Ok(engine.with_tuning(Tuning::default())) } else { tune::tuned(self, engine) }
+    }
+
+    /// The same, with the measurements that were shipped, if any.
+    pub(super) fn untuned_engine(&self) -> Result<Engine> {
         let engine = pollster::block_on(Engine::new(&AdapterChoice::from_option(self.adapter.as_deref())))?;
         self.say(format_args!("adapter: {}", engine.adapter()));
         Ok(engine)

@@ -22,6 +22,7 @@ mod study;
 mod synth;
 mod train;
 mod transport;
+mod tune;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -50,6 +51,7 @@ enum Command {
     Study(study::Args),
     Transport(transport::Args),
     Profile(profile::Args),
+    Tune(tune::Args),
     Demo(demo::Args),
 }
 
@@ -76,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Study(args) => study::run(&cli.global, &args),
         Command::Transport(args) => transport::run(&cli.global, &args),
         Command::Profile(args) => profile::run(&cli.global, &args),
+        Command::Tune(args) => tune::run(&cli.global, &args),
         Command::Demo(args) => demo::run(&cli.global, &args),
     };
     match result {

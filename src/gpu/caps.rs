@@ -91,6 +91,12 @@ impl Caps {
         }
     }
 
+    /// Lanes of every subgroup, where they all have as many and a workgroup of so many is one.
+    pub fn lanes(&self) -> Option<usize> {
+        let size = self.subgroup_min;
+        (self.subgroup && size == self.subgroup_max && [4, 8, 16, 32, 64].contains(&size)).then_some(size as usize)
+    }
+
     /// Whether every subgroup on this device has exactly `size` lanes.
     pub fn subgroup_is(&self, size: u32) -> bool {
         self.subgroup && self.subgroup_min == size && self.subgroup_max == size

@@ -2,7 +2,7 @@
 
 use super::pipeline::PipelineCache;
 use super::transfer::Staging;
-use super::{Caps, DType, Error, Requirements, Result, Tensor};
+use super::{Caps, DType, Error, Requirements, Result, Tensor, Tuning};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -90,6 +90,7 @@ pub struct Engine {
     queue: wgpu::Queue,
     caps: Caps,
     summary: AdapterSummary,
+    tuning: Tuning,
     pipelines: PipelineCache,
     faults: Arc<Mutex<Faults>>,
     foreign: bool,
@@ -166,9 +167,13 @@ impl Engine {
 
     /// Runs on a device of the app's own. No handler is installed on it; errors come back as values.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        let (caps, summary) = (Caps::new(&device), AdapterSummary::new(&device.adapter_info()));
+        // A software adapter that is to choose what a GPU would run must not go by its own measurements.
+        let own = caps.software || summary.kind != "Cpu";
         Self {
-            caps: Caps::new(&device),
-            summary: AdapterSummary::new(&device.adapter_info()),
+            tuning: Tuning::shipped(&summary.name).filter(|_| own).unwrap_or_default(),
+            caps,
+            summary,
             device,
             queue,
             pipelines: PipelineCache::default(),
@@ -182,6 +187,18 @@ impl Engine {
     /// What to ask an adapter for so that an engine on its device is at its best.
     pub fn requirements(adapter: &wgpu::Adapter) -> Requirements {
         Requirements::best(adapter)
+    }
+
+    /// With measurements of this device (`echogrid::tune` makes them) instead of those shipped for its like, if any.
+    #[must_use]
+    pub fn with_tuning(mut self, tuning: Tuning) -> Self {
+        self.tuning = tuning;
+        self
+    }
+
+    /// The measurements by which kernels are chosen.
+    pub fn tuning(&self) -> &Tuning {
+        &self.tuning
     }
 
     /// The device.

@@ -11,6 +11,7 @@ pub mod shader;
 mod tensor;
 mod texture;
 mod transfer;
+mod tuning;
 
 pub use caps::{Caps, Requirements};
 pub use context::{AdapterChoice, AdapterSummary, Engine, list_adapters};
@@ -22,3 +23,4 @@ pub use shader::{ShaderSource, Variant};
 pub use tensor::{DType, Tensor};
 pub use texture::{PAGE, PageArray, PageTable, cut_page};
 pub use transfer::Readback;
+pub use tuning::{Measured, Tuning};

@@ -1,7 +1,8 @@
 //! Convolution: host side of `shaders/conv.wgsl`.
 
 use super::reduce;
-use crate::gpu::{Caps, Cost, DType, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
+use super::tiling::Tiling;
+use crate::gpu::{Caps, Cost, DType, Engine, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
 
@@ -77,17 +78,25 @@ struct Params {
     pad: u32,
 }
 
-/// Rows a group of the lane variant computes.
-const ROWS: usize = 16;
 /// Groups that keep a device busy; the weight gradient is split to reach it.
 const BUSY: usize = 64;
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Mode {
     Forward = 0,
     Input = 1,
     Weights = 2,
     Transpose = 3,
+}
+
+impl Mode {
+    fn family(self) -> &'static str {
+        match self {
+            Self::Forward | Self::Transpose => "conv",
+            Self::Input => "conv dx",
+            Self::Weights => "conv dw",
+        }
+    }
 }
 
 struct Shape {
@@ -128,17 +137,43 @@ impl Shape {
         Cost { flops: 2.0 * macs as f64, bytes: 4.0 * elements as f64 }
     }
 
-    fn lanes(&self, conv: &Conv, caps: &Caps) -> bool {
-        caps.software && caps.subgroup_is(8) && conv.groups == 1 && self.ci.is_multiple_of(4) && self.co.is_multiple_of(4)
+    fn usable(&self, conv: &Conv, mode: Mode, tiling: Tiling, caps: &Caps) -> bool {
+        let fours = conv.groups == 1 && self.ci.is_multiple_of(4) && self.co.is_multiple_of(4);
+        match tiling {
+            Tiling::Narrow => false,
+            Tiling::Tiled { .. } => true,
+            // A lane of the weight gradient loads one of sixteen rows' fours.
+            Tiling::Lanes { .. } => tiling.runs_on(caps) && fours && (mode != Mode::Weights || caps.lanes().is_some_and(|l| l <= 16)),
+        }
     }
 
-    fn variant(&self, conv: &Conv, mode: Mode, lanes: bool) -> Variant {
+    /// What the device's measurements say, else what is known of its kind.
+    fn tiling(&self, conv: &Conv, mode: Mode, engine: &Engine) -> Tiling {
+        let caps = engine.caps();
+        let usable = |t: &Tiling| self.usable(conv, mode, *t, caps);
+        if let Some(measured) = engine.tuning().choose(mode.family(), &self.product(conv, mode), usable) {
+            return measured;
+        }
+        let lanes = Tiling::Lanes { rows: 16, columns: 1 };
+        if caps.software && caps.subgroup_is(8) && usable(&lanes) { lanes } else { Tiling::PLAIN }
+    }
+
+    /// The extents [rows, columns, inner] of the product that a pass is, a group of channels.
+    fn product(&self, conv: &Conv, mode: Mode) -> [usize; 3] {
+        let (taps, ci, co) = (conv.kernel[0] * conv.kernel[1], self.ci / conv.groups, self.co / conv.groups);
+        let (inputs, outputs) = (self.n * self.h * self.w, self.n * self.oh * self.ow);
+        match mode {
+            Mode::Forward | Mode::Transpose => [outputs, co, taps * ci],
+            Mode::Input => [inputs, ci, taps * co],
+            Mode::Weights => [taps * ci, co, outputs],
+        }
+    }
+
+    fn variant(&self, conv: &Conv, mode: Mode, tiling: Tiling, lanes: usize) -> Variant {
         let i = |v: usize| v as i64;
-        Variant::new()
+        tiling
+            .variant(Variant::new(), lanes)
             .int("MODE", mode as i64)
-            .flag("KIND", lanes)
-            .int("LANES", 8)
-            .int("ROWS", i(ROWS))
             .int("KH", i(conv.kernel[0]))
             .int("KW", i(conv.kernel[1]))
             .int("STRIDE", i(conv.stride))
@@ -155,24 +190,81 @@ impl Shape {
             .flag("BIAS", false)
             .flag("RELU", false)
     }
-
-    fn tiles(rows: usize, columns: usize) -> usize {
-        rows.div_ceil(64) * columns.div_ceil(64)
-    }
 }
 
 /// Every kind of variant on one geometry, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
     let conv = Conv { kernel: [3, 3], stride: 2, pad: [1, 1], dilation: 1, groups: 1 };
     let shape = Shape { n: 1, h: 8, w: 8, ci: 8, oh: 4, ow: 4, co: 32 };
-    let mut all = vec![shape.variant(&conv, Mode::Transpose, true)];
-    for lanes in [false, true] {
-        all.push(shape.variant(&conv, Mode::Forward, lanes).flag("BIAS", true).flag("RELU", true));
-        all.push(shape.variant(&conv, Mode::Forward, lanes));
-        all.push(shape.variant(&conv, Mode::Input, lanes));
-        all.push(shape.variant(&conv, Mode::Weights, lanes));
-    }
+    let mut all = vec![shape.variant(&conv, Mode::Transpose, Tiling::PLAIN, 8)];
+    let mut of = |tiling: Tiling, lanes: usize| {
+        all.push(shape.variant(&conv, Mode::Forward, tiling, lanes).flag("BIAS", true).flag("RELU", true));
+        all.push(shape.variant(&conv, Mode::Forward, tiling, lanes));
+        all.push(shape.variant(&conv, Mode::Input, tiling, lanes));
+        if lanes <= 16 {
+            all.push(shape.variant(&conv, Mode::Weights, tiling, lanes));
+        }
+    };
+    Tiling::ALL.into_iter().filter(|t| *t != Tiling::Narrow).for_each(|t| of(t, 8));
+    [4, 16, 32, 64].into_iter().for_each(|lanes| of(Tiling::Lanes { rows: 64, columns: 1 }, lanes));
     all
+}
+
+/// A pass of a convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// [`forward`]
+    Forward,
+    /// [`backward_input`]
+    Input,
+    /// [`backward_weights`]
+    Weights,
+}
+
+impl Pass {
+    fn mode(self) -> Mode {
+        match self {
+            Self::Forward => Mode::Forward,
+            Self::Input => Mode::Input,
+            Self::Weights => Mode::Weights,
+        }
+    }
+
+    /// The family's name in a [`Tuning`](crate::gpu::Tuning).
+    pub fn family(self) -> &'static str {
+        self.mode().family()
+    }
+
+    /// Its sizes there: the extents [rows, columns, inner] of the product that the pass is, for x [N, H, W, CI] and `co` output channels.
+    ///
+    /// # Errors
+    /// As [`Conv::output`].
+    pub fn sizes(self, conv: &Conv, x: [usize; 4], co: usize) -> Result<[usize; 3]> {
+        let [n, oh, ow, _] = conv.output(&x, co)?;
+        let shape = Shape { n, h: x[1], w: x[2], ci: x[3], oh, ow, co };
+        Ok(shape.product(conv, self.mode()))
+    }
+}
+
+/// Appends a pass by a tiling of the caller's choice: `tensors` are those of the pass's own function in its order (without a bias).
+///
+/// # Errors
+/// As the pass's own function; a tiling that the device or the shapes do not allow.
+pub fn pass_by(plan: &mut PlanBuilder<'_>, tiling: Tiling, pass: Pass, conv: &Conv, tensors: [&Tensor; 3]) -> Result<()> {
+    let [a, b, c] = tensors;
+    let s = match pass {
+        Pass::Forward => Shape::check(conv, "conv", a, b, c),
+        Pass::Input => Shape::check(conv, "conv dx", c, b, a),
+        Pass::Weights => Shape::check(conv, "conv dw", a, c, b),
+    }?;
+    if !s.usable(conv, pass.mode(), tiling, plan.engine().caps()) {
+        return Err(Error::shape(pass.family(), format!("{tiling} does not take these shapes on this device")));
+    }
+    match pass {
+        Pass::Forward => append_forward(plan, tiling, conv, &s, [a, b, c], None, false),
+        Pass::Input => append_input(plan, tiling, conv, &s, tensors),
+        Pass::Weights => append_weights(plan, tiling, conv, &s, tensors),
+    }
 }
 
 /// Appends y = act(conv(x, w) + bias): x [N, H, W, CI], w [KH*KW, CI/groups, CO], bias \[CO\] or none, y [N, OH, OW, CO];
@@ -195,13 +287,22 @@ pub fn forward(
     {
         return Err(Error::shape("conv", format!("bias {:?} for {} output channels", b.shape(), s.co)));
     }
-    let lanes = s.lanes(conv, plan.engine().caps());
-    let variant = s.variant(conv, Mode::Forward, lanes).flag("BIAS", bias.is_some()).flag("RELU", relu);
-    let rows = s.n * s.oh * s.ow;
-    let groups = match lanes {
-        true => rows.div_ceil(ROWS) * (s.co / 4).div_ceil(8),
-        false => Shape::tiles(rows, s.co / conv.groups) * conv.groups,
-    };
+    let tiling = s.tiling(conv, Mode::Forward, plan.engine());
+    append_forward(plan, tiling, conv, &s, [x, w, y], bias, relu)
+}
+
+fn append_forward(
+    plan: &mut PlanBuilder<'_>,
+    tiling: Tiling,
+    conv: &Conv,
+    s: &Shape,
+    [x, w, y]: [&Tensor; 3],
+    bias: Option<&Tensor>,
+    relu: bool,
+) -> Result<()> {
+    let lanes = plan.engine().caps().lanes().unwrap_or(0);
+    let variant = s.variant(conv, Mode::Forward, tiling, lanes).flag("BIAS", bias.is_some()).flag("RELU", relu);
+    let groups = tiling.groups([s.n * s.oh * s.ow, s.co / conv.groups], lanes) * conv.groups;
     let params = Params { n: s.n as u32, groups: groups as u32, slice: 0, pad: 0 };
     // Without a bias the weights stand in for the slot: read-only twice is allowed, and it is not read.
     let bindings = [x.into(), w.into(), bias.unwrap_or(w).into(), y.into()];
@@ -214,24 +315,21 @@ pub fn forward(
 /// Shapes that do not fit; no memory for the transposed weights.
 pub fn backward_input(plan: &mut PlanBuilder<'_>, conv: &Conv, dy: &Tensor, w: &Tensor, dx: &Tensor) -> Result<()> {
     let s = Shape::check(conv, "conv dx", dx, w, dy)?;
-    let lanes = s.lanes(conv, plan.engine().caps());
-    let variant = s.variant(conv, Mode::Input, lanes);
+    append_input(plan, s.tiling(conv, Mode::Input, plan.engine()), conv, &s, [dy, w, dx])
+}
+
+fn append_input(plan: &mut PlanBuilder<'_>, tiling: Tiling, conv: &Conv, s: &Shape, [dy, w, dx]: [&Tensor; 3]) -> Result<()> {
+    let lanes = plan.engine().caps().lanes().unwrap_or(0);
+    let variant = s.variant(conv, Mode::Input, tiling, lanes);
     let mut params = Params { n: s.n as u32, groups: 0, slice: 0, pad: 0 };
-    if !lanes {
-        let groups = Shape::tiles(s.n * s.h * s.w, s.ci / conv.groups) * conv.groups;
+    let Tiling::Lanes { rows, .. } = tiling else {
+        let groups = tiling.groups([s.n * s.h * s.w, s.ci / conv.groups], lanes) * conv.groups;
         params.groups = groups as u32;
-        return plan.dispatch(
-            "conv dx",
-            &SHADER,
-            &variant,
-            &[dy.into(), w.into(), dx.into()],
-            &params,
-            Groups::Linear(groups as u64),
-            s.cost(conv),
-        );
-    }
+        let bindings = [dy.into(), w.into(), dx.into()];
+        return plan.dispatch("conv dx", &SHADER, &variant, &bindings, &params, Groups::Linear(groups as u64), s.cost(conv));
+    };
     let wt = plan.engine().tensor("conv weights transposed", w.shape(), DType::F32)?;
-    let transpose = s.variant(conv, Mode::Transpose, true);
+    let transpose = s.variant(conv, Mode::Transpose, Tiling::PLAIN, lanes);
     plan.dispatch(
         "conv transpose",
         &SHADER,
@@ -242,9 +340,9 @@ pub fn backward_input(plan: &mut PlanBuilder<'_>, conv: &Conv, dy: &Tensor, w: &
         Cost::bytes(2 * w.bytes()),
     )?;
     let class = |size: usize, c: usize| (size + conv.stride - 1).saturating_sub(c) / conv.stride;
-    let blocks: usize =
-        (0..conv.stride * conv.stride).map(|c| (s.n * class(s.h, c / conv.stride) * class(s.w, c % conv.stride)).div_ceil(ROWS)).sum();
-    let groups = blocks * (s.ci / 4).div_ceil(8);
+    // A group's rows lie in one class of the stride.
+    let rows_of = |c: usize| (s.n * class(s.h, c / conv.stride) * class(s.w, c % conv.stride)).next_multiple_of(rows);
+    let groups = tiling.groups([(0..conv.stride * conv.stride).map(rows_of).sum(), s.ci], lanes);
     params.groups = groups as u32;
     plan.dispatch("conv dx", &SHADER, &variant, &[dy.into(), (&wt).into(), dx.into()], &params, Groups::Linear(groups as u64), s.cost(conv))
 }
@@ -256,14 +354,15 @@ pub fn backward_input(plan: &mut PlanBuilder<'_>, conv: &Conv, dy: &Tensor, w: &
 /// Shapes that do not fit; no memory for the slices.
 pub fn backward_weights(plan: &mut PlanBuilder<'_>, conv: &Conv, x: &Tensor, dy: &Tensor, dw: &Tensor) -> Result<()> {
     let s = Shape::check(conv, "conv dw", x, dw, dy)?;
-    let lanes = s.lanes(conv, plan.engine().caps());
-    let variant = s.variant(conv, Mode::Weights, lanes);
+    append_weights(plan, s.tiling(conv, Mode::Weights, plan.engine()), conv, &s, [x, dy, dw])
+}
+
+fn append_weights(plan: &mut PlanBuilder<'_>, tiling: Tiling, conv: &Conv, s: &Shape, [x, dy, dw]: [&Tensor; 3]) -> Result<()> {
+    let lanes = plan.engine().caps().lanes().unwrap_or(0);
+    let variant = s.variant(conv, Mode::Weights, tiling, lanes);
     let rows = conv.kernel[0] * conv.kernel[1] * s.ci / conv.groups;
     let pixels = s.n * s.oh * s.ow;
-    let one = match lanes {
-        true => rows.div_ceil(16) * (s.co / 4).div_ceil(8),
-        false => Shape::tiles(rows, s.co / conv.groups) * conv.groups,
-    };
+    let one = tiling.groups([rows, s.co / conv.groups], lanes) * conv.groups;
     let busy = if plan.engine().caps().software { BUSY } else { 8 * BUSY };
     let slice = pixels.div_ceil(busy.div_ceil(one)).max(256).next_multiple_of(64);
     let slices = pixels.div_ceil(slice);

@@ -1,6 +1,7 @@
 //! Matrix product: host side of `shaders/matmul.wgsl`.
 
-use crate::gpu::{Cost, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
+use super::tiling::Tiling;
+use crate::gpu::{Caps, Cost, Engine, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
 
@@ -31,31 +32,89 @@ struct Params {
     last: u32,
 }
 
-/// Rows a group of the lane variant computes.
-const ROWS: usize = 16;
-
-/// Inner indices of one dispatch at most on a software adapter, by kind (see the shader): loops turn 18 times for 16 of them, or once for 4.
-const DEEPEST: [usize; 3] = [1 << 15, 1 << 17, 1 << 17];
+/// Inner indices of one dispatch at most on a software adapter (see the shader): a tile's loops turn 18 times for 16 of them, the others' once
+/// for 4.
+fn deepest(tiling: Tiling) -> usize {
+    if matches!(tiling, Tiling::Tiled { .. }) { 1 << 15 } else { 1 << 17 }
+}
 
 /// Software adapters: a product with a smaller extent than this is not tiled.
 const NARROW: usize = 16;
 
-/// The kernels, as the shader numbers them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Tiled,
-    Lanes,
-    Narrow,
-}
-
-fn variant(kind: Kind, ta: bool, tb: bool) -> Variant {
-    Variant::new().int("KIND", kind as i64).flag("TA", ta).flag("TB", tb).int("LANES", 8).int("ROWS", ROWS as i64)
+fn variant(tiling: Tiling, lanes: usize, ta: bool, tb: bool) -> Variant {
+    tiling.variant(Variant::new().flag("TA", ta).flag("TB", tb), lanes)
 }
 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
-    let transposes = [(false, false), (true, false), (false, true), (true, true)];
-    [Kind::Tiled, Kind::Lanes, Kind::Narrow].into_iter().flat_map(|kind| transposes.map(|(ta, tb)| variant(kind, ta, tb))).collect()
+    let of = |tiling, lanes| TRANSPOSES.map(move |(ta, tb)| variant(tiling, lanes, ta, tb));
+    let mut all: Vec<Variant> = Tiling::ALL.into_iter().flat_map(|tiling| of(tiling, 8)).collect();
+    all.extend([4, 16].into_iter().flat_map(|lanes| of(Tiling::Lanes { rows: 16, columns: 1 }, lanes)));
+    all.extend(
+        [32, 64].into_iter().flat_map(|lanes| [false, true].map(|tb| variant(Tiling::Lanes { rows: 64, columns: 1 }, lanes, false, tb))),
+    );
+    all
+}
+
+const TRANSPOSES: [(bool, bool); 4] = [(false, false), (true, false), (false, true), (true, true)];
+
+/// The extents of a product: op(a) is [m, k], op(b) [k, n].
+#[derive(Debug, Clone, Copy)]
+struct Extents {
+    m: usize,
+    n: usize,
+    k: usize,
+    ta: bool,
+    tb: bool,
+}
+
+impl Extents {
+    fn check(a: &Tensor, op_a: Op, b: &Tensor, op_b: Op, c: &Tensor) -> Result<Self> {
+        super::f32s("matmul", &[a, b, c])?;
+        let (ta, tb) = (op_a == Op::Transposed, op_b == Op::Transposed);
+        let dims = |t: &Tensor, transposed: bool| match t.shape() {
+            [r, c] if transposed => Ok((*c, *r)),
+            [r, c] => Ok((*r, *c)),
+            other => Err(Error::shape("matmul", format!("{other:?} is not a matrix"))),
+        };
+        let ((m, k), (k2, n)) = (dims(a, ta)?, dims(b, tb)?);
+        if k != k2 || c.shape() != [m, n] {
+            return Err(Error::shape("matmul", format!("[{m}, {k}] times [{k2}, {n}] into {:?}", c.shape())));
+        }
+        Ok(Self { m, n, k, ta, tb })
+    }
+
+    fn usable(&self, tiling: Tiling, caps: &Caps) -> bool {
+        let four = |v: usize| v.is_multiple_of(4);
+        let fours = four(self.k) && four(self.n) && (!self.ta || four(self.m));
+        let lanes = || !self.ta || caps.lanes().is_some_and(|l| l <= 16);
+        tiling.runs_on(caps) && (!matches!(tiling, Tiling::Lanes { .. }) || fours && lanes())
+    }
+
+    /// What the device's measurements say, else what is known of its kind.
+    fn tiling(&self, engine: &Engine) -> Tiling {
+        let caps = engine.caps();
+        let family = family(self.ta, self.tb);
+        if let Some(measured) = engine.tuning().choose(family, &[self.m, self.n, self.k], |t: &Tiling| self.usable(*t, caps)) {
+            return measured;
+        }
+        let lanes = Tiling::Lanes { rows: 16, columns: 1 };
+        match caps.software {
+            true if caps.subgroup_is(8) && self.usable(lanes, caps) => lanes,
+            true if self.m.min(self.n).min(self.k) < NARROW => Tiling::Narrow,
+            _ => Tiling::PLAIN,
+        }
+    }
+}
+
+/// The family's name in a [`Tuning`](crate::gpu::Tuning), by which operand is transposed; its sizes are [M, N, K].
+pub fn family(ta: bool, tb: bool) -> &'static str {
+    match (ta, tb) {
+        (false, false) => "matmul",
+        (true, false) => "matmul, a transposed",
+        (false, true) => "matmul, b transposed",
+        (true, true) => "matmul, both transposed",
+    }
 }
 
 /// Appends c = op(a) op(b): op(a) is [M, K], op(b) [K, N], c [M, N].
@@ -63,25 +122,29 @@ pub fn variants() -> Vec<Variant> {
 /// # Errors
 /// Operands that are not matrices or do not fit.
 pub fn matmul(plan: &mut PlanBuilder<'_>, a: &Tensor, op_a: Op, b: &Tensor, op_b: Op, c: &Tensor) -> Result<()> {
-    super::f32s("matmul", &[a, b, c])?;
-    let (ta, tb) = (op_a == Op::Transposed, op_b == Op::Transposed);
-    let dims = |t: &Tensor, transposed: bool| match t.shape() {
-        [r, c] if transposed => Ok((*c, *r)),
-        [r, c] => Ok((*r, *c)),
-        other => Err(Error::shape("matmul", format!("{other:?} is not a matrix"))),
-    };
-    let ((m, k), (k2, n)) = (dims(a, ta)?, dims(b, tb)?);
-    if k != k2 || c.shape() != [m, n] {
-        return Err(Error::shape("matmul", format!("[{m}, {k}] times [{k2}, {n}] into {:?}", c.shape())));
+    let extents = Extents::check(a, op_a, b, op_b, c)?;
+    append(plan, extents.tiling(plan.engine()), extents, [a, b, c])
+}
+
+/// [`matmul`] by a tiling of the caller's choice.
+///
+/// # Errors
+/// As [`matmul`]; a tiling that the device or the shapes do not allow.
+pub fn matmul_by(plan: &mut PlanBuilder<'_>, tiling: Tiling, a: &Tensor, op_a: Op, b: &Tensor, op_b: Op, c: &Tensor) -> Result<()> {
+    let extents = Extents::check(a, op_a, b, op_b, c)?;
+    if !extents.usable(tiling, plan.engine().caps()) {
+        return Err(Error::shape("matmul", format!("{tiling} does not take {extents:?} on this device")));
     }
+    append(plan, tiling, extents, [a, b, c])
+}
+
+fn append(plan: &mut PlanBuilder<'_>, tiling: Tiling, e: Extents, [a, b, c]: [&Tensor; 3]) -> Result<()> {
+    let Extents { m, n, k, ta, tb } = e;
     let caps = plan.engine().caps();
-    let fours = k % 4 == 0 && n % 4 == 0 && (!ta || m % 4 == 0);
-    let (kind, groups, unit) = match caps.software {
-        true if caps.subgroup_is(8) && fours => (Kind::Lanes, m.div_ceil(ROWS) * (n / 4).div_ceil(8), 4),
-        true if m.min(n).min(k) < NARROW => (Kind::Narrow, (m * n).div_ceil(64), 1),
-        _ => (Kind::Tiled, m.div_ceil(64) * n.div_ceil(64), 1),
-    };
-    let deepest = if caps.software { DEEPEST[kind as usize] } else { k };
+    let lanes = caps.lanes().unwrap_or(0);
+    let unit = if matches!(tiling, Tiling::Lanes { .. }) { 4 } else { 1 };
+    let groups = tiling.groups([m, n], lanes);
+    let deepest = if caps.software { deepest(tiling) } else { k };
     let bindings = [a.into(), b.into(), c.into()];
     for first in (0..k).step_by(deepest.max(1)) {
         let last = (first + deepest).min(k);
@@ -89,7 +152,29 @@ pub fn matmul(plan: &mut PlanBuilder<'_>, a: &Tensor, op_a: Op, b: &Tensor, op_b
         let params = Params { m: m as u32, n: n as u32, k: k as u32, groups: groups as u32, first: first_unit, last: last_unit };
         let part = (last - first) as f64;
         let cost = Cost { flops: 2.0 * m as f64 * n as f64 * part, bytes: 4.0 * ((m + n) as f64 * part + (m * n) as f64) };
-        plan.dispatch("matmul", &SHADER, &variant(kind, ta, tb), &bindings, &params, Groups::Linear(groups as u64), cost)?;
+        plan.dispatch("matmul", &SHADER, &variant(tiling, lanes, ta, tb), &bindings, &params, Groups::Linear(groups as u64), cost)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::{AdapterChoice, Measured, Tuning};
+
+    #[test]
+    fn goes_by_what_was_measured_where_it_can_be_used() {
+        let engine = pollster::block_on(Engine::new(&AdapterChoice::from_option(None))).unwrap();
+        let seconds = [("lanes-32x2", 1.0), ("tiled-128", 2.0), ("narrow", 3.0)].map(|(k, s)| (k.to_string(), s));
+        let measured = Measured { family: family(false, true).into(), sizes: vec![64, 64, 64], seconds: seconds.into() };
+        let lanes = engine.caps().lanes().is_some_and(|l| 32usize.is_multiple_of(l));
+        let engine = engine.with_tuning(Tuning { measured: vec![measured] });
+        let tiling = |k, tb| Extents { m: 8, n: 8, k, ta: false, tb }.tiling(&engine);
+        let big = Tiling::Tiled { side: 128, unrolled: false };
+        assert_eq!(tiling(8, true), if lanes { Tiling::Lanes { rows: 32, columns: 2 } } else { big });
+        // 9 inner indices are no fours.
+        assert_eq!(tiling(9, true), big);
+        // Nothing was measured of this family.
+        assert_ne!(tiling(9, false), big);
+    }
 }

@@ -33,6 +33,7 @@ pub mod spectrum;
 pub mod structure;
 pub mod style;
 pub mod suppress;
+pub mod tiling;
 pub mod topk;
 pub mod triplet;
 pub mod upsample;

@@ -7,6 +7,7 @@
 //! finish                    once: potentials taken whole, the marginal error measured
 //! ```
 
+use super::tiling::Tiling;
 use super::{LANES, expect, expect_shape, lanes, matmul, matrix_f32};
 use crate::gpu::{Binding, Cost, DType, Engine, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
@@ -87,8 +88,9 @@ fn points_variant(cosine: bool, laned: bool) -> Variant {
 }
 
 fn partial_variant(laned: bool) -> Variant {
-    let v = Variant::new().int("KIND", 2).flag("LANED", laned);
-    if laned { v.int("LANES", 8).int("ROWS", ROWS as i64) } else { v }
+    let v = Variant::new().flag("LANED", laned);
+    let tiling = if laned { Tiling::Lanes { rows: ROWS, columns: 1 } } else { Tiling::PLAIN };
+    tiling.variant(v, 8).int("KIND", 2)
 }
 
 fn state_variant(kind: i64, symmetric: bool, lanes: i64) -> Variant {

@@ -1,0 +1,52 @@
+//! The measurements that choose kernels: what is wrong must not be chosen, however fast.
+
+use crate::common::*;
+use echogrid::gpu::{Error, Tuning};
+use echogrid::kernels::elementwise::fill;
+use echogrid::kernels::matmul::{Op, matmul};
+use echogrid::kernels::tiling::Tiling;
+use echogrid::tune::{Append, Entrant, Problem, entrants, measure};
+
+const PROBLEM: Problem = Problem::Product { m: 96, n: 64, k: 64, a: Op::Plain, b: Op::Plain };
+
+fn planted<'a>(name: &str, append: Append<'a>) -> Entrant<'a> {
+    Entrant { name: name.into(), append }
+}
+
+#[test]
+fn a_wrong_kernel_is_rejected() {
+    let (e, _lock) = engine();
+    let mut all = entrants();
+    let right = all.len();
+    all.push(planted("zeros", Box::new(|plan, _, [_, _, c]| fill(plan, 0.0, c))));
+    all.push(planted("writes nothing", Box::new(|_, _, _| Ok(()))));
+    all.push(planted("does not compile", Box::new(|_, _, _| Err(Error::Validation { op: "matmul".into(), reason: "no".into() }))));
+    // Right where it is held against the twin, wrong on the problem that is timed.
+    all.push(planted(
+        "right when small",
+        Box::new(|plan, problem, [a, b, c]| match problem == &PROBLEM {
+            true => fill(plan, 0.0, c),
+            false => matmul(plan, a, Op::Plain, b, Op::Plain, c),
+        }),
+    ));
+    // A tenth of a per cent off.
+    all.push(planted(
+        "nearly",
+        Box::new(|plan, _, [a, b, c]| {
+            let scratch = plan.engine().tensor("exact", c.shape(), c.dtype())?;
+            matmul(plan, a, Op::Plain, b, Op::Plain, &scratch)?;
+            echogrid::kernels::elementwise::scaled_copy(plan, &scratch, 1.001, c)
+        }),
+    ));
+    let (measured, rejected) = measure(e, &PROBLEM, &all).unwrap();
+    let names: Vec<&str> = rejected.iter().map(|r| r.kernel.as_str()).collect();
+    assert_eq!(names, ["zeros", "writes nothing", "does not compile", "right when small", "nearly"], "{rejected:?}");
+    assert!(rejected[0].reason.contains("off its twin"), "{rejected:?}");
+    assert!(rejected[1].reason.contains("off its twin by inf"), "{rejected:?}");
+    assert!(rejected[3].reason.contains("off the other kernels"), "{rejected:?}");
+    assert!(measured.seconds.keys().all(|k| k.parse::<Tiling>().is_ok()), "{measured:?}");
+    assert!(measured.seconds.len() <= right && measured.seconds.contains_key("tiled-64"), "{measured:?}");
+    let tuning = Tuning { measured: vec![measured.clone()] };
+    let chosen: Tiling = tuning.choose(PROBLEM.family(), &PROBLEM.sizes().unwrap(), |_| true).unwrap();
+    assert_eq!(chosen.to_string(), measured.ranking()[0].0);
+}

@@ -1,0 +1,128 @@
+//! `echogrid tune`, and the measurements it keeps.
+
+use super::common::{Global, print_json};
+use crate::atomic::AtomicFile;
+use crate::gpu::{Engine, Measured, Tuning};
+use crate::kernels::tiling::Tiling;
+use crate::tune::{self, Rejected};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Measure which kernels are fastest on the adapter, and keep the result
+///
+/// Every kernel is held against its twin on the processor first; one that differs is not used. The result lies in the user's cache folder (or
+/// ECHOGRID_CACHE), a file for each adapter, driver and version, and every command uses it from then on. GPUs without one are measured at
+/// their first use; for some adapters measurements are shipped. --no-tune does without any.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Keep the result in this file instead (to compare, or to ship it)
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// The file of an adapter's measurements.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    adapter: String,
+    driver: String,
+    version: String,
+    #[serde(flatten)]
+    tuning: Tuning,
+}
+
+pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
+    let engine = global.untuned_engine()?;
+    let path = match &args.out {
+        Some(path) => path.clone(),
+        None => place(&engine).ok_or_else(|| {
+            Error::invalid("there is no cache folder to keep the result in: name a file with --out, or a folder with ECHOGRID_CACHE")
+        })?,
+    };
+    let (tuning, rejected) = measure(global, &engine)?;
+    keep(&engine, &tuning, &path)?;
+    if args.json {
+        return print_json(
+            &serde_json::json!({ "adapter": engine.adapter().to_string(), "kept": path, "measured": tuning.measured, "rejected": rejected }),
+        );
+    }
+    out!("{:<24} {:<20} {:<20} {:>10} {:>14}", "family", "sizes", "fastest", "ms", "plain / it");
+    tuning.measured.iter().for_each(print_line);
+    for Rejected { family, sizes, kernel, reason } in &rejected {
+        out!("{family:<24} {:<20} {kernel:<20} rejected: {reason}", in_short(sizes));
+    }
+    out!("kept in {}", path.display());
+    Ok(())
+}
+
+fn print_line(m: &Measured) {
+    let ranking = m.ranking();
+    let Some((name, seconds)) = ranking.first() else {
+        return out!("{:<24} {:<20} none was right", m.family, in_short(&m.sizes));
+    };
+    let plain = m.seconds.get(&Tiling::PLAIN.to_string()).map_or("-".to_string(), |s| format!("{:.2}", s / seconds));
+    out!("{:<24} {:<20} {name:<20} {:>10.3} {plain:>14}", m.family, in_short(&m.sizes), seconds * 1e3);
+}
+
+fn in_short(sizes: &[usize]) -> String {
+    sizes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x ")
+}
+
+fn measure(global: &Global, engine: &Engine) -> Result<(Tuning, Vec<Rejected>)> {
+    let bar = global.bar(0, "measuring");
+    let measured = tune::tune(engine, |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    })?;
+    bar.finish_and_clear();
+    Ok(measured)
+}
+
+/// Where an engine's measurements are kept, if there is such a place.
+fn place(engine: &Engine) -> Option<PathBuf> {
+    let named = std::env::var_os("ECHOGRID_CACHE").filter(|v| !v.is_empty()).map(PathBuf::from);
+    let folder = named.or_else(|| dirs::cache_dir().map(|d| d.join("echogrid")))?;
+    Some(folder.join(format!("tuning-{}.json", tune::key(engine))))
+}
+
+fn keep(engine: &Engine, tuning: &Tuning, path: &Path) -> Result<()> {
+    let write = || {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let adapter = engine.adapter();
+        let (name, driver) = (adapter.name.clone(), adapter.driver.clone());
+        let kept = Kept { adapter: name, driver, version: env!("CARGO_PKG_VERSION").into(), tuning: tuning.clone() };
+        AtomicFile::write(path, format!("{}\n", serde_json::to_string_pretty(&kept)?).as_bytes())
+    };
+    write().map_err(|source| crate::report::Error::Write { path: path.into(), source }.into())
+}
+
+/// The engine with what was measured on its adapter: what is kept, else what is shipped, else measured now on a GPU and kept.
+pub(super) fn tuned(global: &Global, engine: Engine) -> Result<Engine> {
+    let Some(path) = place(&engine) else { return Ok(engine) };
+    match std::fs::read(&path) {
+        Ok(bytes) => match serde_json::from_slice::<Kept>(&bytes) {
+            Ok(kept) => return Ok(engine.with_tuning(kept.tuning)),
+            Err(e) => tracing::warn!("{} is damaged ({e}) and not used; `echogrid tune` makes it anew", path.display()),
+        },
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => {
+            tracing::warn!("{} cannot be read ({e}); kernels are chosen without it", path.display());
+            return Ok(engine);
+        }
+    }
+    // A processor that plays a GPU takes minutes to measure.
+    if !engine.tuning().measured.is_empty() || engine.caps().software {
+        return Ok(engine);
+    }
+    global.say(format_args!("measuring which kernels are fastest on this adapter, once (--no-tune does without)"));
+    let (tuning, _) = measure(global, &engine)?;
+    if let Err(e) = keep(&engine, &tuning, &path) {
+        tracing::warn!("{e}; the next command measures again");
+    }
+    Ok(engine.with_tuning(tuning))
+}

@@ -1,0 +1,95 @@
+//! What was measured on a device: of each family of kernels, which is fastest at which sizes.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+/// Kernels of one family, timed on one problem.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// The family.
+    pub family: String,
+    /// The problem's sizes, in the order the family names them in.
+    pub sizes: Vec<usize>,
+    /// Seconds of each kernel that was right.
+    pub seconds: BTreeMap<String, f64>,
+}
+
+impl Measured {
+    /// Its kernels, the fastest first.
+    pub fn ranking(&self) -> Vec<(&str, f64)> {
+        let mut all: Vec<(&str, f64)> = self.seconds.iter().map(|(k, s)| (k.as_str(), *s)).collect();
+        all.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(b.0)));
+        all
+    }
+
+    /// How far its problem is from one of these sizes: the sum of the squared logarithms of the ratios.
+    fn distance(&self, sizes: &[usize]) -> f64 {
+        self.sizes.iter().zip(sizes).map(|(a, b)| ((*a).max(1) as f64 / (*b).max(1) as f64).ln().powi(2)).sum()
+    }
+}
+
+/// The measurements of a device, from which kernels are chosen. None at all is allowed: kernels then go by the kind of device.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tuning {
+    /// A line a problem.
+    pub measured: Vec<Measured>,
+}
+
+/// A shipped table, as `echogrid tune --out` wrote it.
+#[derive(Debug, Deserialize)]
+struct Shipped {
+    adapter: String,
+    #[serde(flatten)]
+    tuning: Tuning,
+}
+
+impl Tuning {
+    /// The table that is shipped for adapters of this name (up to a bracket: software adapters give their compiler's version there), if any.
+    pub fn shipped(adapter: &str) -> Option<Self> {
+        let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/tuning.json"));
+        let all: Vec<Shipped> = serde_json::from_str(text).expect("a test reads it");
+        let name = |full: &str| full.split(" (").next().map(str::to_owned);
+        all.into_iter().find(|s| name(&s.adapter) == name(adapter)).map(|s| s.tuning)
+    }
+
+    /// The fastest kernel that is `usable`, of those timed on the nearest problem of the family.
+    pub fn choose<K: FromStr>(&self, family: &str, sizes: &[usize], usable: impl Fn(&K) -> bool) -> Option<K> {
+        let mut near: Vec<&Measured> = self.measured.iter().filter(|m| m.family == family && m.sizes.len() == sizes.len()).collect();
+        near.sort_by(|a, b| a.distance(sizes).total_cmp(&b.distance(sizes)));
+        near.iter().find_map(|m| m.ranking().iter().find_map(|(name, _)| K::from_str(name).ok().filter(&usable)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Tuning {
+        let line = |sizes: [usize; 2], seconds: [(&str, f64); 2]| Measured {
+            family: "f".into(),
+            sizes: sizes.to_vec(),
+            seconds: seconds.map(|(k, s)| (k.to_string(), s)).into(),
+        };
+        Tuning { measured: vec![line([64, 64], [("1", 2.0), ("2", 1.0)]), line([1024, 64], [("1", 1.0), ("3", 2.0)])] }
+    }
+
+    #[test]
+    fn the_fastest_usable_kernel_of_the_nearest_problem_is_chosen() {
+        let t = table();
+        assert_eq!(t.choose("f", &[60, 70], |_: &u32| true), Some(2));
+        assert_eq!(t.choose("f", &[2000, 70], |_: &u32| true), Some(1));
+        assert_eq!(t.choose("f", &[60, 70], |k: &u32| *k != 2), Some(1));
+        // None of the nearest: the next problem's.
+        assert_eq!(t.choose("f", &[60, 70], |k: &u32| *k == 3), Some(3));
+        assert_eq!(t.choose("f", &[60, 70], |k: &u32| *k == 4), None);
+        assert_eq!(t.choose("g", &[60, 70], |_: &u32| true), None);
+        assert_eq!(t.choose("f", &[60], |_: &u32| true), None);
+    }
+
+    #[test]
+    fn shipped_tables_are_found_by_the_adapters_name() {
+        assert!(Tuning::shipped("llvmpipe (LLVM 19.1.0, 256 bits)").is_some_and(|t| !t.measured.is_empty()));
+        assert_eq!(Tuning::shipped("Another"), None);
+    }
+}

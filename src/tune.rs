@@ -1,0 +1,339 @@
+//! Measures on a device which of a family's kernels is fastest, and trusts none that differs from its twin.
+//!
+//! Every kernel first solves a small problem of odd sizes, which is held against the f64 twin, then the problem that is timed, whose result
+//! must be that of the first that was right (the plain one); before each its output is filled with NaN, so that what is not written shows. Kernels take turns, and the
+//! shortest of their times counts: others may be using the device.
+
+use crate::gpu::{DType, Engine, Error, Measured, Plan, PlanBuilder, Result, Tensor, Tuning};
+use crate::kernels::conv::{self, Conv, Pass};
+use crate::kernels::matmul::{self, Op};
+use crate::kernels::tiling::Tiling;
+use crate::random::splitmix;
+use crate::reference;
+use sha2::{Digest, Sha256};
+use std::time::{Duration, Instant};
+
+/// A problem on which kernels of its family are timed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Problem {
+    /// op(a) [m, k] times op(b) [k, n].
+    Product {
+        /// Rows.
+        m: usize,
+        /// Columns.
+        n: usize,
+        /// Inner indices.
+        k: usize,
+        /// How a is stored.
+        a: Op,
+        /// How b is stored.
+        b: Op,
+    },
+    /// A pass of a convolution.
+    Convolution {
+        /// Which.
+        pass: Pass,
+        /// The convolution.
+        conv: Conv,
+        /// Extents of x, [N, H, W, CI].
+        x: [usize; 4],
+        /// Output channels.
+        co: usize,
+    },
+}
+
+/// Appends a kernel for a problem's tensors in the order of its own function; the last is the result.
+pub type Append<'a> = Box<dyn Fn(&mut PlanBuilder<'_>, &Problem, [&Tensor; 3]) -> Result<()> + 'a>;
+
+/// A kernel that takes part. The shipped ones are those of [`entrants`].
+pub struct Entrant<'a> {
+    /// Its name, under which the measurements keep it.
+    pub name: String,
+    /// How it is appended to a plan.
+    pub append: Append<'a>,
+}
+
+/// A kernel that was not right.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Rejected {
+    /// The family.
+    pub family: String,
+    /// The problem's sizes.
+    pub sizes: Vec<usize>,
+    /// The kernel.
+    pub kernel: String,
+    /// What was wrong with it.
+    pub reason: String,
+}
+
+/// Rounds in which the kernels take turns.
+const ROUNDS: usize = 5;
+/// A kernel that takes so many times the fastest's first run is not timed again.
+const HOPELESS: f64 = 3.0;
+/// Runs that take less are repeated until a round has taken this long.
+const ROUND: Duration = Duration::from_millis(4);
+
+/// The problems that [`tune`] times: those of the shipped networks, and squares.
+pub fn problems() -> Vec<Problem> {
+    use Op::{Plain as P, Transposed as T};
+    let product = |m, n, k, a, b| Problem::Product { m, n, k, a, b };
+    let mut all = vec![
+        product(1024, 1024, 1024, P, P),
+        product(64, 64, 1024, P, P),
+        product(672, 32, 1024, P, P),
+        product(4096, 32, 32, P, P),
+        product(512, 512, 512, P, T),
+        product(64, 64, 1024, P, T),
+        product(1024, 64, 64, P, T),
+        product(512, 512, 512, T, P),
+        product(1024, 1024, 64, T, P),
+        product(256, 256, 256, T, T),
+    ];
+    for (kernel, stride, x, co) in [
+        (3, 1, [16, 64, 64, 4], 32),
+        (3, 1, [16, 32, 32, 32], 32),
+        (3, 2, [16, 32, 32, 32], 64),
+        (3, 1, [16, 16, 16, 64], 64),
+        (3, 1, [32, 8, 8, 128], 128),
+        (1, 1, [16, 16, 16, 64], 16),
+        (3, 1, [2, 128, 128, 16], 16),
+    ] {
+        let conv = Conv::square(kernel, stride, 1);
+        all.extend([Pass::Forward, Pass::Input, Pass::Weights].map(|pass| Problem::Convolution { pass, conv, x, co }));
+    }
+    all
+}
+
+impl Problem {
+    /// The family's name.
+    pub fn family(&self) -> &'static str {
+        match self {
+            Self::Product { a, b, .. } => matmul::family(*a == Op::Transposed, *b == Op::Transposed),
+            Self::Convolution { pass, .. } => pass.family(),
+        }
+    }
+
+    /// Its sizes, as the family names them.
+    ///
+    /// # Errors
+    /// A convolution that does not fit.
+    pub fn sizes(&self) -> Result<Vec<usize>> {
+        match self {
+            Self::Product { m, n, k, .. } => Ok(vec![*m, *n, *k]),
+            Self::Convolution { pass, conv, x, co } => Ok(pass.sizes(conv, *x, *co)?.to_vec()),
+        }
+    }
+
+    /// A small one of the same kind, which fills no kernel's groups evenly.
+    fn small(&self) -> Self {
+        match *self {
+            Self::Product { a, b, .. } => Self::Product { m: 76, n: 84, k: 44, a, b },
+            Self::Convolution { pass, conv, .. } => Self::Convolution { pass, conv, x: [3, 9, 7, 12], co: 68 },
+        }
+    }
+
+    /// Shapes of both operands and of the result.
+    fn shapes(&self) -> Result<[Vec<usize>; 3]> {
+        match self {
+            Self::Product { m, n, k, a, b } => {
+                let stored = |op: &Op, r: usize, c: usize| if *op == Op::Transposed { vec![c, r] } else { vec![r, c] };
+                Ok([stored(a, *m, *k), stored(b, *k, *n), vec![*m, *n]])
+            }
+            Self::Convolution { pass, conv, x, co } => {
+                let (x, w, y) = (x.to_vec(), conv.weights(x[3], *co).to_vec(), conv.output(x, *co)?.to_vec());
+                Ok(match pass {
+                    Pass::Forward => [x, w, y],
+                    Pass::Input => [y, w, x],
+                    Pass::Weights => [x, y, w],
+                })
+            }
+        }
+    }
+
+    /// What the twin makes of two operands.
+    fn twin(&self, a: &[f64], b: &[f64]) -> Result<Vec<f64>> {
+        match *self {
+            Self::Product { m, n, k, a: op_a, b: op_b } => {
+                let plain = |v: &[f64], op: Op, r: usize, c: usize| match op {
+                    Op::Plain => v.to_vec(),
+                    Op::Transposed => reference::matmul::transpose(v, c, r),
+                };
+                Ok(reference::matmul::matmul(&plain(a, op_a, m, k), &plain(b, op_b, k, n), m, k, n))
+            }
+            Self::Convolution { pass, ref conv, x, co } => {
+                let sizes = reference::conv::Sizes::new(conv, x, co)?;
+                Ok(match pass {
+                    Pass::Forward => reference::conv::forward(conv, sizes, a, b, None),
+                    Pass::Input => reference::conv::backward_input(conv, sizes, a, b),
+                    Pass::Weights => reference::conv::backward_weights(conv, sizes, a, b),
+                })
+            }
+        }
+    }
+
+    /// How far a result in f32 may lie from the exact one: a sum of so many products of numbers below 1, each rounded.
+    fn bound(&self) -> Result<f64> {
+        let inner = self.sizes()?[2];
+        Ok(4.0 * 0.5 * f64::from(f32::EPSILON) * (inner as f64).powf(1.5))
+    }
+}
+
+/// The kernels that a device can run on a problem.
+pub fn entrants<'a>() -> Vec<Entrant<'a>> {
+    let entrant = |tiling: Tiling| Entrant {
+        name: tiling.to_string(),
+        append: Box::new(move |plan, problem, [a, b, c]| match problem {
+            Problem::Product { a: op_a, b: op_b, .. } => matmul::matmul_by(plan, tiling, a, *op_a, b, *op_b, c),
+            Problem::Convolution { pass, conv, .. } => conv::pass_by(plan, tiling, *pass, conv, [a, b, c]),
+        }),
+    };
+    // The plain one first: it is what the others' results are held against.
+    let rest = Tiling::ALL.into_iter().filter(|t| *t != Tiling::PLAIN);
+    std::iter::once(Tiling::PLAIN).chain(rest).map(entrant).collect()
+}
+
+/// A problem on the device.
+struct Stage {
+    tensors: [Tensor; 3],
+    operands: [Vec<f64>; 2],
+}
+
+impl Stage {
+    fn new(engine: &Engine, problem: &Problem) -> Result<Self> {
+        let shapes = problem.shapes()?;
+        let random = |shape: &[usize], seed: u64| -> Vec<f32> {
+            let n = shape.iter().product::<usize>() as u64;
+            (0..n).map(|i| (splitmix((seed << 40) + i) >> 40) as f32 / (1u64 << 23) as f32 - 1.0).collect()
+        };
+        let (a, b) = (random(&shapes[0], 1), random(&shapes[1], 2));
+        let wide = |v: &[f32]| v.iter().map(|x| f64::from(*x)).collect();
+        let operands = [wide(&a), wide(&b)];
+        let tensors = [
+            engine.upload_f32("operand", &shapes[0], &a)?,
+            engine.upload_f32("operand", &shapes[1], &b)?,
+            engine.tensor("result", &shapes[2], DType::F32)?,
+        ];
+        Ok(Self { tensors, operands })
+    }
+
+    fn plan(&self, engine: &Engine, problem: &Problem, entrant: &Entrant<'_>) -> Result<Plan> {
+        let mut plan = PlanBuilder::new(engine);
+        let [a, b, c] = &self.tensors;
+        (entrant.append)(&mut plan, problem, [a, b, c])?;
+        Ok(plan.finish())
+    }
+
+    /// Runs a plan into a result that is all NaN before.
+    fn result(&self, engine: &Engine, plan: &Plan) -> Result<Vec<f32>> {
+        engine.write(&self.tensors[2], &vec![f32::NAN; self.tensors[2].len()])?;
+        plan.submit(engine)?;
+        engine.read(&self.tensors[2])
+    }
+}
+
+/// Seconds of one run.
+fn once(engine: &Engine, plan: &Plan) -> Result<f64> {
+    let start = Instant::now();
+    plan.submit(engine)?;
+    engine.wait("tune")?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// Times `entrants` on a problem. Those that cannot run it here are left out without a word, those that get it wrong are rejected.
+///
+/// # Errors
+/// The device. Errors of an entrant alone reject it.
+pub fn measure(engine: &Engine, problem: &Problem, entrants: &[Entrant<'_>]) -> Result<(Measured, Vec<Rejected>)> {
+    let (family, sizes) = (problem.family().to_string(), problem.sizes()?);
+    let small = problem.small();
+    let (trial, full) = (Stage::new(engine, &small)?, Stage::new(engine, problem)?);
+    let exact = small.twin(&trial.operands[0], &trial.operands[1])?;
+    let mut rejected = Vec::new();
+    let mut plain: Option<Vec<f64>> = None;
+    let mut running: Vec<(&str, Plan, f64)> = Vec::new();
+    for entrant in entrants {
+        let mut wrong = |reason: String| {
+            tracing::warn!("{} is not used for {family} {sizes:?}: {reason}", entrant.name);
+            rejected.push(Rejected { family: family.clone(), sizes: sizes.clone(), kernel: entrant.name.clone(), reason });
+        };
+        let plans = trial.plan(engine, &small, entrant).and_then(|first| Ok((first, full.plan(engine, problem, entrant)?)));
+        let (first, plan) = match plans {
+            Ok(plans) => plans,
+            // It does not claim to take these.
+            Err(Error::Shape { .. }) => continue,
+            Err(e) => {
+                wrong(e.to_string());
+                continue;
+            }
+        };
+        let got = trial.result(engine, &first)?;
+        if let Some(off) = beyond(&got, &exact, small.bound()?) {
+            wrong(format!("off its twin by {off:.1e}, {:.1e} allowed", small.bound()?));
+            continue;
+        }
+        let got = full.result(engine, &plan)?;
+        match &plain {
+            Some(want) => {
+                if let Some(off) = beyond(&got, want, 2.0 * problem.bound()?) {
+                    wrong(format!("off the other kernels by {off:.1e}, {:.1e} allowed", 2.0 * problem.bound()?));
+                    continue;
+                }
+            }
+            None => plain = Some(got.iter().map(|v| f64::from(*v)).collect()),
+        }
+        let seconds = once(engine, &plan)?;
+        running.push((&entrant.name, plan, seconds));
+    }
+    let best = running.iter().map(|r| r.2).fold(f64::INFINITY, f64::min);
+    for _ in 0..ROUNDS {
+        for (_, plan, least) in running.iter_mut().filter(|r| r.2 <= HOPELESS * best) {
+            let start = Instant::now();
+            loop {
+                *least = least.min(once(engine, plan)?);
+                if start.elapsed() >= ROUND {
+                    break;
+                }
+            }
+        }
+    }
+    let seconds = running.iter().map(|(name, _, s)| (name.to_string(), *s)).collect();
+    Ok((Measured { family, sizes, seconds }, rejected))
+}
+
+/// The largest difference, if it is beyond a bound or no number.
+fn beyond(got: &[f32], want: &[f64], bound: f64) -> Option<f64> {
+    let off = got.iter().zip(want).map(|(g, w)| (f64::from(*g) - w).abs());
+    let off = off.fold(0.0, |a: f64, b| if b.is_nan() { f64::INFINITY } else { a.max(b) });
+    (off > bound).then_some(off)
+}
+
+/// Times all [`entrants`] on all [`problems`]; `progress` hears how many of how many are done.
+///
+/// # Errors
+/// As [`measure`].
+pub fn tune(engine: &Engine, mut progress: impl FnMut(usize, usize)) -> Result<(Tuning, Vec<Rejected>)> {
+    let (problems, entrants) = (problems(), entrants());
+    let mut tuning = Tuning::default();
+    let mut all_rejected = Vec::new();
+    for (i, problem) in problems.iter().enumerate() {
+        progress(i, problems.len());
+        let (measured, rejected) = measure(engine, problem, &entrants)?;
+        tuning.measured.push(measured);
+        all_rejected.extend(rejected);
+    }
+    progress(problems.len(), problems.len());
+    Ok((tuning, all_rejected))
+}
+
+/// What measurements hang on: adapter, driver, version and the text of the kernels. Others' must not be used.
+pub fn key(engine: &Engine) -> String {
+    let adapter = engine.adapter();
+    let caps = engine.caps();
+    let mut hash = Sha256::new();
+    for part in [&adapter.name, &adapter.backend, &adapter.driver, env!("CARGO_PKG_VERSION"), matmul::SHADER.text, conv::SHADER.text] {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    hash.update([u8::from(caps.subgroup), u8::from(caps.f16), u8::from(caps.software)]);
+    hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
+}
