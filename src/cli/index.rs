@@ -110,7 +110,7 @@ fn retrieval(global: &Global, args: &Args, engine: &Engine, map: &Arc<Image>, mo
     let (rate, views) = (cells as f64 / seconds, rows as f64 / seconds);
     let value = json!({
         "out": args.out, "cells": cells, "rows": rows, "dim": dim, "seconds": seconds, "cells_per_s": rate,
-        "views_per_s": views, "mb": megabytes(&args.out), "model": model.hash,
+        "views_per_s": views, "mb": megabytes(&args.out), "model": model.hash, "supply": embedder.supply(),
     });
     let text = format!(
         "{}: {cells} cells, {rows} rows of {dim} values, {seconds:.1} s, {rate:.1} cells/s ({views:.0} views/s)",

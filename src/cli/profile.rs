@@ -3,10 +3,11 @@
 use super::common::{Global, print_json};
 use crate::Result;
 use crate::gpu::summarise;
+use crate::index::profile_encoding;
 use crate::train::{DenseTrainConfig, TrainConfig, profile_dense_step, profile_step};
 use std::path::PathBuf;
 
-/// Show where the time of a training step goes, op by op
+/// Show where the time of a training step goes, or of encoding a map, op by op
 ///
 /// Device timestamps where the adapter has them, else the wall clock around each dispatch.
 #[derive(Debug, clap::Args)]
@@ -14,6 +15,9 @@ pub struct Args {
     /// A step of `train --dense`
     #[arg(long)]
     dense: bool,
+    /// A batch of 64 views of this map as `index` encodes them with the shipped weights: sampler and encoder
+    #[arg(long, value_name = "MAP", conflicts_with_all = ["dense", "config"])]
+    encode: Option<PathBuf>,
     /// Training settings in TOML, as `train` takes them
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -25,23 +29,29 @@ pub struct Args {
     json: bool,
 }
 
+/// Views in a batch that is encoded.
+const BATCH: usize = 64;
+
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let engine;
-    let (items, item, runs) = if args.dense {
+    let (what, items, item, runs) = if let Some(map) = &args.encode {
+        engine = global.engine()?;
+        ("a batch", BATCH, "views", profile_encoding(&engine, map, BATCH, args.steps.max(1))?)
+    } else if args.dense {
         let config = args.config.as_deref().map_or_else(|| Ok(DenseTrainConfig::default()), DenseTrainConfig::load)?;
         engine = global.engine()?;
-        (config.patches, "SAR patches", profile_dense_step(&engine, &config, args.steps.max(1))?)
+        ("a training step", config.patches, "SAR patches", profile_dense_step(&engine, &config, args.steps.max(1))?)
     } else {
         let config = args.config.as_deref().map_or_else(|| Ok(TrainConfig::default()), TrainConfig::load)?;
         engine = global.engine()?;
-        (config.batch, "pairs", profile_step(&engine, &config, args.steps.max(1))?)
+        ("a training step", config.batch, "pairs", profile_step(&engine, &config, args.steps.max(1))?)
     };
     let ops = summarise(&runs);
     let total: f64 = ops.iter().map(|o| o.seconds).sum();
     if args.json {
         return print_json(&serde_json::json!({ "adapter": engine.adapter().to_string(), "batch": items, "seconds": total, "ops": ops }));
     }
-    out!("a training step of {items} {item}: {:.1} ms in {} dispatches, {}", total * 1e3, runs.len(), engine.adapter());
+    out!("{what} of {items} {item}: {:.1} ms in {} dispatches, {}", total * 1e3, runs.len(), engine.adapter());
     out!("{:<28} {:>7} {:>10} {:>10} {:>8}", "op", "share", "ms", "GFLOP/s", "GB/s");
     for o in ops {
         let rate = |v: f64| if v > 0.0 { format!("{:.1}", v / o.seconds * 1e-9) } else { "-".into() };

@@ -18,7 +18,7 @@ pub use context::{AdapterChoice, AdapterSummary, Engine, list_adapters};
 pub use error::{Error, Result};
 pub use pipeline::Pipeline;
 pub use plan::{Binding, Cost, Groups, Plan, PlanBuilder};
-pub use profile::{OpTime, summarise};
+pub use profile::{OpTime, medians, summarise};
 pub use shader::{ShaderSource, Variant};
 pub use tensor::{DType, Tensor};
 pub use texture::{PAGE, PageArray, PageTable, cut_page};

@@ -94,6 +94,17 @@ impl Plan {
     }
 }
 
+/// The median time of each dispatch over several runs of one plan.
+pub fn medians(runs: &[Vec<OpTime>]) -> Vec<OpTime> {
+    let mut median = runs.first().cloned().unwrap_or_default();
+    for (i, op) in median.iter_mut().enumerate() {
+        let mut all: Vec<f64> = runs.iter().map(|r| r[i].seconds).collect();
+        all.sort_by(f64::total_cmp);
+        op.seconds = all[all.len() / 2];
+    }
+    median
+}
+
 /// Sums times by the op's last path component, largest first.
 pub fn summarise(times: &[OpTime]) -> Vec<OpTime> {
     let mut by: std::collections::BTreeMap<&str, OpTime> = std::collections::BTreeMap::new();

@@ -2,11 +2,13 @@
 
 use super::embed::{Embedder, LoadedModel};
 use super::store::{Database, DatabaseManifest, RowId, Writer};
+use crate::gpu::{Engine, OpTime, medians};
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::Modality;
 use crate::scene::{Cell, DEFAULT_MAX_MISSING, Grid, Image, MapInfo, PageCache, ValidityMask};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Views a side of each cell.
@@ -104,15 +106,7 @@ pub fn build(
     let raster = &map.raster;
     raster.georeference()?;
     let grid = Grid::new(raster.width(), raster.height(), config.cell, config.stride)?;
-    let cells = grid.valid_cells(raster, config.max_missing)?;
-    if cells.is_empty() {
-        return Err(Error::invalid(format!(
-            "{}: no cell of {} px has data in at least {:.0} % of its pixels; use smaller cells (--cell) or another map",
-            raster.path().display(),
-            config.cell,
-            100.0 * (1.0 - config.max_missing)
-        )));
-    }
+    let cells = valid_cells(map, &grid, config)?;
     let mask = ValidityMask::new(raster)?;
     let most = cells.len() as u64 * u64::from(config.views_a_cell());
     if most > u64::from(u32::MAX) {
@@ -148,4 +142,38 @@ pub fn build(
         adapter: embedder.engine().adapter().to_string(),
     };
     writer.finish(manifest, &cells, &rows)
+}
+
+/// Median time of each dispatch for a batch of views from the middle of a map over `steps` runs, sampler and encoder of the shipped weights,
+/// for `echogrid profile`.
+///
+/// # Errors
+/// As [`build`].
+pub fn profile_encoding(engine: &Engine, path: &Path, batch: usize, steps: usize) -> Result<Vec<OpTime>> {
+    let model = LoadedModel::load(None)?;
+    let embedder = model.embedder(engine, batch)?;
+    let map = Arc::new(Image::map(path)?);
+    let config = IndexConfig::default();
+    let grid = Grid::new(map.raster.width(), map.raster.height(), config.cell, config.stride)?;
+    let cells = valid_cells(&map, &grid, &config)?;
+    let (_, records) = view_records(&config, 0, &cells[cells.len() / 2..], &ValidityMask::new(&map.raster)?, embedder.input())?;
+    let taps = sampler::taps_for(f64::from(config.cell) / embedder.input() as f64);
+    let mut cache = PageCache::new(engine, vec![map], crate::scene::pages::DEFAULT_PAGES)?;
+    let runs = (0..=steps).map(|_| embedder.profile(Modality::Map, &mut cache, &records, taps)).collect::<Result<Vec<_>>>()?;
+    // The first warms up.
+    Ok(medians(&runs[1..]))
+}
+
+/// The cells that have data; there must be some.
+fn valid_cells(map: &Image, grid: &Grid, config: &IndexConfig) -> Result<Vec<Cell>> {
+    let cells = grid.valid_cells(&map.raster, config.max_missing)?;
+    if cells.is_empty() {
+        return Err(Error::invalid(format!(
+            "{}: no cell of {} px has data in at least {:.0} % of its pixels; use smaller cells (--cell) or another map",
+            map.raster.path().display(),
+            config.cell,
+            100.0 * (1.0 - config.max_missing)
+        )));
+    }
+    Ok(cells)
 }

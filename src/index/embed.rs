@@ -1,11 +1,13 @@
 //! From places in images to unit vectors: sampler and encoder in one stream of batches.
 
-use crate::gpu::{Engine, Plan, PlanBuilder, Readback, Tensor};
+use crate::gpu::{Engine, OpTime, Plan, PlanBuilder, Readback, Tensor};
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::{EncoderConfig, Graph, InferencePlan, Modality, WeightFile, Weights};
 use crate::scene::PageCache;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The shipped weights.
 const SHIPPED: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/echogrid.safetensors"));
@@ -73,6 +75,17 @@ pub struct Embedder<'e> {
     dim: usize,
     /// Of the map, of SAR.
     towers: [Tower; 2],
+    batches: AtomicUsize,
+    starved: AtomicUsize,
+}
+
+/// How well a device was supplied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Supply {
+    /// Batches that followed others.
+    pub batches: usize,
+    /// Of those, how many came when the device had nothing left to do.
+    pub starved: usize,
 }
 
 impl std::fmt::Debug for Embedder<'_> {
@@ -96,7 +109,8 @@ impl<'e> Embedder<'e> {
             Ok(Tower { inference, records: sampler::records(engine, batch)? })
         };
         let towers = [tower(Modality::Map)?, tower(Modality::Sar)?];
-        Ok(Self { engine, batch, input: config.input, dim: config.dim(), towers })
+        let (batches, starved) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Ok(Self { engine, batch, input: config.input, dim: config.dim(), towers, batches, starved })
     }
 
     /// Length of a vector.
@@ -114,9 +128,31 @@ impl<'e> Embedder<'e> {
         self.engine
     }
 
-    /// The plan that encodes a batch of a modality, without the sampler: for profiles.
-    pub fn plan(&self, modality: Modality) -> &Plan {
-        &self.towers[modality as usize].inference.plan
+    /// How well the device was supplied so far.
+    pub fn supply(&self) -> Supply {
+        Supply { batches: self.batches.load(Ordering::Relaxed), starved: self.starved.load(Ordering::Relaxed) }
+    }
+
+    /// The sampler and the encoder of a modality.
+    fn whole_plan(&self, modality: Modality, cache: &PageCache, taps: u32) -> Result<Plan> {
+        let tower = &self.towers[modality as usize];
+        let mut builder = PlanBuilder::new(self.engine);
+        sampler::forward(&mut builder, cache.array(), cache.table(), &tower.records, taps, false, &tower.inference.inputs[0])?;
+        let mut plan = builder.finish();
+        plan.extend(tower.inference.plan.clone());
+        Ok(plan)
+    }
+
+    /// Times of each dispatch for a batch of `records` (the rest of a batch is empty patches), sampler first.
+    ///
+    /// # Errors
+    /// As [`Embedder::embed`].
+    pub fn profile(&self, modality: Modality, cache: &mut PageCache, records: &[PatchRecord], taps: u32) -> Result<Vec<OpTime>> {
+        let mut words = records[..cache.fitting(records, self.input).min(self.batch)].to_vec();
+        cache.require(self.engine, &words, self.input)?;
+        words.resize(self.batch, PatchRecord::empty());
+        self.engine.write(&self.towers[modality as usize].records, &words)?;
+        Ok(self.whole_plan(modality, cache, taps)?.profile(self.engine)?)
     }
 
     /// Encodes patches in order and hands each batch of vectors (rows of [`Embedder::dim`]) to `sink` with the number of its
@@ -133,10 +169,8 @@ impl<'e> Embedder<'e> {
         mut sink: impl FnMut(usize, &[f32]) -> Result<()>,
     ) -> Result<()> {
         let tower = &self.towers[modality as usize];
-        let mut builder = PlanBuilder::new(self.engine);
-        sampler::forward(&mut builder, cache.array(), cache.table(), &tower.records, taps, false, &tower.inference.inputs[0])?;
-        let mut plan = builder.finish();
-        plan.extend(tower.inference.plan.clone());
+        let plan = self.whole_plan(modality, cache, taps)?;
+        let mut last: Option<Arc<AtomicBool>> = None;
         let output = &tower.inference.outputs[0];
         let mut flight: std::collections::VecDeque<(usize, usize, Readback)> = std::collections::VecDeque::new();
         let mut finish = |(first, count, read): (usize, usize, Readback)| {
@@ -158,8 +192,16 @@ impl<'e> Embedder<'e> {
             let mut words = chunk.to_vec();
             words.resize(self.batch, PatchRecord::empty());
             self.engine.write(&tower.records, &words)?;
+            if let Some(done) = last.take() {
+                let _ = self.engine.device().poll(wgpu::PollType::Poll);
+                self.batches.fetch_add(1, Ordering::Relaxed);
+                self.starved.fetch_add(usize::from(done.load(Ordering::Relaxed)), Ordering::Relaxed);
+            }
             plan.submit(self.engine)?;
             flight.push_back((start, count, self.engine.start_read(output)?));
+            let done = Arc::new(AtomicBool::new(false));
+            last = Some(done.clone());
+            self.engine.queue().on_submitted_work_done(move || done.store(true, Ordering::Relaxed));
             if flight.len() > DEPTH {
                 finish(flight.pop_front().expect("not empty"))?;
             }

@@ -8,8 +8,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use build::{DEFAULT_VIEWS, IndexConfig, build};
-pub use embed::{Embedder, LoadedModel};
+pub use build::{DEFAULT_VIEWS, IndexConfig, build, profile_encoding};
+pub use embed::{Embedder, LoadedModel, Supply};
 pub use locate::{LocateConfig, Located, PATCH_MIN_VALID, Patch, locate, patches};
 pub use search::{CellHit, RESIDENT_BYTES, Searcher};
 pub use store::{Database, DatabaseManifest, Row, Writer};

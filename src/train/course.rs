@@ -2,7 +2,7 @@
 
 use super::checkpoint::{self, Kind, checkpoint_path};
 use crate::align::{Aligned, Figures, Objective};
-use crate::gpu::{Engine, OpTime, PAGE, Plan, PlanBuilder, Readback, Tensor};
+use crate::gpu::{Engine, OpTime, PAGE, Plan, PlanBuilder, Readback, Tensor, medians};
 use crate::kernels::sampler;
 use crate::nn::{
     Graph, Network, NetworkFile, NetworkManifest, NodeId, Optimizer, OptimizerConfig, SceneRecord, StepFactors, TensorMap, TrainingPlan,
@@ -197,13 +197,7 @@ impl Learner {
         self.plan.plan.submit(engine)?;
         engine.wait("warm-up")?;
         let runs = (0..steps.max(1)).map(|_| Ok(self.plan.plan.profile(engine)?)).collect::<Result<Vec<_>>>()?;
-        let mut median = runs[0].clone();
-        for (i, op) in median.iter_mut().enumerate() {
-            let mut all: Vec<f64> = runs.iter().map(|r| r[i].seconds).collect();
-            all.sort_by(f64::total_cmp);
-            op.seconds = all[all.len() / 2];
-        }
-        Ok(median)
+        Ok(medians(&runs))
     }
 }
 
