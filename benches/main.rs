@@ -1,5 +1,5 @@
-//! Kernel benchmarks: `cargo bench --bench kernels [-- NAME ...] [--json FILE] [--baseline FILE]`. Prints one line a case: median of several
-//! runs.
+//! Kernel benchmarks: `cargo bench --bench kernels [-- NAME ...] [--json FILE] [--baseline FILE] [--figure FILE] [--tuning FILE]`. Prints one line a case: median
+//! of several runs, and the share of the device's own limit, which is measured first.
 
 mod activation;
 mod bias;
@@ -14,6 +14,7 @@ mod elementwise;
 mod fft;
 mod gaussian;
 mod infonce;
+mod jobs;
 mod knn;
 mod l2norm;
 mod matmul;
@@ -25,6 +26,7 @@ mod peaks;
 mod pool;
 mod record;
 mod reduce;
+mod roofline;
 mod sampler;
 mod segment_softmax;
 mod sinkhorn_online;
@@ -46,8 +48,8 @@ use std::process::ExitCode;
 /// The benchmarks of one family.
 type Run = fn(&echogrid::gpu::Engine);
 
-/// Name and function of every family.
-const ALL: [(&str, Run); 35] = [
+/// Name and function of every family, and of whole jobs.
+const ALL: [(&str, Run); 36] = [
     ("activation", activation::run),
     ("bias", bias::run),
     ("binary_xent", binary_xent::run),
@@ -83,6 +85,7 @@ const ALL: [(&str, Run); 35] = [
     ("topk", topk::run),
     ("triplet", triplet::run),
     ("upsample", upsample::run),
+    ("jobs", jobs::run),
 ];
 
 /// Times the kernels, family by family
@@ -97,6 +100,12 @@ struct Args {
     /// Compare with the results in this file, and fail where a kernel got slower beyond the noise
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
+    /// Draw the results under the roofline into this SVG file
+    #[arg(long, value_name = "FILE")]
+    figure: Option<PathBuf>,
+    /// Measurements to choose kernels by, as `echogrid tune --out` keeps them [default: those shipped for the adapter]
+    #[arg(long, value_name = "FILE")]
+    tuning: Option<PathBuf>,
     /// What `cargo bench` adds
     #[arg(long, hide = true)]
     bench: bool,
@@ -115,9 +124,11 @@ fn main() -> ExitCode {
 fn bench(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     // Before the long work.
     let baseline = args.baseline.as_deref().map(Record::read).transpose()?;
-    let engine = common::engine();
-    let mut record = Record::begin(engine.adapter().to_string());
+    let engine = common::engine(args.tuning.as_deref())?;
+    let roof = roofline::Roofline::measure(&engine);
+    let mut record = Record::begin(engine.adapter().to_string(), roof);
     println!("adapter: {}", record.adapter);
+    println!("limits: {:.1} GFLOP/s in f32, {:.1} GB/s", roof.gflops, roof.gbytes);
     for (name, run) in ALL {
         if args.families.is_empty() || args.families.iter().any(|w| w == name) {
             run(&engine);
@@ -126,6 +137,9 @@ fn bench(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     record.cases = record::take();
     if let Some(path) = &args.json {
         record.write(path)?;
+    }
+    if let Some(path) = &args.figure {
+        record.draw(path)?;
     }
     match baseline.map(|b| record.regressions(&b)).transpose()? {
         Some(slower) if !slower.is_empty() => Err(format!("slower than the baseline: {}", slower.join("; ")).into()),

@@ -1,14 +1,16 @@
 //! What a run of the benchmarks measured, kept as JSON, and held against an earlier run.
 
+use crate::roofline::Roofline;
+use echogrid::report::figures;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// One benchmark.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Case {
     pub name: String,
     pub runs: usize,
@@ -18,6 +20,12 @@ pub struct Case {
     /// By the kernels' own counts of operations and bytes.
     pub gflops: f64,
     pub gbytes: f64,
+    /// Of the roofline: above 1 where the bytes come from a cache.
+    #[serde(default)]
+    pub share: f64,
+    /// Of a whole job: how many a second of what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<(f64, String)>,
 }
 
 /// A run.
@@ -28,10 +36,19 @@ pub struct Record {
     pub commit: String,
     /// Load of the machine over the last minute when the run began, where it says so.
     pub load: Option<f64>,
+    #[serde(default)]
+    pub roofline: Option<Roofline>,
     pub cases: Vec<Case>,
 }
 
 static CASES: Mutex<Vec<Case>> = Mutex::new(Vec::new());
+
+static ROOFLINE: OnceLock<Roofline> = OnceLock::new();
+
+/// The device's limits, once they are measured.
+pub fn roofline() -> Option<Roofline> {
+    ROOFLINE.get().copied()
+}
 
 /// Keeps a result.
 pub fn add(case: Case) {
@@ -44,7 +61,8 @@ pub fn take() -> Vec<Case> {
 }
 
 impl Record {
-    pub fn begin(adapter: String) -> Self {
+    pub fn begin(adapter: String, roofline: Roofline) -> Self {
+        let roofline = *ROOFLINE.get_or_init(|| roofline);
         let git = |args: &[&str]| {
             let out = Command::new("git").args(args).output().ok().filter(|o| o.status.success())?;
             Some(String::from_utf8_lossy(&out.stdout).trim().to_string())
@@ -52,13 +70,22 @@ impl Record {
         let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|s| !s.is_empty());
         let commit = git(&["rev-parse", "--short", "HEAD"]).map_or("unknown".into(), |c| c + if changed { "+" } else { "" });
         let load = std::fs::read_to_string("/proc/loadavg").ok().and_then(|t| t.split(' ').next()?.parse().ok());
-        Self { adapter, commit, load, cases: Vec::new() }
+        Self { adapter, commit, load, roofline: Some(roofline), cases: Vec::new() }
     }
 
     pub fn write(&self, path: &Path) -> Result<()> {
         std::fs::write(path, serde_json::to_string_pretty(self)? + "\n")
             .map_err(|e| format!("{}: cannot be written ({e})", path.display()))?;
         Ok(())
+    }
+
+    /// Draws the cases under the roofline.
+    pub fn draw(&self, path: &Path) -> Result<()> {
+        let Some(roof) = self.roofline else { return Ok(()) };
+        let points: Vec<[f64; 2]> = self.cases.iter().filter(|c| c.gbytes > 0.0).map(|c| [c.gflops / c.gbytes, c.gflops]).collect();
+        let line = format!("{}, {}", self.adapter, self.commit);
+        let svg = figures::roofline("Kernels under the roofline", &line, &points, roof.gflops, roof.gbytes)?;
+        Ok(figures::write(path, &svg)?)
     }
 
     pub fn read(path: &Path) -> Result<Self> {

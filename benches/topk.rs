@@ -1,18 +1,8 @@
-use crate::common::{tensor, time};
+use crate::common::{noise, tensor, time};
 use echogrid::gpu::{DType, Engine};
 use echogrid::kernels::matmul::{Op, matmul};
 use echogrid::kernels::topk::{Scratch, TopK, clear, score_block, select_block};
 use half::f16;
-
-/// Directions without structure: selection sees what it sees in a search.
-fn noise(n: usize) -> Vec<f32> {
-    let mut s = 1u64;
-    let mut next = || {
-        s = s.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (s >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..n).map(|_| next()).collect()
-}
 
 pub fn run(e: &Engine) {
     let (n, d) = (100_000, 256);

@@ -89,6 +89,10 @@ pub fn problems() -> Vec<Problem> {
         product(1024, 1024, 64, T, P),
         product(256, 256, 256, T, T),
     ];
+    // Rows and columns alone, and what is no multiple of four.
+    for (a, b) in [(P, P), (P, T), (T, P)] {
+        all.extend([(1024, 1, 1024), (1, 1024, 1024), (301, 10, 301)].map(|(m, n, k)| product(m, n, k, a, b)));
+    }
     for (kernel, stride, x, co) in [
         (3, 1, [16, 64, 64, 4], 32),
         (3, 1, [16, 32, 32, 32], 32),

@@ -174,11 +174,34 @@ fn wrong_usage_exits_with_2_and_help_with_0() {
         outcome.fails(2, &["--help"]);
         assert!(outcome.out.is_empty(), "{outcome:?}");
     }
-    for command in ["info", "synth", "train", "index", "locate", "eval", "gap", "study", "register", "transport", "demo"] {
+    for command in ["info", "synth", "train", "index", "locate", "eval", "gap", "study", "register", "transport", "profile", "tune", "demo"]
+    {
         let help = run(&[command, "--help"]).ok();
         assert!(help.out.contains("Usage") && help.out.contains("--adapter"), "{help:?}");
     }
     assert!(run(&["--version"]).ok().out.contains(env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn kept_measurements_are_used_and_damaged_ones_are_not() {
+    let dir = folder("tuning");
+    let info = |args: &[&str]| {
+        let mut command = command(&[&["info", "--json"], args].concat());
+        command.env("ECHOGRID_CACHE", &dir);
+        let outcome = finish(command).ok();
+        let value: serde_json::Value = serde_json::from_str(&outcome.out).expect("one JSON object");
+        (value["tuning"]["origin"].clone(), PathBuf::from(value["tuning"]["path"].as_str().unwrap()), outcome.err)
+    };
+    let (before, path, _) = info(&[]);
+    assert!(before != "kept" && path.starts_with(&dir), "{before} {path:?}");
+    let line = r#"{"family": "matmul", "sizes": [8, 8, 8], "seconds": {"tiled-32": 1e-3}}"#;
+    std::fs::write(&path, format!(r#"{{"adapter": "a", "driver": "d", "version": "v", "measured": [{line}]}}"#)).unwrap();
+    assert_eq!(info(&[]).0, "kept");
+    assert_eq!(info(&["--no-tune"]).0, "nothing");
+    std::fs::write(&path, "{").unwrap();
+    let (after, _, err) = info(&[]);
+    assert_eq!(after, before);
+    assert!(err.contains("is damaged") && err.contains("echogrid tune"), "{err}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::tune;
 use crate::atomic::AtomicFile;
-use crate::gpu::{AdapterChoice, Engine, Tuning};
+use crate::gpu::{AdapterChoice, Engine};
 use crate::scene::SarUnit;
 use crate::{Error, Result};
 use clap::{Args, ValueEnum};
@@ -76,8 +76,7 @@ impl Global {
 
     /// Opens the chosen adapter and says which it is.
     pub(super) fn engine(&self) -> Result<Engine> {
-        let engine = self.untuned_engine()?;
-        if self.no_tune { Ok(engine.with_tuning(Tuning::default())) } else { tune::tuned(self, engine) }
+        tune::tuned(self, self.untuned_engine()?)
     }
 
     /// The same, with the measurements that were shipped, if any.

@@ -2,6 +2,7 @@
 
 use super::common::{Global, print_json};
 use super::selftest;
+use super::tune::{self, Origin};
 use crate::gpu::{AdapterSummary, Caps, Engine, list_adapters};
 use crate::index::LoadedModel;
 use crate::nn::{DenseEncoderConfig, DenseFile, Network};
@@ -38,6 +39,13 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
 fn machine(global: &Global, args: &Args) -> Result<()> {
     let adapters = pollster::block_on(list_adapters());
     let engine = pollster::block_on(Engine::new(&crate::gpu::AdapterChoice::from_option(global.adapter.as_deref())));
+    let (engine, tuning) = match engine {
+        Ok(engine) => {
+            let (engine, origin, path) = tune::known(global, engine);
+            (Ok(engine), Some((origin, path)))
+        }
+        Err(e) => (Err(e), None),
+    };
     let model = LoadedModel::load(None);
     let checks = match (&engine, args.self_test) {
         (Ok(engine), true) => Some(selftest::run(engine)),
@@ -48,6 +56,7 @@ fn machine(global: &Global, args: &Args) -> Result<()> {
             "version": env!("CARGO_PKG_VERSION"),
             "adapters": adapters,
             "chosen": engine.as_ref().ok().map(|e| json!({ "adapter": e.adapter(), "capabilities": e.caps() })),
+            "tuning": tuning.as_ref().map(|(origin, path)| json!({ "origin": origin, "path": path })),
             "model": model.as_ref().ok().map(|m| json!({ "hash": m.hash, "manifest": m.file.manifest })),
         });
         if let Some(checks) = &checks {
@@ -59,6 +68,14 @@ fn machine(global: &Global, args: &Args) -> Result<()> {
         print_adapters(&adapters);
         if let Ok(engine) = &engine {
             out!("\nchosen: {}\n{}", engine.adapter(), capabilities(engine.caps()));
+        }
+        if let Some((origin, path)) = &tuning {
+            let known = match (origin, path) {
+                (Origin::Kept, Some(path)) => format!("measurements kept in {}", path.display()),
+                (Origin::Shipped, _) => "shipped measurements of this adapter (`echogrid tune` makes your own)".into(),
+                _ => "the kind of adapter (`echogrid tune` measures)".into(),
+            };
+            out!("  kernels go by            {known}");
         }
         match &model {
             Ok(m) => out!("\nshipped model: {}", in_short(m)),

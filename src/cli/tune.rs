@@ -101,28 +101,48 @@ fn keep(engine: &Engine, tuning: &Tuning, path: &Path) -> Result<()> {
     write().map_err(|source| crate::report::Error::Write { path: path.into(), source }.into())
 }
 
+/// Where the measurements come from that an engine goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Origin {
+    /// Kept by `echogrid tune` or a first use.
+    Kept,
+    /// Shipped for adapters of this name.
+    Shipped,
+    /// There are none: kernels go by the kind of adapter.
+    Nothing,
+}
+
+/// An engine with what is known of its adapter, where that comes from, and where measurements would be kept.
+pub(super) fn known(global: &Global, engine: Engine) -> (Engine, Origin, Option<PathBuf>) {
+    let path = place(&engine);
+    if global.no_tune {
+        return (engine.with_tuning(Tuning::default()), Origin::Nothing, path);
+    }
+    let shipped = if engine.tuning().measured.is_empty() { Origin::Nothing } else { Origin::Shipped };
+    let Some(kept) = path.as_ref().map(std::fs::read) else { return (engine, shipped, path) };
+    match kept.map(|bytes| serde_json::from_slice::<Kept>(&bytes)) {
+        Ok(Ok(kept)) => return (engine.with_tuning(kept.tuning), Origin::Kept, path),
+        Ok(Err(e)) => warn(&path, &format!("is damaged ({e}) and not used; `echogrid tune` makes it anew")),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => warn(&path, &format!("cannot be read ({e}) and is not used")),
+    }
+    (engine, shipped, path)
+}
+
+fn warn(path: &Option<PathBuf>, what: &str) {
+    eprintln!("warning: {} {what}", path.as_deref().unwrap_or(Path::new("?")).display());
+}
+
 /// The engine with what was measured on its adapter: what is kept, else what is shipped, else measured now on a GPU and kept.
 pub(super) fn tuned(global: &Global, engine: Engine) -> Result<Engine> {
-    let Some(path) = place(&engine) else { return Ok(engine) };
-    match std::fs::read(&path) {
-        Ok(bytes) => match serde_json::from_slice::<Kept>(&bytes) {
-            Ok(kept) => return Ok(engine.with_tuning(kept.tuning)),
-            Err(e) => tracing::warn!("{} is damaged ({e}) and not used; `echogrid tune` makes it anew", path.display()),
-        },
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        Err(e) => {
-            tracing::warn!("{} cannot be read ({e}); kernels are chosen without it", path.display());
-            return Ok(engine);
-        }
-    }
+    let (engine, origin, path) = known(global, engine);
     // A processor that plays a GPU takes minutes to measure.
-    if !engine.tuning().measured.is_empty() || engine.caps().software {
-        return Ok(engine);
-    }
+    let (Origin::Nothing, Some(path), false) = (origin, path, global.no_tune || engine.caps().software) else { return Ok(engine) };
     global.say(format_args!("measuring which kernels are fastest on this adapter, once (--no-tune does without)"));
     let (tuning, _) = measure(global, &engine)?;
     if let Err(e) = keep(&engine, &tuning, &path) {
-        tracing::warn!("{e}; the next command measures again");
+        eprintln!("warning: {e}; the next command measures again");
     }
     Ok(engine.with_tuning(tuning))
 }

@@ -354,6 +354,39 @@ pub fn clouds(title: &str, line: &str, clouds: &[(&str, &[[f64; 2]])]) -> Result
     })
 }
 
+/// Kernels under the roofline of a device: points of [operations a byte, GFLOP/s], both axes logarithmic, below the lesser of `gflops` and
+/// what `gbytes` a second supply (Williams, Waterman, Patterson, "Roofline", 2009).
+///
+/// # Errors
+/// [`Error::Figure`] when no point lies above 0.
+pub fn roofline(title: &str, line: &str, points: &[[f64; 2]], gflops: f64, gbytes: f64) -> Result<String, Error> {
+    let points: Vec<(f64, f64)> = points.iter().filter(|p| p.iter().all(|v| v.is_finite() && *v > 0.0)).map(|p| (p[0], p[1])).collect();
+    if points.is_empty() || !(gflops > 0.0 && gbytes > 0.0) {
+        return Err(nothing());
+    }
+    let ridge = gflops / gbytes;
+    let least = |values: &mut dyn Iterator<Item = f64>| values.fold(f64::INFINITY, f64::min);
+    let (x0, y0) = (least(&mut points.iter().map(|p| p.0).chain([ridge])) / 2.0, least(&mut points.iter().map(|p| p.1)) / 2.0);
+    let x1 = points.iter().map(|p| p.0).fold(ridge, f64::max) * 2.0;
+    let y1 = points.iter().map(|p| p.1).fold(gflops, f64::max) * 2.0;
+    draw_sized((SIZE.0, 520), |root| {
+        let body = heading(root, title, line, &["limit", "kernels"])?;
+        let mut chart = ChartBuilder::on(&body)
+            .margin(4)
+            .margin_right(24)
+            .x_label_area_size(42)
+            .y_label_area_size(62)
+            .build_cartesian_2d((x0..x1).log_scale(), (y0..y1).log_scale())
+            .map_err(fail)?;
+        let plain = |v: &f64| format!("{v}");
+        mesh(&mut chart, "operations a byte; upwards GFLOP/s", &plain, &plain)?;
+        let roof = [(x0, (x0 * gbytes).max(y0)), (ridge, gflops), (x1, gflops)];
+        chart.draw_series(LineSeries::new(roof, LINES[0].stroke_width(2))).map_err(fail)?;
+        chart.draw_series(points.iter().map(|p| Circle::new(*p, 3, LINES[1].mix(0.6).filled()))).map_err(fail)?;
+        Ok(())
+    })
+}
+
 /// Places that candidates name for one thing, before and after something was done.
 #[derive(Debug, Clone)]
 pub struct BeforeAfter {

@@ -1,0 +1,71 @@
+//! Whole jobs: training, indexing, searching databases of growing size.
+
+use crate::common::{noise, seconds};
+use crate::record::{self, Case};
+use echogrid::gpu::{DType, Engine, PlanBuilder, Tensor};
+use echogrid::index::{Database, IndexConfig, LoadedModel, build};
+use echogrid::kernels::topk::TopK;
+use echogrid::scene::synth::{EPSG, SynthConfig, generate};
+use echogrid::scene::{GeoTransform, Image, SampleData, write_geotiff};
+use echogrid::train::{TrainConfig, profile_step};
+use half::f16;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Keeps and prints a rate; `all` is sorted.
+fn rate(name: &str, items: usize, item: &str, all: &[f64]) {
+    let at = |quarter: usize| all[(all.len() - 1) * quarter / 4];
+    let median = all[all.len() / 2];
+    let per_s = items as f64 / median;
+    println!("{name:<48} {:>9.3} ms  {per_s:>10.1} {item} a second  (of {} runs)", median * 1e3, all.len());
+    let rate = Some((per_s, format!("{item} a second")));
+    record::add(Case { name: name.into(), runs: all.len(), median_s: median, quartiles_s: [at(1), at(3)], rate, ..Case::default() });
+}
+
+pub fn run(e: &Engine) {
+    let config = TrainConfig::default();
+    let mut steps: Vec<f64> = (0..5).map(|_| profile_step(e, &config, 1).unwrap().iter().map(|op| op.seconds).sum()).collect();
+    steps.sort_by(f64::total_cmp);
+    rate(&format!("train: a step of {} pairs", config.batch), config.batch, "pairs", &steps);
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("optical.tif");
+    let size = 1200;
+    let scene = generate(&SynthConfig { size, ..SynthConfig::default() });
+    let geo = GeoTransform::new(scene.geotransform());
+    write_geotiff(&path, size, size, 3, SampleData::U8(&scene.optical), geo.as_ref(), Some(EPSG), Some(0.0)).unwrap();
+    let model = LoadedModel::load(None).unwrap();
+    let embedder = model.embedder(e, 64).unwrap();
+    let map = Arc::new(Image::map(&path).unwrap());
+    let mut cells = 0;
+    let mut builds: Vec<f64> = (0..3)
+        .map(|i| {
+            let start = Instant::now();
+            let writer = Database::writer(&dir.path().join(format!("{i}.db")));
+            cells = build(&embedder, &model, &map, &IndexConfig::default(), writer, |_, _| {}).unwrap().cells();
+            start.elapsed().as_secs_f64()
+        })
+        .collect();
+    builds.sort_by(f64::total_cmp);
+    rate(&format!("index: {cells} cells of 49 views"), cells, "cells", &builds);
+
+    // As many rows as one binding holds.
+    let (d, k) = (256, 10);
+    for n in [10_000usize, 100_000, 1_000_000, 10_000_000].into_iter().take_while(|n| (n * d * 2) as u64 <= e.caps().max_binding) {
+        // The same rows over and over: what is found does not count here.
+        let block: Vec<f16> = noise(10_000 * d).iter().map(|v| f16::from_f32(*v)).collect();
+        let x = e.tensor("rows", &[n, d], DType::F16).unwrap();
+        for first in (0..n).step_by(10_000) {
+            let part = Tensor::from_buffer(x.buffer().clone(), (first * d * 2) as u64, &[10_000, d], DType::F16).unwrap();
+            e.write(&part, &block).unwrap();
+        }
+        for nq in [1, 64] {
+            let q = e.upload_f32("q", &[nq, d], &noise(nq * d)).unwrap();
+            let top = TopK::new(e, nq, k, n).unwrap();
+            let mut plan = PlanBuilder::new(e);
+            top.begin(&mut plan).unwrap();
+            top.add_shard(&mut plan, &q, &x, 0, n).unwrap();
+            rate(&format!("search: {nq} at a time, {n} x {d} f16, k={k}"), nq, "queries", &seconds(e, &plan.finish()));
+        }
+    }
+}
