@@ -123,6 +123,10 @@ fn main() -> ExitCode {
 
 fn bench(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     // Before the long work.
+    for path in [&args.json, &args.figure].into_iter().flatten() {
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        file.map_err(|e| format!("{}: cannot be written ({e})", path.display()))?;
+    }
     let baseline = args.baseline.as_deref().map(Record::read).transpose()?;
     let engine = common::engine(args.tuning.as_deref())?;
     let roof = roofline::Roofline::measure(&engine);
