@@ -2,7 +2,7 @@
 
 use crate::common::{noise, seconds};
 use crate::record::{self, Case};
-use echogrid::gpu::{DType, Engine, PlanBuilder, Tensor};
+use echogrid::gpu::{DType, Engine, PlanBuilder, Result, Tensor};
 use echogrid::index::{Database, IndexConfig, LoadedModel, build};
 use echogrid::kernels::topk::TopK;
 use echogrid::scene::synth::{EPSG, SynthConfig, generate};
@@ -55,8 +55,9 @@ pub fn run(e: &Engine) {
     // A processor would search 10,000,000 rows for minutes.
     for n in [10_000usize, 100_000, 1_000_000, 10_000_000].into_iter().filter(|n| !e.caps().software || *n <= 1_000_000) {
         let most = (e.caps().max_binding as usize / (d * 2) / BLOCK).max(1) * BLOCK;
-        let shards: Vec<(u32, Tensor)> =
-            (0..n).step_by(most).map(|first| (first as u32, shard(e, &block, most.min(n - first), d))).collect();
+        let part = |first: usize| Ok((first as u32, shard(e, &block, most.min(n - first), d)?));
+        let shards: Result<Vec<(u32, Tensor)>> = (0..n).step_by(most).map(part).collect();
+        let Ok(shards) = shards else { return println!("search: no memory for {n} rows") };
         for nq in [1, 64] {
             let q = e.upload_f32("q", &[nq, d], &noise(nq * d)).unwrap();
             let top = TopK::new(e, nq, k, most.min(n)).unwrap();
@@ -72,11 +73,11 @@ pub fn run(e: &Engine) {
 const BLOCK: usize = 10_000;
 
 /// A part of a database, filled with a block again and again.
-fn shard(e: &Engine, block: &[f16], rows: usize, d: usize) -> Tensor {
-    let x = e.tensor("rows", &[rows, d], DType::F16).unwrap();
+fn shard(e: &Engine, block: &[f16], rows: usize, d: usize) -> Result<Tensor> {
+    let x = e.tensor("rows", &[rows, d], DType::F16)?;
     for first in (0..rows).step_by(BLOCK) {
-        let part = Tensor::from_buffer(x.buffer().clone(), (first * d * 2) as u64, &[BLOCK, d], DType::F16).unwrap();
-        e.write(&part, block).unwrap();
+        let part = Tensor::from_buffer(x.buffer().clone(), (first * d * 2) as u64, &[BLOCK, d], DType::F16)?;
+        e.write(&part, block)?;
     }
-    x
+    Ok(x)
 }

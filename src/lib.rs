@@ -3,6 +3,7 @@
 //! It is a GPU compute engine: hand-written WGSL kernels on wgpu, a thin Rust host. Start here:
 //! - [`gpu::Engine`] is a device, its own or your app's; [`gpu::Plan`] is work recorded once and run any number of times.
 //! - [`kernels`] append dispatches to a plan; [`mod@reference`] holds the twin of each on the CPU.
+//! - [`mod@tune`] measures which of a family's kernels are fastest on a device; [`gpu::Engine::with_tuning`] takes the result.
 //! - [`nn::Graph`] describes a network once and gives forward and backward plans; [`nn::EncoderConfig`] builds encoders.
 //! - [`scene::Raster`] reads maps of any size by windows; [`index`] makes databases of their cells and searches them; [`train`] and
 //!   [`eval`] do what their names say.

@@ -41,7 +41,8 @@ impl Outcome {
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_echogrid"));
-    command.args(args).env_remove("RUST_LOG").stdin(Stdio::null());
+    // Nothing is measured here, and nothing kept for this user is read.
+    command.args(args).arg("--no-tune").env_remove("RUST_LOG").stdin(Stdio::null());
     command
 }
 
@@ -186,8 +187,8 @@ fn wrong_usage_exits_with_2_and_help_with_0() {
 fn kept_measurements_are_used_and_damaged_ones_are_not() {
     let dir = folder("tuning");
     let info = |args: &[&str]| {
-        let mut command = command(&[&["info", "--json"], args].concat());
-        command.env("ECHOGRID_CACHE", &dir);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_echogrid"));
+        command.args([&["info", "--json"], args].concat()).env("ECHOGRID_CACHE", &dir).stdin(Stdio::null());
         let outcome = finish(command).ok();
         let value: serde_json::Value = serde_json::from_str(&outcome.out).expect("one JSON object");
         (value["tuning"]["origin"].clone(), PathBuf::from(value["tuning"]["path"].as_str().unwrap()), outcome.err)
@@ -195,7 +196,7 @@ fn kept_measurements_are_used_and_damaged_ones_are_not() {
     let (before, path, _) = info(&[]);
     assert!(before != "kept" && path.starts_with(&dir), "{before} {path:?}");
     let line = r#"{"family": "matmul", "sizes": [8, 8, 8], "seconds": {"tiled-32": 1e-3}}"#;
-    std::fs::write(&path, format!(r#"{{"adapter": "a", "driver": "d", "version": "v", "measured": [{line}]}}"#)).unwrap();
+    std::fs::write(&path, format!(r#"{{"adapter": "a", "driver": "d", "version": "v", "lanes": 8, "measured": [{line}]}}"#)).unwrap();
     assert_eq!(info(&[]).0, "kept");
     assert_eq!(info(&["--no-tune"]).0, "nothing");
     std::fs::write(&path, "{").unwrap();

@@ -28,7 +28,7 @@ enum Refine {
 /// Train an encoder, features for dense correlation, or a graph network over candidates, on pairs of a map and a SAR image of the same area
 ///
 /// An encoder (of an index's cells) by default; with --dense, features a pixel whose correlation finds the place of a SAR patch; with --refine, a graph network that puts an encoder's candidates in order, in one model with it. Writes checkpoints beside MODEL (MODEL.checkpoint) and a log (MODEL.log.jsonl, drawn at the end in a .svg of the same name). Ctrl-C saves and stops; --resume goes on to
-/// the same bits as a run that was never stopped.
+/// the same bits as a run that was never stopped, on the same adapter with the same measurements (`echogrid tune`).
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A map and a SAR image of one area, both georeferenced; may be given several times

@@ -1,6 +1,6 @@
 //! `echogrid tune`, and the measurements it keeps.
 
-use super::common::{Global, print_json};
+use super::common::{Global, check_output, print_json};
 use crate::atomic::AtomicFile;
 use crate::gpu::{Engine, Measured, Tuning};
 use crate::kernels::tiling::Tiling;
@@ -30,6 +30,8 @@ struct Kept {
     adapter: String,
     driver: String,
     version: String,
+    /// Width of its subgroups.
+    lanes: Option<usize>,
     #[serde(flatten)]
     tuning: Tuning,
 }
@@ -42,6 +44,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
             Error::invalid("there is no cache folder to keep the result in: name a file with --out, or a folder with ECHOGRID_CACHE")
         })?,
     };
+    // Before the minutes that follow.
+    make_room(&path)?;
     let (tuning, rejected) = measure(global, &engine)?;
     keep(&engine, &tuning, &path)?;
     if args.json {
@@ -88,17 +92,21 @@ fn place(engine: &Engine) -> Option<PathBuf> {
     Some(folder.join(format!("tuning-{}.json", tune::key(engine))))
 }
 
+/// Makes the folder of a file, and sees that the file can be written.
+fn make_room(path: &Path) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|source| crate::report::Error::Write { path: path.into(), source })?;
+    }
+    check_output(path)
+}
+
 fn keep(engine: &Engine, tuning: &Tuning, path: &Path) -> Result<()> {
-    let write = || {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        let adapter = engine.adapter();
-        let (name, driver) = (adapter.name.clone(), adapter.driver.clone());
-        let kept = Kept { adapter: name, driver, version: env!("CARGO_PKG_VERSION").into(), tuning: tuning.clone() };
-        AtomicFile::write(path, format!("{}\n", serde_json::to_string_pretty(&kept)?).as_bytes())
-    };
-    write().map_err(|source| crate::report::Error::Write { path: path.into(), source }.into())
+    make_room(path)?;
+    let (adapter, lanes) = (engine.adapter(), engine.caps().lanes());
+    let (name, driver) = (adapter.name.clone(), adapter.driver.clone());
+    let kept = Kept { adapter: name, driver, version: env!("CARGO_PKG_VERSION").into(), lanes, tuning: tuning.clone() };
+    let text = serde_json::to_string_pretty(&kept).expect("numbers and text") + "\n";
+    AtomicFile::write(path, text.as_bytes()).map_err(|source| crate::report::Error::Write { path: path.into(), source }.into())
 }
 
 /// Where the measurements come from that an engine goes by.
@@ -138,11 +146,19 @@ fn warn(path: &Option<PathBuf>, what: &str) {
 pub(super) fn tuned(global: &Global, engine: Engine) -> Result<Engine> {
     let (engine, origin, path) = known(global, engine);
     // A processor that plays a GPU takes minutes to measure.
-    let (Origin::Nothing, Some(path), false) = (origin, path, global.no_tune || engine.caps().software) else { return Ok(engine) };
+    let processor = engine.adapter().kind == "Cpu";
+    let (Origin::Nothing, Some(path), false) = (origin, path, global.no_tune || processor) else { return Ok(engine) };
     global.say(format_args!("measuring which kernels are fastest on this adapter, once (--no-tune does without)"));
-    let (tuning, _) = measure(global, &engine)?;
-    if let Err(e) = keep(&engine, &tuning, &path) {
-        eprintln!("warning: {e}; the next command measures again");
+    match measure(global, &engine) {
+        Ok((tuning, _)) => {
+            if let Err(e) = keep(&engine, &tuning, &path) {
+                eprintln!("warning: {e}; the next command measures again");
+            }
+            Ok(engine.with_tuning(tuning))
+        }
+        Err(e) => {
+            eprintln!("warning: {e}; kernels are chosen by the kind of adapter");
+            Ok(engine)
+        }
     }
-    Ok(engine.with_tuning(tuning))
 }

@@ -171,7 +171,7 @@ impl Engine {
         // A software adapter that is to choose what a GPU would run must not go by its own measurements.
         let own = caps.software || summary.kind != "Cpu";
         Self {
-            tuning: Tuning::shipped(&summary.name).filter(|_| own).unwrap_or_default(),
+            tuning: Tuning::shipped(&summary.name, caps.lanes()).filter(|_| own).unwrap_or_default(),
             caps,
             summary,
             device,

@@ -32,6 +32,11 @@ macro_rules! lib {
 
 const LIB: &[(&str, &str)] = lib!["circle", "fold", "lane_multiply", "lanes", "nan", "radix", "relax", "rng", "tile", "tile_multiply"];
 
+/// The texts that shaders import.
+pub(crate) fn library() -> impl Iterator<Item = &'static str> {
+    LIB.iter().map(|(_, text)| *text)
+}
+
 /// The constants of one variant of a shader: integers, and identifiers (types, for instance).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Variant {

@@ -36,21 +36,24 @@ pub struct Tuning {
     pub measured: Vec<Measured>,
 }
 
-/// A shipped table, as `echogrid tune --out` wrote it.
+/// A shipped table: what `echogrid tune --out` wrote, in a list.
 #[derive(Debug, Deserialize)]
 struct Shipped {
     adapter: String,
+    /// Width of its subgroups.
+    lanes: Option<usize>,
     #[serde(flatten)]
     tuning: Tuning,
 }
 
 impl Tuning {
-    /// The table that is shipped for adapters of this name (up to a bracket: software adapters give their compiler's version there), if any.
-    pub fn shipped(adapter: &str) -> Option<Self> {
+    /// The table that is shipped for adapters of this name (up to a bracket: software adapters give their compiler's version there) with
+    /// subgroups of this width, if any.
+    pub fn shipped(adapter: &str, lanes: Option<usize>) -> Option<Self> {
         let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/tuning.json"));
         let all: Vec<Shipped> = serde_json::from_str(text).expect("a test reads it");
         let name = |full: &str| full.split(" (").next().map(str::to_owned);
-        all.into_iter().find(|s| name(&s.adapter) == name(adapter)).map(|s| s.tuning)
+        all.into_iter().find(|s| name(&s.adapter) == name(adapter) && s.lanes == lanes).map(|s| s.tuning)
     }
 
     /// The fastest kernel that is `usable`, of those timed on the nearest problem of the family.
@@ -89,7 +92,8 @@ mod tests {
 
     #[test]
     fn shipped_tables_are_found_by_the_adapters_name() {
-        assert!(Tuning::shipped("llvmpipe (LLVM 19.1.0, 256 bits)").is_some_and(|t| !t.measured.is_empty()));
-        assert_eq!(Tuning::shipped("Another"), None);
+        assert!(Tuning::shipped("llvmpipe (LLVM 19.1.0, 256 bits)", Some(8)).is_some_and(|t| !t.measured.is_empty()));
+        assert_eq!(Tuning::shipped("llvmpipe (LLVM 19.1.0, 128 bits)", Some(4)), None);
+        assert_eq!(Tuning::shipped("Another", Some(8)), None);
     }
 }

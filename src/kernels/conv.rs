@@ -80,6 +80,8 @@ struct Params {
 
 /// Groups that keep a device busy; the weight gradient is split to reach it.
 const BUSY: usize = 64;
+/// Pixels of a slice at most on a software adapter, whose loops end after 65,535 turns: 18 for 16 pixels in tiles.
+const LONGEST: usize = 1 << 15;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Mode {
@@ -137,20 +139,19 @@ impl Shape {
         Cost { flops: 2.0 * macs as f64, bytes: 4.0 * elements as f64 }
     }
 
-    fn usable(&self, conv: &Conv, mode: Mode, tiling: Tiling, caps: &Caps) -> bool {
+    fn usable(&self, conv: &Conv, tiling: Tiling, caps: &Caps) -> bool {
         let fours = conv.groups == 1 && self.ci.is_multiple_of(4) && self.co.is_multiple_of(4);
         match tiling {
             Tiling::Narrow => false,
             Tiling::Tiled { .. } => true,
-            // A lane of the weight gradient loads one of sixteen rows' fours.
-            Tiling::Lanes { .. } => tiling.runs_on(caps) && fours && (mode != Mode::Weights || caps.lanes().is_some_and(|l| l <= 16)),
+            Tiling::Lanes { .. } => tiling.runs_on(caps) && fours,
         }
     }
 
     /// What the device's measurements say, else what is known of its kind.
     fn tiling(&self, conv: &Conv, mode: Mode, engine: &Engine) -> Tiling {
         let caps = engine.caps();
-        let usable = |t: &Tiling| self.usable(conv, mode, *t, caps);
+        let usable = |t: &Tiling| self.usable(conv, *t, caps);
         if let Some(measured) = engine.tuning().choose(mode.family(), &self.product(conv, mode), usable) {
             return measured;
         }
@@ -201,12 +202,9 @@ pub fn variants() -> Vec<Variant> {
         all.push(shape.variant(&conv, Mode::Forward, tiling, lanes).flag("BIAS", true).flag("RELU", true));
         all.push(shape.variant(&conv, Mode::Forward, tiling, lanes));
         all.push(shape.variant(&conv, Mode::Input, tiling, lanes));
-        if lanes <= 16 {
-            all.push(shape.variant(&conv, Mode::Weights, tiling, lanes));
-        }
+        all.push(shape.variant(&conv, Mode::Weights, tiling, lanes));
     };
-    Tiling::ALL.into_iter().filter(|t| *t != Tiling::Narrow).for_each(|t| of(t, 8));
-    [4, 16, 32, 64].into_iter().for_each(|lanes| of(Tiling::Lanes { rows: 64, columns: 1 }, lanes));
+    Tiling::with_lanes().filter(|(t, _)| *t != Tiling::Narrow).for_each(|(t, lanes)| of(t, lanes));
     all
 }
 
@@ -257,7 +255,7 @@ pub fn pass_by(plan: &mut PlanBuilder<'_>, tiling: Tiling, pass: Pass, conv: &Co
         Pass::Input => Shape::check(conv, "conv dx", c, b, a),
         Pass::Weights => Shape::check(conv, "conv dw", a, c, b),
     }?;
-    if !s.usable(conv, pass.mode(), tiling, plan.engine().caps()) {
+    if !s.usable(conv, tiling, plan.engine().caps()) {
         return Err(Error::shape(pass.family(), format!("{tiling} does not take these shapes on this device")));
     }
     match pass {
@@ -362,16 +360,38 @@ fn append_weights(plan: &mut PlanBuilder<'_>, tiling: Tiling, conv: &Conv, s: &S
     let variant = s.variant(conv, Mode::Weights, tiling, lanes);
     let rows = conv.kernel[0] * conv.kernel[1] * s.ci / conv.groups;
     let pixels = s.n * s.oh * s.ow;
-    let one = tiling.groups([rows, s.co / conv.groups], lanes) * conv.groups;
-    let busy = if plan.engine().caps().software { BUSY } else { 8 * BUSY };
-    let slice = pixels.div_ceil(busy.div_ceil(one)).max(256).next_multiple_of(64);
+    // Slices are those of the plain tiling, so that all tilings add in the same order.
+    let one = Tiling::PLAIN.groups([rows, s.co / conv.groups], lanes) * conv.groups;
+    let slice = slice(pixels, one, plan.engine().caps().software);
     let slices = pixels.div_ceil(slice);
-    let params = Params { n: s.n as u32, groups: (one * slices) as u32, slice: slice as u32, pad: 0 };
-    let groups = Groups::Linear((one * slices) as u64);
+    let all = tiling.groups([rows, s.co / conv.groups], lanes) * conv.groups * slices;
+    let params = Params { n: s.n as u32, groups: all as u32, slice: slice as u32, pad: 0 };
+    let groups = Groups::Linear(all as u64);
     if slices == 1 {
         return plan.dispatch("conv dw", &SHADER, &variant, &[x.into(), dy.into(), dw.into()], &params, groups, s.cost(conv));
     }
     let partial = plan.engine().tensor("conv dw slices", &[slices, dw.len()], DType::F32)?;
     plan.dispatch("conv dw", &SHADER, &variant, &[x.into(), dy.into(), (&partial).into()], &params, groups, s.cost(conv))?;
     reduce::sum_slices(plan, &partial, dw, 1.0, false)
+}
+
+/// Pixels of a slice of the weight gradient, of which `one` slice has so many groups.
+fn slice(pixels: usize, one: usize, software: bool) -> usize {
+    let (busy, longest) = if software { (BUSY, LONGEST) } else { (8 * BUSY, pixels) };
+    pixels.div_ceil(busy.div_ceil(one)).min(longest).max(256).next_multiple_of(64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_keep_a_device_busy_and_a_software_adapters_loops_short() {
+        assert_eq!(slice(1 << 20, 1, false), 1 << 11);
+        assert_eq!(slice(1 << 20, 1, true), 1 << 14);
+        assert_eq!(slice(100, 1, false), 256);
+        // Many weights: one slice would do, were there not the loops.
+        assert_eq!(slice(1 << 20, 1000, false), 1 << 20);
+        assert_eq!(slice(1 << 20, 1000, true), 1 << 15);
+    }
 }

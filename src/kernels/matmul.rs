@@ -47,13 +47,12 @@ fn variant(tiling: Tiling, lanes: usize, ta: bool, tb: bool) -> Variant {
 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
-    let of = |tiling, lanes| TRANSPOSES.map(move |(ta, tb)| variant(tiling, lanes, ta, tb));
-    let mut all: Vec<Variant> = Tiling::ALL.into_iter().flat_map(|tiling| of(tiling, 8)).collect();
-    all.extend([4, 16].into_iter().flat_map(|lanes| of(Tiling::Lanes { rows: 16, columns: 1 }, lanes)));
-    all.extend(
-        [32, 64].into_iter().flat_map(|lanes| [false, true].map(|tb| variant(Tiling::Lanes { rows: 64, columns: 1 }, lanes, false, tb))),
-    );
-    all
+    let fits = |tiling: Tiling, lanes: usize, ta: bool| !matches!(tiling, Tiling::Lanes { .. }) || !ta || lanes <= 16;
+    Tiling::with_lanes()
+        .flat_map(|(tiling, lanes)| TRANSPOSES.map(|(ta, tb)| (tiling, lanes, ta, tb)))
+        .filter(|(tiling, lanes, ta, _)| fits(*tiling, *lanes, *ta))
+        .map(|(tiling, lanes, ta, tb)| variant(tiling, lanes, ta, tb))
+        .collect()
 }
 
 const TRANSPOSES: [(bool, bool); 4] = [(false, false), (true, false), (false, true), (true, true)];
@@ -95,15 +94,15 @@ impl Extents {
     fn tiling(&self, engine: &Engine) -> Tiling {
         let caps = engine.caps();
         let family = family(self.ta, self.tb);
+        let lanes = Tiling::Lanes { rows: 16, columns: 1 };
+        // What is far narrower than anything that was measured.
+        if caps.software && self.m.min(self.n).min(self.k) < NARROW && !self.usable(lanes, caps) {
+            return Tiling::Narrow;
+        }
         if let Some(measured) = engine.tuning().choose(family, &[self.m, self.n, self.k], |t: &Tiling| self.usable(*t, caps)) {
             return measured;
         }
-        let lanes = Tiling::Lanes { rows: 16, columns: 1 };
-        match caps.software {
-            true if caps.subgroup_is(8) && self.usable(lanes, caps) => lanes,
-            true if self.m.min(self.n).min(self.k) < NARROW => Tiling::Narrow,
-            _ => Tiling::PLAIN,
-        }
+        if caps.software && caps.subgroup_is(8) && self.usable(lanes, caps) { lanes } else { Tiling::PLAIN }
     }
 }
 
@@ -169,12 +168,15 @@ mod tests {
         let measured = Measured { family: family(false, true).into(), sizes: vec![64, 64, 64], seconds: seconds.into() };
         let lanes = engine.caps().lanes().is_some_and(|l| 32usize.is_multiple_of(l));
         let engine = engine.with_tuning(Tuning { measured: vec![measured] });
-        let tiling = |k, tb| Extents { m: 8, n: 8, k, ta: false, tb }.tiling(&engine);
+        let tiling = |k, tb| Extents { m: 16, n: 16, k, ta: false, tb }.tiling(&engine);
         let big = Tiling::Tiled { side: 128, unrolled: false };
-        assert_eq!(tiling(8, true), if lanes { Tiling::Lanes { rows: 32, columns: 2 } } else { big });
-        // 9 inner indices are no fours.
-        assert_eq!(tiling(9, true), big);
+        assert_eq!(tiling(16, true), if lanes { Tiling::Lanes { rows: 32, columns: 2 } } else { big });
+        // 17 inner indices are no fours.
+        assert_eq!(tiling(17, true), big);
         // Nothing was measured of this family.
-        assert_ne!(tiling(9, false), big);
+        assert_ne!(tiling(17, false), big);
+        if engine.caps().software {
+            assert_eq!(tiling(9, true), Tiling::Narrow);
+        }
     }
 }

@@ -4,6 +4,9 @@ use crate::gpu::{Caps, Variant};
 use std::fmt;
 use std::str::FromStr;
 
+/// Widths of subgroups.
+const LANES: [usize; 5] = [4, 8, 16, 32, 64];
+
 /// One way to deal them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tiling {
@@ -45,6 +48,17 @@ impl Tiling {
         Self::Narrow,
     ];
 
+    /// Every tiling with every width of subgroups that it takes (one, where it takes none), for validation tests.
+    pub(super) fn with_lanes() -> impl Iterator<Item = (Self, usize)> {
+        Self::ALL.into_iter().flat_map(|t| {
+            let widths = LANES.into_iter().filter(move |lanes| match t {
+                Self::Lanes { rows, .. } => rows.is_multiple_of(*lanes),
+                _ => *lanes == 8,
+            });
+            widths.map(move |lanes| (t, lanes))
+        })
+    }
+
     /// Whether a device has what it needs.
     pub(super) fn runs_on(self, caps: &Caps) -> bool {
         match self {
@@ -56,18 +70,6 @@ impl Tiling {
     /// Outputs each invocation of a tile owns, along either axis.
     fn per(side: usize) -> usize {
         if side == 128 { 8 } else { 4 }
-    }
-
-    fn threads(self) -> usize {
-        match self {
-            Self::Tiled { side, .. } => (side / Self::per(side)).pow(2),
-            _ => 64,
-        }
-    }
-
-    /// Inner indices of a tile.
-    fn depth(self) -> usize {
-        if matches!(self, Self::Tiled { side: 128, .. }) { 8 } else { 16 }
     }
 
     /// Groups for [rows, columns] outputs, with subgroups of `lanes`.
@@ -91,9 +93,10 @@ impl Tiling {
         match self {
             Self::Tiled { side, unrolled } => v
                 .int("TILE", i(side))
-                .int("DEPTH", i(self.depth()))
+                // So that the tiles fit into 16 KiB.
+                .int("DEPTH", if side == 128 { 8 } else { 16 })
                 .int("PER", i(Self::per(side)))
-                .int("THREADS", i(self.threads()))
+                .int("THREADS", i((side / Self::per(side)).pow(2)))
                 .flag("UNROLL", unrolled),
             Self::Lanes { rows, columns } => v.int("LANES", i(lanes)).int("ROWS", i(rows)).int("COLUMNS", i(columns)),
             Self::Narrow => v,

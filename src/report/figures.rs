@@ -380,7 +380,8 @@ pub fn roofline(title: &str, line: &str, points: &[[f64; 2]], gflops: f64, gbyte
             .map_err(fail)?;
         let plain = |v: &f64| format!("{v}");
         mesh(&mut chart, "operations a byte; upwards GFLOP/s", &plain, &plain)?;
-        let roof = [(x0, (x0 * gbytes).max(y0)), (ridge, gflops), (x1, gflops)];
+        let foot = x0.max(y0 / gbytes);
+        let roof = [(foot, foot * gbytes), (ridge, gflops), (x1, gflops)];
         chart.draw_series(LineSeries::new(roof, LINES[0].stroke_width(2))).map_err(fail)?;
         chart.draw_series(points.iter().map(|p| Circle::new(*p, 3, LINES[1].mix(0.6).filled()))).map_err(fail)?;
         Ok(())
@@ -653,6 +654,7 @@ pub(crate) mod tests {
             bars(hostile, hostile, &[Bar { name: hostile.into(), value: 0.4, interval: Some([-0.1, 0.5]), points: vec![0.3, 0.5] }])
                 .unwrap(),
             clouds(hostile, hostile, &[(hostile, &[[0.0, 1.0], [f64::NAN, 1.0]]), ("b", &[[2.0, -1.0]])]).unwrap(),
+            roofline(hostile, hostile, &[[0.25, 1.0], [f64::NAN, 1.0], [100.0, 40.0]], 80.0, 4.0).unwrap(),
         ];
         for svg in figures {
             assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"), "{svg}");
@@ -677,6 +679,8 @@ pub(crate) mod tests {
         assert!(training_curves(&[series(&[(f64::NAN, 1.0)])]).is_err());
         assert!(bars("", "", &[]).is_err());
         assert!(clouds("", "", &[("a", &[[f64::NAN, 0.0]])]).is_err());
+        assert!(roofline("", "", &[[0.0, 1.0]], 1.0, 1.0).is_err());
+        assert!(roofline("", "", &[[1.0, 1.0]], 0.0, 1.0).is_err());
     }
 
     #[test]
