@@ -1,7 +1,7 @@
 //! What the benchmarks share.
 
 use crate::record::{self, Case};
-use echogrid::gpu::{AdapterChoice, Engine, Plan, PlanBuilder, Result, Tensor};
+use echogrid::gpu::{AdapterChoice, Engine, Plan, PlanBuilder, Result, Tensor, TuningFile};
 use std::path::Path;
 use std::time::Instant;
 
@@ -10,8 +10,8 @@ pub fn engine(tuning: Option<&Path>) -> std::result::Result<Engine, Box<dyn std:
     let engine = pollster::block_on(Engine::new(&AdapterChoice::from_option(None)))?;
     let Some(path) = tuning else { return Ok(engine) };
     let text = std::fs::read_to_string(path).map_err(|e| format!("{}: cannot be read ({e})", path.display()))?;
-    let tuning = serde_json::from_str(&text).map_err(|e| format!("{}: is not of `echogrid tune --out` ({e})", path.display()))?;
-    Ok(engine.with_tuning(tuning))
+    let file: TuningFile = serde_json::from_str(&text).map_err(|e| format!("{}: is not of `echogrid tune --out` ({e})", path.display()))?;
+    Ok(engine.with_tuning(file.tuning))
 }
 
 /// A tensor with harmless contents.
@@ -53,26 +53,19 @@ pub fn time(e: &Engine, name: &str, build: impl Fn(&mut PlanBuilder<'_>) -> Resu
     build(&mut b).unwrap();
     let plan = b.finish();
     let all = seconds(e, &plan);
-    let at = |quarter: usize| all[(all.len() - 1) * quarter / 4];
-    let median = all[all.len() / 2];
-    let share = record::roofline().map_or(0.0, |r| r.share(plan.flops(), plan.bytes(), median));
-    record::add(Case {
-        name: name.into(),
-        runs: all.len(),
-        median_s: median,
-        quartiles_s: [at(1), at(3)],
-        gflops: plan.flops() / median * 1e-9,
-        gbytes: plan.bytes() / median * 1e-9,
-        share,
-        rate: None,
-    });
+    let mut case = Case::of(name, &all);
+    let median = case.median_s;
+    case.gflops = plan.flops() / median * 1e-9;
+    case.gbytes = plan.bytes() / median * 1e-9;
+    case.share = record::roofline().map_or(0.0, |r| r.share(plan.flops(), plan.bytes(), median));
     println!(
         "{name:<48} {:>9.3} ms  {:>8.2} GFLOP/s  {:>7.2} GB/s  {:>3.0} % of the limit  (spread {:.0} %)",
         median * 1e3,
-        plan.flops() / median * 1e-9,
-        plan.bytes() / median * 1e-9,
-        100.0 * share,
+        case.gflops,
+        case.gbytes,
+        100.0 * case.share,
         (all[all.len() - 1] - all[0]) / median * 100.0
     );
+    record::add(case);
     median
 }

@@ -14,12 +14,11 @@ use std::time::Instant;
 
 /// Keeps and prints a rate; `all` is sorted.
 fn rate(name: &str, items: usize, item: &str, all: &[f64]) {
-    let at = |quarter: usize| all[(all.len() - 1) * quarter / 4];
-    let median = all[all.len() / 2];
-    let per_s = items as f64 / median;
-    println!("{name:<48} {:>9.3} ms  {per_s:>10.1} {item} a second  (of {} runs)", median * 1e3, all.len());
-    let rate = Some((per_s, format!("{item} a second")));
-    record::add(Case { name: name.into(), runs: all.len(), median_s: median, quartiles_s: [at(1), at(3)], rate, ..Case::default() });
+    let mut case = Case::of(name, all);
+    let per_s = items as f64 / case.median_s;
+    case.rate = Some((per_s, format!("{item} a second")));
+    println!("{name:<48} {:>9.3} ms  {per_s:>10.1} {item} a second  (of {} runs)", case.median_s * 1e3, case.runs);
+    record::add(case);
 }
 
 pub fn run(e: &Engine) {

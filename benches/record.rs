@@ -41,6 +41,15 @@ pub struct Record {
     pub cases: Vec<Case>,
 }
 
+impl Case {
+    /// Of the sorted seconds of its runs.
+    pub fn of(name: &str, seconds: &[f64]) -> Self {
+        let at = |quarter: usize| seconds[(seconds.len() - 1) * quarter / 4];
+        let median_s = seconds[seconds.len() / 2];
+        Self { name: name.into(), runs: seconds.len(), median_s, quartiles_s: [at(1), at(3)], ..Self::default() }
+    }
+}
+
 static CASES: Mutex<Vec<Case>> = Mutex::new(Vec::new());
 
 static ROOFLINE: OnceLock<Roofline> = OnceLock::new();

@@ -19,6 +19,11 @@ pub(crate) fn unit(counter: u64) -> f64 {
     (splitmix(counter) >> 11) as f64 / (1u64 << 53) as f64
 }
 
+/// `n` numbers uniform in [-1, 1), which f32 holds exactly.
+pub(crate) fn signed(n: usize, seed: u64) -> Vec<f32> {
+    (0..n as u64).map(|i| (splitmix((seed << 32) + i) >> 40) as f32 / (1u64 << 23) as f32 - 1.0).collect()
+}
+
 /// A stream of random numbers from a seed and a stream number.
 #[derive(Debug, Clone)]
 pub(crate) struct Random {

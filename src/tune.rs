@@ -9,7 +9,7 @@ use crate::gpu::{DType, Engine, Error, Measured, Plan, PlanBuilder, Result, Tens
 use crate::kernels::conv::{self, Conv, Pass};
 use crate::kernels::matmul::{self, Op};
 use crate::kernels::tiling::Tiling;
-use crate::random::splitmix;
+use crate::random::signed;
 use crate::reference;
 use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
@@ -210,10 +210,7 @@ struct Stage<'p> {
 impl<'p> Stage<'p> {
     fn new(engine: &Engine, problem: &'p Problem) -> Result<Self> {
         let shapes = problem.shapes()?;
-        let random = |shape: &[usize], seed: u64| -> Vec<f32> {
-            let n = shape.iter().product::<usize>() as u64;
-            (0..n).map(|i| (splitmix((seed << 40) + i) >> 40) as f32 / (1u64 << 23) as f32 - 1.0).collect()
-        };
+        let random = |shape: &[usize], seed| signed(shape.iter().product(), seed);
         let (a, b) = (random(&shapes[0], 1), random(&shapes[1], 2));
         let wide = |v: &[f32]| v.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
         let tensors = [
@@ -236,8 +233,8 @@ impl<'p> Stage<'p> {
         engine.write(&self.tensors[2], &vec![f32::NAN; self.exact.len()])?;
         plan.submit(engine)?;
         let (got, bound): (Vec<f32>, f64) = (engine.read(&self.tensors[2])?, self.problem.bound()?);
-        let sizes = self.problem.sizes()?;
-        Ok(beyond(&got, &self.exact, bound).map(|off| format!("off its twin by {off:.1e} at {sizes:?}, {bound:.1e} allowed")))
+        let (off, sizes) = (reference::furthest(&got, &self.exact), self.problem.sizes()?);
+        Ok((off > bound).then(|| format!("off its twin by {off:.1e} at {sizes:?}, {bound:.1e} allowed")))
     }
 }
 
@@ -259,22 +256,22 @@ struct Runner<'a> {
     seconds: f64,
 }
 
-/// Checks an entrant: what runs it, or what is wrong with it, or nothing where it does not claim to take such a problem.
-fn admit<'a>(
-    engine: &Engine,
-    entrant: &'a Entrant<'_>,
-    small: &Stage<'_>,
-    full: &Stage<'_>,
-) -> Result<Option<std::result::Result<Runner<'a>, String>>> {
-    let plans = small.plan(engine, entrant).and_then(|first| Ok((first, full.plan(engine, entrant)?)));
-    let (first, one) = match plans {
-        Ok(plans) => plans,
-        Err(Error::Shape { .. }) => return Ok(None),
-        Err(e) => return Ok(Some(Err(e.to_string()))),
+/// What became of an entrant.
+enum Verdict<'a> {
+    Right(Runner<'a>),
+    Wrong(String),
+    /// It does not claim to take such a problem on this device.
+    NotMeant,
+}
+
+fn admit<'a>(engine: &Engine, entrant: &'a Entrant<'_>, small: &Stage<'_>, full: &Stage<'_>) -> Result<Verdict<'a>> {
+    let (first, one) = match small.plan(engine, entrant).and_then(|first| Ok((first, full.plan(engine, entrant)?))) {
+        Err(Error::Shape { .. }) => return Ok(Verdict::NotMeant),
+        plans => plans?,
     };
     for (stage, plan) in [(small, &first), (full, &one)] {
         if let Some(reason) = stage.fault(engine, plan)? {
-            return Ok(Some(Err(reason)));
+            return Ok(Verdict::Wrong(reason));
         }
     }
     // A submission takes time of its own.
@@ -282,7 +279,7 @@ fn admit<'a>(
     let mut plan = Plan::default();
     (0..copies).for_each(|_| plan.extend(one.clone()));
     let seconds = once(engine, &plan)? / copies as f64;
-    Ok(Some(Ok(Runner { name: &entrant.name, plan, copies, seconds })))
+    Ok(Verdict::Right(Runner { name: &entrant.name, plan, copies, seconds }))
 }
 
 /// Times `entrants` on a problem. Those that cannot run it here are left out without a word, those that get it wrong are rejected.
@@ -297,12 +294,12 @@ pub fn measure(engine: &Engine, problem: &Problem, entrants: &[Entrant<'_>]) -> 
     let mut running: Vec<Runner<'_>> = Vec::new();
     for entrant in entrants {
         let reason = match admit(engine, entrant, &trial, &full) {
-            Ok(Some(Ok(runner))) => {
+            Ok(Verdict::Right(runner)) => {
                 running.push(runner);
                 continue;
             }
-            Ok(None) => continue,
-            Ok(Some(Err(reason))) => reason,
+            Ok(Verdict::NotMeant) => continue,
+            Ok(Verdict::Wrong(reason)) => reason,
             Err(e @ Error::Lost { .. }) => return Err(e),
             Err(e) => e.to_string(),
         };
@@ -323,13 +320,6 @@ pub fn measure(engine: &Engine, problem: &Problem, entrants: &[Entrant<'_>]) -> 
     }
     let seconds = running.iter().map(|r| (r.name.to_string(), r.seconds)).collect();
     Ok((Measured { family, sizes, seconds }, rejected))
-}
-
-/// The largest difference, if it is beyond a bound or no number.
-fn beyond(got: &[f32], want: &[f64], bound: f64) -> Option<f64> {
-    let off = got.iter().zip(want).map(|(g, w)| (f64::from(*g) - w).abs());
-    let off = off.fold(0.0, |a: f64, b| if b.is_nan() { f64::INFINITY } else { a.max(b) });
-    (off > bound).then_some(off)
 }
 
 /// Times all [`entrants`] on all [`problems`]; `progress` hears how many of how many are done.

@@ -76,7 +76,7 @@ impl Global {
 
     /// Opens the chosen adapter and says which it is.
     pub(super) fn engine(&self) -> Result<Engine> {
-        tune::tuned(self, self.untuned_engine()?)
+        Ok(tune::tuned(self, self.untuned_engine()?))
     }
 
     /// The same, with the measurements that were shipped, if any.

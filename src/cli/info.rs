@@ -2,7 +2,7 @@
 
 use super::common::{Global, print_json};
 use super::selftest;
-use super::tune::{self, Origin};
+use super::tune::{self, Known, Origin};
 use crate::gpu::{AdapterSummary, Caps, Engine, list_adapters};
 use crate::index::LoadedModel;
 use crate::nn::{DenseEncoderConfig, DenseFile, Network};
@@ -39,24 +39,18 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
 fn machine(global: &Global, args: &Args) -> Result<()> {
     let adapters = pollster::block_on(list_adapters());
     let engine = pollster::block_on(Engine::new(&crate::gpu::AdapterChoice::from_option(global.adapter.as_deref())));
-    let (engine, tuning) = match engine {
-        Ok(engine) => {
-            let (engine, origin, path) = tune::known(global, engine);
-            (Ok(engine), Some((origin, path)))
-        }
-        Err(e) => (Err(e), None),
-    };
+    let known = engine.map(|engine| tune::known(global, engine));
     let model = LoadedModel::load(None);
-    let checks = match (&engine, args.self_test) {
-        (Ok(engine), true) => Some(selftest::run(engine)),
+    let checks = match (&known, args.self_test) {
+        (Ok(known), true) => Some(selftest::run(&known.engine)),
         _ => None,
     };
     if args.json {
         let mut value = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "adapters": adapters,
-            "chosen": engine.as_ref().ok().map(|e| json!({ "adapter": e.adapter(), "capabilities": e.caps() })),
-            "tuning": tuning.as_ref().map(|(origin, path)| json!({ "origin": origin, "path": path })),
+            "chosen": known.as_ref().ok().map(|k| json!({ "adapter": k.engine.adapter(), "capabilities": k.engine.caps() })),
+            "tuning": known.as_ref().ok().map(|k| json!({ "origin": k.origin, "path": k.path })),
             "model": model.as_ref().ok().map(|m| json!({ "hash": m.hash, "manifest": m.file.manifest })),
         });
         if let Some(checks) = &checks {
@@ -66,16 +60,13 @@ fn machine(global: &Global, args: &Args) -> Result<()> {
     } else {
         out!("echogrid {}\n", env!("CARGO_PKG_VERSION"));
         print_adapters(&adapters);
-        if let Ok(engine) = &engine {
-            out!("\nchosen: {}\n{}", engine.adapter(), capabilities(engine.caps()));
-        }
-        if let Some((origin, path)) = &tuning {
-            let known = match (origin, path) {
+        if let Ok(Known { engine, origin, path }) = &known {
+            let by = match (origin, path) {
                 (Origin::Kept, Some(path)) => format!("measurements kept in {}", path.display()),
                 (Origin::Shipped, _) => "shipped measurements of this adapter (`echogrid tune` makes your own)".into(),
                 _ => "the kind of adapter (`echogrid tune` measures)".into(),
             };
-            out!("  kernels go by            {known}");
+            out!("\nchosen: {}\n{}\n  kernels go by            {by}", engine.adapter(), capabilities(engine.caps()));
         }
         match &model {
             Ok(m) => out!("\nshipped model: {}", in_short(m)),
@@ -86,7 +77,7 @@ fn machine(global: &Global, args: &Args) -> Result<()> {
             checks.iter().for_each(|c| out!("  {:<6} {} ({})", if c.ok { "ok" } else { "FAILED" }, c.kernel, c.detail));
         }
     }
-    engine?;
+    known?;
     match checks.map_or(0, |c| c.iter().filter(|c| !c.ok).count()) {
         0 => Ok(()),
         n => Err(Error::invalid(format!(

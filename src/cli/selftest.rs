@@ -8,7 +8,7 @@ use crate::kernels::norm::{Norm, Running};
 use crate::kernels::sampler::PatchRecord;
 use crate::kernels::topk::TopK;
 use crate::kernels::{conv, fft, matmul, norm, sampler, spectrum};
-use crate::random::splitmix;
+use crate::random::{signed as random, splitmix};
 use crate::reference;
 use half::f16;
 use serde::Serialize;
@@ -27,10 +27,6 @@ pub(super) struct Check {
 /// Unit round-off of f32.
 const EPS: f64 = 5.96e-8;
 
-fn random(n: usize, seed: u64) -> Vec<f32> {
-    (0..n as u64).map(|i| (splitmix((seed << 32) + i) >> 40) as f32 / (1u64 << 23) as f32 - 1.0).collect()
-}
-
 fn f64s(v: &[f32]) -> Vec<f64> {
     v.iter().map(|x| f64::from(*x)).collect()
 }
@@ -38,12 +34,8 @@ fn f64s(v: &[f32]) -> Vec<f64> {
 /// Largest difference, which must stay within a bound.
 fn compare(engine: &Engine, got: &Tensor, want: &[f64], bound: f64) -> Result<(bool, String)> {
     let got: Vec<f32> = engine.read(got)?;
-    let off = got
-        .iter()
-        .zip(want)
-        .map(|(g, w)| (f64::from(*g) - w).abs())
-        .fold(0.0, |a: f64, b| if b.is_nan() { f64::INFINITY } else { a.max(b) });
-    Ok((off <= bound && got.len() == want.len(), format!("off by {off:.1e} at most, {bound:.1e} allowed")))
+    let off = reference::furthest(&got, want);
+    Ok((off <= bound, format!("off by {off:.1e} at most, {bound:.1e} allowed")))
 }
 
 fn submit(engine: &Engine, build: impl FnOnce(&mut PlanBuilder<'_>) -> crate::gpu::Result<()>) -> Result<()> {

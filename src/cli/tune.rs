@@ -2,11 +2,11 @@
 
 use super::common::{Global, check_output, print_json};
 use crate::atomic::AtomicFile;
-use crate::gpu::{Engine, Measured, Tuning};
+use crate::gpu::{Engine, Measured, Tuning, TuningFile};
 use crate::kernels::tiling::Tiling;
 use crate::tune::{self, Rejected};
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// Measure which kernels are fastest on the adapter, and keep the result
@@ -22,18 +22,6 @@ pub struct Args {
     /// Print one JSON object on standard output
     #[arg(long)]
     json: bool,
-}
-
-/// The file of an adapter's measurements.
-#[derive(Debug, Serialize, Deserialize)]
-struct Kept {
-    adapter: String,
-    driver: String,
-    version: String,
-    /// Width of its subgroups.
-    lanes: Option<usize>,
-    #[serde(flatten)]
-    tuning: Tuning,
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
@@ -101,11 +89,10 @@ fn make_room(path: &Path) -> Result<()> {
 }
 
 fn keep(engine: &Engine, tuning: &Tuning, path: &Path) -> Result<()> {
-    make_room(path)?;
     let (adapter, lanes) = (engine.adapter(), engine.caps().lanes());
     let (name, driver) = (adapter.name.clone(), adapter.driver.clone());
-    let kept = Kept { adapter: name, driver, version: env!("CARGO_PKG_VERSION").into(), lanes, tuning: tuning.clone() };
-    let text = serde_json::to_string_pretty(&kept).expect("numbers and text") + "\n";
+    let file = TuningFile { adapter: name, driver, version: env!("CARGO_PKG_VERSION").into(), lanes, tuning: tuning.clone() };
+    let text = serde_json::to_string_pretty(&file).expect("numbers and text") + "\n";
     AtomicFile::write(path, text.as_bytes()).map_err(|source| crate::report::Error::Write { path: path.into(), source }.into())
 }
 
@@ -121,44 +108,56 @@ pub(super) enum Origin {
     Nothing,
 }
 
-/// An engine with what is known of its adapter, where that comes from, and where measurements would be kept.
-pub(super) fn known(global: &Global, engine: Engine) -> (Engine, Origin, Option<PathBuf>) {
+/// An engine that goes by what is known of its adapter.
+pub(super) struct Known {
+    pub(super) engine: Engine,
+    pub(super) origin: Origin,
+    /// Where measurements would be kept, if there is such a place.
+    pub(super) path: Option<PathBuf>,
+}
+
+/// Looks for measurements: what is kept, else what is shipped.
+pub(super) fn known(global: &Global, engine: Engine) -> Known {
     let path = place(&engine);
     if global.no_tune {
-        return (engine.with_tuning(Tuning::default()), Origin::Nothing, path);
+        return Known { engine: engine.with_tuning(Tuning::default()), origin: Origin::Nothing, path };
     }
-    let shipped = if engine.tuning().measured.is_empty() { Origin::Nothing } else { Origin::Shipped };
-    let Some(kept) = path.as_ref().map(std::fs::read) else { return (engine, shipped, path) };
-    match kept.map(|bytes| serde_json::from_slice::<Kept>(&bytes)) {
-        Ok(Ok(kept)) => return (engine.with_tuning(kept.tuning), Origin::Kept, path),
-        Ok(Err(e)) => warn(&path, &format!("is damaged ({e}) and not used; `echogrid tune` makes it anew")),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        Err(e) => warn(&path, &format!("cannot be read ({e}) and is not used")),
+    if let Some(tuning) = path.as_deref().and_then(read) {
+        return Known { engine: engine.with_tuning(tuning), origin: Origin::Kept, path };
     }
-    (engine, shipped, path)
+    let origin = if engine.tuning().measured.is_empty() { Origin::Nothing } else { Origin::Shipped };
+    Known { engine, origin, path }
 }
 
-fn warn(path: &Option<PathBuf>, what: &str) {
-    eprintln!("warning: {} {what}", path.as_deref().unwrap_or(Path::new("?")).display());
+/// The measurements in a file, if it is there and sound.
+fn read(path: &Path) -> Option<Tuning> {
+    let why = match std::fs::read(path).map(|bytes| serde_json::from_slice::<TuningFile>(&bytes)) {
+        Ok(Ok(file)) => return Some(file.tuning),
+        Ok(Err(e)) => format!("is damaged ({e}) and not used; `echogrid tune` makes it anew"),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(e) => format!("cannot be read ({e}) and is not used"),
+    };
+    eprintln!("warning: {} {why}", path.display());
+    None
 }
 
-/// The engine with what was measured on its adapter: what is kept, else what is shipped, else measured now on a GPU and kept.
-pub(super) fn tuned(global: &Global, engine: Engine) -> Result<Engine> {
-    let (engine, origin, path) = known(global, engine);
+/// The engine with what is known of its adapter; a GPU of which nothing is known is measured now, and the result kept.
+pub(super) fn tuned(global: &Global, engine: Engine) -> Engine {
+    let Known { engine, origin, path } = known(global, engine);
     // A processor that plays a GPU takes minutes to measure.
     let processor = engine.adapter().kind == "Cpu";
-    let (Origin::Nothing, Some(path), false) = (origin, path, global.no_tune || processor) else { return Ok(engine) };
+    let (Origin::Nothing, Some(path), false) = (origin, path, global.no_tune || processor) else { return engine };
     global.say(format_args!("measuring which kernels are fastest on this adapter, once (--no-tune does without)"));
     match measure(global, &engine) {
         Ok((tuning, _)) => {
-            if let Err(e) = keep(&engine, &tuning, &path) {
+            if let Err(e) = make_room(&path).and_then(|()| keep(&engine, &tuning, &path)) {
                 eprintln!("warning: {e}; the next command measures again");
             }
-            Ok(engine.with_tuning(tuning))
+            engine.with_tuning(tuning)
         }
         Err(e) => {
             eprintln!("warning: {e}; kernels are chosen by the kind of adapter");
-            Ok(engine)
+            engine
         }
     }
 }

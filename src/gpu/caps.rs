@@ -68,6 +68,9 @@ pub struct Caps {
 }
 
 impl Caps {
+    /// Widths of subgroups that kernels are written for.
+    pub(crate) const LANES: [u32; 5] = [4, 8, 16, 32, 64];
+
     pub(crate) fn new(device: &wgpu::Device) -> Self {
         let (features, limits, info) = (device.features(), device.limits(), device.adapter_info());
         let off = std::env::var("ECHOGRID_DISABLE").unwrap_or_default();
@@ -94,7 +97,7 @@ impl Caps {
     /// Lanes of every subgroup, where they all have as many and a workgroup of so many is one.
     pub fn lanes(&self) -> Option<usize> {
         let size = self.subgroup_min;
-        (self.subgroup && size == self.subgroup_max && [4, 8, 16, 32, 64].contains(&size)).then_some(size as usize)
+        (self.subgroup && size == self.subgroup_max && Self::LANES.contains(&size)).then_some(size as usize)
     }
 
     /// Whether every subgroup on this device has exactly `size` lanes.

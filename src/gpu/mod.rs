@@ -23,4 +23,4 @@ pub use shader::{ShaderSource, Variant};
 pub use tensor::{DType, Tensor};
 pub use texture::{PAGE, PageArray, PageTable, cut_page};
 pub use transfer::Readback;
-pub use tuning::{Measured, Tuning};
+pub use tuning::{Measured, Tuning, TuningFile};

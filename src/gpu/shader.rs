@@ -30,7 +30,8 @@ macro_rules! lib {
     ($($name:literal),*) => { &[$(($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/lib/", $name, ".wgsl")))),*] };
 }
 
-const LIB: &[(&str, &str)] = lib!["circle", "fold", "lane_multiply", "lanes", "nan", "radix", "relax", "rng", "tile", "tile_multiply"];
+const LIB: &[(&str, &str)] =
+    lib!["circle", "fold", "lane_multiply", "lanes", "nan", "radix", "relax", "rng", "tile", "tile_multiply", "tile_step"];
 
 /// The texts that shaders import.
 pub(crate) fn library() -> impl Iterator<Item = &'static str> {

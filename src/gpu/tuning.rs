@@ -36,14 +36,20 @@ pub struct Tuning {
     pub measured: Vec<Measured>,
 }
 
-/// A shipped table: what `echogrid tune --out` wrote, in a list.
-#[derive(Debug, Deserialize)]
-struct Shipped {
-    adapter: String,
-    /// Width of its subgroups.
-    lanes: Option<usize>,
+/// The measurements of an adapter, as they lie in a file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TuningFile {
+    /// Its name.
+    pub adapter: String,
+    /// Its driver.
+    pub driver: String,
+    /// The version of echogrid that measured.
+    pub version: String,
+    /// Width of its subgroups, where they all have one.
+    pub lanes: Option<usize>,
+    /// The measurements.
     #[serde(flatten)]
-    tuning: Tuning,
+    pub tuning: Tuning,
 }
 
 impl Tuning {
@@ -51,9 +57,9 @@ impl Tuning {
     /// subgroups of this width, if any.
     pub fn shipped(adapter: &str, lanes: Option<usize>) -> Option<Self> {
         let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/tuning.json"));
-        let all: Vec<Shipped> = serde_json::from_str(text).expect("a test reads it");
-        let name = |full: &str| full.split(" (").next().map(str::to_owned);
-        all.into_iter().find(|s| name(&s.adapter) == name(adapter) && s.lanes == lanes).map(|s| s.tuning)
+        let all: Vec<TuningFile> = serde_json::from_str(text).expect("a test reads it");
+        let like = |f: &TuningFile| f.lanes == lanes && f.adapter.split(" (").next() == adapter.split(" (").next();
+        all.into_iter().find(like).map(|f| f.tuning)
     }
 
     /// The fastest kernel that is `usable`, of those timed on the nearest problem of the family.

@@ -79,7 +79,7 @@ pub struct Embedder<'e> {
     starved: AtomicUsize,
 }
 
-/// How well a device was supplied.
+/// How well a device was supplied. One that works inside the submission itself, as Mesa's software adapter does, is always starved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Supply {
     /// Batches that followed others.
@@ -193,6 +193,7 @@ impl<'e> Embedder<'e> {
             words.resize(self.batch, PatchRecord::empty());
             self.engine.write(&tower.records, &words)?;
             if let Some(done) = last.take() {
+                // So that the callback below is heard.
                 let _ = self.engine.device().poll(wgpu::PollType::Poll);
                 self.batches.fetch_add(1, Ordering::Relaxed);
                 self.starved.fetch_add(usize::from(done.load(Ordering::Relaxed)), Ordering::Relaxed);

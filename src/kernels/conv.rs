@@ -83,21 +83,38 @@ const BUSY: usize = 64;
 /// Pixels of a slice at most on a software adapter, whose loops end after 65,535 turns: 18 for 16 pixels in tiles.
 const LONGEST: usize = 1 << 15;
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Mode {
+/// A pass of a convolution; its number is the shader's MODE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// [`forward`]
     Forward = 0,
+    /// [`backward_input`]
     Input = 1,
+    /// [`backward_weights`]
     Weights = 2,
-    Transpose = 3,
 }
 
-impl Mode {
-    fn family(self) -> &'static str {
+/// The MODE that transposes weights.
+const TRANSPOSE: i64 = 3;
+
+impl Pass {
+    /// The family's name in a [`Tuning`](crate::gpu::Tuning).
+    pub fn family(self) -> &'static str {
         match self {
-            Self::Forward | Self::Transpose => "conv",
+            Self::Forward => "conv",
             Self::Input => "conv dx",
             Self::Weights => "conv dw",
         }
+    }
+
+    /// Its sizes there: the extents [rows, columns, inner] of the product that the pass is, for x [N, H, W, CI] and `co` output channels.
+    ///
+    /// # Errors
+    /// As [`Conv::output`].
+    pub fn sizes(self, conv: &Conv, x: [usize; 4], co: usize) -> Result<[usize; 3]> {
+        let [n, oh, ow, _] = conv.output(&x, co)?;
+        let shape = Shape { n, h: x[1], w: x[2], ci: x[3], oh, ow, co };
+        Ok(shape.product(conv, self))
     }
 }
 
@@ -149,10 +166,10 @@ impl Shape {
     }
 
     /// What the device's measurements say, else what is known of its kind.
-    fn tiling(&self, conv: &Conv, mode: Mode, engine: &Engine) -> Tiling {
+    fn tiling(&self, conv: &Conv, pass: Pass, engine: &Engine) -> Tiling {
         let caps = engine.caps();
         let usable = |t: &Tiling| self.usable(conv, *t, caps);
-        if let Some(measured) = engine.tuning().choose(mode.family(), &self.product(conv, mode), usable) {
+        if let Some(measured) = engine.tuning().choose(pass.family(), &self.product(conv, pass), usable) {
             return measured;
         }
         let lanes = Tiling::Lanes { rows: 16, columns: 1 };
@@ -160,21 +177,21 @@ impl Shape {
     }
 
     /// The extents [rows, columns, inner] of the product that a pass is, a group of channels.
-    fn product(&self, conv: &Conv, mode: Mode) -> [usize; 3] {
+    fn product(&self, conv: &Conv, pass: Pass) -> [usize; 3] {
         let (taps, ci, co) = (conv.kernel[0] * conv.kernel[1], self.ci / conv.groups, self.co / conv.groups);
         let (inputs, outputs) = (self.n * self.h * self.w, self.n * self.oh * self.ow);
-        match mode {
-            Mode::Forward | Mode::Transpose => [outputs, co, taps * ci],
-            Mode::Input => [inputs, ci, taps * co],
-            Mode::Weights => [taps * ci, co, outputs],
+        match pass {
+            Pass::Forward => [outputs, co, taps * ci],
+            Pass::Input => [inputs, ci, taps * co],
+            Pass::Weights => [taps * ci, co, outputs],
         }
     }
 
-    fn variant(&self, conv: &Conv, mode: Mode, tiling: Tiling, lanes: usize) -> Variant {
+    fn variant(&self, conv: &Conv, mode: i64, tiling: Tiling, lanes: usize) -> Variant {
         let i = |v: usize| v as i64;
         tiling
             .variant(Variant::new(), lanes)
-            .int("MODE", mode as i64)
+            .int("MODE", mode)
             .int("KH", i(conv.kernel[0]))
             .int("KW", i(conv.kernel[1]))
             .int("STRIDE", i(conv.stride))
@@ -197,51 +214,15 @@ impl Shape {
 pub fn variants() -> Vec<Variant> {
     let conv = Conv { kernel: [3, 3], stride: 2, pad: [1, 1], dilation: 1, groups: 1 };
     let shape = Shape { n: 1, h: 8, w: 8, ci: 8, oh: 4, ow: 4, co: 32 };
-    let mut all = vec![shape.variant(&conv, Mode::Transpose, Tiling::PLAIN, 8)];
+    let mut all = vec![shape.variant(&conv, TRANSPOSE, Tiling::PLAIN, 8)];
     let mut of = |tiling: Tiling, lanes: usize| {
-        all.push(shape.variant(&conv, Mode::Forward, tiling, lanes).flag("BIAS", true).flag("RELU", true));
-        all.push(shape.variant(&conv, Mode::Forward, tiling, lanes));
-        all.push(shape.variant(&conv, Mode::Input, tiling, lanes));
-        all.push(shape.variant(&conv, Mode::Weights, tiling, lanes));
+        all.push(shape.variant(&conv, Pass::Forward as i64, tiling, lanes).flag("BIAS", true).flag("RELU", true));
+        all.push(shape.variant(&conv, Pass::Forward as i64, tiling, lanes));
+        all.push(shape.variant(&conv, Pass::Input as i64, tiling, lanes));
+        all.push(shape.variant(&conv, Pass::Weights as i64, tiling, lanes));
     };
     Tiling::with_lanes().filter(|(t, _)| *t != Tiling::Narrow).for_each(|(t, lanes)| of(t, lanes));
     all
-}
-
-/// A pass of a convolution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pass {
-    /// [`forward`]
-    Forward,
-    /// [`backward_input`]
-    Input,
-    /// [`backward_weights`]
-    Weights,
-}
-
-impl Pass {
-    fn mode(self) -> Mode {
-        match self {
-            Self::Forward => Mode::Forward,
-            Self::Input => Mode::Input,
-            Self::Weights => Mode::Weights,
-        }
-    }
-
-    /// The family's name in a [`Tuning`](crate::gpu::Tuning).
-    pub fn family(self) -> &'static str {
-        self.mode().family()
-    }
-
-    /// Its sizes there: the extents [rows, columns, inner] of the product that the pass is, for x [N, H, W, CI] and `co` output channels.
-    ///
-    /// # Errors
-    /// As [`Conv::output`].
-    pub fn sizes(self, conv: &Conv, x: [usize; 4], co: usize) -> Result<[usize; 3]> {
-        let [n, oh, ow, _] = conv.output(&x, co)?;
-        let shape = Shape { n, h: x[1], w: x[2], ci: x[3], oh, ow, co };
-        Ok(shape.product(conv, self.mode()))
-    }
 }
 
 /// Appends a pass by a tiling of the caller's choice: `tensors` are those of the pass's own function in its order (without a bias).
@@ -285,7 +266,7 @@ pub fn forward(
     {
         return Err(Error::shape("conv", format!("bias {:?} for {} output channels", b.shape(), s.co)));
     }
-    let tiling = s.tiling(conv, Mode::Forward, plan.engine());
+    let tiling = s.tiling(conv, Pass::Forward, plan.engine());
     append_forward(plan, tiling, conv, &s, [x, w, y], bias, relu)
 }
 
@@ -299,7 +280,7 @@ fn append_forward(
     relu: bool,
 ) -> Result<()> {
     let lanes = plan.engine().caps().lanes().unwrap_or(0);
-    let variant = s.variant(conv, Mode::Forward, tiling, lanes).flag("BIAS", bias.is_some()).flag("RELU", relu);
+    let variant = s.variant(conv, Pass::Forward as i64, tiling, lanes).flag("BIAS", bias.is_some()).flag("RELU", relu);
     let groups = tiling.groups([s.n * s.oh * s.ow, s.co / conv.groups], lanes) * conv.groups;
     let params = Params { n: s.n as u32, groups: groups as u32, slice: 0, pad: 0 };
     // Without a bias the weights stand in for the slot: read-only twice is allowed, and it is not read.
@@ -313,12 +294,12 @@ fn append_forward(
 /// Shapes that do not fit; no memory for the transposed weights.
 pub fn backward_input(plan: &mut PlanBuilder<'_>, conv: &Conv, dy: &Tensor, w: &Tensor, dx: &Tensor) -> Result<()> {
     let s = Shape::check(conv, "conv dx", dx, w, dy)?;
-    append_input(plan, s.tiling(conv, Mode::Input, plan.engine()), conv, &s, [dy, w, dx])
+    append_input(plan, s.tiling(conv, Pass::Input, plan.engine()), conv, &s, [dy, w, dx])
 }
 
 fn append_input(plan: &mut PlanBuilder<'_>, tiling: Tiling, conv: &Conv, s: &Shape, [dy, w, dx]: [&Tensor; 3]) -> Result<()> {
     let lanes = plan.engine().caps().lanes().unwrap_or(0);
-    let variant = s.variant(conv, Mode::Input, tiling, lanes);
+    let variant = s.variant(conv, Pass::Input as i64, tiling, lanes);
     let mut params = Params { n: s.n as u32, groups: 0, slice: 0, pad: 0 };
     let Tiling::Lanes { rows, .. } = tiling else {
         let groups = tiling.groups([s.n * s.h * s.w, s.ci / conv.groups], lanes) * conv.groups;
@@ -327,7 +308,7 @@ fn append_input(plan: &mut PlanBuilder<'_>, tiling: Tiling, conv: &Conv, s: &Sha
         return plan.dispatch("conv dx", &SHADER, &variant, &bindings, &params, Groups::Linear(groups as u64), s.cost(conv));
     };
     let wt = plan.engine().tensor("conv weights transposed", w.shape(), DType::F32)?;
-    let transpose = s.variant(conv, Mode::Transpose, Tiling::PLAIN, lanes);
+    let transpose = s.variant(conv, TRANSPOSE, Tiling::PLAIN, lanes);
     plan.dispatch(
         "conv transpose",
         &SHADER,
@@ -352,12 +333,12 @@ fn append_input(plan: &mut PlanBuilder<'_>, tiling: Tiling, conv: &Conv, s: &Sha
 /// Shapes that do not fit; no memory for the slices.
 pub fn backward_weights(plan: &mut PlanBuilder<'_>, conv: &Conv, x: &Tensor, dy: &Tensor, dw: &Tensor) -> Result<()> {
     let s = Shape::check(conv, "conv dw", x, dw, dy)?;
-    append_weights(plan, s.tiling(conv, Mode::Weights, plan.engine()), conv, &s, [x, dy, dw])
+    append_weights(plan, s.tiling(conv, Pass::Weights, plan.engine()), conv, &s, [x, dy, dw])
 }
 
 fn append_weights(plan: &mut PlanBuilder<'_>, tiling: Tiling, conv: &Conv, s: &Shape, [x, dy, dw]: [&Tensor; 3]) -> Result<()> {
     let lanes = plan.engine().caps().lanes().unwrap_or(0);
-    let variant = s.variant(conv, Mode::Weights, tiling, lanes);
+    let variant = s.variant(conv, Pass::Weights as i64, tiling, lanes);
     let rows = conv.kernel[0] * conv.kernel[1] * s.ci / conv.groups;
     let pixels = s.n * s.oh * s.ow;
     // Slices are those of the plain tiling, so that all tilings add in the same order.

@@ -47,13 +47,15 @@ fn variant(tiling: Tiling, lanes: usize, ta: bool, tb: bool) -> Variant {
 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
-    let fits = |tiling: Tiling, lanes: usize, ta: bool| !matches!(tiling, Tiling::Lanes { .. }) || !ta || lanes <= 16;
     Tiling::with_lanes()
         .flat_map(|(tiling, lanes)| TRANSPOSES.map(|(ta, tb)| (tiling, lanes, ta, tb)))
-        .filter(|(tiling, lanes, ta, _)| fits(*tiling, *lanes, *ta))
+        .filter(|(tiling, lanes, ta, _)| !ta || !matches!(tiling, Tiling::Lanes { .. }) || *lanes <= WIDEST)
         .map(|(tiling, lanes, ta, tb)| variant(tiling, lanes, ta, tb))
         .collect()
 }
+
+/// Lanes that share a transposed operand's sixteen rows by four inner indices at most.
+const WIDEST: usize = 16;
 
 const TRANSPOSES: [(bool, bool); 4] = [(false, false), (true, false), (false, true), (true, true)];
 
@@ -86,7 +88,7 @@ impl Extents {
     fn usable(&self, tiling: Tiling, caps: &Caps) -> bool {
         let four = |v: usize| v.is_multiple_of(4);
         let fours = four(self.k) && four(self.n) && (!self.ta || four(self.m));
-        let lanes = || !self.ta || caps.lanes().is_some_and(|l| l <= 16);
+        let lanes = || !self.ta || caps.lanes().is_some_and(|l| l <= WIDEST);
         tiling.runs_on(caps) && (!matches!(tiling, Tiling::Lanes { .. }) || fours && lanes())
     }
 

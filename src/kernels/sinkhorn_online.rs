@@ -88,9 +88,8 @@ fn points_variant(cosine: bool, laned: bool) -> Variant {
 }
 
 fn partial_variant(laned: bool) -> Variant {
-    let v = Variant::new().flag("LANED", laned);
     let tiling = if laned { Tiling::Lanes { rows: ROWS, columns: 1 } } else { Tiling::PLAIN };
-    tiling.variant(v, 8).int("KIND", 2)
+    tiling.constants(Variant::new().int("KIND", 2).flag("LANED", laned), 8)
 }
 
 fn state_variant(kind: i64, symmetric: bool, lanes: i64) -> Variant {

@@ -4,9 +4,6 @@ use crate::gpu::{Caps, Variant};
 use std::fmt;
 use std::str::FromStr;
 
-/// Widths of subgroups.
-const LANES: [usize; 5] = [4, 8, 16, 32, 64];
-
 /// One way to deal them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tiling {
@@ -51,8 +48,8 @@ impl Tiling {
     /// Every tiling with every width of subgroups that it takes (one, where it takes none), for validation tests.
     pub(super) fn with_lanes() -> impl Iterator<Item = (Self, usize)> {
         Self::ALL.into_iter().flat_map(|t| {
-            let widths = LANES.into_iter().filter(move |lanes| match t {
-                Self::Lanes { rows, .. } => rows.is_multiple_of(*lanes),
+            let widths = Caps::LANES.into_iter().map(|l| l as usize).filter(move |lanes| match t {
+                Self::Lanes { .. } => t.takes(*lanes),
                 _ => *lanes == 8,
             });
             widths.map(move |lanes| (t, lanes))
@@ -62,9 +59,14 @@ impl Tiling {
     /// Whether a device has what it needs.
     pub(super) fn runs_on(self, caps: &Caps) -> bool {
         match self {
-            Self::Lanes { rows, .. } => caps.lanes().is_some_and(|lanes| rows.is_multiple_of(lanes)),
+            Self::Lanes { .. } => caps.lanes().is_some_and(|lanes| self.takes(lanes)),
             Self::Tiled { .. } | Self::Narrow => true,
         }
+    }
+
+    /// Whether subgroups of `lanes` share its rows out evenly.
+    fn takes(self, lanes: usize) -> bool {
+        matches!(self, Self::Lanes { rows, .. } if rows.is_multiple_of(lanes))
     }
 
     /// Outputs each invocation of a tile owns, along either axis.
@@ -81,15 +83,19 @@ impl Tiling {
         }
     }
 
-    /// Its constants.
+    /// Its constants, with KIND as `matmul` and `conv` number them.
     pub(super) fn variant(self, v: Variant, lanes: usize) -> Variant {
-        let i = |v: usize| v as i64;
         let kind = match self {
             Self::Tiled { .. } => 0,
             Self::Lanes { .. } => 1,
             Self::Narrow => 2,
         };
-        let v = v.int("KIND", kind);
+        self.constants(v.int("KIND", kind), lanes)
+    }
+
+    /// The constants of its tile or its lanes.
+    pub(super) fn constants(self, v: Variant, lanes: usize) -> Variant {
+        let i = |v: usize| v as i64;
         match self {
             Self::Tiled { side, unrolled } => v
                 .int("TILE", i(side))

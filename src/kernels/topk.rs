@@ -126,6 +126,7 @@ pub fn score_block(
     let (f16, vec) = (x.dtype() == DType::F16, d.is_multiple_of(4));
     let broadcast = vec && plan.engine().caps().software && plan.engine().caps().subgroup_is(8);
     let (qt, rt) = match (broadcast, queries) {
+        // The more queries share a row the better, as long as a group is mostly full.
         (true, 1..=3) => BROADCAST_TILES[0],
         (true, 4..=12) => BROADCAST_TILES[1],
         (true, 13..=24) => BROADCAST_TILES[2],

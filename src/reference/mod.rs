@@ -35,3 +35,10 @@ pub mod suppress;
 pub mod topk;
 pub mod triplet;
 pub mod upsample;
+
+/// How far a device's results lie from a twin's at most; infinity where one is no number or one is missing.
+pub(crate) fn furthest(got: &[f32], want: &[f64]) -> f64 {
+    let off = got.iter().zip(want).map(|(g, w)| (f64::from(*g) - w).abs());
+    let off = off.fold(0.0, |a: f64, b| if b.is_nan() { f64::INFINITY } else { a.max(b) });
+    if got.len() == want.len() { off } else { f64::INFINITY }
+}
