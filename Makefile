@@ -11,7 +11,7 @@ test: driver
 	$(CARGO) test --release
 
 bench: driver
-	$(CARGO) bench --bench kernels
+	$(CARGO) run --release -- bench
 
 lint:
 	$(CARGO) fmt --check

@@ -1,11 +1,12 @@
-use crate::common::{tensor, time};
-use echogrid::gpu::Engine;
-use echogrid::kernels::binary_xent::{backward, forward};
+use super::common::Bench;
+use crate::Result;
+use crate::kernels::binary_xent::{backward, forward};
 
-pub fn run(e: &Engine) {
+pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     for n in [256, 65_536] {
-        let (z, dz, loss, accuracy) = (tensor(e, &[n, 1]), tensor(e, &[n, 1]), tensor(e, &[1]), tensor(e, &[1]));
-        time(e, &format!("binary_xent {n}"), |p| forward(p, true, &z, &loss, &accuracy));
-        time(e, &format!("binary_xent backward {n}"), |p| backward(p, true, &z, &loss, &dz));
+        let (z, dz, loss, accuracy) = (bench.tensor(&[n, 1])?, bench.tensor(&[n, 1])?, bench.tensor(&[1])?, bench.tensor(&[1])?);
+        bench.time(&format!("binary_xent {n}"), |p| forward(p, true, &z, &loss, &accuracy))?;
+        bench.time(&format!("binary_xent backward {n}"), |p| backward(p, true, &z, &loss, &dz))?;
     }
+    Ok(())
 }

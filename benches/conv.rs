@@ -1,8 +1,8 @@
-use crate::common::{tensor, time};
-use echogrid::gpu::Engine;
-use echogrid::kernels::conv::{Conv, backward_input, backward_weights, forward};
+use super::common::Bench;
+use crate::Result;
+use crate::kernels::conv::{Conv, backward_input, backward_weights, forward};
 
-pub fn run(e: &Engine) {
+pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     for (n, size, ci, co, k, stride) in [
         (8, 32, 64, 64, 3, 1),
         (32, 64, 4, 32, 3, 1),
@@ -15,17 +15,23 @@ pub fn run(e: &Engine) {
     ] {
         let conv = Conv::square(k, stride, 1);
         let xs = [n, size, size, ci];
-        let ys = conv.output(&xs, co).unwrap();
-        let (x, w, y, dx, dw) =
-            (tensor(e, &xs), tensor(e, &conv.weights(ci, co)), tensor(e, &ys), tensor(e, &xs), tensor(e, &conv.weights(ci, co)));
+        let ys = conv.output(&xs, co)?;
+        let (x, w, y, dx, dw) = (
+            bench.tensor(&xs)?,
+            bench.tensor(&conv.weights(ci, co))?,
+            bench.tensor(&ys)?,
+            bench.tensor(&xs)?,
+            bench.tensor(&conv.weights(ci, co))?,
+        );
         let name = format!("{k}x{k}/{stride} {ci}->{co} {n}x{size}x{size}");
-        time(e, &format!("conv {name}"), |p| forward(p, &conv, &x, &w, None, false, &y));
-        time(e, &format!("conv dx {name}"), |p| backward_input(p, &conv, &y, &w, &dx));
-        time(e, &format!("conv dw {name}"), |p| backward_weights(p, &conv, &x, &y, &dw));
-        time(e, &format!("conv all three {name}"), |p| {
+        bench.time(&format!("conv {name}"), |p| forward(p, &conv, &x, &w, None, false, &y))?;
+        bench.time(&format!("conv dx {name}"), |p| backward_input(p, &conv, &y, &w, &dx))?;
+        bench.time(&format!("conv dw {name}"), |p| backward_weights(p, &conv, &x, &y, &dw))?;
+        bench.time(&format!("conv all three {name}"), |p| {
             forward(p, &conv, &x, &w, None, false, &y)?;
             backward_input(p, &conv, &y, &w, &dx)?;
             backward_weights(p, &conv, &x, &y, &dw)
-        });
+        })?;
     }
+    Ok(())
 }

@@ -1,17 +1,19 @@
-use crate::common::{tensor, time};
-use echogrid::gpu::Engine;
-use echogrid::kernels::infonce::{InfoNce, backward, forward, stats_shape};
+use super::common::Bench;
+use crate::Result;
+use crate::kernels::infonce::{InfoNce, backward, forward, stats_shape};
 
-pub fn run(e: &Engine) {
+pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     for b in [64, 256] {
-        let (s, ds, w) = (tensor(e, &[b, b]), tensor(e, &[b, b]), e.upload_f32("w", &[b, b], &vec![1.0 / b as f32; b * b]).unwrap());
-        let (t, stats, loss, acc) = (tensor(e, &[1]), tensor(e, &stats_shape(b)), tensor(e, &[1]), tensor(e, &[1]));
-        let (dloss, partial, dt) = (tensor(e, &[1]), tensor(e, &[b]), tensor(e, &[1]));
+        let (s, ds, w) =
+            (bench.tensor(&[b, b])?, bench.tensor(&[b, b])?, bench.engine.upload_f32("w", &[b, b], &vec![1.0 / b as f32; b * b])?);
+        let (t, stats, loss, acc) = (bench.tensor(&[1])?, bench.tensor(&stats_shape(b))?, bench.tensor(&[1])?, bench.tensor(&[1])?);
+        let (dloss, partial, dt) = (bench.tensor(&[1])?, bench.tensor(&[b])?, bench.tensor(&[1])?);
         for weights in [None, Some(&w)] {
             let x = InfoNce { similarity: &s, log_scale: &t, weights, smoothing: 0.1 };
             let name = if weights.is_some() { "weighted " } else { "" };
-            time(e, &format!("infonce {name}B={b}"), |p| forward(p, x, &stats, &loss, &acc));
-            time(e, &format!("infonce backward {name}B={b}"), |p| backward(p, x, &stats, &dloss, &ds, &partial, &dt));
+            bench.time(&format!("infonce {name}B={b}"), |p| forward(p, x, &stats, &loss, &acc))?;
+            bench.time(&format!("infonce backward {name}B={b}"), |p| backward(p, x, &stats, &dloss, &ds, &partial, &dt))?;
         }
     }
+    Ok(())
 }

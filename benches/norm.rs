@@ -1,20 +1,21 @@
-use crate::common::{tensor, time};
-use echogrid::gpu::Engine;
-use echogrid::kernels::norm::{Backward, Norm, Running, Stats, backward, forward_batch, forward_frozen};
+use super::common::Bench;
+use crate::Result;
+use crate::kernels::norm::{Backward, Norm, Running, Stats, backward, forward_batch, forward_frozen};
 
-pub fn run(e: &Engine) {
+pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     for shape in [[8, 32, 32, 64], [64, 64, 64, 32]] {
         let name = shape.map(|v| v.to_string()).join("x");
-        let (x, y, dy, dx) = (tensor(e, &shape), tensor(e, &shape), tensor(e, &shape), tensor(e, &shape));
+        let (x, y, dy, dx) = (bench.tensor(&shape)?, bench.tensor(&shape)?, bench.tensor(&shape)?, bench.tensor(&shape)?);
         let c = shape[3];
-        let t = || e.upload_f32("bench", &[c], &vec![1.0; c]).unwrap();
-        let (gamma, beta, mean, var, dgamma, dbeta, saved) = (t(), t(), t(), t(), t(), t(), tensor(e, &[2, c]));
+        let t = || bench.engine.upload_f32("bench", &[c], &vec![1.0; c]);
+        let (gamma, beta, mean, var, dgamma, dbeta, saved) = (t()?, t()?, t()?, t()?, t()?, t()?, bench.tensor(&[2, c])?);
         let norm = Norm { gamma: &gamma, beta: &beta, eps: 1e-5, relu: true };
         let run = Running { mean: &mean, var: &var };
-        time(e, &format!("norm relu {name}"), |p| forward_batch(p, &norm, &run, 0.1, &x, &y, &saved));
-        time(e, &format!("norm frozen relu {name}"), |p| forward_frozen(p, &norm, &run, &x, &y, &saved));
+        bench.time(&format!("norm relu {name}"), |p| forward_batch(p, &norm, &run, 0.1, &x, &y, &saved))?;
+        bench.time(&format!("norm frozen relu {name}"), |p| forward_frozen(p, &norm, &run, &x, &y, &saved))?;
         let b = Backward { x: &x, saved: &saved, dy: &dy, dx: &dx, dgamma: &dgamma, dbeta: &dbeta, accumulate: false };
-        time(e, &format!("norm relu backward {name}"), |p| backward(p, &norm, Stats::Batch, &b));
-        time(e, &format!("norm frozen relu backward {name}"), |p| backward(p, &norm, Stats::Frozen, &b));
+        bench.time(&format!("norm relu backward {name}"), |p| backward(p, &norm, Stats::Batch, &b))?;
+        bench.time(&format!("norm frozen relu backward {name}"), |p| backward(p, &norm, Stats::Frozen, &b))?;
     }
+    Ok(())
 }

@@ -1,15 +1,16 @@
-use crate::common::{tensor, time};
-use echogrid::gpu::Engine;
-use echogrid::kernels::optim::{AdamW, Sgd, Step, adamw, grad_norm, partials_len, sgd};
+use super::common::Bench;
+use crate::Result;
+use crate::kernels::optim::{AdamW, Sgd, Step, adamw, grad_norm, partials_len, sgd};
 
-pub fn run(e: &Engine) {
+pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     let n = 1_000_000;
-    let (g, w, m, v) = (tensor(e, &[n]), tensor(e, &[n]), tensor(e, &[n]), e.upload_f32("v", &[n], &vec![1.0; n]).unwrap());
-    let step = e.upload_f32("step", &[8], &Step { lr: 1e-6, t: 1, grad_scale: 1.0 }.tensor_values(0.9, 0.999)).unwrap();
-    let (partials, clip) = (tensor(e, &[partials_len(&[&g])]), tensor(e, &[4]));
-    time(e, "gradient norm 1M", |p| grad_norm(p, &[&g], &step, 1.0, &partials, &clip));
-    time(e, "adamw 1M", |p| adamw(p, AdamW::default(), &g, &step, None, &w, &m, &v));
-    time(e, "adamw clipped 1M", |p| adamw(p, AdamW::default(), &g, &step, Some(&clip), &w, &m, &v));
+    let (g, w, m, v) = (bench.tensor(&[n])?, bench.tensor(&[n])?, bench.tensor(&[n])?, bench.engine.upload_f32("v", &[n], &vec![1.0; n])?);
+    let step = bench.engine.upload_f32("step", &[8], &Step { lr: 1e-6, t: 1, grad_scale: 1.0 }.tensor_values(0.9, 0.999))?;
+    let (partials, clip) = (bench.tensor(&[partials_len(&[&g])])?, bench.tensor(&[4])?);
+    bench.time("gradient norm 1M", |p| grad_norm(p, &[&g], &step, 1.0, &partials, &clip))?;
+    bench.time("adamw 1M", |p| adamw(p, AdamW::default(), &g, &step, None, &w, &m, &v))?;
+    bench.time("adamw clipped 1M", |p| adamw(p, AdamW::default(), &g, &step, Some(&clip), &w, &m, &v))?;
     let hyper = Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.0 };
-    time(e, "sgd nesterov 1M", |p| sgd(p, hyper, &g, &step, None, &w, &m));
+    bench.time("sgd nesterov 1M", |p| sgd(p, hyper, &g, &step, None, &w, &m))?;
+    Ok(())
 }

@@ -1,13 +1,12 @@
 //! What a run of the benchmarks measured, kept as JSON, and held against an earlier run.
 
-use crate::roofline::Roofline;
-use echogrid::report::figures;
+use super::roofline::Roofline;
+use crate::atomic::AtomicFile;
+use crate::report::{self, figures};
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Mutex, OnceLock};
-
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// One benchmark.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -17,6 +16,9 @@ pub struct Case {
     pub median_s: f64,
     /// A quarter of the runs took less than the first, a quarter more than the second.
     pub quartiles_s: [f64; 2],
+    /// The same work by the device's own stamps, a dispatch in a pass of its own, where it has stamps that can be trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_s: Option<f64>,
     /// By the kernels' own counts of operations and bytes.
     pub gflops: f64,
     pub gbytes: f64,
@@ -32,13 +34,24 @@ pub struct Case {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Record {
     pub adapter: String,
-    /// Of echogrid; with `+` where files were changed since.
-    pub commit: String,
+    pub version: String,
+    /// Of echogrid, when it is run in a checkout; with `+` where files were changed since.
+    pub commit: Option<String>,
     /// Load of the machine over the last minute when the run began, where it says so.
     pub load: Option<f64>,
     #[serde(default)]
     pub roofline: Option<Roofline>,
     pub cases: Vec<Case>,
+}
+
+/// How a case compares with the same one in an earlier run.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    pub name: String,
+    /// Its time over that of then.
+    pub ratio: f64,
+    /// -1 where it is faster beyond the noise, 1 where slower.
+    pub verdict: i8,
 }
 
 impl Case {
@@ -50,79 +63,106 @@ impl Case {
     }
 }
 
-static CASES: Mutex<Vec<Case>> = Mutex::new(Vec::new());
-
-static ROOFLINE: OnceLock<Roofline> = OnceLock::new();
-
-/// The device's limits, once they are measured.
-pub fn roofline() -> Option<Roofline> {
-    ROOFLINE.get().copied()
-}
-
-/// Keeps a result.
-pub fn add(case: Case) {
-    CASES.lock().expect("no benchmark panics while it holds this").push(case);
-}
-
-/// All results so far, and takes them.
-pub fn take() -> Vec<Case> {
-    std::mem::take(&mut CASES.lock().expect("as above"))
-}
-
 impl Record {
     pub fn begin(adapter: String, roofline: Roofline) -> Self {
-        let roofline = *ROOFLINE.get_or_init(|| roofline);
-        let git = |args: &[&str]| {
-            let out = Command::new("git").args(args).output().ok().filter(|o| o.status.success())?;
-            Some(String::from_utf8_lossy(&out.stdout).trim().to_string())
-        };
-        let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|s| !s.is_empty());
-        let commit = git(&["rev-parse", "--short", "HEAD"]).map_or("unknown".into(), |c| c + if changed { "+" } else { "" });
         let load = std::fs::read_to_string("/proc/loadavg").ok().and_then(|t| t.split(' ').next()?.parse().ok());
-        Self { adapter, commit, load, roofline: Some(roofline), cases: Vec::new() }
+        let version = env!("CARGO_PKG_VERSION").into();
+        Self { adapter, version, commit: commit(), load, roofline: Some(roofline), cases: Vec::new() }
     }
 
     pub fn write(&self, path: &Path) -> Result<()> {
-        std::fs::write(path, serde_json::to_string_pretty(self)? + "\n")
-            .map_err(|e| format!("{}: cannot be written ({e})", path.display()))?;
-        Ok(())
+        let text = serde_json::to_string_pretty(self).expect("numbers and text") + "\n";
+        Ok(AtomicFile::write(path, text.as_bytes()).map_err(|source| report::Error::Write { path: path.into(), source })?)
+    }
+
+    /// What was measured, and of what.
+    pub fn title(&self) -> String {
+        self.commit.as_ref().map_or_else(|| self.version.clone(), |commit| format!("{} at {commit}", self.version))
     }
 
     /// Draws the cases under the roofline.
+    ///
+    /// # Errors
+    /// None of them counts operations and bytes; the file cannot be written.
     pub fn draw(&self, path: &Path) -> Result<()> {
-        let Some(roof) = self.roofline else { return Ok(()) };
+        let roof = self.roofline.unwrap_or_default();
         let points: Vec<[f64; 2]> = self.cases.iter().filter(|c| c.gbytes > 0.0).map(|c| [c.gflops / c.gbytes, c.gflops]).collect();
-        let line = format!("{}, {}", self.adapter, self.commit);
+        let line = format!("{}, {}", self.adapter, self.title());
         let svg = figures::roofline("Kernels under the roofline", &line, &points, roof.gflops, roof.gbytes)?;
         Ok(figures::write(path, &svg)?)
     }
 
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| format!("{}: cannot be read ({e})", path.display()))?;
-        Ok(serde_json::from_str(&text).map_err(|e| format!("{}: is no record of the benchmarks ({e})", path.display()))?)
+        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, format_args!("cannot be read ({e})")))?;
+        serde_json::from_str(&text).map_err(|e| Error::file(path, format_args!("is no record of `echogrid bench --out` ({e})")))
     }
 
-    /// Prints how each benchmark that both have compares, and returns the names of those that got slower beyond the noise: the middle halves
-    /// of the two runs' times lie apart, and the medians by more than a tenth.
-    pub fn regressions(&self, baseline: &Self) -> Result<Vec<String>> {
+    /// How each case that both runs have compares: beyond the noise where the middle halves of the two runs' times lie apart, and the medians by
+    /// more than a tenth.
+    ///
+    /// # Errors
+    /// The baseline is of another adapter.
+    pub fn compare(&self, baseline: &Self) -> Result<Vec<Comparison>> {
         if self.adapter != baseline.adapter {
-            return Err(format!("the baseline ran on another adapter: {}, here {}", baseline.adapter, self.adapter).into());
+            return Err(Error::invalid(format!("the baseline ran on another adapter: {}, here {}", baseline.adapter, self.adapter)));
         }
-        println!("\ntimes over those of {} (1 min load {:?} then, {:?} now):", baseline.commit, baseline.load, self.load);
-        let mut slower = Vec::new();
-        for case in &self.cases {
-            let Some(old) = baseline.cases.iter().find(|c| c.name == case.name) else { continue };
+        let pairs = self.cases.iter().filter_map(|case| Some((case, baseline.cases.iter().find(|c| c.name == case.name)?)));
+        let compared = pairs.map(|(case, old)| {
             let ratio = case.median_s / old.median_s;
-            let verdict = match () {
-                () if case.quartiles_s[0] > old.quartiles_s[1] && ratio > 1.1 => "slower",
-                () if case.quartiles_s[1] < old.quartiles_s[0] && ratio < 1.0 / 1.1 => "faster",
-                () => "",
-            };
-            println!("{:<64} {ratio:>6.2}  {verdict}", case.name);
-            if verdict == "slower" {
-                slower.push(case.name.clone());
-            }
-        }
-        Ok(slower)
+            let slower = case.quartiles_s[0] > old.quartiles_s[1] && ratio > 1.1;
+            let faster = case.quartiles_s[1] < old.quartiles_s[0] && ratio < 1.0 / 1.1;
+            Comparison { name: case.name.clone(), ratio, verdict: i8::from(slower) - i8::from(faster) }
+        });
+        Ok(compared.collect())
+    }
+
+    /// The device's stamps over the wall clock, the median of the cases of a millisecond and more, and how many of how many such cases lie
+    /// outside 0.8 to 1.05: below, time passes around the dispatches; above, the stamps cannot be right.
+    pub fn stamps(&self) -> Option<(f64, [usize; 2])> {
+        let long = self.cases.iter().filter(|c| c.median_s >= 1e-3);
+        let mut ratios: Vec<f64> = long.filter_map(|c| Some(c.device_s? / c.median_s)).collect();
+        ratios.sort_by(f64::total_cmp);
+        let apart = ratios.iter().filter(|r| !(0.8..=1.05).contains(*r)).count();
+        Some((*ratios.get(ratios.len() / 2)?, [apart, ratios.len()]))
+    }
+}
+
+/// The commit of the checkout that this was built in, if it is still there.
+fn commit() -> Option<String> {
+    let git = |args: &[&str]| {
+        let out = Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR")]).args(args).output().ok().filter(|o| o.status.success())?;
+        Some(String::from_utf8_lossy(&out.stdout).trim().to_string())
+    };
+    let changed = !git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
+    Some(git(&["rev-parse", "--short", "HEAD"])? + if changed { "+" } else { "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(seconds: &[(&str, f64, Option<f64>)]) -> Record {
+        let roofline = Roofline { gflops: 1.0, gbytes: 1.0 };
+        let cases = seconds.iter().map(|(name, s, device_s)| Case { device_s: *device_s, ..Case::of(name, &[0.99 * s, *s, 1.01 * s]) });
+        Record { cases: cases.collect(), ..Record::begin("a".into(), roofline) }
+    }
+
+    #[test]
+    fn slower_beyond_the_noise_is_told_from_noise() {
+        let old = record(&[("same", 1.0, None), ("slower", 1.0, None), ("faster", 1.0, None), ("gone", 1.0, None)]);
+        let new = record(&[("same", 1.05, None), ("slower", 1.2, None), ("faster", 0.8, None), ("new", 1.0, None)]);
+        let verdicts: Vec<_> = new.compare(&old).unwrap().into_iter().map(|c| (c.name, c.verdict)).collect();
+        assert_eq!(verdicts, [("same".into(), 0), ("slower".into(), 1), ("faster".into(), -1)]);
+        let noisy = Record { cases: vec![Case::of("slower", &[0.9, 1.2, 1.5])], ..record(&[]) };
+        let wide = Record { cases: vec![Case::of("slower", &[0.8, 1.0, 1.3])], ..record(&[]) };
+        assert_eq!(noisy.compare(&wide).unwrap()[0].verdict, 0);
+        assert!(Record { adapter: "b".into(), ..record(&[]) }.compare(&old).is_err());
+    }
+
+    #[test]
+    fn stamps_are_held_against_the_clock() {
+        assert_eq!(record(&[("none", 1.0, None)]).stamps(), None);
+        let r = record(&[("short", 1e-5, Some(9.0)), ("good", 1.0, Some(0.95)), ("low", 1.0, Some(0.5)), ("impossible", 1.0, Some(1.2))]);
+        assert_eq!(r.stamps(), Some((0.95, [2, 3])));
     }
 }

@@ -1,14 +1,15 @@
 //! What the device can do at most: its arithmetic and its memory, measured in the same run as the kernels.
 
-use crate::common::seconds;
-use echogrid::gpu::{Cost, DType, Engine, Groups, PlanBuilder, ShaderSource, Variant};
-use echogrid::kernels::elementwise::scaled_copy;
+use super::common::seconds;
+use crate::Result;
+use crate::gpu::{Cost, DType, Engine, Groups, PlanBuilder, ShaderSource, Variant};
+use crate::kernels::elementwise::scaled_copy;
 use serde::{Deserialize, Serialize};
 
 const SHADER: ShaderSource = ShaderSource { stem: "roofline", text: include_str!("roofline.wgsl") };
 
 /// The two limits.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Roofline {
     /// f32 multiply-adds, two operations each.
     pub gflops: f64,
@@ -26,23 +27,22 @@ struct Params {
 }
 
 impl Roofline {
-    pub fn measure(e: &Engine) -> Self {
+    pub fn measure(e: &Engine) -> Result<Self> {
         let (groups, turns) = if e.caps().software { (64, 256) } else { (1 << 14, 512) };
-        let y = e.tensor("roofline", &[groups * 64, 4], DType::F32).unwrap();
+        let y = e.tensor("roofline", &[groups * 64, 4], DType::F32)?;
         // Per turn: eight chains of eight multiply-adds on four values.
         let flops = groups as f64 * 64.0 * turns as f64 * 512.0;
         let params = Params { groups: groups as u32, turns, a: 0.999, b: 0.001 };
         let mut plan = PlanBuilder::new(e);
-        plan.dispatch("arithmetic", &SHADER, &Variant::new(), &[(&y).into()], &params, Groups::Linear(groups as u64), Cost::flops(flops))
-            .unwrap();
-        let arithmetic = seconds(e, &plan.finish());
+        plan.dispatch("arithmetic", &SHADER, &Variant::new(), &[(&y).into()], &params, Groups::Linear(groups as u64), Cost::flops(flops))?;
+        let arithmetic = seconds(e, &plan.finish())?;
         // Two tensors of 256 MB, or what the device holds.
         let n = (e.caps().max_binding.min(1 << 28) / 4) as usize;
-        let (x, z) = (e.tensor("roofline", &[n], DType::F32).unwrap(), e.tensor("roofline", &[n], DType::F32).unwrap());
+        let (x, z) = (e.tensor("roofline", &[n], DType::F32)?, e.tensor("roofline", &[n], DType::F32)?);
         let mut plan = PlanBuilder::new(e);
-        scaled_copy(&mut plan, &x, 2.0, &z).unwrap();
-        let copy = seconds(e, &plan.finish());
-        Self { gflops: flops / arithmetic[0] * 1e-9, gbytes: 8.0 * n as f64 / copy[0] * 1e-9 }
+        scaled_copy(&mut plan, &x, 2.0, &z)?;
+        let copy = seconds(e, &plan.finish())?;
+        Ok(Self { gflops: flops / arithmetic[0] * 1e-9, gbytes: 8.0 * n as f64 / copy[0] * 1e-9 })
     }
 
     /// The share of the limit that work of so many operations and bytes reaches in a time.

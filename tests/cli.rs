@@ -175,7 +175,8 @@ fn wrong_usage_exits_with_2_and_help_with_0() {
         outcome.fails(2, &["--help"]);
         assert!(outcome.out.is_empty(), "{outcome:?}");
     }
-    for command in ["info", "synth", "train", "index", "locate", "eval", "gap", "study", "register", "transport", "profile", "tune", "demo"]
+    for command in
+        ["info", "synth", "train", "index", "locate", "eval", "gap", "study", "register", "transport", "profile", "tune", "bench", "demo"]
     {
         let help = run(&[command, "--help"]).ok();
         assert!(help.out.contains("Usage") && help.out.contains("--adapter"), "{help:?}");
@@ -203,6 +204,38 @@ fn kept_measurements_are_used_and_damaged_ones_are_not() {
     let (after, _, err) = info(&[]);
     assert_eq!(after, before);
     assert!(err.contains("is damaged") && err.contains("echogrid tune"), "{err}");
+}
+
+#[test]
+fn benchmarks_are_kept_and_held_against_earlier_ones() {
+    let dir = folder("bench");
+    let (kept, figure) = (dir.join("kept.json"), dir.join("kept.svg"));
+    assert!(run(&["bench", "--list"]).ok().out.lines().any(|l| l == "l2norm"));
+    run(&["bench", "l2morm"]).fails(2, &["l2norm"]);
+    let outcome = run(&["bench", "l2norm", "--out", text(&kept), "--figure", text(&figure), "--json"]).ok();
+    let value: serde_json::Value = serde_json::from_str(&outcome.out).expect("one JSON object");
+    let mut record: serde_json::Value = serde_json::from_slice(&std::fs::read(&kept).unwrap()).unwrap();
+    assert_eq!(value["record"], record);
+    assert!(record["roofline"]["gflops"].as_f64() > Some(0.0) && std::fs::read_to_string(&figure).unwrap().contains("roofline"));
+
+    // As if everything had taken a hundredth of the time, then a hundred times as long.
+    let mut against = |factor: f64| {
+        for case in record["cases"].as_array_mut().unwrap() {
+            for time in ["/median_s", "/quartiles_s/0", "/quartiles_s/1"] {
+                let seconds = case.pointer_mut(time).unwrap();
+                *seconds = (seconds.as_f64().unwrap() * factor).into();
+            }
+        }
+        std::fs::write(&kept, record.to_string()).unwrap();
+        run(&["bench", "l2norm", "--baseline", text(&kept)])
+    };
+    against(1e-2).fails(1, &["slower than the baseline: l2norm"]);
+    assert!(against(1e4).ok().out.contains("faster"));
+    record["adapter"] = "another".into();
+    std::fs::write(&kept, record.to_string()).unwrap();
+    run(&["bench", "l2norm", "--baseline", text(&kept)]).fails(1, &["another adapter"]);
+    std::fs::write(&kept, "{").unwrap();
+    run(&["bench", "l2norm", "--baseline", text(&kept)]).fails(1, &["no record"]);
 }
 
 #[test]

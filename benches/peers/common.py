@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import time
 
 import torch
@@ -15,8 +16,16 @@ def parser(doc, repeats):
     a.add_argument("--repeats", type=int, default=repeats, help="runs that a time is the median of")
     a.add_argument("--threads", type=int, default=os.cpu_count(), help="PyTorch's threads")
     a.add_argument("--device", default="cpu", help="PyTorch's device")
+    a.add_argument("--echogrid", default="target/release/echogrid", help="the command")
     a.add_argument("--out", metavar="FILE.json")
     return a
+
+
+def echogrid_cases(args, *families):
+    """Times families of echogrid's kernels: seconds by case, and what a result tells of echogrid."""
+    record = json.loads(subprocess.check_output([args.echogrid, "--quiet", "bench", *families, "--json"], text=True))["record"]
+    about = {k: record[k] for k in ("adapter", "version", "commit")}
+    return {c["name"]: c["median_s"] for c in record["cases"]}, {"echogrid": about}
 
 
 def start(args):

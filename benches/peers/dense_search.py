@@ -38,7 +38,6 @@ def main():
     a.add_argument("--patch", type=int, default=200, help="map pixels")
     a.add_argument("--queries", type=int, default=20)
     a.add_argument("--batch", type=int, default=4)
-    a.add_argument("--echogrid", default="target/release/echogrid")
     args = a.parse_args()
 
     def ours(at_once):

@@ -3,20 +3,17 @@
 
     python3 benches/peers/message_passing.py [--edges 1000000] [--nodes 100000] [--features 128] [--out FILE.json]
 
-Needs PyTorch and cargo. y[target] += x[source] for edges drawn at random, f32. PyTorch does it in the ways its users do: rows gathered
+Needs PyTorch and echogrid built. y[target] += x[source] for edges drawn at random, f32. PyTorch does it in the ways its users do: rows gathered
 by `index_select`, then `index_add` or `scatter_reduce` (a sum over an index expanded to the features; `scatter_add` is the same kernel), or one
 product with a sparse CSR matrix of ones, which is what the fastest message passing libraries come down to. Edges are given sorted by target,
 as echogrid has them; `_unsorted` as drawn. The backward pass is autograd's: of index_add another gather, of the gather an index_add; of the sparse
-product, one with the transpose, built beforehand. echogrid's figures are those of `cargo bench --bench kernels -- message`.
+product, one with the transpose, built beforehand. echogrid's figures are those of `echogrid bench message`.
 On a machine with CUDA the same is measured there (`--device cuda`), where PyTorch's sums are atomic and no two runs are alike.
 """
 
-import re
-import subprocess
-
 import torch
 
-from common import median_time, parser, report, start
+from common import echogrid_cases, median_time, parser, report, start
 
 
 def main():
@@ -24,18 +21,12 @@ def main():
     a.add_argument("--edges", type=int, default=1_000_000)
     a.add_argument("--nodes", type=int, default=100_000)
     a.add_argument("--features", type=int, default=128)
-    a.add_argument("--bench", default="cargo bench --bench kernels -- message", help="the command that prints echogrid's figures")
     args = a.parse_args()
 
-    lines = subprocess.run(args.bench.split(), check=True, capture_output=True, text=True).stdout.splitlines()
+    cases, about = echogrid_cases(args, "message")
+    forward, backward = (cases[f"message {what} {args.edges} edges x {args.features}"] for what in ("Sum", "Sum backward"))
 
-    def ours(what):
-        line = next(l for l in lines if l.startswith(f"message {what} {args.edges} edges x {args.features} "))
-        return float(re.search(r"([0-9.]+) ms", line).group(1)) * 1e-3
-
-    forward, backward = ours("Sum"), ours("Sum backward")
-
-    result = start(args)
+    result = start(args) | about
     device, n, f = args.device, args.nodes, args.features
     drawn = torch.randint(n, (2, args.edges), device=device)
     edges = drawn[:, torch.argsort(drawn[1], stable=True)]
@@ -62,8 +53,7 @@ def main():
         way(v, e).backward(dy)
         return v.grad
 
-    adapter = next(l for l in lines if l.startswith("adapter: "))[len("adapter: "):]
-    result |= {"edges": args.edges, "nodes": n, "features": f, "adapter": adapter,
+    result |= {"edges": args.edges, "nodes": n, "features": f,
                "echogrid_forward_s": forward, "echogrid_both_s": forward + backward}
     want = index_add(x, edges)
     for name, way in [("index_add", index_add), ("scatter_reduce", scatter)]:

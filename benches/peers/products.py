@@ -3,34 +3,25 @@
 
     python3 benches/peers/products.py [--out FILE.json]
 
-Needs PyTorch and cargo; FAISS (`pip install faiss-cpu`) is measured where it is there. A convolution is 3 x 3 on 8 images of 32 x 32 with 64
+Needs PyTorch and echogrid built; FAISS (`pip install faiss-cpu`) is measured where it is there. A convolution is 3 x 3 on 8 images of 32 x 32 with 64
 channels, in PyTorch in the faster of its two layouts; its backward pass gives both gradients. The search asks for the 10 greatest
 products of 256 values among 100,000 rows: in PyTorch a product and `topk`, in FAISS its flat index (both f32; echogrid's rows
-are f16). echogrid's figures are those of `cargo bench --bench kernels -- conv matmul topk`. On a machine with CUDA the same is measured
+are f16). echogrid's figures are those of `echogrid bench conv matmul topk`. On a machine with CUDA the same is measured
 there (`--device cuda`), with automatic mixed precision beside.
 """
-
-import re
-import subprocess
 
 import torch
 import torch.nn.functional as F
 
-from common import median_time, parser, report, start
+from common import echogrid_cases, median_time, parser, report, start
 
 
 def main():
     a = parser(__doc__, repeats=7)
-    a.add_argument("--bench", default="cargo bench --bench kernels -- conv matmul topk", help="the command that prints echogrid's figures")
     args = a.parse_args()
 
-    lines = subprocess.run(args.bench.split(), check=True, capture_output=True, text=True).stdout.splitlines()
-
-    def ours(name):
-        line = next(l for l in lines if l.startswith(name + " "))
-        return float(re.search(r"([0-9.]+) ms", line).group(1)) * 1e-3
-
-    result = start(args) | {"adapter": next(l for l in lines if l.startswith("adapter: "))[len("adapter: "):], "cases": []}
+    ours, about = echogrid_cases(args, "conv", "matmul", "topk")
+    result = start(args) | about | {"cases": []}
 
     def case(name, echogrid, peers, flops):
         best = min(peers, key=peers.get)
@@ -58,11 +49,11 @@ def main():
             with torch.no_grad():
                 once[f"torch_{layout}{name}"] = timed(forward)
             both[f"torch_{layout}{name}"] = timed(lambda: torch.autograd.grad(forward(), (x, w), dy))
-    case("convolution, forward", ours("conv 3x3/1 64->64 8x32x32"), once, flops)
-    case("convolution, forward and both gradients", ours("conv all three 3x3/1 64->64 8x32x32"), both, 3 * flops)
+    case("convolution, forward", ours["conv 3x3/1 64->64 8x32x32"], once, flops)
+    case("convolution, forward and both gradients", ours["conv all three 3x3/1 64->64 8x32x32"], both, 3 * flops)
 
     a, b = torch.randn(1024, 1024, device=device), torch.randn(1024, 1024, device=device)
-    case("product 1024 x 1024 x 1024", ours("matmul 1024x1024x1024"), {"torch": timed(lambda: a @ b)}, 2 * 1024**3)
+    case("product 1024 x 1024 x 1024", ours["matmul 1024x1024x1024"], {"torch": timed(lambda: a @ b)}, 2 * 1024**3)
 
     rows = torch.randn(100_000, 256, device=device)
     try:
@@ -80,7 +71,7 @@ def main():
         if flat is not None:
             host = q.cpu().numpy()
             peers["faiss"] = timed(lambda: flat.search(host, 10))
-        case(f"search, {n} queries", ours(f"topk {n} queries x 100000 x 256 f16 k=10"), peers, 2 * n * 100_000 * 256)
+        case(f"search, {n} queries", ours[f"topk {n} queries x 100000 x 256 f16 k=10"], peers, 2 * n * 100_000 * 256)
     report(result, args)
 
 

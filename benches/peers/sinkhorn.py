@@ -52,7 +52,6 @@ def main():
     a.add_argument("--dimensions", type=int, default=64)
     a.add_argument("--share", type=float, default=0.05, help="eps as a share of the mean cost")
     a.add_argument("--exact", type=int, default=1024)
-    a.add_argument("--echogrid", default="target/release/echogrid")
     args = a.parse_args()
     result = start(args)
     cases = []

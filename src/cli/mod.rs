@@ -2,6 +2,7 @@
 
 #[macro_use]
 mod common;
+mod bench;
 mod calibrate;
 mod demo;
 mod dense_args;
@@ -52,6 +53,7 @@ enum Command {
     Transport(transport::Args),
     Profile(profile::Args),
     Tune(tune::Args),
+    Bench(bench::Args),
     Demo(demo::Args),
 }
 
@@ -79,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Transport(args) => transport::run(&cli.global, &args),
         Command::Profile(args) => profile::run(&cli.global, &args),
         Command::Tune(args) => tune::run(&cli.global, &args),
+        Command::Bench(args) => bench::run(&cli.global, &args),
         Command::Demo(args) => demo::run(&cli.global, &args),
     };
     match result {

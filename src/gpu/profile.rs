@@ -37,6 +37,15 @@ impl Plan {
             .collect())
     }
 
+    /// What the device's stamps say of the plan's dispatches together; nothing where it has none that can be trusted.
+    #[cfg(feature = "cli")]
+    pub(crate) fn device_seconds(&self, engine: &Engine) -> Result<Option<f64>> {
+        if !engine.caps().timestamp {
+            return Ok(None);
+        }
+        Ok(self.by_timestamps(engine)?.map(|all| all.iter().sum()))
+    }
+
     fn by_timestamps(&self, engine: &Engine) -> Result<Option<Vec<f64>>> {
         let device = engine.device();
         let period = f64::from(engine.queue().get_timestamp_period()) * 1e-9;
