@@ -32,7 +32,14 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
         clear(p, &ls, &li)?;
         select_block(p, &scores, nq, rows, 0, 0, &ls, &li, &scratch)
     })?;
-    for (nq, k) in [(1, 10), (1, 100), (1, 50_000), (1000, 10), (1000, 100)] {
+    // With a matrix of scores what is done without.
+    let q = bench.engine.upload_f32("q", &[1000, d], &noise(1000 * d))?;
+    let top = TopK::grouped(bench.engine, 1000, 10, n)?;
+    bench.time(&format!("topk with scores 1000 queries x {n} x {d} f16 k=10"), |p| {
+        top.begin(p)?;
+        top.add_shard(p, &q, &x, 0, n)
+    })?;
+    for (nq, k) in [(1, 10), (1, 100), (1, 50_000), (64, 10), (1000, 10), (1000, 32), (1000, 100)] {
         let q = bench.engine.upload_f32("q", &[nq, d], &noise(nq * d))?;
         let top = TopK::new(bench.engine, nq, k, n)?;
         bench.time(&format!("topk {nq} queries x {n} x {d} f16 k={k}"), |p| {

@@ -114,6 +114,60 @@ fn worst_orders() {
     }
 }
 
+/// Scores with ties, NaN, infinities, in the worst orders, without a matrix of them: exactly the stable host sort of the kernel's own scores.
+#[test]
+fn fused_selection_is_exact() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        let (nq, d, n) = (35, 4, 5003);
+        let queries: Vec<f32> = (0..nq).flat_map(|i| [1.0 + (i % 3) as f32, 0.0, 0.0, 0.0]).collect();
+        let q = up(e, &[nq, d], &queries);
+        let ramp = |f: f32| (0..n).map(|i| i as f32 * f).collect::<Vec<f32>>();
+        for (name, scores) in [("hard", hard_scores(n, 3)), ("equal", ramp(0.0)), ("ascending", ramp(1.0)), ("descending", ramp(-1.0))] {
+            let x = up(e, &[n, d], &scores.iter().flat_map(|s| [*s, 0.0, 0.0, 0.0]).collect::<Vec<f32>>());
+            let ts = out(e, &[nq, n]);
+            plan(e, |p| kernel::score_block(p, &q, &x, 0, nq, 0, n, &ts)).submit(e).unwrap();
+            let all: Vec<f32> = e.read(&ts).unwrap();
+            for k in [1, 10, 16, 32] {
+                let scratch = Scratch::fused(e, nq, k).unwrap();
+                let (ls, li) = (out(e, &[nq, k]), e.tensor("ids", &[nq, k], DType::U32).unwrap());
+                let got = run_twice(e, &ls, |p| {
+                    kernel::clear(p, &ls, &li)?;
+                    // In two parts, the later rows first.
+                    kernel::search_block(p, &q, &x, 0, nq, n / 3, n - n / 3, (n / 3) as u32, &ls, &li, &scratch)?;
+                    kernel::search_block(p, &q, &x, 0, nq, 0, n / 3, 0, &ls, &li, &scratch)
+                });
+                check_lists(&got, &e.read::<u32>(&li).unwrap(), &all, k, n, &format!("{name}, k = {k}"));
+            }
+        }
+    }
+}
+
+/// A segment as long as they are, of rows as wide as they are, each of which reaches every list: as many turns of loops as there can be.
+#[test]
+fn the_longest_segments_are_searched_to_their_ends() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        for (d, n) in [(4, 340_000), (64, 87_000)] {
+            let (nq, k) = (32, 8);
+            let q = up(e, &[nq, d], &vec![1.0; nq * d]);
+            // Ascending, the last row the best.
+            let x = up(e, &[n, d], &(0..n * d).map(|i| (i / d) as f32).collect::<Vec<_>>());
+            let top = TopK::new(e, nq, k, n).unwrap();
+            plan(e, |p| {
+                top.begin(p)?;
+                top.add_shard(p, &q, &x, 0, n)
+            })
+            .submit(e)
+            .unwrap();
+            let want: Vec<u32> = (0..k).map(|i| (n - 1 - i) as u32).collect();
+            for ids in e.read::<u32>(top.ids()).unwrap().chunks(k) {
+                assert_eq!(ids, want, "{d} columns");
+            }
+        }
+    }
+}
+
 /// More lists than 65,535 groups in one dimension.
 #[test]
 fn folds_many_queries() {
@@ -145,6 +199,11 @@ fn searches_shards() {
             (130, vec![300, 200], 7, 129),
             (3, vec![70_000], 4, 5),
             (2, vec![150_000], 4, 100_000),
+            // Without a matrix of scores: tiles that are not full, columns that are no fours, more queries and lists than go at once.
+            (17, vec![1000, 1, 500], 7, 1),
+            (40, vec![33, 20_000], 16, 17),
+            (1030, vec![2000], 4, 16),
+            (20, vec![150_000], 4, 32),
         ] {
             let n: usize = shards.iter().sum();
             let q = random(nq * d, 1);
@@ -193,6 +252,11 @@ fn refuses_with_the_reason() {
     let scratch = Scratch::new(e, 4, 10, 3).unwrap();
     says(kernel::select_block(&mut p, &s, 4, 11, 0, 0, top.scores(), top.ids(), &scratch), "with scratch for 4 x 10");
     says(kernel::clear(&mut p, top.ids(), top.ids()), "expected F32 and U32");
+    let fused = TopK::new(e, 17, 3, 10).unwrap();
+    let starts = e.upload("starts", &[2], DType::U32, &[0u32, 10]).unwrap();
+    says(fused.add_grouped_shard(&mut p, &out(e, &[17, 8]), &x, 0, 10, &starts), "TopK::grouped");
+    says(kernel::search_block(&mut p, &q, &x, 0, 4, 0, 10, 0, top.scores(), top.ids(), &scratch), "fused: false");
+    assert!(Scratch::fused(e, 4, 33).unwrap_err().to_string().contains("at most 32"));
     assert!(TopK::new(e, 4, 0, 10).unwrap_err().to_string().contains("must be above 0"));
     assert!(TopK::new(e, 1 << 20, 1 << 10, 10).unwrap_err().to_string().contains("fewer queries"));
 }

@@ -31,7 +31,7 @@ macro_rules! lib {
 }
 
 const LIB: &[(&str, &str)] =
-    lib!["circle", "fold", "lane_multiply", "lanes", "nan", "radix", "relax", "rng", "tile", "tile_multiply", "tile_step"];
+    lib!["circle", "fold", "lane_multiply", "lanes", "nan", "radix", "relax", "rng", "tile", "tile_multiply", "tile_step", "topk_tile"];
 
 /// The texts that shaders import.
 pub(crate) fn library() -> impl Iterator<Item = &'static str> {

@@ -108,7 +108,7 @@ impl<'d> Searcher<'d> {
         let largest = self.shards.iter().map(|s| s.rows.len()).max().unwrap_or(1);
         let mut out = Vec::with_capacity(queries.len() / dim);
         for chunk in queries.chunks(QUERIES * dim) {
-            let top = TopK::new(engine, chunk.len() / dim, k, largest)?;
+            let top = TopK::grouped(engine, chunk.len() / dim, k, largest)?;
             let q = engine.upload_f32("queries", &[chunk.len() / dim, dim], chunk)?;
             for (i, shard) in self.shards.iter().enumerate() {
                 let streamed;

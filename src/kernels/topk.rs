@@ -21,17 +21,30 @@ pub const EMPTY: u32 = u32::MAX;
 /// Lists up to this long are kept in workgroup memory; longer ones are sorted in device memory.
 const SMALL_K: usize = 128;
 
+/// Lists up to this long can be kept while scores are made, so that these are never written.
+const FUSED_K: usize = 32;
+
+/// Rows that the fused kernel goes over first.
+const FIRST_PART: usize = 1024;
+
+/// Queries, and rows, of a tile of the fused kernel.
+const FUSED_TILE: usize = 32;
+
 /// Elements that a group of the local sort holds.
 const LOCAL: usize = 512;
 
 #[repr(C)]
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable, Default)]
 struct ScoreParams {
     nq: u32,
     n: u32,
     d: u32,
     q0: u32,
     x0: u32,
+    k: u32,
+    segments: u32,
+    length: u32,
+    first_id: u32,
 }
 
 #[repr(C)]
@@ -61,6 +74,12 @@ fn select_variant(k: usize, ids: bool, fresh: bool, lanes: i64) -> Variant {
     v.flag("IDS", ids).flag("FRESH", fresh).int("LANES", lanes)
 }
 
+fn fused_variant(f16: bool, vec: bool, broadcast: bool, k: usize) -> Variant {
+    let (qt, lanes) = if broadcast { (32, 8) } else { (4, 64) };
+    let v = Variant::new().int("KIND", 8).flag("F16", f16).flag("VEC", vec).flag("BROADCAST", broadcast).int("QT", qt).int("RT", 4);
+    v.int("KP", if k <= 16 { 16 } else { FUSED_K as i64 }).int("LANES", lanes)
+}
+
 fn list_variant(kind: i64, lanes: i64) -> Variant {
     let v = Variant::new().int("KIND", kind);
     if kind == 4 { v.int("LANES", lanes) } else { v }
@@ -77,7 +96,9 @@ pub fn variants() -> Vec<Variant> {
         all.extend(BROADCAST_TILES.map(|(q, r)| score_variant(f16, true, true, q, r)));
         for vec in [false, true] {
             all.extend(PLAIN_TILES.map(|(q, r)| score_variant(f16, vec, false, q, r)));
+            all.extend([16, FUSED_K].map(|k| fused_variant(f16, vec, false, k)));
         }
+        all.extend([16, FUSED_K].map(|k| fused_variant(f16, true, true, k)));
     }
     for l in LANES {
         for k in [32, SMALL_K] {
@@ -105,17 +126,9 @@ pub fn score_block(
     scores: &Tensor,
 ) -> Result<()> {
     let op = "topk score";
-    let ((nq, d), (n, dx)) = (matrix(op, "q", q)?, matrix(op, "x", x)?);
-    if d != dx {
-        return Err(Error::shape(op, format!("queries have {d} columns, the database {dx}")));
-    }
-    if q.dtype() != DType::F32 || scores.dtype() != DType::F32 || x.dtype() == DType::U32 {
-        let reason = format!("types q {:?}, x {:?}, scores {:?}; expected F32, F32 or F16, F32", q.dtype(), x.dtype(), scores.dtype());
-        return Err(Error::shape(op, reason));
-    }
-    if first_query + queries > nq || first_row + rows > n {
-        let reason = format!("queries {first_query}+{queries} of {nq}, rows {first_row}+{rows} of {n}: beyond the end");
-        return Err(Error::shape(op, reason));
+    let d = block(op, q, x, first_query, queries, first_row, rows)?;
+    if scores.dtype() != DType::F32 {
+        return Err(Error::shape(op, format!("scores of {:?}, expected F32", scores.dtype())));
     }
     if queries * rows > scores.len() {
         return Err(Error::shape(op, format!("scores {:?} hold no {queries} x {rows}", scores.shape())));
@@ -123,8 +136,7 @@ pub fn score_block(
     if queries * rows == 0 {
         return Ok(());
     }
-    let (f16, vec) = (x.dtype() == DType::F16, d.is_multiple_of(4));
-    let broadcast = vec && plan.engine().caps().software && plan.engine().caps().subgroup_is(8);
+    let (f16, vec, broadcast) = ways(plan, x, d);
     let (qt, rt) = match (broadcast, queries) {
         // The more queries share a row the better, as long as a group is mostly full.
         (true, 1..=3) => BROADCAST_TILES[0],
@@ -140,11 +152,139 @@ pub fn score_block(
         (false, _) => (8 * qt, 8 * rt),
     };
     let groups = queries.div_ceil(q_span as usize) as u64 * rows.div_ceil(x_span as usize) as u64;
-    let params = ScoreParams { nq: queries as u32, n: rows as u32, d: d as u32, q0: first_query as u32, x0: first_row as u32 };
+    let params = ScoreParams {
+        nq: queries as u32,
+        n: rows as u32,
+        d: d as u32,
+        q0: first_query as u32,
+        x0: first_row as u32,
+        ..ScoreParams::default()
+    };
     let bytes = queries * d * 4 + rows * d * x.dtype().bytes() + 4 * queries * rows;
     let cost = Cost { flops: 2.0 * (queries * rows) as f64 * d as f64, bytes: bytes as f64 };
     let variant = score_variant(f16, vec, broadcast, qt, rt);
     plan.dispatch(op, &SHADER, &variant, &[q.into(), x.into(), scores.into()], &params, Groups::Linear(groups), cost)
+}
+
+/// The columns of a block of queries and rows, if it is one.
+fn block(op: &str, q: &Tensor, x: &Tensor, first_query: usize, queries: usize, first_row: usize, rows: usize) -> Result<usize> {
+    let ((nq, d), (n, dx)) = (matrix(op, "q", q)?, matrix(op, "x", x)?);
+    if d != dx {
+        return Err(Error::shape(op, format!("queries have {d} columns, the database {dx}")));
+    }
+    if q.dtype() != DType::F32 || x.dtype() == DType::U32 {
+        return Err(Error::shape(op, format!("types q {:?}, x {:?}; expected F32, F32 or F16", q.dtype(), x.dtype())));
+    }
+    if first_query + queries > nq || first_row + rows > n {
+        let reason = format!("queries {first_query}+{queries} of {nq}, rows {first_row}+{rows} of {n}: beyond the end");
+        return Err(Error::shape(op, reason));
+    }
+    Ok(d)
+}
+
+/// Whether rows are halves, whether they go by fours, and whether a subgroup shares its queries.
+fn ways(plan: &PlanBuilder<'_>, x: &Tensor, d: usize) -> (bool, bool, bool) {
+    let (caps, vec) = (plan.engine().caps(), d.is_multiple_of(4));
+    (x.dtype() == DType::F16, vec, vec && caps.software && caps.subgroup_is(8))
+}
+
+/// Whether [`search_block`] takes lists of k: from as many queries on as fill its tiles halfway, else making scores and selecting is as fast.
+fn fuses(queries: usize, k: usize) -> bool {
+    k <= FUSED_K && queries > FUSED_TILE / 2
+}
+
+/// Rows that a group of the fused kernel goes over: short enough that so many tiles of queries fill the device.
+fn segment_length(engine: &Engine, tiles: usize, rows: usize, steps: usize) -> usize {
+    let software = engine.caps().software;
+    let groups: usize = if software { 4 } else { 512 };
+    let filling = rows.div_ceil(groups.div_ceil(tiles)).next_multiple_of(FUSED_TILE).max(1024);
+    if !software {
+        return filling;
+    }
+    // Loops of an invocation end after 65,535 turns in all on some software adapters, where leaving one counts too. A tile takes one, those of its
+    // scores, two for each four queries whose scores reach their lists, and for each of four queries an invocation owns at most one a row.
+    filling.min((60_000 / (1 + steps + 1 + FUSED_TILE / 2 + 4 * (FUSED_TILE + 1))).max(1) * FUSED_TILE)
+}
+
+/// Appends the merge of rows [first_row, first_row + rows) of x [n, D] f32 or f16 into the lists of queries [first_query, first_query + queries)
+/// of q [nq, D] f32, as [`score_block`] and [`select_block`] together, but without a matrix of scores: row j has id first_id + j - first_row.
+///
+/// # Errors
+/// As of the two; lists or a number of queries that `scratch` was not made for by [`Scratch::fused`].
+pub fn search_block(
+    plan: &mut PlanBuilder<'_>,
+    q: &Tensor,
+    x: &Tensor,
+    first_query: usize,
+    queries: usize,
+    first_row: usize,
+    rows: usize,
+    first_id: u32,
+    list_scores: &Tensor,
+    list_ids: &Tensor,
+    scratch: &Scratch,
+) -> Result<()> {
+    let op = "topk fused";
+    let d = block(op, q, x, first_query, queries, first_row, rows)?;
+    let (nq, k) = lists(op, list_scores, list_ids)?;
+    if k != scratch.k || queries > scratch.queries || scratch.fused.is_none() {
+        let reason = format!(
+            "{queries} queries, k = {k}, with scratch for {}, k = {}, fused: {}",
+            scratch.queries,
+            scratch.k,
+            scratch.fused.is_some()
+        );
+        return Err(Error::shape(op, reason));
+    }
+    if first_query + queries > nq {
+        return Err(Error::shape(op, format!("queries {first_query}+{queries} of {nq} lists")));
+    }
+    check_ids(op, first_id, rows)?;
+    if queries * rows == 0 {
+        return Ok(());
+    }
+    let (f16, vec, broadcast) = ways(plan, x, d);
+    let steps = if vec { d / 4 } else { d };
+    let tiles = queries.div_ceil(FUSED_TILE);
+    // Parts grow: each begins with the bar that those before it have set, and few scores reach a list.
+    let (mut from, mut part) = (0, FIRST_PART);
+    while from < rows {
+        let length = segment_length(plan.engine(), tiles, part.min(rows - from), steps);
+        let rows = (rows - from).min(part).min(length * scratch.fused.unwrap_or(1));
+        let segments = rows.div_ceil(length);
+        let params = ScoreParams {
+            nq: queries as u32,
+            n: rows as u32,
+            d: d as u32,
+            q0: first_query as u32,
+            x0: (first_row + from) as u32,
+            k: k as u32,
+            segments: segments as u32,
+            length: length as u32,
+            first_id: first_id + from as u32,
+        };
+        let flops = 2.0 * (queries * rows) as f64 * d as f64;
+        let bytes = queries * d * 4 + rows * d * x.dtype().bytes() + 8 * queries * segments * k;
+        let bindings = [q.into(), x.into(), list_scores.into(), list_ids.into(), (&scratch.a).into(), (&scratch.b).into()];
+        let groups = Groups::Linear((tiles * segments) as u64);
+        plan.dispatch(
+            op,
+            &SHADER,
+            &fused_variant(f16, vec, broadcast, k),
+            &bindings,
+            &params,
+            groups,
+            Cost { flops, bytes: bytes as f64 },
+        )?;
+        let n = (segments * k) as u32;
+        let params = Params { rows: queries as u32, n, k: k as u32, q0: first_query as u32, segments: 1, length: n, ..Params::default() };
+        let bindings = [(&scratch.a).into(), (&scratch.b).into(), list_scores.into(), list_ids.into()];
+        let variant = select_variant(k, true, false, lanes(plan.engine()));
+        plan.dispatch("topk select", &SHADER, &variant, &bindings, &params, Groups::Linear(queries as u64), Cost::bytes(8 * u64::from(n)))?;
+        from += rows;
+        part *= 4;
+    }
+    Ok(())
 }
 
 /// Scratch of [`select_block`] for blocks of at most `queries` x `rows` scores and lists of k.
@@ -154,6 +294,8 @@ pub struct Scratch {
     queries: usize,
     rows: usize,
     segments: usize,
+    /// Lists a query that fit, if it is for [`search_block`].
+    fused: Option<usize>,
     /// Lists of segments, or keys and ids to sort.
     a: Tensor,
     b: Tensor,
@@ -182,7 +324,22 @@ impl Scratch {
             });
         }
         let (a, b) = (engine.tensor("topk a", &shape, dtype)?, engine.tensor("topk b", &shape, DType::U32)?);
-        Ok(Self { k, queries, rows, segments, a, b })
+        Ok(Self { k, queries, rows, segments, fused: None, a, b })
+    }
+
+    /// Allocates that of [`search_block`] for at most `queries` at once and lists of k, at most 32.
+    ///
+    /// # Errors
+    /// A larger k; out of memory.
+    pub fn fused(engine: &Engine, queries: usize, k: usize) -> Result<Self> {
+        if k > FUSED_K {
+            return Err(Error::shape("topk fused", format!("k = {k}, at most {FUSED_K}")));
+        }
+        // As many lists as fill a device, and enough for long databases.
+        let lists = (512 / queries.div_ceil(FUSED_TILE)).clamp(16, 512);
+        let shape = [queries * lists, k];
+        let (a, b) = (engine.tensor("topk a", &shape, DType::F32)?, engine.tensor("topk b", &shape, DType::U32)?);
+        Ok(Self { k, queries, rows: 0, segments: 1, fused: Some(lists), a, b })
     }
 }
 
@@ -227,9 +384,7 @@ pub fn select_block(
     if first_query + queries > nq || queries * rows > scores.len() {
         return Err(Error::shape(op, format!("queries {first_query}+{queries} of {nq}, {rows} rows, in scores {:?}", scores.shape())));
     }
-    if u64::from(first_id) + rows as u64 > u64::from(EMPTY) {
-        return Err(Error::shape(op, format!("ids {first_id}+{rows} reach {EMPTY}, which marks empty slots")));
-    }
+    check_ids(op, first_id, rows)?;
     if queries * rows == 0 {
         return Ok(());
     }
@@ -307,6 +462,13 @@ pub fn select_block(
     plan.dispatch("topk store", &SHADER, &list_variant(6, 0), &bindings, &base, Groups::for_items(queries * k, 64), cost)
 }
 
+fn check_ids(op: &str, first_id: u32, rows: usize) -> Result<()> {
+    if u64::from(first_id) + rows as u64 > u64::from(EMPTY) {
+        return Err(Error::shape(op, format!("ids {first_id}+{rows} reach {EMPTY}, which marks empty slots")));
+    }
+    Ok(())
+}
+
 fn lists(op: &str, scores: &Tensor, ids: &Tensor) -> Result<(usize, usize)> {
     let (nq, k) = matrix(op, "list_scores", scores)?;
     expect(op, "list_ids", ids, &[nq, k], DType::U32)?;
@@ -338,19 +500,33 @@ pub struct TopK {
     queries: usize,
     query_block: usize,
     row_block: usize,
-    block: Tensor,
+    /// Scores; none where they are never written.
+    block: Option<Tensor>,
     scratch: Scratch,
     scores: Tensor,
     ids: Tensor,
 }
 
 impl TopK {
-    /// Allocates the lists [nq, k] and scratch sized for shards of about `max_rows` rows (larger ones work, in blocks). A block of scores takes
+    /// Allocates the lists [nq, k] and scratch sized for shards of about `max_rows` rows (larger ones work, in blocks). More than 16 queries for
+    /// their 32 best or fewer are searched without a matrix of scores. Else a block of scores takes
     /// at most 32 MiB; sorting for k > 128 takes at most 64 MiB more, or what one query needs (8 bytes for each of k and the block's rows).
     ///
     /// # Errors
     /// nq, k or max_rows 0; lists over the binding limit; out of memory.
     pub fn new(engine: &Engine, nq: usize, k: usize, max_rows: usize) -> Result<Self> {
+        Self::make(engine, nq, k, max_rows, fuses(nq, k))
+    }
+
+    /// The same for [`TopK::add_grouped_shard`], which needs the scores.
+    ///
+    /// # Errors
+    /// As [`TopK::new`].
+    pub fn grouped(engine: &Engine, nq: usize, k: usize, max_rows: usize) -> Result<Self> {
+        Self::make(engine, nq, k, max_rows, false)
+    }
+
+    fn make(engine: &Engine, nq: usize, k: usize, max_rows: usize, fused: bool) -> Result<Self> {
         const SCORES: usize = 8 << 20;
         if nq == 0 || k == 0 || max_rows == 0 {
             return Err(Error::shape("topk", format!("{nq} queries, k = {k}, {max_rows} rows: all must be above 0")));
@@ -365,7 +541,9 @@ impl TopK {
                 advice: "use fewer queries a call or a smaller k".into(),
             });
         }
-        let (query_block, row_block) = if k <= SMALL_K {
+        let (query_block, row_block) = if fused {
+            (nq.min(1024), usize::MAX)
+        } else if k <= SMALL_K {
             let queries = nq.min(128);
             (queries, max_rows.min(SCORES / queries))
         } else {
@@ -376,8 +554,8 @@ impl TopK {
             queries: nq,
             query_block,
             row_block,
-            block: engine.tensor("topk scores", &[query_block, row_block], DType::F32)?,
-            scratch: Scratch::new(engine, query_block, row_block, k)?,
+            block: if fused { None } else { Some(engine.tensor("topk scores", &[query_block, row_block], DType::F32)?) },
+            scratch: if fused { Scratch::fused(engine, query_block, k)? } else { Scratch::new(engine, query_block, row_block, k)? },
             scores: engine.tensor("topk list scores", &[nq, k], DType::F32)?,
             ids: engine.tensor("topk list ids", &[nq, k], DType::U32)?,
         })
@@ -400,15 +578,17 @@ impl TopK {
         if matrix(op, "queries", queries)?.0 != self.queries {
             return Err(Error::shape(op, format!("queries {:?}, lists for {}", queries.shape(), self.queries)));
         }
-        if u64::from(first_id) + rows as u64 > u64::from(EMPTY) {
-            return Err(Error::shape(op, format!("ids {first_id}+{rows} reach {EMPTY}, which marks empty slots")));
-        }
+        check_ids(op, first_id, rows)?;
         for q0 in (0..self.queries).step_by(self.query_block) {
             let nq = self.query_block.min(self.queries - q0);
+            let Some(block) = &self.block else {
+                search_block(plan, queries, x, q0, nq, 0, rows, first_id, &self.scores, &self.ids, &self.scratch)?;
+                continue;
+            };
             for x0 in (0..rows).step_by(self.row_block) {
                 let n = self.row_block.min(rows - x0);
-                score_block(plan, queries, x, q0, nq, x0, n, &self.block)?;
-                select_block(plan, &self.block, nq, n, first_id + x0 as u32, q0, &self.scores, &self.ids, &self.scratch)?;
+                score_block(plan, queries, x, q0, nq, x0, n, block)?;
+                select_block(plan, block, nq, n, first_id + x0 as u32, q0, &self.scores, &self.ids, &self.scratch)?;
             }
         }
         Ok(())
@@ -418,7 +598,7 @@ impl TopK {
     /// k best rows are then those of k groups. Groups beyond the last come back with a score of -infinity.
     ///
     /// # Errors
-    /// As [`TopK::add_shard`]; a shard larger than [`GROUPED_ROWS`].
+    /// As [`TopK::add_shard`]; a shard larger than [`GROUPED_ROWS`]; made by [`TopK::new`] and so without scores.
     pub fn add_grouped_shard(
         &self,
         plan: &mut PlanBuilder<'_>,
@@ -428,14 +608,17 @@ impl TopK {
         rows: usize,
         starts: &Tensor,
     ) -> Result<()> {
+        let Some(block) = &self.block else {
+            return Err(Error::shape("topk", "no scores to choose the best of each group by: use TopK::grouped"));
+        };
         if rows > self.row_block {
             return Err(Error::shape("topk", format!("a shard of {rows} rows in groups, at most {} fit one block", self.row_block)));
         }
         for q0 in (0..self.queries).step_by(self.query_block) {
             let nq = self.query_block.min(self.queries - q0);
-            score_block(plan, queries, x, q0, nq, 0, rows, &self.block)?;
-            super::suppress::suppress(plan, starts, &self.block, nq, rows)?;
-            select_block(plan, &self.block, nq, rows, first_id, q0, &self.scores, &self.ids, &self.scratch)?;
+            score_block(plan, queries, x, q0, nq, 0, rows, block)?;
+            super::suppress::suppress(plan, starts, block, nq, rows)?;
+            select_block(plan, block, nq, rows, first_id, q0, &self.scores, &self.ids, &self.scratch)?;
         }
         Ok(())
     }
