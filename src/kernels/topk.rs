@@ -27,6 +27,9 @@ const FUSED_K: usize = 32;
 /// Rows that the fused kernel goes over first.
 const FIRST_PART: usize = 1024;
 
+/// Products of queries, rows and columns that one dispatch of the fused kernel takes on: a slow device must not exceed its driver's time-out.
+const MOST_PRODUCTS: usize = 1 << 33;
+
 /// Queries, and rows, of a tile of the fused kernel.
 const FUSED_TILE: usize = 32;
 
@@ -247,6 +250,7 @@ pub fn search_block(
     let steps = if vec { d / 4 } else { d };
     let tiles = queries.div_ceil(FUSED_TILE);
     // Parts grow: each begins with the bar that those before it have set, and few scores reach a list.
+    let most = (MOST_PRODUCTS / (queries * d).max(1)).max(FIRST_PART);
     let (mut from, mut part) = (0, FIRST_PART);
     while from < rows {
         let length = segment_length(plan.engine(), tiles, part.min(rows - from), steps);
@@ -282,7 +286,7 @@ pub fn search_block(
         let variant = select_variant(k, true, false, lanes(plan.engine()));
         plan.dispatch("topk select", &SHADER, &variant, &bindings, &params, Groups::Linear(queries as u64), Cost::bytes(8 * u64::from(n)))?;
         from += rows;
-        part *= 4;
+        part = (4 * part).min(most);
     }
     Ok(())
 }
