@@ -52,6 +52,11 @@ pub fn up(e: &Engine, shape: &[usize], data: &[f32]) -> Tensor {
     e.upload_f32("test", shape, data).unwrap()
 }
 
+/// Whether a NaN stays one through arithmetic: compilers of GLSL may assume that there is none.
+pub fn keeps_nan(e: &Engine) -> bool {
+    e.adapter().backend != "gl"
+}
+
 /// An output tensor filled with a sentinel, so that an element left unwritten shows.
 pub fn out(e: &Engine, shape: &[usize]) -> Tensor {
     up(e, shape, &vec![-777.0; shape.iter().product()])

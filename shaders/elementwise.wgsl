@@ -93,9 +93,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         y[j] = select(V(0.0), x[j], mask[(j / params.inner + 1u) * params.outer - 1u] >= params.s);
 #endif
 #if KIND == 6
-        // Comparisons, not `clamp`: that may turn a NaN into a number.
+        // `clamp`, and comparisons in a compiler's hands, may turn a NaN into a number. Its bits are left alone.
         let v = y[j];
-        y[j] = select(select(v, V(params.s), v > V(params.s)), V(-params.s), v < V(-params.s));
+#if VEC == 4
+        let nan = (bitcast<vec4<u32>>(v) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
+#else
+        let nan = (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
+#endif
+        y[j] = select(clamp(v, V(-params.s), V(params.s)), v, nan);
 #endif
 #if KIND == 7
         y[j] = s * x[j];

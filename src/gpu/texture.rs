@@ -42,10 +42,12 @@ impl PageArray {
                 ),
             });
         }
+        // OpenGL would take one layer for a plain texture, and multiples of six for cubes: one more lies unused.
+        let unused = u32::from(engine.adapter().backend == "gl" && (layers == 1 || layers.is_multiple_of(6)));
         let (texture, view) = engine.scoped("page array", u64::from(layers) * Self::PAGE_BYTES, || {
             let texture = engine.device().create_texture(&wgpu::TextureDescriptor {
                 label: Some("pages"),
-                size: wgpu::Extent3d { width: PAGE as u32, height: PAGE as u32, depth_or_array_layers: layers },
+                size: wgpu::Extent3d { width: PAGE as u32, height: PAGE as u32, depth_or_array_layers: layers + unused },
                 mip_level_count: 1,
                 sample_count: 1,
                 dimension: wgpu::TextureDimension::D2,
