@@ -100,6 +100,17 @@ fn every_variant_validates_and_translates() {
             .unwrap_or_else(|e| panic!("{name} to HLSL: {e}"));
         told.entry_point_names[0].as_ref().unwrap_or_else(|e| panic!("{name} to HLSL: {e}"));
         assert!(hlsl.contains("[numthreads("), "{name}: HLSL without an entry point");
+
+        // OpenGL has neither feature.
+        if !wgsl.contains("subgroup") && !wgsl.contains("enable f16;") {
+            let (options, mut glsl) = (naga::back::glsl::Options::default(), String::new());
+            let pipeline =
+                naga::back::glsl::PipelineOptions { shader_stage: naga::ShaderStage::Compute, entry_point: "main".into(), multiview: None };
+            naga::back::glsl::Writer::new(&mut glsl, &r.module, &info, &options, &pipeline, Default::default())
+                .and_then(|mut w| w.write())
+                .unwrap_or_else(|e| panic!("{name} to GLSL: {e}"));
+            assert!(glsl.contains("void main()"), "{name}: GLSL without an entry point");
+        }
         count += 1;
     });
     assert!(count > 100, "{count} variants");
