@@ -48,5 +48,5 @@ fn a_wrong_kernel_is_rejected() {
     assert!(measured.seconds.len() <= right && measured.seconds.contains_key("tiled-64"), "{measured:?}");
     let tuning = Tuning { measured: vec![measured.clone()] };
     let chosen: Tiling = tuning.choose(PROBLEM.family(), &PROBLEM.sizes().unwrap(), |_| true).unwrap();
-    assert_eq!(chosen.to_string(), measured.ranking()[0].0);
+    assert!(measured.seconds[&chosen.to_string()] <= 1.2 * measured.ranking()[0].1, "{chosen} of {measured:?}");
 }

@@ -62,11 +62,17 @@ impl Tuning {
         all.into_iter().find(like).map(|f| f.tuning)
     }
 
-    /// The fastest kernel that is `usable`, of those timed on the nearest problem of the family.
-    pub fn choose<K: FromStr>(&self, family: &str, sizes: &[usize], usable: impl Fn(&K) -> bool) -> Option<K> {
+    /// The fastest kernel that is `usable`, of those timed on the nearest problem of the family. Of kernels that take at most a fifth longer the least
+    /// counts, which has the shortest program: times differ by as much between runs, and a long program is compiled at its first use.
+    pub fn choose<K: FromStr + Ord>(&self, family: &str, sizes: &[usize], usable: impl Fn(&K) -> bool) -> Option<K> {
         let mut near: Vec<&Measured> = self.measured.iter().filter(|m| m.family == family && m.sizes.len() == sizes.len()).collect();
         near.sort_by(|a, b| a.distance(sizes).total_cmp(&b.distance(sizes)));
-        near.iter().find_map(|m| m.ranking().iter().find_map(|(name, _)| K::from_str(name).ok().filter(&usable)))
+        near.iter().find_map(|m| {
+            let timed = m.ranking().into_iter().filter_map(|(name, s)| Some((K::from_str(name).ok().filter(&usable)?, s)));
+            let timed: Vec<(K, f64)> = timed.collect();
+            let fastest = timed.first()?.1;
+            timed.into_iter().take_while(|(_, s)| *s <= 1.2 * fastest).map(|(k, _)| k).min()
+        })
     }
 }
 
@@ -89,6 +95,13 @@ mod tests {
         assert_eq!(t.choose("f", &[60, 70], |_: &u32| true), Some(2));
         assert_eq!(t.choose("f", &[2000, 70], |_: &u32| true), Some(1));
         assert_eq!(t.choose("f", &[60, 70], |k: &u32| *k != 2), Some(1));
+        // Nearly as fast, and less.
+        let alike = Measured {
+            family: "h".into(),
+            sizes: vec![8],
+            seconds: [("1", 1.1), ("2", 1.0), ("0", 1.3)].map(|(k, s)| (k.into(), s)).into(),
+        };
+        assert_eq!(Tuning { measured: vec![alike] }.choose("h", &[8], |_: &u32| true), Some(1));
         // None of the nearest: the next problem's.
         assert_eq!(t.choose("f", &[60, 70], |k: &u32| *k == 3), Some(3));
         assert_eq!(t.choose("f", &[60, 70], |k: &u32| *k == 4), None);

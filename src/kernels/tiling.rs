@@ -4,8 +4,8 @@ use crate::gpu::{Caps, Variant};
 use std::fmt;
 use std::str::FromStr;
 
-/// One way to deal them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One way to deal them, the shorter programs first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tiling {
     /// `side` x `side` outputs a group, whose operands go through workgroup memory; the loop over a tile's inner indices unrolled or not.
     Tiled {
