@@ -1,7 +1,6 @@
 //! What the benchmarks share.
 
-use super::record::Case;
-use super::roofline::Roofline;
+use super::record::{Case, Record};
 use crate::Result;
 use crate::gpu::{self, DType, Engine, Plan, PlanBuilder, Tensor};
 use std::time::Instant;
@@ -9,8 +8,7 @@ use std::time::Instant;
 /// A run of the benchmarks.
 pub struct Bench<'a> {
     pub engine: &'a Engine,
-    pub roofline: Roofline,
-    pub cases: Vec<Case>,
+    pub record: Record,
     /// Hears of each case when it is done.
     pub done: &'a dyn Fn(&Case),
 }
@@ -35,7 +33,8 @@ impl Bench<'_> {
 
     /// Times a plan as a whole: the median of its runs.
     pub fn time(&mut self, name: &str, build: impl Fn(&mut PlanBuilder<'_>) -> gpu::Result<()>) -> Result<()> {
-        self.time_items(name, 0, "", build)
+        self.add(self.case(name, build)?);
+        Ok(())
     }
 
     /// The same, for a plan that does so many items of work.
@@ -46,6 +45,11 @@ impl Bench<'_> {
         item: &str,
         build: impl Fn(&mut PlanBuilder<'_>) -> gpu::Result<()>,
     ) -> Result<()> {
+        self.add(self.case(name, build)?.rated(items, item));
+        Ok(())
+    }
+
+    fn case(&self, name: &str, build: impl Fn(&mut PlanBuilder<'_>) -> gpu::Result<()>) -> Result<Case> {
         let mut b = PlanBuilder::new(self.engine);
         build(&mut b)?;
         let plan = b.finish();
@@ -54,18 +58,14 @@ impl Bench<'_> {
         case.device_s = stamped(self.engine, &plan)?;
         case.gflops = plan.flops() / median * 1e-9;
         case.gbytes = plan.bytes() / median * 1e-9;
-        case.share = self.roofline.share(plan.flops(), plan.bytes(), median);
-        if items > 0 {
-            case.rate = Some((items as f64 / median, format!("{item} a second")));
-        }
-        self.add(case);
-        Ok(())
+        case.share = self.record.roofline.share(plan.flops(), plan.bytes(), median);
+        Ok(case)
     }
 
     /// Keeps a case.
     pub fn add(&mut self, case: Case) {
         (self.done)(&case);
-        self.cases.push(case);
+        self.record.cases.push(case);
     }
 }
 

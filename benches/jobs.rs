@@ -16,9 +16,7 @@ use std::time::Instant;
 /// Keeps a job's rate.
 fn rate(bench: &mut Bench<'_>, name: &str, items: usize, item: &str, mut all: Vec<f64>) {
     all.sort_by(f64::total_cmp);
-    let mut case = Case::of(name, &all);
-    case.rate = Some((items as f64 / case.median_s, format!("{item} a second")));
-    bench.add(case);
+    bench.add(Case::of(name, &all).rated(items, item));
 }
 
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {

@@ -23,7 +23,6 @@ pub struct Case {
     pub gflops: f64,
     pub gbytes: f64,
     /// Of the roofline: above 1 where the bytes come from a cache.
-    #[serde(default)]
     pub share: f64,
     /// Of a whole job: how many a second of what.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,8 +38,7 @@ pub struct Record {
     pub commit: Option<String>,
     /// Load of the machine over the last minute when the run began, where it says so.
     pub load: Option<f64>,
-    #[serde(default)]
-    pub roofline: Option<Roofline>,
+    pub roofline: Roofline,
     pub cases: Vec<Case>,
 }
 
@@ -61,13 +59,18 @@ impl Case {
         let median_s = seconds[seconds.len() / 2];
         Self { name: name.into(), runs: seconds.len(), median_s, quartiles_s: [at(1), at(3)], ..Self::default() }
     }
+
+    /// With the rate at which its items are done.
+    pub fn rated(self, items: usize, item: &str) -> Self {
+        Self { rate: Some((items as f64 / self.median_s, format!("{item} a second"))), ..self }
+    }
 }
 
 impl Record {
     pub fn begin(adapter: String, roofline: Roofline) -> Self {
         let load = std::fs::read_to_string("/proc/loadavg").ok().and_then(|t| t.split(' ').next()?.parse().ok());
         let version = env!("CARGO_PKG_VERSION").into();
-        Self { adapter, version, commit: commit(), load, roofline: Some(roofline), cases: Vec::new() }
+        Self { adapter, version, commit: commit(), load, roofline, cases: Vec::new() }
     }
 
     pub fn write(&self, path: &Path) -> Result<()> {
@@ -85,10 +88,9 @@ impl Record {
     /// # Errors
     /// None of them counts operations and bytes; the file cannot be written.
     pub fn draw(&self, path: &Path) -> Result<()> {
-        let roof = self.roofline.unwrap_or_default();
         let points: Vec<[f64; 2]> = self.cases.iter().filter(|c| c.gbytes > 0.0).map(|c| [c.gflops / c.gbytes, c.gflops]).collect();
         let line = format!("{}, {}", self.adapter, self.title());
-        let svg = figures::roofline("Kernels under the roofline", &line, &points, roof.gflops, roof.gbytes)?;
+        let svg = figures::roofline("Kernels under the roofline", &line, &points, self.roofline.gflops, self.roofline.gbytes)?;
         Ok(figures::write(path, &svg)?)
     }
 

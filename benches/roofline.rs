@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 const SHADER: ShaderSource = ShaderSource { stem: "roofline", text: include_str!("roofline.wgsl") };
 
 /// The two limits.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Roofline {
     /// f32 multiply-adds, two operations each.
     pub gflops: f64,

@@ -11,6 +11,7 @@
 // Dispatch: groups of 64, folded; each takes several rows of 64 elements.
 // Variant: KIND, RELU, VEC (1 or 4) with T = f32 or vec4<f32>; n counts T. Workgroup memory: none.
 #import fold
+#import nan
 
 alias V = ${T};
 
@@ -93,12 +94,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         y[j] = select(V(0.0), x[j], mask[(j / params.inner + 1u) * params.outer - 1u] >= params.s);
 #endif
 #if KIND == 6
-        // `clamp`, and comparisons in a compiler's hands, may turn a NaN into a number. Its bits are left alone.
+        // `clamp`, and comparisons in a compiler's hands, may turn a NaN into a number.
         let v = y[j];
 #if VEC == 4
-        let nan = (bitcast<vec4<u32>>(v) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
+        let nan = are_nan(v);
 #else
-        let nan = (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
+        let nan = is_nan(v);
 #endif
         y[j] = select(clamp(v, V(-params.s), V(params.s)), v, nan);
 #endif

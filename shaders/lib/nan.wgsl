@@ -3,6 +3,10 @@ fn is_nan(v: f32) -> bool {
     return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
 }
 
+fn are_nan(v: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(v) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
+}
+
 // exp(v) and log(v), and NaN of a NaN.
 fn exp_or_nan(v: f32) -> f32 {
     return select(exp(v), v, is_nan(v));

@@ -48,8 +48,9 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let baseline = args.baseline.as_deref().map(Record::read).transpose()?;
     let engine = global.engine()?;
     let roofline = Roofline::measure(&engine)?;
-    let mut record = Record::begin(engine.adapter().to_string(), roofline);
+    let record = Record::begin(engine.adapter().to_string(), roofline);
     if let Some(baseline) = &baseline {
+        // Of another adapter? Better told now than at the end.
         record.compare(baseline)?;
     }
     if !args.json {
@@ -60,7 +61,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
             out!("{}", line(case))
         }
     };
-    let mut bench = Bench { engine: &engine, roofline, cases: Vec::new(), done: &done };
+    let mut bench = Bench { engine: &engine, record, done: &done };
     let mut failed = Vec::new();
     for (name, run) in ALL.iter().filter(|(name, _)| args.families.is_empty() || args.families.iter().any(|f| f == name)) {
         // A device too small for one family may well be measured with the others.
@@ -68,11 +69,11 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
             eprintln!("{name}: {e}");
             failed.push(*name);
         }
-        record.cases.append(&mut bench.cases);
         if let Some(path) = &args.out {
-            record.write(path)?;
+            bench.record.write(path)?;
         }
     }
+    let record = bench.record;
     // All else is said first.
     let drawn = args.figure.as_deref().map_or(Ok(()), |path| record.draw(path));
     let compared = baseline.as_ref().map(|b| record.compare(b)).transpose()?;

@@ -21,11 +21,7 @@ impl Plan {
     /// # Errors
     /// As [`Plan::submit`].
     pub fn profile(&self, engine: &Engine) -> Result<Vec<OpTime>> {
-        let seconds = match engine.caps().timestamp {
-            true => self.by_timestamps(engine)?,
-            false => None,
-        };
-        let seconds = match seconds {
+        let seconds = match self.by_timestamps(engine)? {
             Some(s) => s,
             None => self.by_wall_clock(engine)?,
         };
@@ -37,16 +33,19 @@ impl Plan {
             .collect())
     }
 
-    /// What the device's stamps say of the plan's dispatches together; nothing where it has none that can be trusted.
-    #[cfg(feature = "cli")]
-    pub(crate) fn device_seconds(&self, engine: &Engine) -> Result<Option<f64>> {
-        if !engine.caps().timestamp {
-            return Ok(None);
-        }
+    /// Runs the plan with every dispatch in a pass of its own, and sums their seconds by the device's stamps; nothing where it has none that can
+    /// be trusted.
+    ///
+    /// # Errors
+    /// As [`Plan::submit`].
+    pub fn device_seconds(&self, engine: &Engine) -> Result<Option<f64>> {
         Ok(self.by_timestamps(engine)?.map(|all| all.iter().sum()))
     }
 
     fn by_timestamps(&self, engine: &Engine) -> Result<Option<Vec<f64>>> {
+        if !engine.caps().timestamp {
+            return Ok(None);
+        }
         let device = engine.device();
         let period = f64::from(engine.queue().get_timestamp_period()) * 1e-9;
         let mut all = Vec::with_capacity(self.steps.len());
