@@ -47,6 +47,11 @@ pub fn f64s(v: &[f32]) -> Vec<f64> {
     v.iter().map(|x| f64::from(*x)).collect()
 }
 
+/// Numbers that f16 holds, so that rounding to it changes nothing.
+pub fn halves(n: usize, seed: u64) -> Vec<f32> {
+    random(n, seed).iter().map(|v| half::f16::from_f32(*v).to_f32()).collect()
+}
+
 /// Uploads an f32 tensor.
 pub fn up(e: &Engine, shape: &[usize], data: &[f32]) -> Tensor {
     e.upload_f32("test", shape, data).unwrap()

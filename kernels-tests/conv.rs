@@ -1,5 +1,5 @@
 use crate::common::*;
-use echogrid::gpu::{Error, PlanBuilder};
+use echogrid::gpu::{Error, PlanBuilder, Precision};
 use echogrid::kernels::conv::{self as kernel, Conv, Pass};
 use echogrid::kernels::tiling::Tiling;
 use echogrid::reference::conv as twin;
@@ -63,12 +63,13 @@ fn equals_its_twin() {
     }
 }
 
-/// Every tiling that the device and the shapes allow; tiles must take any.
+/// Every tiling that the device and the shapes allow, in both precisions; tiles must take any.
 #[test]
 fn every_tiling_equals_its_twin() {
     let (engines, _lock) = engines();
     let c = |kernel: [usize; 2], stride, pad: [usize; 2], dilation, groups| Conv { kernel, stride, pad, dilation, groups };
-    for e in engines {
+    for (e, precision) in engines.into_iter().flat_map(|e| [(e, Precision::Full), (e, Precision::Mixed)]) {
+        let random = if precision == Precision::Mixed { halves } else { random };
         for (conv, xs, co) in [
             (c([3, 3], 1, [1, 1], 1, 1), [2, 9, 7, 12], 68),
             (c([3, 3], 2, [1, 1], 1, 1), [3, 9, 12, 8], 32),
@@ -88,10 +89,14 @@ fn every_tiling_equals_its_twin() {
                 (Pass::Weights, [&tx, &tdy], out(e, &ws), twin::backward_weights(&conv, s, &x, &dy), s.y[0] * s.y[1] * s.y[2]),
             ];
             for (tiling, (pass, [a, b], z, want, inner)) in Tiling::ALL.iter().flat_map(|t| passes.iter().map(move |p| (t, p))) {
-                let build = |p: &mut PlanBuilder<'_>| kernel::pass_by(p, *tiling, *pass, &conv, [a, b, z]);
+                let build = |p: &mut PlanBuilder<'_>| {
+                    p.set_precision(precision);
+                    kernel::pass_by(p, *tiling, *pass, &conv, [a, b, z])
+                };
                 let fits = match (*tiling, e.caps().lanes()) {
                     (Tiling::Lanes { rows, .. }, Some(lanes)) => conv.groups == 1 && rows % lanes == 0,
                     (Tiling::Lanes { .. }, None) | (Tiling::Narrow, _) => false,
+                    (Tiling::Cooperative, _) => precision == Precision::Mixed && e.caps().cooperative > 0,
                     _ => true,
                 };
                 match build(&mut PlanBuilder::new(e)) {

@@ -1,5 +1,5 @@
 use crate::common::*;
-use echogrid::gpu::{Error, PlanBuilder};
+use echogrid::gpu::{Error, PlanBuilder, Precision};
 use echogrid::kernels::matmul::{Op, matmul, matmul_by};
 use echogrid::kernels::tiling::Tiling;
 use echogrid::reference::matmul as twin;
@@ -39,12 +39,13 @@ fn equals_its_twin() {
     }
 }
 
-/// Every tiling that the device and the sizes allow; those for any size must be among them.
+/// Every tiling that the device and the sizes allow, in both precisions; those for any size must be among them.
 #[test]
 fn every_tiling_equals_its_twin() {
     let (engines, _lock) = engines();
-    for e in engines {
+    for (e, precision) in engines.into_iter().flat_map(|e| [(e, Precision::Full), (e, Precision::Mixed)]) {
         for (m, k, n) in [(76, 44, 148), (140, 36, 64), (33, 17, 130)] {
+            let random = if precision == Precision::Mixed { halves } else { random };
             let (a, b) = (random(m * k, 1), random(k * n, 2));
             let want = twin::matmul(&f64s(&a), &f64s(&b), m, k, n);
             let flipped = |v: &[f32], r: usize, c: usize| {
@@ -55,13 +56,17 @@ fn every_tiling_equals_its_twin() {
             let z = out(e, &[m, n]);
             for tiling in Tiling::ALL {
                 for ((x, op_x), (y, op_y)) in operands.iter().flat_map(|x| others.iter().map(move |y| (x, y))) {
-                    let build = |p: &mut PlanBuilder<'_>| matmul_by(p, tiling, x, *op_x, y, *op_y, &z);
+                    let build = |p: &mut PlanBuilder<'_>| {
+                        p.set_precision(precision);
+                        matmul_by(p, tiling, x, *op_x, y, *op_y, &z)
+                    };
                     let fits = match (tiling, e.caps().lanes()) {
                         (Tiling::Lanes { rows, .. }, Some(lanes)) => {
                             let transposed = *op_x == Op::Transposed;
                             [k, n].iter().all(|v| v % 4 == 0) && rows % lanes == 0 && (!transposed || m % 4 == 0 && lanes <= 16)
                         }
                         (Tiling::Lanes { .. }, None) => false,
+                        (Tiling::Cooperative, _) => precision == Precision::Mixed && e.caps().cooperative > 0,
                         _ => true,
                     };
                     match build(&mut PlanBuilder::new(e)) {
@@ -71,6 +76,34 @@ fn every_tiling_equals_its_twin() {
                     assert!(fits, "{tiling}");
                     e.write(&z, &vec![-777.0f32; m * n]).unwrap();
                     close(&run_twice(e, &z, build), &want, 4.0 * EPS * (k as f64).powf(1.5), 0.0);
+                }
+            }
+        }
+    }
+}
+
+/// Under mixed precision both factors are rounded to f16, whatever the kernel, and sums are not: 1 + 2^-12 is 1 in f16, 1 + 2^-10 is itself, and
+/// 4,096 of its squares sum to more digits than f16 has.
+#[test]
+fn mixed_precision_rounds_factors_and_not_sums() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        let (m, k, n) = (64, 4096, 64);
+        let fine = |step: f32| up(e, &[m, k], &vec![1.0 + step; m * k]);
+        let z = out(e, &[m, n]);
+        for (step, full, mixed) in [(1.0 / 4096.0, 4098.0, 4096.0), (1.0 / 1024.0, 4104.0, 4104.0)] {
+            let (x, y) = (fine(step), up(e, &[k, n], &vec![1.0 + step; k * n]));
+            for (precision, want) in [(Precision::Full, full), (Precision::Mixed, mixed)] {
+                for tiling in Tiling::ALL {
+                    let mut plan = PlanBuilder::new(e);
+                    plan.set_precision(precision);
+                    match matmul_by(&mut plan, tiling, &x, Op::Plain, &y, Op::Plain, &z) {
+                        Err(Error::Shape { .. }) => continue,
+                        other => other.unwrap(),
+                    }
+                    plan.finish().submit(e).unwrap();
+                    let got: Vec<f32> = e.read(&z).unwrap();
+                    assert!(got.iter().all(|v| (v - want).abs() < 0.01), "{tiling} {precision:?} {step}: {} for {want}", got[0]);
                 }
             }
         }

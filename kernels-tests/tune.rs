@@ -1,7 +1,7 @@
 //! The measurements that choose kernels: what is wrong must not be chosen, however fast.
 
 use crate::common::*;
-use echogrid::gpu::{Error, Tuning};
+use echogrid::gpu::{Error, Precision, Tuning};
 use echogrid::kernels::elementwise::fill;
 use echogrid::kernels::matmul::{Op, matmul};
 use echogrid::kernels::tiling::Tiling;
@@ -38,7 +38,7 @@ fn a_wrong_kernel_is_rejected() {
             echogrid::kernels::elementwise::scaled_copy(plan, &scratch, 1.001, c)
         }),
     ));
-    let (measured, rejected) = measure(e, &PROBLEM, &all).unwrap();
+    let (measured, rejected) = measure(e, &PROBLEM, Precision::Full, &all).unwrap();
     let names: Vec<&str> = rejected.iter().map(|r| r.kernel.as_str()).collect();
     assert_eq!(names, ["zeros", "writes nothing", "does not compile", "right when small", "nearly"], "{rejected:?}");
     assert!(rejected[0].reason.contains("off its twin"), "{rejected:?}");

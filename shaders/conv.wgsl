@@ -14,6 +14,8 @@
 // KIND 1 lanes: a group is one subgroup of LANES; each lane loads one row's vec4 and all get it by subgroupBroadcast, each lane
 //   owns COLUMNS fours of columns of ROWS rows. No workgroup memory, no barrier. Needs GROUPS 1, CI % 4 == 0, CO % 4 == 0, w transposed
 //   for MODE 1. Loads are dear on a CPU adapter: ROWS + 4 LANES COLUMNS of them feed 16 ROWS LANES COLUMNS multiply-adds.
+// KIND 3 cooperative (HALF): KIND 0's tiles in f16, multiplied as matrices of SIDE x SIDE by subgroups of LANES (lib/cooperative). Any shape.
+// HALF: factors are rounded to f16; sums, bias and outputs are f32.
 #import fold
 
 struct Params {
@@ -37,7 +39,7 @@ struct Params {
     #endif
 @group(0) @binding(4) var<uniform> params: Params;
 #else
-    #if MODE == 3 || KIND == 0
+    #if MODE == 3 || KIND != 1
 @group(0) @binding(0) var<storage, read> src: array<f32>;
         #if MODE == 3
 @group(0) @binding(1) var<storage, read_write> dst: array<f32>;
@@ -74,8 +76,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 }
 #endif
 
-#if MODE != 3 && KIND == 0
+#if MODE != 3 && KIND != 1
+    #if KIND == 0
 #import tile
+    #else
+#import cooperative
+    #endif
 
     #if MODE == 2
 fn row_count() -> u32 { return u32(TAPS * CIG); }
@@ -92,6 +98,17 @@ fn row_count() -> u32 { return params.n * u32(H * W); }
 fn inner_count() -> u32 { return u32(TAPS * COG); }
 const COLUMNS = u32(CIG);
     #endif
+
+fn put(at: u32, channel: u32, sum: f32) {
+    var v = sum;
+    #if MODE == 0 && BIAS
+    v += bias[channel];
+    #endif
+    #if MODE == 0 && RELU
+    v = max(v, 0.0);
+    #endif
+    dst[at] = v;
+}
 
 // x at an output position's tap, zero outside.
 fn at_input(n: u32, oy: u32, ox: u32, tap: u32, channel: u32) -> f32 {
@@ -139,7 +156,12 @@ fn load_b(inner: u32, column: u32, g: u32) -> f32 {
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    #if KIND == 3
+    // fold_group, in place: naga takes what a function returns for different in each invocation, and cooperative matrices must not be used then.
+    let linear = group.y * groups.x + group.x;
+    #else
     let linear = fold_group(group, groups);
+    #endif
     if linear >= params.groups {
         return;
     }
@@ -158,13 +180,23 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let first = 0u;
     let last = inner_count();
     #endif
+    #if KIND == 3
+    let block_row = (lane / ${LANES * ACROSS}u) * ${BLOCK_ROWS * SIDE}u;
+    let block_column = (lane / ${LANES}u % ${ACROSS}u) * ${BLOCK_COLUMNS * SIDE}u;
+        #for r in 0..BLOCK_ROWS
+            #for c in 0..BLOCK_COLUMNS
+    var acc${r}_${c}: coop_mat${SIDE}x${SIDE}<f32, C>;
+            #endfor
+        #endfor
+    #else
     let ty = lane / ${TILE / PER}u;
     let tx = lane % ${TILE / PER}u;
-    #for r in 0..PER
-        #for v in 0..PER/4
+        #for r in 0..PER
+            #for v in 0..PER/4
     var acc${r}_${v} = vec4<f32>(0.0);
+            #endfor
         #endfor
-    #endfor
+    #endif
     for (var k0 = first; k0 < last; k0 += DEPTH) {
         #for s in 0..TILE*DEPTH/THREADS
         {
@@ -182,7 +214,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             if row0 + ar < rows && k0 + ak < last {
                 a = load_a(row0 + ar, k0 + ak, g);
             }
-            tile_a[ak * PITCH + ar] = a;
+            tile_a[ak * PITCH + ar] = tile_value(a);
             #if MODE == 1
             let bc = e / DEPTH;
             let bk = e % DEPTH;
@@ -194,44 +226,52 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             if column0 + bc < COLUMNS && k0 + bk < last {
                 b = load_b(k0 + bk, column0 + bc, g);
             }
-            tile_b[bk * PITCH + bc] = b;
+            tile_b[bk * PITCH + bc] = tile_value(b);
         }
         #endfor
+        #if KIND == 3
+        #include cooperative_multiply
+        #else
         #include tile_multiply
+        #endif
     }
-    #for r in 0..PER
+    // Where the group of channels, and the slice, begin; elements a row.
+    #if MODE == 0
+    let base = g * u32(COG);
+    let pitch = u32(CO);
+    #endif
+    #if MODE == 1
+    let base = g * u32(CIG);
+    let pitch = u32(CI);
+    #endif
+    #if MODE == 2
+    let base = slice * rows * u32(CO) + g * u32(COG);
+    let pitch = u32(CO);
+    #endif
+    #if KIND == 3
+    let row_end = rows;
+    let column_end = COLUMNS;
+    #include cooperative_put
+    #else
+        #for r in 0..PER
     if row0 + ty * 4u + ${r / 4 * 4 * TILE / PER + r % 4}u < rows {
         let row = row0 + ty * 4u + ${r / 4 * 4 * TILE / PER + r % 4}u;
-        #for c in 0..PER
+            #for c in 0..PER
         {
             let column = column0 + tx * 4u + ${c / 4 * 4 * TILE / PER + c % 4}u;
             if column < COLUMNS {
-                #if MODE == 0
-                let channel = g * u32(COG) + column;
-                var v = acc${r}_${c / 4}[${c % 4}];
-                    #if BIAS
-                v += bias[channel];
-                    #endif
-                    #if RELU
-                v = max(v, 0.0);
-                    #endif
-                dst[row * u32(CO) + channel] = v;
-                #endif
-                #if MODE == 1
-                dst[row * u32(CI) + g * u32(CIG) + column] = acc${r}_${c / 4}[${c % 4}];
-                #endif
-                #if MODE == 2
-                dst[(slice * rows + row) * u32(CO) + g * u32(COG) + column] = acc${r}_${c / 4}[${c % 4}];
-                #endif
+                put(base + row * pitch + column, base + column, acc${r}_${c / 4}[${c % 4}]);
             }
         }
-        #endfor
+            #endfor
     }
-    #endfor
+        #endfor
+    #endif
 }
 #endif
 
 #if MODE == 0 && KIND == 1
+#import factor
 const CI4 = CI / 4;
 const CO4 = CO / 4;
 
@@ -278,11 +318,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         #endfor
         for (var c = 0u; c < u32(CI4); c++) {
             #for s in 0..ROWS/LANES
-            let a${s} = select(vec4<f32>(0.0), src[at${s} + c], ok${s});
+            let a${s} = factor4(select(vec4<f32>(0.0), src[at${s} + c], ok${s}));
             #endfor
             #for j in 0..COLUMNS
                 #for k in 0..4
-            let b${k}_${j} = weights[wi${j} + ${k * CO / 4}u];
+            let b${k}_${j} = factor4(weights[wi${j} + ${k * CO / 4}u]);
                 #endfor
             wi${j} += u32(CO);
             #endfor
@@ -312,6 +352,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #endif
 
 #if MODE == 1 && KIND == 1
+#import factor
 const CI4 = CI / 4;
 const CO4 = CO / 4;
 
@@ -384,11 +425,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             #endfor
             for (var c = 0u; c < u32(CO4); c++) {
                 #for s in 0..ROWS/LANES
-                let a${s} = select(vec4<f32>(0.0), src[at${s} + c], ok${s});
+                let a${s} = factor4(select(vec4<f32>(0.0), src[at${s} + c], ok${s}));
                 #endfor
                 #for j in 0..COLUMNS
                     #for k in 0..4
-                let b${k}_${j} = weights[wi${j} + ${k * CI / 4}u];
+                let b${k}_${j} = factor4(weights[wi${j} + ${k * CI / 4}u]);
                     #endfor
                 wi${j} += u32(CI);
                 #endfor
@@ -414,6 +455,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #endif
 
 #if MODE == 2 && KIND == 1
+#import factor
 const CI4 = CI / 4;
 const CO4 = CO / 4;
 const CHUNKS = TAPS * CI / 4; // vec4s of rows (tap, ci)
@@ -459,13 +501,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let ix${t} = ox * STRIDE + kx${t};
         let ok${t} = pixel < last && iy${t} >= 0 && iy${t} < H && ix${t} >= 0 && ix${t} < W;
         let at${t} = select(0u, ((plane + u32(iy${t})) * u32(W) + u32(ix${t})) * u32(CI4) + c${t}, ok${t});
-        let a${t} = select(vec4<f32>(0.0), src[at${t}], ok${t});
+        let a${t} = factor4(select(vec4<f32>(0.0), src[at${t}], ok${t}));
         #endfor
         #for s in 0..LANES/4
         {
             // Past the end the factor is zero: any address in range will do.
             #for j in 0..COLUMNS
-            let b${j} = weights[min(p + ${s}u, pixels - 1u) * u32(CO4) + col${j}];
+            let b${j} = factor4(weights[min(p + ${s}u, pixels - 1u) * u32(CO4) + col${j}]);
             #endfor
             #for t in 0..ROWS/16
                 #for q in 0..4

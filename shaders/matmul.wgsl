@@ -7,6 +7,8 @@
 //   indices of a, a vec4 each, and all get them by subgroupBroadcast; each lane owns COLUMNS fours of columns of ROWS rows (a multiple of LANES,
 //   where TA of 16, LANES at most 16). Dispatch: row blocks * column blocks, folded. No workgroup memory, no barrier.
 // KIND 2 narrow: one invocation an output, in groups of 64, folded; where a tile would be mostly empty. No workgroup memory.
+// KIND 3 cooperative (HALF): KIND 0's tiles in f16, multiplied as matrices of SIDE x SIDE by subgroups of LANES (lib/cooperative). Any size.
+// HALF: factors are rounded to f16; sums are f32.
 // A dispatch sums the inner indices first .. last; where first is not 0, onto what c holds: Mesa's software adapter ends an invocation's
 // loops, without a word, once they have turned 65,535 times in all.
 #import fold
@@ -31,29 +33,55 @@ struct Params {
 #endif
 @group(0) @binding(3) var<uniform> params: Params;
 
-#if KIND == 0
+#if KIND == 0 || KIND == 3
+    #if KIND == 0
 #import tile
+    #else
+#import cooperative
+
+fn put(at: u32, column: u32, v: f32) {
+    if params.first > 0u {
+        c[at] += v;
+    } else {
+        c[at] = v;
+    }
+}
+    #endif
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    #if KIND == 3
+    // fold_group, in place: naga takes what a function returns for different in each invocation, and cooperative matrices must not be used then.
+    let linear = group.y * groups.x + group.x;
+    #else
     let linear = fold_group(group, groups);
+    #endif
     if linear >= params.groups {
         return;
     }
     let column_tiles = (params.n + TILE - 1u) / TILE;
     let column0 = (linear % column_tiles) * TILE;
     let row0 = (linear / column_tiles) * TILE;
+    #if KIND == 3
+    let block_row = (lane / ${LANES * ACROSS}u) * ${BLOCK_ROWS * SIDE}u;
+    let block_column = (lane / ${LANES}u % ${ACROSS}u) * ${BLOCK_COLUMNS * SIDE}u;
+        #for r in 0..BLOCK_ROWS
+            #for c in 0..BLOCK_COLUMNS
+    var acc${r}_${c}: coop_mat${SIDE}x${SIDE}<f32, C>;
+            #endfor
+        #endfor
+    #else
     let ty = lane / ${TILE / PER}u;
     let tx = lane % ${TILE / PER}u;
-    #for r in 0..PER
+        #for r in 0..PER
     let own_row${r} = row0 + ty * 4u + ${r / 4 * 4 * TILE / PER + r % 4}u;
-        #for v in 0..PER/4
+            #for v in 0..PER/4
     var acc${r}_${v} = vec4<f32>(0.0);
+            #endfor
         #endfor
-    #endfor
-    #for v in 0..PER/4
+        #for v in 0..PER/4
     let own_column${v} = column0 + tx * 4u + ${4 * TILE / PER * v}u;
-    #endfor
+        #endfor
     if params.first > 0u {
         #for r in 0..PER
         if own_row${r} < params.m {
@@ -65,6 +93,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
         #endfor
     }
+    #endif
     for (var k0 = params.first; k0 < params.last; k0 += DEPTH) {
         #for s in 0..TILE*DEPTH/THREADS
         {
@@ -83,7 +112,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             if row0 + ar < params.m && k0 + ak < params.k {
                 av = a[a_at];
             }
-            tile_a[ak * PITCH + ar] = av;
+            tile_a[ak * PITCH + ar] = tile_value(av);
             #if TB
             let bc = e / DEPTH;
             let bk = e % DEPTH;
@@ -97,23 +126,37 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             if column0 + bc < params.n && k0 + bk < params.k {
                 bv = b[b_at];
             }
-            tile_b[bk * PITCH + bc] = bv;
+            tile_b[bk * PITCH + bc] = tile_value(bv);
         }
         #endfor
+        #if KIND == 3
+        #include cooperative_multiply
+        #else
         #include tile_multiply
+        #endif
     }
-    #for r in 0..PER
+    #if KIND == 3
+    let base = 0u;
+    let pitch = params.n;
+    let row_end = params.m;
+    let column_end = params.n;
+    #include cooperative_put
+    #else
+        #for r in 0..PER
     if own_row${r} < params.m {
-        #for c in 0..PER
+            #for c in 0..PER
         if own_column${c / 4} + ${c % 4}u < params.n {
             c[own_row${r} * params.n + own_column${c / 4} + ${c % 4}u] = acc${r}_${c / 4}[${c % 4}];
         }
-        #endfor
+            #endfor
     }
-    #endfor
+        #endfor
+    #endif
 }
 #endif
 #if KIND == 2
+#import factor
+
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let i = fold_group(group, groups) * 64u + lane;
@@ -143,16 +186,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var p = params.first;
     for (; p + 4u <= params.last; p += 4u) {
         #for q in 0..4
-        sum += a[a_at + (p + ${q}u) * a_step] * b[b_at + (p + ${q}u) * b_step];
+        sum += factor(a[a_at + (p + ${q}u) * a_step]) * factor(b[b_at + (p + ${q}u) * b_step]);
         #endfor
     }
     for (; p < params.last; p++) {
-        sum += a[a_at + p * a_step] * b[b_at + p * b_step];
+        sum += factor(a[a_at + p * a_step]) * factor(b[b_at + p * b_step]);
     }
     c[i] = sum;
 }
 #endif
 #if KIND == 1
+#import factor
+
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let linear = fold_group(group, groups);
@@ -198,14 +243,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         #for j in 0..COLUMNS
             #if TB
                 #for q in 0..4
-        let t${q}_${j} = b[bt${j} + ${q}u * k4 + k];
+        let t${q}_${j} = factor4(b[bt${j} + ${q}u * k4 + k]);
                 #endfor
                 #for q in 0..4
         let b${q}_${j} = vec4<f32>(t0_${j}[${q}], t1_${j}[${q}], t2_${j}[${q}], t3_${j}[${q}]);
                 #endfor
             #else
                 #for q in 0..4
-        let b${q}_${j} = b[bi${j} + ${q}u * n4];
+        let b${q}_${j} = factor4(b[bi${j} + ${q}u * n4]);
                 #endfor
         bi${j} += params.n;
             #endif
@@ -213,7 +258,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         #if TA
             #for t in 0..ROWS/16
                 #for s in 0..16/LANES
-        let a${t}_${s} = a[at${t} + ${s * LANES / 4}u * m4];
+        let a${t}_${s} = factor4(a[at${t} + ${s * LANES / 4}u * m4]);
                 #endfor
         at${t} += params.m;
                 #for e in 0..16
@@ -229,7 +274,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             #endfor
         #else
             #for s in 0..ROWS/LANES
-        let a${s} = a[at${s} + k];
+        let a${s} = factor4(a[at${s} + k]);
             #endfor
         #include lane_multiply
         #endif

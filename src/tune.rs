@@ -5,7 +5,7 @@
 //! be using the device.
 
 use crate::gpu::shader::library;
-use crate::gpu::{DType, Engine, Error, Measured, Plan, PlanBuilder, Result, Tensor, Tuning};
+use crate::gpu::{DType, Engine, Error, Measured, Plan, PlanBuilder, Precision, Result, Tensor, Tuning, family_for};
 use crate::kernels::conv::{self, Conv, Pass};
 use crate::kernels::matmul::{self, Op};
 use crate::kernels::tiling::Tiling;
@@ -203,14 +203,22 @@ pub fn entrants<'a>() -> Vec<Entrant<'a>> {
 /// A problem on the device, and its exact result.
 struct Stage<'p> {
     problem: &'p Problem,
+    precision: Precision,
     tensors: [Tensor; 3],
     exact: Vec<f64>,
 }
 
 impl<'p> Stage<'p> {
-    fn new(engine: &Engine, problem: &'p Problem) -> Result<Self> {
+    /// Under [`Precision::Mixed`] the operands are numbers that f16 holds: whether a device rounds to the nearest is its own affair.
+    fn new(engine: &Engine, problem: &'p Problem, precision: Precision) -> Result<Self> {
         let shapes = problem.shapes()?;
-        let random = |shape: &[usize], seed| signed(shape.iter().product(), seed);
+        let random = |shape: &[usize], seed| {
+            let mut all = signed(shape.iter().product(), seed);
+            if precision == Precision::Mixed {
+                all.iter_mut().for_each(|v| *v = half::f16::from_f32(*v).to_f32());
+            }
+            all
+        };
         let (a, b) = (random(&shapes[0], 1), random(&shapes[1], 2));
         let wide = |v: &[f32]| v.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
         let tensors = [
@@ -218,11 +226,12 @@ impl<'p> Stage<'p> {
             engine.upload_f32("operand", &shapes[1], &b)?,
             engine.tensor("result", &shapes[2], DType::F32)?,
         ];
-        Ok(Self { problem, tensors, exact: problem.twin(&wide(&a), &wide(&b))? })
+        Ok(Self { problem, precision, tensors, exact: problem.twin(&wide(&a), &wide(&b))? })
     }
 
     fn plan(&self, engine: &Engine, entrant: &Entrant<'_>) -> Result<Plan> {
         let mut plan = PlanBuilder::new(engine);
+        plan.set_precision(self.precision);
         let [a, b, c] = &self.tensors;
         (entrant.append)(&mut plan, self.problem, [a, b, c])?;
         Ok(plan.finish())
@@ -282,14 +291,14 @@ fn admit<'a>(engine: &Engine, entrant: &'a Entrant<'_>, small: &Stage<'_>, full:
     Ok(Verdict::Right(Runner { name: &entrant.name, plan, copies, seconds }))
 }
 
-/// Times `entrants` on a problem. Those that cannot run it here are left out without a word, those that get it wrong are rejected.
+/// Times `entrants` on a problem in a precision. Those that cannot run it here are left out without a word, those that get it wrong are rejected.
 ///
 /// # Errors
 /// The device is lost, or has no memory for the problem. Errors of an entrant alone reject it.
-pub fn measure(engine: &Engine, problem: &Problem, entrants: &[Entrant<'_>]) -> Result<(Measured, Vec<Rejected>)> {
-    let (family, sizes) = (problem.family().to_string(), problem.sizes()?);
+pub fn measure(engine: &Engine, problem: &Problem, precision: Precision, entrants: &[Entrant<'_>]) -> Result<(Measured, Vec<Rejected>)> {
+    let (family, sizes) = (family_for(precision, problem.family()).into_owned(), problem.sizes()?);
     let small = problem.small();
-    let (trial, full) = (Stage::new(engine, &small)?, Stage::new(engine, problem)?);
+    let (trial, full) = (Stage::new(engine, &small, precision)?, Stage::new(engine, problem, precision)?);
     let mut rejected = Vec::new();
     let mut running: Vec<Runner<'_>> = Vec::new();
     for entrant in entrants {
@@ -322,17 +331,20 @@ pub fn measure(engine: &Engine, problem: &Problem, entrants: &[Entrant<'_>]) -> 
     Ok((Measured { family, sizes, seconds }, rejected))
 }
 
-/// Times all [`entrants`] on all [`problems`]; `progress` hears how many of how many are done.
+/// Times all [`entrants`] on all [`problems`], and once more under [`Precision::Mixed`] where the device has matrices for it; `progress` hears how many of how many are done.
 ///
 /// # Errors
 /// As [`measure`].
 pub fn tune(engine: &Engine, mut progress: impl FnMut(usize, usize)) -> Result<(Tuning, Vec<Rejected>)> {
     let (problems, entrants) = (problems(), entrants());
+    let mixed = (engine.caps().cooperative > 0).then_some(Precision::Mixed);
+    let precisions = [Precision::Full].into_iter().chain(mixed);
+    let problems: Vec<_> = precisions.flat_map(|p| problems.iter().map(move |problem| (p, problem))).collect();
     let mut tuning = Tuning::default();
     let mut all_rejected = Vec::new();
-    for (i, problem) in problems.iter().enumerate() {
+    for (i, (precision, problem)) in problems.iter().enumerate() {
         progress(i, problems.len());
-        let (measured, rejected) = measure(engine, problem, &entrants)?;
+        let (measured, rejected) = measure(engine, problem, *precision, &entrants)?;
         tuning.measured.push(measured);
         all_rejected.extend(rejected);
     }
@@ -350,6 +362,6 @@ pub fn key(engine: &Engine) -> String {
     };
     [adapter.name.as_str(), &adapter.backend, &adapter.driver, env!("CARGO_PKG_VERSION")].into_iter().for_each(&mut add);
     [matmul::SHADER.text, conv::SHADER.text].into_iter().chain(library()).for_each(&mut add);
-    hash.update([caps.subgroup, caps.software, engine.checked()].map(u8::from));
+    hash.update([caps.subgroup, caps.software, engine.checked(), caps.cooperative > 0].map(u8::from));
     hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
 }

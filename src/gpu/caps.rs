@@ -9,6 +9,8 @@ pub struct Requirements {
     pub features: wgpu::Features,
     /// Limits to request; at most the adapter's.
     pub limits: wgpu::Limits,
+    /// To request with them: what wgpu calls experimental must be allowed by name.
+    pub experimental: wgpu::ExperimentalFeatures,
 }
 
 impl Requirements {
@@ -26,16 +28,38 @@ impl Requirements {
             max_texture_array_layers: have.max_texture_array_layers,
             ..base
         };
-        Self { features: adapter.features() & wanted, limits }
+        Self { features: adapter.features() & wanted, limits, experimental: wgpu::ExperimentalFeatures::disabled() }
+    }
+
+    /// With cooperative matrices too, where `adapter` has those that kernels take: wgpu calls them experimental. An engine uses them under
+    /// [`Precision::Mixed`](super::Precision) alone, and once they were held against their twin (`echogrid::tune`);
+    /// [`Engine::with_cooperative`](super::Engine::with_cooperative) tells it of them.
+    #[must_use]
+    pub fn cooperative(mut self, adapter: &wgpu::Adapter) -> Self {
+        if cooperative_side(adapter).is_some() && self.features.contains(wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP) {
+            self.features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+            // SAFETY: the feature is experimental in that wgpu's API and its validation may have holes; the kernels that use it are our own and
+            // are held against their twin on the device before they are trusted.
+            self.experimental = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
+        self
     }
 
     /// The baseline tier: no feature, `Limits::default()`.
     pub fn baseline() -> Self {
-        Self { features: wgpu::Features::empty(), limits: wgpu::Limits::default() }
+        Self { features: wgpu::Features::empty(), limits: wgpu::Limits::default(), experimental: wgpu::ExperimentalFeatures::disabled() }
     }
 }
 
-/// Capabilities of an open device, after switches in `ECHOGRID_DISABLE` (a comma list of `f16`, `subgroup`, `timestamp`, and
+/// Side of the square matrices, f16 times f16 onto f32, that a subgroup of the adapter multiplies as one; the largest.
+pub(super) fn cooperative_side(adapter: &wgpu::Adapter) -> Option<u32> {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let all = adapter.cooperative_matrix_properties();
+    let ours = all.iter().filter(|p| p.ab_type == F16 && p.cr_type == F32 && p.m_size == p.n_size && p.n_size == p.k_size);
+    ours.map(|p| p.m_size).max()
+}
+
+/// Capabilities of an open device, after switches in `ECHOGRID_DISABLE` (a comma list of `f16`, `subgroup`, `coop`, `timestamp`, and
 /// `software` to choose on a software adapter what a GPU would run, for tests).
 #[derive(Debug, Clone, Serialize)]
 pub struct Caps {
@@ -47,6 +71,8 @@ pub struct Caps {
     pub subgroup_max: u32,
     /// 16-bit floats in shaders.
     pub f16: bool,
+    /// Side of the square matrices (f16 times f16 onto f32) that a subgroup multiplies as one; 0 where it does not.
+    pub cooperative: u32,
     /// Timestamp queries around compute passes.
     pub timestamp: bool,
     /// The adapter computes on the CPU: kernels choose variants that load little.
@@ -81,6 +107,7 @@ impl Caps {
             subgroup_min: info.subgroup_min_size,
             subgroup_max: info.subgroup_max_size,
             f16: on("f16", wgpu::Features::SHADER_F16),
+            cooperative: 0,
             timestamp: on("timestamp", wgpu::Features::TIMESTAMP_QUERY),
             software: info.device_type == wgpu::DeviceType::Cpu && allowed("software"),
             // Kernels count elements in u32 and look a few steps ahead.
@@ -92,6 +119,14 @@ impl Caps {
             max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
             max_texture_layers: limits.max_texture_array_layers,
         }
+    }
+
+    /// With cooperative matrices of this side, if the device has the feature and nothing that they need is switched off.
+    pub(super) fn with_cooperative(mut self, device: &wgpu::Device, side: Option<u32>) -> Self {
+        let off = std::env::var("ECHOGRID_DISABLE").unwrap_or_default().split(',').any(|s| s.trim() == "coop");
+        let usable = self.f16 && !off && device.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+        self.cooperative = side.filter(|_| usable && self.lanes().is_some()).unwrap_or(0);
+        self
     }
 
     /// Lanes of every subgroup, where they all have as many and a workgroup of so many is one.

@@ -1,5 +1,6 @@
 //! The engine: an adapter, a device and what is cached on it.
 
+use super::caps::cooperative_side;
 use super::pipeline::PipelineCache;
 use super::transfer::Staging;
 use super::{Caps, DType, Error, Requirements, Result, Tensor, Tuning};
@@ -140,17 +141,26 @@ impl Engine {
             });
         };
         let adapter = &all[index];
-        let want = if baseline { Requirements::baseline() } else { Requirements::best(adapter) };
-        let (device, queue) = adapter
-            .request_device(&wgpu::DeviceDescriptor {
+        let request = async |want: Requirements| {
+            let descriptor = wgpu::DeviceDescriptor {
                 label: Some("echogrid"),
                 required_features: want.features,
                 required_limits: want.limits,
+                experimental_features: want.experimental,
                 memory_hints: wgpu::MemoryHints::Performance,
                 ..Default::default()
-            })
-            .await
-            .map_err(|e| Error::Device { adapter: found[index].to_string(), reason: e.to_string() })?;
+            };
+            adapter.request_device(&descriptor).await
+        };
+        let opened = match baseline {
+            true => request(Requirements::baseline()).await,
+            // A driver may offer an experimental feature and refuse it.
+            false => match request(Requirements::best(adapter).cooperative(adapter)).await {
+                Ok(opened) => Ok(opened),
+                Err(_) => request(Requirements::best(adapter)).await,
+            },
+        };
+        let (device, queue) = opened.map_err(|e| Error::Device { adapter: found[index].to_string(), reason: e.to_string() })?;
         let faults = Arc::new(Mutex::new(Faults::default()));
         let slot = faults.clone();
         device.set_device_lost_callback(move |reason, message| {
@@ -164,7 +174,7 @@ impl Engine {
                 other => faults.error = Some(other.to_string()),
             }
         }));
-        let mut engine = Self::from_device(device, queue);
+        let mut engine = Self::from_device(device, queue).with_cooperative(adapter);
         engine.faults = faults;
         engine.foreign = false;
         Ok(engine)
@@ -187,6 +197,14 @@ impl Engine {
             staging: Staging::default(),
             checked: std::env::var("ECHOGRID_CHECKED").is_ok_and(|v| v == "1"),
         }
+    }
+
+    /// Told which cooperative matrices the device's adapter has: a device alone does not say. Without them nothing is lost but speed under
+    /// [`Precision::Mixed`](super::Precision).
+    #[must_use]
+    pub fn with_cooperative(mut self, adapter: &wgpu::Adapter) -> Self {
+        self.caps = self.caps.with_cooperative(&self.device, cooperative_side(adapter));
+        self
     }
 
     /// What to ask an adapter for so that an engine on its device is at its best.

@@ -26,6 +26,19 @@ impl Cost {
     }
 }
 
+/// How exactly products and convolutions multiply.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// In f32.
+    #[default]
+    Full,
+    /// Both factors are rounded to f16, whatever the kernel; sums are f32, and so is all that is stored. Where a device has cooperative
+    /// matrices (tensor cores), it multiplies with them.
+    Mixed,
+}
+
 /// The number of workgroups of a dispatch.
 #[derive(Debug, Clone, Copy)]
 pub enum Groups {
@@ -172,12 +185,13 @@ pub struct PlanBuilder<'e> {
     engine: &'e Engine,
     plan: Plan,
     scope: String,
+    precision: Precision,
 }
 
 impl<'e> PlanBuilder<'e> {
     /// An empty plan on an engine.
     pub fn new(engine: &'e Engine) -> Self {
-        Self { engine, plan: Plan::default(), scope: String::new() }
+        Self { engine, plan: Plan::default(), scope: String::new(), precision: Precision::Full }
     }
 
     /// The engine the plan is for.
@@ -188,6 +202,16 @@ impl<'e> PlanBuilder<'e> {
     /// A prefix for the op names that follow (a layer's name, for instance); empty for none.
     pub fn scope(&mut self, name: &str) {
         self.scope = name.into();
+    }
+
+    /// How products and convolutions that follow multiply; in full at first.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
+    }
+
+    /// How products and convolutions multiply now.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Appends one dispatch. `bindings` fill the shader's slots in order; `params`, when the shader has a uniform as its

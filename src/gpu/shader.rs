@@ -30,8 +30,24 @@ macro_rules! lib {
     ($($name:literal),*) => { &[$(($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/lib/", $name, ".wgsl")))),*] };
 }
 
-const LIB: &[(&str, &str)] =
-    lib!["circle", "fold", "lane_multiply", "lanes", "nan", "radix", "relax", "rng", "tile", "tile_multiply", "tile_step", "topk_tile"];
+const LIB: &[(&str, &str)] = lib![
+    "circle",
+    "cooperative",
+    "cooperative_multiply",
+    "cooperative_put",
+    "factor",
+    "fold",
+    "lane_multiply",
+    "lanes",
+    "nan",
+    "radix",
+    "relax",
+    "rng",
+    "tile",
+    "tile_multiply",
+    "tile_step",
+    "topk_tile"
+];
 
 /// The texts that shaders import.
 pub(crate) fn library() -> impl Iterator<Item = &'static str> {
@@ -96,8 +112,11 @@ pub fn expand(source: &ShaderSource, variant: &Variant) -> Result<String> {
     let mut loops = Vec::new();
     state.block(&text, &mut loops, &mut out).map_err(fail)?;
     let enables: String = enables.iter().map(|l| format!("{l}\n")).collect();
-    let f16 = if variant.idents.values().any(|v| *v == "f16") { "enable f16;\n" } else { "" };
-    Ok(format!("{f16}{enables}{out}"))
+    let cooperative = out.contains("coopLoad");
+    let f16 = cooperative || variant.idents.values().any(|v| *v == "f16");
+    let used = [(f16, "enable f16;\n"), (cooperative, "enable wgpu_cooperative_matrix;\n")];
+    let used: String = used.iter().filter(|(on, _)| *on).map(|(_, line)| *line).collect();
+    Ok(format!("{used}{enables}{out}"))
 }
 
 struct Expander<'v> {

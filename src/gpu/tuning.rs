@@ -1,8 +1,18 @@
 //! What was measured on a device: of each family of kernels, which is fastest at which sizes.
 
+use super::Precision;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::str::FromStr;
+
+/// A family's name under a precision.
+pub fn family_for(precision: Precision, family: &str) -> Cow<'_, str> {
+    match precision {
+        Precision::Full => family.into(),
+        Precision::Mixed => format!("{family}, mixed").into(),
+    }
+}
 
 /// Kernels of one family, timed on one problem.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,6 +70,17 @@ impl Tuning {
         let all: Vec<TuningFile> = serde_json::from_str(text).expect("a test reads it");
         let like = |f: &TuningFile| f.lanes == lanes && f.adapter.split(" (").next() == adapter.split(" (").next();
         all.into_iter().find(like).map(|f| f.tuning)
+    }
+
+    /// [`Tuning::choose`] for a precision: by what was measured in it, else by what was measured in full, where rounding costs little.
+    pub fn choose_for<K: FromStr + Ord>(
+        &self,
+        precision: Precision,
+        family: &str,
+        sizes: &[usize],
+        usable: impl Fn(&K) -> bool,
+    ) -> Option<K> {
+        self.choose(&family_for(precision, family), sizes, &usable).or_else(|| self.choose(family, sizes, usable))
     }
 
     /// The fastest kernel that is `usable`, of those timed on the nearest problem of the family. Of kernels that take at most a fifth longer the least

@@ -1,8 +1,8 @@
 //! Convolution: host side of `shaders/conv.wgsl`.
 
 use super::reduce;
-use super::tiling::Tiling;
-use crate::gpu::{Caps, Cost, DType, Engine, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
+use super::tiling::{Subgroups, Tiling};
+use crate::gpu::{Caps, Cost, DType, Error, Groups, PlanBuilder, Precision, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
 
@@ -156,20 +156,22 @@ impl Shape {
         Cost { flops: 2.0 * macs as f64, bytes: 4.0 * elements as f64 }
     }
 
-    fn usable(&self, conv: &Conv, tiling: Tiling, caps: &Caps) -> bool {
+    fn usable(&self, conv: &Conv, tiling: Tiling, caps: &Caps, precision: Precision) -> bool {
         let fours = conv.groups == 1 && self.ci.is_multiple_of(4) && self.co.is_multiple_of(4);
         match tiling {
             Tiling::Narrow => false,
             Tiling::Tiled { .. } => true,
-            Tiling::Lanes { .. } => tiling.runs_on(caps) && fours,
+            Tiling::Cooperative => tiling.runs_on(caps, precision),
+            Tiling::Lanes { .. } => tiling.runs_on(caps, precision) && fours,
         }
     }
 
     /// What the device's measurements say, else what is known of its kind.
-    fn tiling(&self, conv: &Conv, pass: Pass, engine: &Engine) -> Tiling {
+    fn tiling(&self, conv: &Conv, pass: Pass, plan: &PlanBuilder<'_>) -> Tiling {
+        let (engine, precision) = (plan.engine(), plan.precision());
         let caps = engine.caps();
-        let usable = |t: &Tiling| self.usable(conv, *t, caps);
-        if let Some(measured) = engine.tuning().choose(pass.family(), &self.product(conv, pass), usable) {
+        let usable = |t: &Tiling| self.usable(conv, *t, caps, precision);
+        if let Some(measured) = engine.tuning().choose_for(precision, pass.family(), &self.product(conv, pass), usable) {
             return measured;
         }
         let lanes = Tiling::Lanes { rows: 16, columns: 1 };
@@ -187,10 +189,10 @@ impl Shape {
         }
     }
 
-    fn variant(&self, conv: &Conv, mode: i64, tiling: Tiling, lanes: usize) -> Variant {
+    fn variant(&self, conv: &Conv, mode: i64, tiling: Tiling, s: Subgroups, precision: Precision) -> Variant {
         let i = |v: usize| v as i64;
         tiling
-            .variant(Variant::new(), lanes)
+            .variant(Variant::new(), s, precision)
             .int("MODE", mode)
             .int("KH", i(conv.kernel[0]))
             .int("KW", i(conv.kernel[1]))
@@ -214,15 +216,17 @@ impl Shape {
 pub fn variants() -> Vec<Variant> {
     let conv = Conv { kernel: [3, 3], stride: 2, pad: [1, 1], dilation: 1, groups: 1 };
     let shape = Shape { n: 1, h: 8, w: 8, ci: 8, oh: 4, ow: 4, co: 32 };
-    let mut all = vec![shape.variant(&conv, TRANSPOSE, Tiling::PLAIN, 8)];
-    let mut of = |tiling: Tiling, lanes: usize| {
-        all.push(shape.variant(&conv, Pass::Forward as i64, tiling, lanes).flag("BIAS", true).flag("RELU", true));
-        all.push(shape.variant(&conv, Pass::Forward as i64, tiling, lanes));
-        all.push(shape.variant(&conv, Pass::Input as i64, tiling, lanes));
-        all.push(shape.variant(&conv, Pass::Weights as i64, tiling, lanes));
-    };
-    Tiling::with_lanes().filter(|(t, _)| *t != Tiling::Narrow).for_each(|(t, lanes)| of(t, lanes));
+    let mut all = vec![transpose_variant(&shape, &conv)];
+    for (tiling, s, precision) in Tiling::with_subgroups().into_iter().filter(|(t, ..)| *t != Tiling::Narrow) {
+        let of = |pass: Pass| shape.variant(&conv, pass as i64, tiling, s, precision);
+        all.push(of(Pass::Forward).flag("BIAS", true).flag("RELU", true));
+        all.extend([Pass::Forward, Pass::Input, Pass::Weights].map(of));
+    }
     all
+}
+
+fn transpose_variant(shape: &Shape, conv: &Conv) -> Variant {
+    shape.variant(conv, TRANSPOSE, Tiling::PLAIN, Subgroups { lanes: 0, side: 0 }, Precision::Full)
 }
 
 /// Appends a pass by a tiling of the caller's choice: `tensors` are those of the pass's own function in its order (without a bias).
@@ -236,7 +240,7 @@ pub fn pass_by(plan: &mut PlanBuilder<'_>, tiling: Tiling, pass: Pass, conv: &Co
         Pass::Input => Shape::check(conv, "conv dx", c, b, a),
         Pass::Weights => Shape::check(conv, "conv dw", a, c, b),
     }?;
-    if !s.usable(conv, tiling, plan.engine().caps()) {
+    if !s.usable(conv, tiling, plan.engine().caps(), plan.precision()) {
         return Err(Error::shape(pass.family(), format!("{tiling} does not take these shapes on this device")));
     }
     match pass {
@@ -266,7 +270,7 @@ pub fn forward(
     {
         return Err(Error::shape("conv", format!("bias {:?} for {} output channels", b.shape(), s.co)));
     }
-    let tiling = s.tiling(conv, Pass::Forward, plan.engine());
+    let tiling = s.tiling(conv, Pass::Forward, plan);
     append_forward(plan, tiling, conv, &s, [x, w, y], bias, relu)
 }
 
@@ -279,9 +283,10 @@ fn append_forward(
     bias: Option<&Tensor>,
     relu: bool,
 ) -> Result<()> {
-    let lanes = plan.engine().caps().lanes().unwrap_or(0);
-    let variant = s.variant(conv, Pass::Forward as i64, tiling, lanes).flag("BIAS", bias.is_some()).flag("RELU", relu);
-    let groups = tiling.groups([s.n * s.oh * s.ow, s.co / conv.groups], lanes) * conv.groups;
+    let subgroups = Subgroups::of(plan.engine().caps());
+    let variant =
+        s.variant(conv, Pass::Forward as i64, tiling, subgroups, plan.precision()).flag("BIAS", bias.is_some()).flag("RELU", relu);
+    let groups = tiling.groups([s.n * s.oh * s.ow, s.co / conv.groups], subgroups) * conv.groups;
     let params = Params { n: s.n as u32, groups: groups as u32, slice: 0, pad: 0 };
     // Without a bias the weights stand in for the slot: read-only twice is allowed, and it is not read.
     let bindings = [x.into(), w.into(), bias.unwrap_or(w).into(), y.into()];
@@ -294,21 +299,21 @@ fn append_forward(
 /// Shapes that do not fit; no memory for the transposed weights.
 pub fn backward_input(plan: &mut PlanBuilder<'_>, conv: &Conv, dy: &Tensor, w: &Tensor, dx: &Tensor) -> Result<()> {
     let s = Shape::check(conv, "conv dx", dx, w, dy)?;
-    append_input(plan, s.tiling(conv, Pass::Input, plan.engine()), conv, &s, [dy, w, dx])
+    append_input(plan, s.tiling(conv, Pass::Input, plan), conv, &s, [dy, w, dx])
 }
 
 fn append_input(plan: &mut PlanBuilder<'_>, tiling: Tiling, conv: &Conv, s: &Shape, [dy, w, dx]: [&Tensor; 3]) -> Result<()> {
-    let lanes = plan.engine().caps().lanes().unwrap_or(0);
-    let variant = s.variant(conv, Pass::Input as i64, tiling, lanes);
+    let subgroups = Subgroups::of(plan.engine().caps());
+    let variant = s.variant(conv, Pass::Input as i64, tiling, subgroups, plan.precision());
     let mut params = Params { n: s.n as u32, groups: 0, slice: 0, pad: 0 };
     let Tiling::Lanes { rows, .. } = tiling else {
-        let groups = tiling.groups([s.n * s.h * s.w, s.ci / conv.groups], lanes) * conv.groups;
+        let groups = tiling.groups([s.n * s.h * s.w, s.ci / conv.groups], subgroups) * conv.groups;
         params.groups = groups as u32;
         let bindings = [dy.into(), w.into(), dx.into()];
         return plan.dispatch("conv dx", &SHADER, &variant, &bindings, &params, Groups::Linear(groups as u64), s.cost(conv));
     };
     let wt = plan.engine().tensor("conv weights transposed", w.shape(), DType::F32)?;
-    let transpose = s.variant(conv, TRANSPOSE, Tiling::PLAIN, lanes);
+    let transpose = transpose_variant(s, conv);
     plan.dispatch(
         "conv transpose",
         &SHADER,
@@ -321,7 +326,7 @@ fn append_input(plan: &mut PlanBuilder<'_>, tiling: Tiling, conv: &Conv, s: &Sha
     let class = |size: usize, c: usize| (size + conv.stride - 1).saturating_sub(c) / conv.stride;
     // A group's rows lie in one class of the stride.
     let rows_of = |c: usize| (s.n * class(s.h, c / conv.stride) * class(s.w, c % conv.stride)).next_multiple_of(rows);
-    let groups = tiling.groups([(0..conv.stride * conv.stride).map(rows_of).sum(), s.ci], lanes);
+    let groups = tiling.groups([(0..conv.stride * conv.stride).map(rows_of).sum(), s.ci], subgroups);
     params.groups = groups as u32;
     plan.dispatch("conv dx", &SHADER, &variant, &[dy.into(), (&wt).into(), dx.into()], &params, Groups::Linear(groups as u64), s.cost(conv))
 }
@@ -333,19 +338,19 @@ fn append_input(plan: &mut PlanBuilder<'_>, tiling: Tiling, conv: &Conv, s: &Sha
 /// Shapes that do not fit; no memory for the slices.
 pub fn backward_weights(plan: &mut PlanBuilder<'_>, conv: &Conv, x: &Tensor, dy: &Tensor, dw: &Tensor) -> Result<()> {
     let s = Shape::check(conv, "conv dw", x, dw, dy)?;
-    append_weights(plan, s.tiling(conv, Pass::Weights, plan.engine()), conv, &s, [x, dy, dw])
+    append_weights(plan, s.tiling(conv, Pass::Weights, plan), conv, &s, [x, dy, dw])
 }
 
 fn append_weights(plan: &mut PlanBuilder<'_>, tiling: Tiling, conv: &Conv, s: &Shape, [x, dy, dw]: [&Tensor; 3]) -> Result<()> {
-    let lanes = plan.engine().caps().lanes().unwrap_or(0);
-    let variant = s.variant(conv, Pass::Weights as i64, tiling, lanes);
+    let subgroups = Subgroups::of(plan.engine().caps());
+    let variant = s.variant(conv, Pass::Weights as i64, tiling, subgroups, plan.precision());
     let rows = conv.kernel[0] * conv.kernel[1] * s.ci / conv.groups;
     let pixels = s.n * s.oh * s.ow;
     // Slices are those of the plain tiling, so that all tilings add in the same order.
-    let one = Tiling::PLAIN.groups([rows, s.co / conv.groups], lanes) * conv.groups;
+    let one = Tiling::PLAIN.groups([rows, s.co / conv.groups], subgroups) * conv.groups;
     let slice = slice(pixels, one, plan.engine().caps().software);
     let slices = pixels.div_ceil(slice);
-    let all = tiling.groups([rows, s.co / conv.groups], lanes) * conv.groups * slices;
+    let all = tiling.groups([rows, s.co / conv.groups], subgroups) * conv.groups * slices;
     let params = Params { n: s.n as u32, groups: all as u32, slice: slice as u32, pad: 0 };
     let groups = Groups::Linear(all as u64);
     if slices == 1 {

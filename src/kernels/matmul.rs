@@ -1,7 +1,7 @@
 //! Matrix product: host side of `shaders/matmul.wgsl`.
 
-use super::tiling::Tiling;
-use crate::gpu::{Caps, Cost, Engine, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
+use super::tiling::{Subgroups, Tiling};
+use crate::gpu::{Caps, Cost, Error, Groups, PlanBuilder, Precision, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
 
@@ -35,23 +35,21 @@ struct Params {
 /// Inner indices of one dispatch at most on a software adapter (see the shader): a tile's loops turn 18 times for 16 of them, the others' once
 /// for 4.
 fn deepest(tiling: Tiling) -> usize {
-    if matches!(tiling, Tiling::Tiled { .. }) { 1 << 15 } else { 1 << 17 }
+    if matches!(tiling, Tiling::Tiled { .. } | Tiling::Cooperative) { 1 << 15 } else { 1 << 17 }
 }
 
 /// Software adapters: a product with a smaller extent than this is not tiled.
 const NARROW: usize = 16;
 
-fn variant(tiling: Tiling, lanes: usize, ta: bool, tb: bool) -> Variant {
-    tiling.variant(Variant::new().flag("TA", ta).flag("TB", tb), lanes)
+fn variant(tiling: Tiling, s: Subgroups, precision: Precision, ta: bool, tb: bool) -> Variant {
+    tiling.variant(Variant::new().flag("TA", ta).flag("TB", tb), s, precision)
 }
 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
-    Tiling::with_lanes()
-        .flat_map(|(tiling, lanes)| TRANSPOSES.map(|(ta, tb)| (tiling, lanes, ta, tb)))
-        .filter(|(tiling, lanes, ta, _)| !ta || !matches!(tiling, Tiling::Lanes { .. }) || *lanes <= WIDEST)
-        .map(|(tiling, lanes, ta, tb)| variant(tiling, lanes, ta, tb))
-        .collect()
+    let fits = |tiling: Tiling, s: Subgroups, ta: bool| !ta || !matches!(tiling, Tiling::Lanes { .. }) || s.lanes <= WIDEST;
+    let all = Tiling::with_subgroups().into_iter().flat_map(|v| TRANSPOSES.map(|t| (v, t)));
+    all.filter(|((tiling, s, _), (ta, _))| fits(*tiling, *s, *ta)).map(|((tiling, s, p), (ta, tb))| variant(tiling, s, p, ta, tb)).collect()
 }
 
 /// Lanes that share a transposed operand's sixteen rows by four inner indices at most.
@@ -85,26 +83,27 @@ impl Extents {
         Ok(Self { m, n, k, ta, tb })
     }
 
-    fn usable(&self, tiling: Tiling, caps: &Caps) -> bool {
+    fn usable(&self, tiling: Tiling, caps: &Caps, precision: Precision) -> bool {
         let four = |v: usize| v.is_multiple_of(4);
         let fours = four(self.k) && four(self.n) && (!self.ta || four(self.m));
         let lanes = || !self.ta || caps.lanes().is_some_and(|l| l <= WIDEST);
-        tiling.runs_on(caps) && (!matches!(tiling, Tiling::Lanes { .. }) || fours && lanes())
+        tiling.runs_on(caps, precision) && (!matches!(tiling, Tiling::Lanes { .. }) || fours && lanes())
     }
 
     /// What the device's measurements say, else what is known of its kind.
-    fn tiling(&self, engine: &Engine) -> Tiling {
+    fn tiling(&self, plan: &PlanBuilder<'_>) -> Tiling {
+        let (engine, precision) = (plan.engine(), plan.precision());
         let caps = engine.caps();
-        let family = family(self.ta, self.tb);
+        let usable = |t: &Tiling| self.usable(*t, caps, precision);
         let lanes = Tiling::Lanes { rows: 16, columns: 1 };
         // What is far narrower than anything that was measured.
-        if caps.software && self.m.min(self.n).min(self.k) < NARROW && !self.usable(lanes, caps) {
+        if caps.software && self.m.min(self.n).min(self.k) < NARROW && !usable(&lanes) {
             return Tiling::Narrow;
         }
-        if let Some(measured) = engine.tuning().choose(family, &[self.m, self.n, self.k], |t: &Tiling| self.usable(*t, caps)) {
+        if let Some(measured) = engine.tuning().choose_for(precision, family(self.ta, self.tb), &[self.m, self.n, self.k], usable) {
             return measured;
         }
-        if caps.software && caps.subgroup_is(8) && self.usable(lanes, caps) { lanes } else { Tiling::PLAIN }
+        if caps.software && caps.subgroup_is(8) && usable(&lanes) { lanes } else { Tiling::PLAIN }
     }
 }
 
@@ -124,7 +123,7 @@ pub fn family(ta: bool, tb: bool) -> &'static str {
 /// Operands that are not matrices or do not fit.
 pub fn matmul(plan: &mut PlanBuilder<'_>, a: &Tensor, op_a: Op, b: &Tensor, op_b: Op, c: &Tensor) -> Result<()> {
     let extents = Extents::check(a, op_a, b, op_b, c)?;
-    append(plan, extents.tiling(plan.engine()), extents, [a, b, c])
+    append(plan, extents.tiling(plan), extents, [a, b, c])
 }
 
 /// [`matmul`] by a tiling of the caller's choice.
@@ -133,7 +132,7 @@ pub fn matmul(plan: &mut PlanBuilder<'_>, a: &Tensor, op_a: Op, b: &Tensor, op_b
 /// As [`matmul`]; a tiling that the device or the shapes do not allow.
 pub fn matmul_by(plan: &mut PlanBuilder<'_>, tiling: Tiling, a: &Tensor, op_a: Op, b: &Tensor, op_b: Op, c: &Tensor) -> Result<()> {
     let extents = Extents::check(a, op_a, b, op_b, c)?;
-    if !extents.usable(tiling, plan.engine().caps()) {
+    if !extents.usable(tiling, plan.engine().caps(), plan.precision()) {
         return Err(Error::shape("matmul", format!("{tiling} does not take {extents:?} on this device")));
     }
     append(plan, tiling, extents, [a, b, c])
@@ -142,18 +141,19 @@ pub fn matmul_by(plan: &mut PlanBuilder<'_>, tiling: Tiling, a: &Tensor, op_a: O
 fn append(plan: &mut PlanBuilder<'_>, tiling: Tiling, e: Extents, [a, b, c]: [&Tensor; 3]) -> Result<()> {
     let Extents { m, n, k, ta, tb } = e;
     let caps = plan.engine().caps();
-    let lanes = caps.lanes().unwrap_or(0);
+    let subgroups = Subgroups::of(caps);
     let unit = if matches!(tiling, Tiling::Lanes { .. }) { 4 } else { 1 };
-    let groups = tiling.groups([m, n], lanes);
+    let groups = tiling.groups([m, n], subgroups);
     let deepest = if caps.software { deepest(tiling) } else { k };
     let bindings = [a.into(), b.into(), c.into()];
+    let variant = variant(tiling, subgroups, plan.precision(), ta, tb);
     for first in (0..k).step_by(deepest.max(1)) {
         let last = (first + deepest).min(k);
         let [first_unit, last_unit] = [first, last].map(|v| (v / unit) as u32);
         let params = Params { m: m as u32, n: n as u32, k: k as u32, groups: groups as u32, first: first_unit, last: last_unit };
         let part = (last - first) as f64;
         let cost = Cost { flops: 2.0 * m as f64 * n as f64 * part, bytes: 4.0 * ((m + n) as f64 * part + (m * n) as f64) };
-        plan.dispatch("matmul", &SHADER, &variant(tiling, lanes, ta, tb), &bindings, &params, Groups::Linear(groups as u64), cost)?;
+        plan.dispatch("matmul", &SHADER, &variant, &bindings, &params, Groups::Linear(groups as u64), cost)?;
     }
     Ok(())
 }
@@ -161,7 +161,7 @@ fn append(plan: &mut PlanBuilder<'_>, tiling: Tiling, e: Extents, [a, b, c]: [&T
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::{AdapterChoice, Measured, Tuning};
+    use crate::gpu::{AdapterChoice, Engine, Measured, Tuning};
 
     #[test]
     fn goes_by_what_was_measured_where_it_can_be_used() {
@@ -170,7 +170,7 @@ mod tests {
         let measured = Measured { family: family(false, true).into(), sizes: vec![64, 64, 64], seconds: seconds.into() };
         let lanes = engine.caps().lanes().is_some_and(|l| 32usize.is_multiple_of(l));
         let engine = engine.with_tuning(Tuning { measured: vec![measured] });
-        let tiling = |k, tb| Extents { m: 16, n: 16, k, ta: false, tb }.tiling(&engine);
+        let tiling = |k, tb| Extents { m: 16, n: 16, k, ta: false, tb }.tiling(&PlanBuilder::new(&engine));
         let big = Tiling::Tiled { side: 128, unrolled: false };
         assert_eq!(tiling(16, true), if lanes { Tiling::Lanes { rows: 32, columns: 2 } } else { big });
         // 17 inner indices are no fours.

@@ -7,7 +7,7 @@
 //! finish                    once: potentials taken whole, the marginal error measured
 //! ```
 
-use super::tiling::Tiling;
+use super::tiling::{Subgroups, Tiling};
 use super::{LANES, expect, expect_shape, lanes, matmul, matrix_f32};
 use crate::gpu::{Binding, Cost, DType, Engine, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
@@ -89,7 +89,7 @@ fn points_variant(cosine: bool, laned: bool) -> Variant {
 
 fn partial_variant(laned: bool) -> Variant {
     let tiling = if laned { Tiling::Lanes { rows: ROWS, columns: 1 } } else { Tiling::PLAIN };
-    tiling.constants(Variant::new().int("KIND", 2).flag("LANED", laned), 8)
+    tiling.constants(Variant::new().int("KIND", 2).flag("LANED", laned).flag("HALF", false), Subgroups { lanes: 8, side: 0 })
 }
 
 fn state_variant(kind: i64, symmetric: bool, lanes: i64) -> Variant {
