@@ -27,6 +27,7 @@ mod offset_xent;
 mod optim;
 mod peaks;
 mod pool;
+mod precision;
 mod reduce;
 mod refine;
 mod sampler;

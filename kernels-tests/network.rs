@@ -27,7 +27,7 @@ pub struct Case {
 }
 
 /// Writes a case's inputs; indices are numbers there like all else.
-fn fill(e: &Engine, tensors: &[Tensor], values: &[Vec<f32>]) {
+pub fn fill(e: &Engine, tensors: &[Tensor], values: &[Vec<f32>]) {
     for (t, v) in tensors.iter().zip(values) {
         match t.dtype() {
             DType::U32 => e.write(t, &v.iter().map(|v| *v as u32).collect::<Vec<_>>()).unwrap(),
@@ -44,7 +44,7 @@ fn patches(n: usize, side: usize, seed: u64) -> Vec<f32> {
 }
 
 /// Both towers and the loss, as training has them.
-fn pair(config: &EncoderConfig, batch: usize) -> Case {
+pub fn pair(config: &EncoderConfig, batch: usize) -> Case {
     let mut graph = Graph::new();
     let shape = [batch, config.input, config.input, 4];
     let (map, sar) = (graph.input("map", &shape), graph.input("sar", &shape));
@@ -78,7 +78,7 @@ fn residual(stem: &[usize], channels: usize, stride: usize, dilation: usize) -> 
     Architecture::Residual { stem: stem.to_vec(), stages: vec![Stage { channels, blocks: 2, stride, dilation }] }
 }
 
-fn tiny() -> EncoderConfig {
+pub fn tiny() -> EncoderConfig {
     encoder(residual(&[8], 12, 2, 2), 16, Sharing::Trunk, Head::Grid { cells: 2, channels: 4 })
 }
 
@@ -508,7 +508,7 @@ fn optimiser_steps_are_the_twins() {
     fill(e, &plan.inputs, &case.inputs);
     // A limit that these gradients exceed.
     let config = OptimizerConfig { lr: 1e-2, clip: 0.5, ..OptimizerConfig::default() };
-    let optimizer = Optimizer::new(e, &case.graph, &w, &plan.gradients, config).unwrap();
+    let optimizer = Optimizer::new(e, &case.graph, &w, &plan.gradients, config, None).unwrap();
     let mut moments: BTreeMap<&str, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
     for t in 1..=2u32 {
         let lr = config.lr / f64::from(t);

@@ -76,7 +76,7 @@ fn clips_by_the_global_norm() {
             let step = Step { lr: 0.5, t: 1, grad_scale: -3.0 };
             let ts = step_tensor(e, step, AdamW::default());
             let (partials, clip) = (out(e, &[kernel::partials_len(&grads)]), out(e, &[4]));
-            let got = run_twice(e, &clip, |p| kernel::grad_norm(p, &grads, &ts, max_norm, &partials, &clip));
+            let got = run_twice(e, &clip, |p| kernel::grad_norm(p, &grads, &ts, max_norm, &partials, &clip, None));
             let all: Vec<Vec<f64>> = data.iter().map(|d| f64s(d)).collect();
             let (norm, factor) = twin::grad_norm(&all.iter().map(Vec::as_slice).collect::<Vec<_>>(), -3.0, max_norm.into());
             // Chains of at most 4096 / 8 + 8 additions, then of the partial sums; all terms positive; a root halves it.
@@ -108,7 +108,7 @@ fn skips_a_step_that_is_not_finite() {
             let (w, m, v) = (up(e, &[n], &w0), up(e, &[n], &w0), up(e, &[n], &w0));
             let (partials, clip) = (out(e, &[3]), out(e, &[4]));
             plan(e, |p| {
-                kernel::grad_norm(p, &[&g], &ts, 1.0, &partials, &clip)?;
+                kernel::grad_norm(p, &[&g], &ts, 1.0, &partials, &clip, None)?;
                 kernel::adamw(p, AdamW::default(), &g, &ts, Some(&clip), &w, &m, &v)?;
                 kernel::sgd(p, Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.0 }, &g, &ts, Some(&clip), &w, &m)
             })
@@ -118,6 +118,48 @@ fn skips_a_step_that_is_not_finite() {
             for t in [w, m, v] {
                 assert_eq!(e.read::<f32>(&t).unwrap(), w0);
             }
+        }
+    }
+}
+
+/// Steps in a row that were not skipped double the scale, one that was halves it; the factor is over the scale that the gradients had.
+#[test]
+fn a_loss_scale_rises_and_falls() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        let (g, partials, clip, scale) = (up(e, &[2], &[0.0; 2]), out(e, &[1]), up(e, &[4], &[0.0; 4]), up(e, &[1], &[8.0]));
+        let ts = step_tensor(e, Step { lr: 0.1, t: 1, grad_scale: 1.0 }, AdamW::default());
+        let loss_scale = kernel::LossScale { scale: &scale, growth: 3 };
+        let plan = plan(e, |p| kernel::grad_norm(p, &[&g], &ts, 1.0, &partials, &clip, Some(loss_scale)));
+        // Gradients of the loss itself: 3 and 4, of which a limit of 1 leaves a fifth.
+        let mut now = 8.0;
+        for (bad, after, good) in [
+            (false, 8.0, 1.0),
+            (false, 8.0, 2.0),
+            (false, 16.0, 0.0),
+            (true, 8.0, 0.0),
+            (false, 8.0, 1.0),
+            (true, 4.0, 0.0),
+            (true, 2.0, 0.0),
+        ] {
+            e.write(&g, &if bad { [f32::INFINITY, 0.0] } else { [3.0 * now, 4.0 * now] }).unwrap();
+            plan.submit(e).unwrap();
+            let got: Vec<f32> = e.read(&clip).unwrap();
+            if bad {
+                assert_eq!((got[0], got[1], got[3]), (0.0, 1.0, good));
+            } else {
+                close(&got, &[0.2 / f64::from(now), 0.0, 5.0, good.into()], 0.0, 4.0 * EPS);
+            }
+            now = e.read::<f32>(&scale).unwrap()[0];
+            assert_eq!(now, after);
+        }
+        // Neither below 1 nor beyond 2^24.
+        for (bad, end) in [(true, 1.0f32), (false, 16777216.0)] {
+            e.write(&scale, &[end]).unwrap();
+            e.write(&clip, &[0.0f32, 0.0, 0.0, 2.0]).unwrap();
+            e.write(&g, &if bad { [f32::NAN, 0.0] } else { [1.0, 1.0] }).unwrap();
+            plan.submit(e).unwrap();
+            assert_eq!(e.read::<f32>(&scale).unwrap(), [end]);
         }
     }
 }
@@ -134,7 +176,7 @@ fn first_steps() {
         plan(e, |p| kernel::adamw(p, hyper, &g, &ts, None, &w, &m, &v)).submit(e).unwrap();
         close(&e.read::<f32>(&w).unwrap(), &[0.0, -0.1, 0.1, -0.1], 0.0, 1e-4);
         let (zero, partials, clip) = (up(e, &[3], &[0.0; 3]), out(e, &[1]), out(e, &[4]));
-        let got = run_twice(e, &clip, |p| kernel::grad_norm(p, &[&zero], &ts, 1.0, &partials, &clip));
+        let got = run_twice(e, &clip, |p| kernel::grad_norm(p, &[&zero], &ts, 1.0, &partials, &clip, None));
         assert_eq!(got, [1.0, 0.0, 0.0, 0.0]);
     }
 }
@@ -151,7 +193,7 @@ fn refuses_with_the_reason() {
     };
     says(kernel::adamw(&mut p, AdamW::default(), &b, &s, None, &a, &c, &d), "[4] against [5]");
     says(kernel::adamw(&mut p, AdamW::default(), &out(e, &[4]), &a, None, &out(e, &[4]), &c, &d), "`step` must be F32 [8], not F32 [4]");
-    says(kernel::grad_norm(&mut p, &[], &s, 1.0, &a, &c), "no gradient");
-    says(kernel::grad_norm(&mut p, &[&a], &s, 0.0, &b, &c), "not above 0");
-    says(kernel::grad_norm(&mut p, &[&a], &s, 1.0, &b, &c), "`partials` must be F32 [1], not F32 [5]");
+    says(kernel::grad_norm(&mut p, &[], &s, 1.0, &a, &c, None), "no gradient");
+    says(kernel::grad_norm(&mut p, &[&a], &s, 0.0, &b, &c, None), "not above 0");
+    says(kernel::grad_norm(&mut p, &[&a], &s, 1.0, &b, &c, None), "`partials` must be F32 [1], not F32 [5]");
 }

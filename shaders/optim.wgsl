@@ -8,7 +8,9 @@
 //               bindings: grad [n], partials [count], params
 // KIND 3 norm   norm = |step.scale| sqrt(sum of partials); clip = (factor, skip, norm, 0): factor = min(1, max_norm / norm),
 //               or factor 0 and skip 1 where the norm is infinite or NaN
-//               bindings: partials [count], step [8], clip [4], params
+//               bindings: partials [count], step [8], clip [4], scale [1] if SCALED, params
+//               SCALED: the gradients are those of scale times the loss; norm and factor are over scale. A skipped step halves scale (not below
+//               1), `offset` steps in a row that were not skipped (clip's last value counts them) double it (up to 2^24).
 // step: lr, c1 = 1 - b1^t, c2 = 1 - b2^t, scale, 4 unused. With clip's skip set, w, m and v stay as they are.
 // Dispatch: KIND 0, 1 ceil(n / WIDTH / 64) groups of 64, folded; KIND 2 ceil(n / CHUNK) groups of LANES, folded; KIND 3 one
 // group of LANES. Variant: KIND, and CLIP, NESTEROV, WIDTH (4: n is a multiple of 4) or LANES. Workgroup memory: 4 LANES bytes.
@@ -106,7 +108,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 @group(0) @binding(0) var<storage, read> partials: array<f32>;
 @group(0) @binding(1) var<storage, read> step: array<f32>;
 @group(0) @binding(2) var<storage, read_write> clip: array<f32>;
-@group(0) @binding(3) var<uniform> params: Params;
+#if SCALED
+@group(0) @binding(3) var<storage, read_write> scale: array<f32>;
+#endif
+@group(0) @binding(${3 + SCALED}) var<uniform> params: Params;
 
 @compute @workgroup_size(${LANES})
 fn main(@builtin(local_invocation_index) lane: u32) {
@@ -115,15 +120,31 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         part += partials[i];
     }
     let total = lanes_sum(lane, part);
-    let norm = sqrt(total) * abs(step[3]);
+#if SCALED
+    let inverse = 1.0 / scale[0];
+#else
+    let inverse = 1.0;
+#endif
+    let norm = sqrt(total) * abs(step[3]) * inverse;
     if lane == 0u {
         // By the bits of sums and loaded values: to some compilers (Metal's fast mode) what a root or a product gives is always finite.
         let finite = (bitcast<u32>(total) & 0x7f800000u) != 0x7f800000u && (bitcast<u32>(step[3]) & 0x7f800000u) != 0x7f800000u
             && (bitcast<u32>(norm) & 0x7f800000u) != 0x7f800000u;
-        clip[0] = select(0.0, min(1.0, params.a / max(norm, 1e-30)), finite);
+        clip[0] = select(0.0, min(1.0, params.a / max(norm, 1e-30)) * inverse, finite);
         clip[1] = select(1.0, 0.0, finite);
         clip[2] = norm;
+#if SCALED
+        let good = select(0.0, clip[3] + 1.0, finite);
+        let grown = good >= f32(params.offset);
+        clip[3] = select(good, 0.0, grown);
+        if !finite {
+            scale[0] = max(0.5 * scale[0], 1.0);
+        } else if grown {
+            scale[0] = min(2.0 * scale[0], 16777216.0);
+        }
+#else
         clip[3] = 0.0;
+#endif
     }
 }
 #endif

@@ -2,7 +2,7 @@
 
 use super::common::{Global, Unit, check_output, interrupt_flag};
 use crate::align::Align;
-use crate::gpu::Engine;
+use crate::gpu::{Engine, Precision};
 use crate::index::LoadedModel;
 use crate::report::figures::{self, Series};
 use crate::scene::ScenePair;
@@ -58,6 +58,9 @@ pub struct Args {
     /// Passes [default: that of the configuration]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
+    /// How layers multiply [default: that of the configuration]
+    #[arg(long, value_enum)]
+    precision: Option<Precision>,
     /// Settings in TOML; `echogrid train --print-config` (with --dense or --refine for those of these) shows all of them
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -80,6 +83,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         let mut config = args.config.as_deref().map_or_else(|| Ok(DenseTrainConfig::default()), DenseTrainConfig::load)?;
         config.epochs = args.epochs.unwrap_or(config.epochs);
         config.seed = args.seed.unwrap_or(config.seed);
+        config.precision = args.precision.unwrap_or(config.precision);
         config.check()?;
         let words = Words { total: config.total_steps(), items: config.patches, item: "SAR patches", figures: dense_figures };
         session(global, args, &config, &words, |r, on| train_dense(r.engine, &config, r.scenes, r.val, r.out, args.resume, r.stop, on))
@@ -87,6 +91,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         let mut config = args.config.as_deref().map_or_else(|| Ok(RefineTrainConfig::default()), RefineTrainConfig::load)?;
         config.epochs = args.epochs.unwrap_or(config.epochs);
         config.seed = args.seed.unwrap_or(config.seed);
+        config.precision = args.precision.unwrap_or(config.precision);
         config.joint = refine == Refine::Joint;
         config.check()?;
         let words = Words { total: config.total_steps(), items: config.queries, item: "queries", figures: refine_figures };
@@ -98,6 +103,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         let mut config = args.config.as_deref().map_or_else(|| Ok(TrainConfig::default()), TrainConfig::load)?;
         config.epochs = args.epochs.unwrap_or(config.epochs);
         config.seed = args.seed.unwrap_or(config.seed);
+        config.precision = args.precision.unwrap_or(config.precision);
         config.align.method = args.align.unwrap_or(config.align.method);
         config.align.weight = args.align_weight.or(config.align.weight);
         config.check()?;

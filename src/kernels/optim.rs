@@ -84,8 +84,8 @@ fn update_variant(kind: i64, clip: bool, nesterov: bool, width: i64) -> Variant 
     Variant::new().int("KIND", kind).flag("CLIP", clip).flag("NESTEROV", nesterov).int("WIDTH", width)
 }
 
-fn norm_variant(kind: i64, lanes: i64) -> Variant {
-    Variant::new().int("KIND", kind).int("LANES", lanes).int("CHUNK", CHUNK as i64)
+fn norm_variant(kind: i64, scaled: bool, lanes: i64) -> Variant {
+    Variant::new().int("KIND", kind).flag("SCALED", scaled).int("LANES", lanes).int("CHUNK", CHUNK as i64)
 }
 
 /// Every variant, for validation and translation tests.
@@ -97,7 +97,7 @@ pub fn variants() -> Vec<Variant> {
             all.extend([false, true].map(|n| update_variant(1, clip, n, width)));
         }
     }
-    all.extend(LANES.into_iter().flat_map(|l| [norm_variant(2, l), norm_variant(3, l)]));
+    all.extend(LANES.into_iter().flat_map(|l| [norm_variant(2, false, l), norm_variant(3, false, l), norm_variant(3, true, l)]));
     all
 }
 
@@ -167,6 +167,16 @@ fn bindings<'a>(op: &str, grad: &'a Tensor, step: &'a Tensor, clip: Option<&'a T
     Ok(all)
 }
 
+/// A factor of the loss under which no gradient is lost to f16's range: it falls when one overflows, and rises again (Micikevicius et al.,
+/// "Mixed precision training", 2018).
+#[derive(Debug, Clone, Copy)]
+pub struct LossScale<'a> {
+    /// The factor \[1\], a power of two: what the backward pass starts from.
+    pub scale: &'a Tensor,
+    /// Steps in a row that were not skipped after which it doubles.
+    pub growth: u32,
+}
+
 /// Partial sums that [`grad_norm`] needs for gradients of these lengths.
 pub fn partials_len(grads: &[&Tensor]) -> usize {
     grads.iter().map(|g| g.len().div_ceil(CHUNK)).sum()
@@ -175,10 +185,11 @@ pub fn partials_len(grads: &[&Tensor]) -> usize {
 /// Appends the global norm of all gradients times `step`'s scale, and what to do about it, into clip \[4\]:
 /// factor = min(1, max_norm / norm), skip = 0, norm, 0; where the norm is infinite or NaN (or its square overflows f32)
 /// factor = 0 and skip = 1, and an optimiser given `clip` leaves everything as it is. `max_norm` may be infinite: then only that.
-/// Sums run in a fixed order.
+/// Sums run in a fixed order. With a loss scale the gradients are those of the scaled loss: norm and factor are over it; it is halved by a step that
+/// is skipped, not below 1, and doubled after `growth` others in a row, up to 2^24; clip's last value, 0 at first, counts these.
 ///
 /// # Errors
-/// No gradient; partials not [`partials_len`]; step not \[8\]; clip not \[4\]; max_norm not above 0.
+/// No gradient; partials not [`partials_len`]; step not \[8\]; clip not \[4\]; scale not \[1\]; max_norm not above 0.
 pub fn grad_norm(
     plan: &mut PlanBuilder<'_>,
     grads: &[&Tensor],
@@ -186,6 +197,7 @@ pub fn grad_norm(
     max_norm: f32,
     partials: &Tensor,
     clip: &Tensor,
+    scale: Option<LossScale<'_>>,
 ) -> Result<()> {
     let op = "gradient norm";
     let count = partials_len(grads);
@@ -205,11 +217,24 @@ pub fn grad_norm(
         let params = Params { n: n as u32, offset: offset as u32, ..Params::default() };
         let cost = Cost { flops: 2.0 * n as f64, bytes: 4.0 * n as f64 };
         let bindings = [(*grad).into(), partials.into()];
-        plan.dispatch(op, &SHADER, &norm_variant(2, lanes), &bindings, &params, Groups::Linear(groups as u64), cost)?;
+        plan.dispatch(op, &SHADER, &norm_variant(2, false, lanes), &bindings, &params, Groups::Linear(groups as u64), cost)?;
         offset += groups;
     }
     // An infinite limit as the largest float: infinity over a norm is no number to rely on.
-    let params = Params { n: count as u32, a: max_norm.min(f32::MAX), ..Params::default() };
-    let bindings = [partials.into(), step.into(), clip.into()];
-    plan.dispatch(op, &SHADER, &norm_variant(3, lanes), &bindings, &params, Groups::Linear(1), Cost::bytes(4 * count as u64))
+    let growth = scale.map_or(0, |s| s.growth);
+    let params = Params { n: count as u32, offset: growth, a: max_norm.min(f32::MAX), ..Params::default() };
+    let mut bindings: Vec<Binding<'_>> = vec![partials.into(), step.into(), clip.into()];
+    if let Some(LossScale { scale, .. }) = scale {
+        expect_shape(op, "scale", scale, &[1])?;
+        bindings.push(scale.into());
+    }
+    plan.dispatch(
+        op,
+        &SHADER,
+        &norm_variant(3, scale.is_some(), lanes),
+        &bindings,
+        &params,
+        Groups::Linear(1),
+        Cost::bytes(4 * count as u64),
+    )
 }

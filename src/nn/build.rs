@@ -2,9 +2,9 @@
 
 use super::graph::{Graph, NodeId};
 use super::memory::Memory;
-use super::ops::{Backward, Forward, ParamKind};
+use super::ops::{Backward, Forward, Op, ParamKind};
 use super::weights::Weights;
-use crate::gpu::{Engine, Error, Plan, PlanBuilder, Result, Tensor};
+use crate::gpu::{Engine, Error, Plan, PlanBuilder, Precision, Result, Tensor};
 use crate::kernels::{elementwise, expect_shape};
 
 /// A forward pass ready to run.
@@ -29,6 +29,8 @@ pub struct TrainingPlan {
     pub inputs: Vec<Tensor>,
     /// The outputs asked for, in order; the loss first.
     pub outputs: Vec<Tensor>,
+    /// The gradient of the loss, from which the backward pass starts: 1, until something else is written.
+    pub loss_gradient: Tensor,
     /// What the loss's op left for its backward pass, in the order of [`Op::saved`](super::Op::saved): its accuracy, for instance.
     pub saved: Vec<Tensor>,
     /// A gradient for each parameter of the graph; none for statistics.
@@ -164,12 +166,14 @@ impl Graph {
         }
         let mut written = vec![false; self.params.len()];
         let mut grads: Vec<Option<Tensor>> = vec![None; n];
-        grads[loss.0] = Some(engine.upload_f32("gradient of the loss", self.shape(loss), &[1.0])?);
+        let loss_gradient = engine.upload_f32("gradient of the loss", self.shape(loss), &[1.0])?;
+        grads[loss.0] = Some(loss_gradient.clone());
         for j in (0..n).rev().filter(|j| back(*j)) {
             let node = &self.nodes[j];
             let op = node.op.as_ref().expect("back() says so");
             let Some(dy) = grads[j].take() else { continue };
             builder.scope(&node.name);
+            builder.set_precision(self.precision_of(op.as_ref()));
             let inputs: Vec<&Tensor> = node.inputs.iter().map(|i| values[i.0].as_ref().expect("kept by construction")).collect();
             let params = self.params_of(j, weights);
             // A gradient that has a value already, or is asked for twice by one node, goes through scratch and is added.
@@ -234,7 +238,7 @@ impl Graph {
         let inputs = self.input_values(&values);
         let outputs = outputs.iter().map(|o| values[o.0].clone().expect("an output is live")).collect();
         let saved = std::mem::take(&mut saved[loss.0]);
-        Ok(TrainingPlan { plan: builder.finish(), inputs, outputs, saved, gradients, bytes: memory.total() })
+        Ok(TrainingPlan { plan: builder.finish(), inputs, outputs, loss_gradient, saved, gradients, bytes: memory.total() })
     }
 
     fn forward_node(
@@ -250,11 +254,16 @@ impl Graph {
         let node = &self.nodes[j];
         let op = node.op.as_ref().expect("not an input");
         builder.scope(&node.name);
+        builder.set_precision(self.precision_of(op.as_ref()));
         let inputs: Vec<&Tensor> = node.inputs.iter().map(|i| values[i.0].as_ref().expect("topological order")).collect();
         let shapes: Vec<&[usize]> = node.inputs.iter().map(|i| self.shape(*i)).collect();
         let saved = op.saved(&shapes).iter().map(|s| memory.take(&node.name, s)).collect::<Result<Vec<_>>>()?;
         op.forward(builder, &Forward { inputs: &inputs, params: &self.params_of(j, weights), saved: &saved, output, training })?;
         Ok(saved)
+    }
+
+    fn precision_of(&self, op: &dyn Op) -> Precision {
+        if op.mixes() { self.precision } else { Precision::Full }
     }
 
     fn params_of<'w>(&self, j: usize, weights: &'w Weights) -> Vec<&'w Tensor> {

@@ -1,7 +1,7 @@
 //! The graph: nodes in topological order, parameters by name.
 
 use super::ops::{Op, ParamKind, ParamSpec};
-use crate::gpu::{DType, Error, Result};
+use crate::gpu::{DType, Error, Precision, Result};
 use std::sync::Arc;
 
 /// A node's number.
@@ -28,6 +28,7 @@ pub struct Graph {
     pub(crate) params: Vec<(String, ParamSpec)>,
     /// Every tensor of a plan gets a buffer of its own.
     pub(crate) unshared: bool,
+    pub(crate) precision: Precision,
 }
 
 impl Graph {
@@ -80,6 +81,11 @@ impl Graph {
     /// Leaves the parameters whose names start with `prefix` as they are: they take no gradient, what comes before them still does.
     pub fn freeze(&mut self, prefix: &str) {
         self.params.iter_mut().filter(|(name, _)| name.starts_with(prefix)).for_each(|(_, spec)| spec.kind = ParamKind::Statistic);
+    }
+
+    /// How convolutions and linear layers multiply in plans built from now on, forward and backward; everything else is computed in full.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
     }
 
     /// Switches the sharing of buffers by liveness off in plans built from now on: for the tests that prove it harmless.

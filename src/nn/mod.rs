@@ -17,7 +17,7 @@ pub use dense::{DenseEncoderConfig, Level, Skip};
 pub use encoder::{Architecture, EncoderConfig, Head, Modality, Sharing, Stage};
 pub use graph::{Graph, NodeId};
 pub use ops::{Backward, Forward, Host, Init, Keeps, Op, ParamKind, ParamSpec};
-pub use optimizer::{Optimizer, OptimizerConfig, StepFactors};
+pub use optimizer::{Optimizer, OptimizerConfig, ScaleReadback, StepFactors};
 pub use torchvision::import_torchvision;
 pub(crate) use weights::GRAPH_PREFIX;
 pub use weights::{DenseFile, Manifest, Network, NetworkFile, NetworkManifest, SceneRecord, TensorMap, WeightFile, Weights, WeightsError};

@@ -3,8 +3,8 @@
 use super::graph::Graph;
 use super::ops::ParamKind;
 use super::weights::{Result, TensorMap, Weights, WeightsError};
-use crate::gpu::{DType, Engine, Plan, PlanBuilder, Tensor};
-use crate::kernels::optim::{self, AdamW, Step};
+use crate::gpu::{DType, Engine, Plan, PlanBuilder, Readback, Tensor};
+use crate::kernels::optim::{self, AdamW, LossScale, Step};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -39,29 +39,68 @@ pub struct StepFactors {
     pub step: u64,
 }
 
+/// What a checkpoint calls the loss scale.
+const SCALE: &str = "optimizer.scale";
+/// Where a loss scale begins.
+const FIRST_SCALE: f32 = 65536.0;
+/// Steps that were not skipped after which it doubles.
+const SCALE_GROWTH: u32 = 1000;
+
+/// What became of the loss scale, on its way back.
+#[derive(Debug)]
+pub struct ScaleReadback {
+    clip: Readback,
+    scale: Readback,
+}
+
+impl ScaleReadback {
+    /// The scale after a step, and whether that step was skipped.
+    ///
+    /// # Errors
+    /// Device lost.
+    pub fn finish(self, engine: &Engine) -> Result<(f32, bool)> {
+        let clip: Vec<f32> = self.clip.finish(engine)?;
+        Ok((self.scale.finish::<f32>(engine)?[0], clip[1] != 0.0))
+    }
+}
+
 /// AdamW state and its plan.
 #[derive(Debug)]
 pub struct Optimizer {
     config: OptimizerConfig,
     step: Tensor,
     clip: Tensor,
+    scale: Option<Tensor>,
     moments: BTreeMap<String, (Tensor, Tensor)>,
     /// Dispatches of one step.
     pub plan: Plan,
 }
 
 impl Optimizer {
-    /// For the gradients of a training plan, in the order of the graph's parameters.
+    /// For the gradients of a training plan, in the order of the graph's parameters. Where `scale` is given, the gradient of the loss that the plan
+    /// starts from ([`TrainingPlan::loss_gradient`](super::TrainingPlan)), it becomes a loss scale: for mixed precision, whose
+    /// gradients would be lost in f16.
     ///
     /// # Errors
     /// Out of memory.
-    pub fn new(engine: &Engine, graph: &Graph, weights: &Weights, gradients: &[Option<Tensor>], config: OptimizerConfig) -> Result<Self> {
+    pub fn new(
+        engine: &Engine,
+        graph: &Graph,
+        weights: &Weights,
+        gradients: &[Option<Tensor>],
+        config: OptimizerConfig,
+        scale: Option<&Tensor>,
+    ) -> Result<Self> {
+        if let Some(scale) = scale {
+            engine.write(scale, &[FIRST_SCALE])?;
+        }
         let step = engine.tensor("step", &[Step::LEN], DType::F32)?;
         let clip = engine.tensor("clip", &[4], DType::F32)?;
         let mut builder = PlanBuilder::new(engine);
         let all: Vec<&Tensor> = gradients.iter().flatten().collect();
         let partials = engine.tensor("gradient norm", &[optim::partials_len(&all)], DType::F32)?;
-        optim::grad_norm(&mut builder, &all, &step, config.clip as f32, &partials, &clip)?;
+        let loss_scale = scale.map(|scale| LossScale { scale, growth: SCALE_GROWTH });
+        optim::grad_norm(&mut builder, &all, &step, config.clip as f32, &partials, &clip, loss_scale)?;
         let mut moments = BTreeMap::new();
         for ((name, spec), gradient) in graph.params().iter().zip(gradients) {
             let Some(gradient) = gradient else { continue };
@@ -76,7 +115,7 @@ impl Optimizer {
             optim::adamw(&mut builder, hyper, gradient, &step, Some(&clip), w, &m, &v)?;
             moments.insert(name.clone(), (m, v));
         }
-        Ok(Self { config, step, clip, moments, plan: builder.finish() })
+        Ok(Self { config, step, clip, scale: scale.cloned(), moments, plan: builder.finish() })
     }
 
     /// Sets what the next run of the plan uses.
@@ -97,7 +136,16 @@ impl Optimizer {
         Ok((v[2], v[1] != 0.0))
     }
 
-    /// The moments, as tensors called `optimizer.m.NAME` and `optimizer.v.NAME`.
+    /// Starts reading what the last step did to the loss scale, if there is one.
+    ///
+    /// # Errors
+    /// Device lost.
+    pub fn start_scale(&self, engine: &Engine) -> Result<Option<ScaleReadback>> {
+        let Some(scale) = &self.scale else { return Ok(None) };
+        Ok(Some(ScaleReadback { clip: engine.start_read(&self.clip)?, scale: engine.start_read(scale)? }))
+    }
+
+    /// The moments, as tensors called `optimizer.m.NAME` and `optimizer.v.NAME`; a loss scale and what counts towards its growth.
     ///
     /// # Errors
     /// Device lost.
@@ -107,6 +155,10 @@ impl Optimizer {
             out.insert(format!("optimizer.m.{name}"), (m.shape().to_vec(), engine.read(m)?));
             out.insert(format!("optimizer.v.{name}"), (v.shape().to_vec(), engine.read(v)?));
         }
+        if let Some(scale) = &self.scale {
+            let state = vec![engine.read::<f32>(scale)?[0], engine.read::<f32>(&self.clip)?[3]];
+            out.insert(SCALE.into(), (vec![2], state));
+        }
         Ok(out)
     }
 
@@ -115,14 +167,20 @@ impl Optimizer {
     /// # Errors
     /// A moment is missing or has other extents.
     pub fn load(&self, engine: &Engine, tensors: &TensorMap) -> Result<()> {
+        let values = |full: &str| {
+            let missing = || WeightsError::Format { path: "checkpoint".into(), reason: format!("`{full}` is missing") };
+            tensors.get(full).map(|(_, values)| values).ok_or_else(missing)
+        };
         for (name, (m, v)) in &self.moments {
-            for (kind, tensor) in [("m", m), ("v", v)] {
-                let full = format!("optimizer.{kind}.{name}");
-                let (_, values) = tensors
-                    .get(&full)
-                    .ok_or_else(|| WeightsError::Format { path: "checkpoint".into(), reason: format!("`{full}` is missing") })?;
-                engine.write(tensor, values)?;
-            }
+            engine.write(m, values(&format!("optimizer.m.{name}"))?)?;
+            engine.write(v, values(&format!("optimizer.v.{name}"))?)?;
+        }
+        if let Some(scale) = &self.scale {
+            let [now, good] = values(SCALE)?[..] else {
+                return Err(WeightsError::Format { path: "checkpoint".into(), reason: format!("`{SCALE}` is not two values") });
+            };
+            engine.write(scale, &[now])?;
+            engine.write(&self.clip, &[0.0, 0.0, 0.0, good])?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use super::batch::Look;
 use super::course::Course;
 use crate::align::AlignConfig;
+use crate::gpu::Precision;
 use crate::nn::{Architecture, EncoderConfig, Head, OptimizerConfig, Sharing, Stage};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -109,6 +110,8 @@ pub struct TrainConfig {
     pub warmup: f64,
     /// The optimiser.
     pub optimizer: OptimizerConfig,
+    /// How layers multiply: `full`, or `mixed` with factors in f16, where tensor cores have them, and the loss scaled.
+    pub precision: Precision,
     /// What draws the two modalities' embeddings together.
     pub align: AlignConfig,
     /// Augmentation.
@@ -153,6 +156,7 @@ impl Default for TrainConfig {
             smoothing: 0.1,
             warmup: 0.05,
             optimizer: OptimizerConfig::default(),
+            precision: Precision::Full,
             align: AlignConfig::default(),
             augment: Augment::default(),
             near: 0.25,
@@ -220,6 +224,7 @@ impl TrainConfig {
             seed: self.seed,
             warmup: self.warmup,
             optimizer: self.optimizer,
+            precision: self.precision,
             validate_every: self.validate_every,
             checkpoint_every: self.checkpoint_every,
         }

@@ -2,11 +2,11 @@
 
 use super::checkpoint::{self, Kind, checkpoint_path};
 use crate::align::{Aligned, Figures, Objective};
-use crate::gpu::{Engine, OpTime, PAGE, Plan, PlanBuilder, Readback, Tensor, medians};
+use crate::gpu::{Engine, OpTime, PAGE, Plan, PlanBuilder, Precision, Readback, Tensor, medians};
 use crate::kernels::sampler;
 use crate::nn::{
-    Graph, Network, NetworkFile, NetworkManifest, NodeId, Optimizer, OptimizerConfig, SceneRecord, StepFactors, TensorMap, TrainingPlan,
-    Weights,
+    Graph, Network, NetworkFile, NetworkManifest, NodeId, Optimizer, OptimizerConfig, ScaleReadback, SceneRecord, StepFactors, TensorMap,
+    TrainingPlan, Weights,
 };
 use crate::scene::{Image, PageCache, ScenePair, ValidityMask};
 use crate::{Error, Result};
@@ -46,7 +46,7 @@ pub enum Event {
         lr: f64,
         /// Pairs (of dense features: SAR patches) a second, lately.
         rate: f64,
-        /// Of alignment: what it is called and its value.
+        /// Of alignment and of mixed precision: what it is called and its value.
         figures: Vec<(&'static str, f32)>,
     },
     /// Validation figures.
@@ -59,7 +59,7 @@ pub enum Event {
     },
     /// A checkpoint was written at this step.
     Checkpoint(usize),
-    /// The loss of this step was not finite; the optimiser left the step out.
+    /// The loss of this step was not finite, or its gradient was not though the loss was not scaled; the optimiser left the step out.
     Skipped(usize),
 }
 
@@ -102,6 +102,8 @@ pub(super) struct Course {
     pub(super) warmup: f64,
     /// The optimiser.
     pub(super) optimizer: OptimizerConfig,
+    /// How layers multiply.
+    pub(super) precision: Precision,
     /// Validation every so many epochs, and after the last.
     pub(super) validate_every: usize,
     /// A checkpoint every so many steps.
@@ -157,8 +159,11 @@ impl Learner {
             weights.adopt(adversary)?;
         }
         let outputs: Vec<NodeId> = [loss].into_iter().chain(objective.into_iter().flat_map(Objective::outputs)).collect();
+        let mut graph = graph.clone();
+        graph.set_precision(course.precision);
         let plan = graph.training(engine, &weights, &outputs)?;
-        let optimizer = Optimizer::new(engine, graph, &weights, &plan.gradients, course.optimizer)?;
+        let scale = (course.precision == Precision::Mixed).then_some(&plan.loss_gradient);
+        let optimizer = Optimizer::new(engine, &graph, &weights, &plan.gradients, course.optimizer, scale)?;
         let aligned = objective.map(|o| Aligned::new(engine, o, adversary, &plan, course.seed)).transpose()?;
         Ok(Self { weights, plan, optimizer, aligned })
     }
@@ -273,6 +278,7 @@ struct Pending {
     loss: Readback,
     told: Option<Readback>,
     figures: Option<Figures>,
+    scale: Option<ScaleReadback>,
 }
 
 /// Steps without a finite loss in a row after which a run is given up.
@@ -383,7 +389,8 @@ impl<'a, T: Task> Run<'a, T> {
         let loss = self.engine.start_read(&self.learner.plan.outputs[0])?;
         let told = self.task.watched(&self.learner).map(|t| self.engine.start_read(t)).transpose()?;
         let figures = aligned.map(|a| a.figures(self.engine)).transpose()?;
-        let previous = self.pending.replace(Pending { step: step + 1, lr, loss, told, figures });
+        let scale = self.learner.optimizer.start_scale(self.engine)?;
+        let previous = self.pending.replace(Pending { step: step + 1, lr, loss, told, figures, scale });
         self.progress.step += 1;
         previous.map_or(Ok(()), |p| self.report(p, on))
     }
@@ -395,11 +402,13 @@ impl<'a, T: Task> Run<'a, T> {
     }
 
     fn report(&mut self, pending: Pending, on: &mut impl FnMut(Event)) -> Result<()> {
-        let Pending { step, lr, loss, told, figures } = pending;
+        let Pending { step, lr, loss, told, figures, scale } = pending;
         let loss = loss.finish::<f32>(self.engine)?[0];
         let told: Vec<f32> = told.map_or(Ok(Vec::new()), |t| t.finish(self.engine))?;
         let accuracy = self.task.note(step - 1, &told, &mut self.progress.state);
-        let figures = figures.map_or(Ok(Vec::new()), |f| f.finish(self.engine))?;
+        let mut figures = figures.map_or(Ok(Vec::new()), |f| f.finish(self.engine))?;
+        let scale = scale.map(|s| s.finish(self.engine)).transpose()?;
+        figures.extend(scale.map(|(scale, _)| ("loss scale", scale)));
         self.recent.push_back(Instant::now());
         if self.recent.len() > 20 {
             self.recent.pop_front();
@@ -407,13 +416,15 @@ impl<'a, T: Task> Run<'a, T> {
         let seconds = self.recent[0].elapsed().as_secs_f64().max(1e-9);
         let rate = (self.course.items * (self.recent.len() - 1)) as f64 / seconds;
         on(Event::Step { step, loss, accuracy, lr, rate, figures });
-        self.not_finite = if loss.is_finite() { 0 } else { self.not_finite + 1 };
+        // A scale that was too large is lowered, and the next step may be right: only one that cannot be lowered is a fault.
+        let right = loss.is_finite() && !scale.is_some_and(|(scale, skipped)| skipped && scale <= 1.0);
+        self.not_finite = if right { 0 } else { self.not_finite + 1 };
         if self.not_finite > 0 {
             on(Event::Skipped(step));
         }
         if self.not_finite >= NOT_FINITE {
             return Err(Error::invalid(format!(
-                "the loss was not finite in {NOT_FINITE} steps in a row (up to step {step}); lower optimizer.lr, or look for broken values in the scenes"
+                "the loss or its gradient was not finite in {NOT_FINITE} steps in a row (up to step {step}); lower optimizer.lr, or look for broken values in the scenes"
             )));
         }
         Ok(())

@@ -37,6 +37,10 @@ impl Op for Conv2d {
         all
     }
 
+    fn mixes(&self) -> bool {
+        true
+    }
+
     fn keeps(&self) -> Keeps {
         Keeps { inputs: true, output: self.relu }
     }
@@ -105,6 +109,10 @@ impl Op for Linear {
 
     fn saved(&self, inputs: &[&[usize]]) -> Vec<Vec<usize>> {
         if self.bias { vec![vec![inputs[0][0], self.out]] } else { Vec::new() }
+    }
+
+    fn mixes(&self) -> bool {
+        true
     }
 
     fn keeps(&self) -> Keeps {

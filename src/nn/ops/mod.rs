@@ -134,6 +134,10 @@ pub trait Op: Debug + Send + Sync {
     fn detaches(&self) -> bool {
         false
     }
+    /// Whether its products may take factors in f16, under mixed precision.
+    fn mixes(&self) -> bool {
+        false
+    }
     /// What backward reads.
     fn keeps(&self) -> Keeps;
     /// The forward pass on the host in f64, from the CPU twins: extents and values of the inputs, values of the parameters.

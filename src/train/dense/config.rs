@@ -1,6 +1,7 @@
 //! What a training run of dense features is made of; every field has a default, a TOML file may set any of them (of `encoder`, all at
 //! once).
 
+use crate::gpu::Precision;
 use crate::nn::{DenseEncoderConfig, OptimizerConfig};
 use crate::train::batch::Look;
 use crate::train::config::read_toml;
@@ -115,6 +116,8 @@ pub struct DenseTrainConfig {
     pub warmup: f64,
     /// The optimiser.
     pub optimizer: OptimizerConfig,
+    /// How layers multiply: `full`, or `mixed` with factors in f16, where tensor cores have them, and the loss scaled.
+    pub precision: Precision,
     /// Augmentation.
     pub augment: DenseAugment,
     /// Share of the windows drawn near places that were hard in the pass before, from epoch `hard_from` on.
@@ -153,6 +156,7 @@ impl Default for DenseTrainConfig {
             max_logit_scale: 1000.0,
             warmup: 0.03,
             optimizer: OptimizerConfig { lr: 3e-3, ..OptimizerConfig::default() },
+            precision: Precision::Full,
             augment: DenseAugment::default(),
             hard: 0.25,
             hard_from: 10,
@@ -251,6 +255,7 @@ impl DenseTrainConfig {
             seed: self.seed,
             warmup: self.warmup,
             optimizer: self.optimizer,
+            precision: self.precision,
             validate_every: self.validate_every,
             checkpoint_every: self.checkpoint_every,
         }

@@ -1,5 +1,6 @@
 //! What a run that trains a graph network is told.
 
+use crate::gpu::Precision;
 use crate::index::IndexConfig;
 use crate::nn::OptimizerConfig;
 use crate::refine::{RefineLoss, RefinerConfig};
@@ -48,6 +49,8 @@ pub struct RefineTrainConfig {
     pub warmup: f64,
     /// The optimiser.
     pub optimizer: OptimizerConfig,
+    /// How layers multiply: `full`, or `mixed` with factors in f16, where tensor cores have them, and the loss scaled.
+    pub precision: Precision,
     /// Validation every so many epochs, and after the last.
     pub validate_every: usize,
     /// Queries of a validation.
@@ -76,6 +79,7 @@ impl Default for RefineTrainConfig {
             seed: 1,
             warmup: 0.05,
             optimizer: OptimizerConfig::default(),
+            precision: Precision::Full,
             validate_every: 4,
             validate_queries: 300,
             checkpoint_every: 100,
@@ -130,6 +134,7 @@ impl RefineTrainConfig {
             seed: self.seed,
             warmup: self.warmup,
             optimizer: self.optimizer,
+            precision: self.precision,
             validate_every: self.validate_every,
             checkpoint_every: self.checkpoint_every,
         }
