@@ -20,8 +20,11 @@
 //                from first_id on. Tiles as KIND 0's (QT > 1), a group going over a segment's rows; scores stay in registers, those that reach the
 //                k-th of their list go to workgroup memory with a bit in a mask, and the invocation that owns the query puts them in their places.
 //                Nothing below the k-th of list q0 + i of those before is taken.    bindings: q, x, scores before, ids before, list scores, list ids, params
+// KIND 9 radix   best keys, ids [nq, run] = the k best of keys, ids [nq, total], in any order, then empty: the k-th is found digit by digit, by
+//                counting; first of the keys, then, where not all that equal the k-th are wanted, of the ids. No two elements but empty ones
+//                are alike. One group of LANES a query, folded.    bindings: keys, ids, best keys, best ids, params
 // Dispatch: KIND 2, 3, 5, 6, 7 one invocation of 64 an element or pair, folded; 4 one group of LANES for each 512 elements.
-// Workgroup memory: KIND 1 8 (KP + CAP) + 16 bytes; KIND 4 4 KiB; KIND 8 4.3 KiB.
+// Workgroup memory: KIND 1 8 (KP + CAP) + 16 bytes; KIND 4 4 KiB; KIND 8 4.3 KiB; KIND 9 9 KiB.
 #import fold
 
 #if KIND == 0 || KIND == 8
@@ -464,6 +467,133 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let id = ids[slot];
     list_scores[params.q0 * params.k + at] = bits_of(keys[slot], id);
     list_ids[params.q0 * params.k + at] = id;
+}
+#endif
+
+#if KIND == 9
+@group(0) @binding(0) var<storage, read> keys: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read> ids: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read_write> best_keys: array<u32>;
+@group(0) @binding(3) var<storage, read_write> best_ids: array<u32>;
+@group(0) @binding(4) var<uniform> params: Params;
+
+const BINS = 2048u;
+const OWN = ${2048 / LANES}u; // bins of an invocation
+var<workgroup> bins: array<atomic<u32>, BINS>;
+var<workgroup> sums: array<u32, LANES>;
+// The digit of the k-th; how many elements with it are wanted; how many there are.
+var<workgroup> chosen: array<u32, 3>;
+var<workgroup> filled: atomic<u32>;
+
+fn clear_bins(lane: u32) {
+    for (var i = lane; i < BINS; i += ${LANES}u) {
+        atomicStore(&bins[i], 0u);
+    }
+    workgroupBarrier();
+}
+
+// The bin in which the counts from the greatest digit down reach `wanted`.
+fn choose(lane: u32, wanted: u32) {
+    workgroupBarrier();
+    var own = 0u;
+    for (var i = 0u; i < OWN; i++) {
+        own += atomicLoad(&bins[lane * OWN + i]);
+    }
+    sums[lane] = own;
+    workgroupBarrier();
+    var above = 0u;
+    for (var other = lane + 1u; other < ${LANES}u; other++) {
+        above += sums[other];
+    }
+    var bin = (lane + 1u) * OWN;
+    while above < wanted && bin > lane * OWN {
+        bin -= 1u;
+        let count = atomicLoad(&bins[bin]);
+        if above + count >= wanted {
+            chosen[0] = bin;
+            chosen[1] = wanted - above;
+            chosen[2] = count;
+        }
+        above += count;
+    }
+    workgroupBarrier();
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let row = fold_group(group, groups);
+    if row >= params.rows {
+        return;
+    }
+    let begin = row * (params.total / 4u);
+    let end = begin + params.total / 4u;
+    if lane == 0u {
+        atomicStore(&filled, 0u);
+    }
+    var wanted = params.k;
+    // Digits of 11, 11 and 10 bits.
+    var key = 0u;
+#for p in 0..3
+    clear_bins(lane);
+    for (var i = begin + lane; i < end; i += ${LANES}u) {
+        let v = keys[i];
+    #for c in 0..4
+        #if p == 0
+        atomicAdd(&bins[v[${c}] >> 21u], 1u);
+        #else
+        if v[${c}] >> ${32 - 11 * p}u == key >> ${32 - 11 * p}u {
+            atomicAdd(&bins[(v[${c}] >> ${(2 - p) * 10}u) & ${2047 - p / 2 * 1024}u], 1u);
+        }
+        #endif
+    #endfor
+    }
+    choose(lane, wanted);
+    key |= chosen[0] << ${21 - 11 * p + p / 2}u;
+    wanted = chosen[1];
+#endfor
+    // Lower ids are better: of their complements the greatest are wanted, all of them where as many are wanted as there are.
+    var least = 0u;
+    var left = workgroupUniformLoad(&chosen[2]) != wanted;
+    while left {
+        left = false;
+#for p in 0..3
+        clear_bins(lane);
+        for (var i = begin + lane; i < end; i += ${LANES}u) {
+            let v = keys[i];
+            let w = ~ids[i];
+    #for c in 0..4
+        #if p == 0
+            if v[${c}] == key {
+                atomicAdd(&bins[w[${c}] >> 21u], 1u);
+            }
+        #else
+            if v[${c}] == key && w[${c}] >> ${32 - 11 * p}u == least >> ${32 - 11 * p}u {
+                atomicAdd(&bins[(w[${c}] >> ${(2 - p) * 10}u) & ${2047 - p / 2 * 1024}u], 1u);
+            }
+        #endif
+    #endfor
+        }
+        choose(lane, wanted);
+        least |= chosen[0] << ${21 - 11 * p + p / 2}u;
+        wanted = chosen[1];
+#endfor
+    }
+    for (var i = begin + lane; i < end; i += ${LANES}u) {
+        let v = keys[i];
+        let w = ids[i];
+    #for c in 0..4
+        if w[${c}] != EMPTY && (v[${c}] > key || (v[${c}] == key && ~w[${c}] >= least)) {
+            let slot = row * params.run + atomicAdd(&filled, 1u);
+            best_keys[slot] = v[${c}];
+            best_ids[slot] = w[${c}];
+        }
+    #endfor
+    }
+    workgroupBarrier();
+    for (var i = atomicLoad(&filled) + lane; i < params.run; i += ${LANES}u) {
+        best_keys[row * params.run + i] = 0u;
+        best_ids[row * params.run + i] = EMPTY;
+    }
 }
 #endif
 

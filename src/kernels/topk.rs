@@ -36,6 +36,12 @@ const FUSED_TILE: usize = 32;
 /// Elements that a group of the local sort holds.
 const LOCAL: usize = 512;
 
+/// Invocations that select a query's best by radix: on a software adapter with 8-wide subgroups, and else.
+const RADIX_LANES: [i64; 2] = [8, 256];
+
+/// Turns of loops that one of them may take on a software adapter, which ends them after 65,535.
+const RADIX_TURNS: usize = 58_000;
+
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable, Default)]
 struct ScoreParams {
@@ -85,7 +91,7 @@ fn fused_variant(f16: bool, vec: bool, broadcast: bool, k: usize) -> Variant {
 
 fn list_variant(kind: i64, lanes: i64) -> Variant {
     let v = Variant::new().int("KIND", kind);
-    if kind == 4 { v.int("LANES", lanes) } else { v }
+    if kind == 4 || kind == 9 { v.int("LANES", lanes) } else { v }
 }
 
 /// Tiles with broadcast (queries, rows a lane), then without.
@@ -109,6 +115,7 @@ pub fn variants() -> Vec<Variant> {
         }
         all.push(list_variant(4, l));
     }
+    all.extend(RADIX_LANES.map(|l| list_variant(9, l)));
     all.extend([2, 3, 5, 6, 7].map(|kind| list_variant(kind, 0)));
     all
 }
@@ -303,6 +310,8 @@ pub struct Scratch {
     /// Lists of segments, or keys and ids to sort.
     a: Tensor,
     b: Tensor,
+    /// The selected of them, if they are selected before they are sorted.
+    selected: Option<[Tensor; 2]>,
 }
 
 impl Scratch {
@@ -328,7 +337,9 @@ impl Scratch {
             });
         }
         let (a, b) = (engine.tensor("topk a", &shape, dtype)?, engine.tensor("topk b", &shape, DType::U32)?);
-        Ok(Self { k, queries, rows, segments, fused: None, a, b })
+        let chosen = |name| engine.tensor(name, &[queries, run(k)], DType::U32);
+        let selected = selects(engine, k, rows).then(|| Ok([chosen("topk c")?, chosen("topk d")?])).transpose()?;
+        Ok(Self { k, queries, rows, segments, fused: None, a, b, selected })
     }
 
     /// Allocates that of [`search_block`] for at most `queries` at once and lists of k, at most 32.
@@ -343,7 +354,7 @@ impl Scratch {
         let lists = (512 / queries.div_ceil(FUSED_TILE)).clamp(16, 512);
         let shape = [queries * lists, k];
         let (a, b) = (engine.tensor("topk a", &shape, DType::F32)?, engine.tensor("topk b", &shape, DType::U32)?);
-        Ok(Self { k, queries, rows: 0, segments: 1, fused: Some(lists), a, b })
+        Ok(Self { k, queries, rows: 0, segments: 1, fused: Some(lists), a, b, selected: None })
     }
 }
 
@@ -358,7 +369,23 @@ fn segments(engine: &Engine, queries: usize, rows: usize, k: usize) -> usize {
 
 /// Elements a row sorted for large k: the list and the block in whole runs and whole local chunks.
 fn total(k: usize, rows: usize) -> usize {
-    (k + rows).next_multiple_of(k.next_power_of_two().max(LOCAL))
+    (k + rows).next_multiple_of(run(k))
+}
+
+/// Elements of a sorted run for large k.
+fn run(k: usize) -> usize {
+    k.next_power_of_two().max(LOCAL)
+}
+
+fn radix_lanes(engine: &Engine) -> i64 {
+    RADIX_LANES[usize::from(!engine.caps().subgroup_is(8))]
+}
+
+/// Whether the k best of the list and a block are selected before they are sorted: if there are more than one run, and, on a software adapter, if
+/// its loops turn so often. The selection goes over them up to seven times, by fours.
+fn selects(engine: &Engine, k: usize, rows: usize) -> bool {
+    let turns = 7 * total(k, rows).div_ceil(4 * radix_lanes(engine) as usize);
+    k > SMALL_K && total(k, rows) > run(k) && (!engine.caps().software || turns <= RADIX_TURNS)
 }
 
 /// Appends the merge of a block of scores [queries, rows] (the first elements of the tensor) into the lists
@@ -413,14 +440,23 @@ pub fn select_block(
         let groups = Groups::Linear(queries as u64);
         return plan.dispatch(op, &SHADER, &select_variant(k, true, false, lanes), &bindings, &params, groups, Cost::bytes(0));
     }
-    // Sort runs of k, rounded up to a power of two; then halve: of two sorted runs, the better of each element and its mirror
-    // image are the best run's worth of both, and bitonic, so one merge sorts them.
-    let (run, total) = (k.next_power_of_two(), total(k, rows));
-    let base = Params { total: total as u32, run: run as u32, ..base };
-    let (keys, ids) = (&scratch.a, &scratch.b);
+    // Select the k best by radix, and sort them; or sort runs of k, rounded up to a power of two, then halve: of two sorted runs, the better of each
+    // element and its mirror image are the best run's worth of both, and bitonic, so one merge sorts them.
+    let (run, mut total) = (run(k), total(k, rows));
+    let mut base = Params { total: total as u32, run: run as u32, ..base };
+    let (mut keys, mut ids) = (&scratch.a, &scratch.b);
     let bindings = [scores.into(), list_scores.into(), list_ids.into(), keys.into(), ids.into()];
     let cost = Cost::bytes(12 * (queries * total) as u64);
     plan.dispatch("topk load", &SHADER, &list_variant(2, 0), &bindings, &base, Groups::for_items(queries * total, 64), cost)?;
+    if let Some([best_keys, best_ids]) = scratch.selected.as_ref().filter(|_| selects(plan.engine(), k, rows)) {
+        let bindings = [keys.into(), ids.into(), best_keys.into(), best_ids.into()];
+        let variant = list_variant(9, radix_lanes(plan.engine()));
+        // Three times over the keys, once more to take them; ids where keys are equal.
+        let cost = Cost::bytes((queries * (20 * total + 8 * run)) as u64);
+        plan.dispatch("topk radix", &SHADER, &variant, &bindings, &base, Groups::Linear(queries as u64), cost)?;
+        (keys, ids, total) = (best_keys, best_ids, run);
+        base.total = total as u32;
+    }
     let pair: [Binding<'_>; 2] = [keys.into(), ids.into()];
     let mut runs = total / run;
     let local = |plan: &mut PlanBuilder<'_>, n: usize, size: usize, last: usize| {
