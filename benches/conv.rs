@@ -1,5 +1,6 @@
 use super::common::Bench;
 use crate::Result;
+use crate::gpu::Precision;
 use crate::kernels::conv::{Conv, backward_input, backward_weights, forward};
 
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {
@@ -28,6 +29,19 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
         bench.time(&format!("conv dx {name}"), |p| backward_input(p, &conv, &y, &w, &dx))?;
         bench.time(&format!("conv dw {name}"), |p| backward_weights(p, &conv, &x, &y, &dw))?;
         bench.time(&format!("conv all three {name}"), |p| {
+            forward(p, &conv, &x, &w, None, false, &y)?;
+            backward_input(p, &conv, &y, &w, &dx)?;
+            backward_weights(p, &conv, &x, &y, &dw)
+        })?;
+        if size != 32 || stride != 1 {
+            continue;
+        }
+        bench.time(&format!("conv {name} mixed"), |p| {
+            p.set_precision(Precision::Mixed);
+            forward(p, &conv, &x, &w, None, false, &y)
+        })?;
+        bench.time(&format!("conv all three {name} mixed"), |p| {
+            p.set_precision(Precision::Mixed);
             forward(p, &conv, &x, &w, None, false, &y)?;
             backward_input(p, &conv, &y, &w, &dx)?;
             backward_weights(p, &conv, &x, &y, &dw)

@@ -1,13 +1,14 @@
 //! Whole jobs: training, indexing, searching databases of growing size.
 
-use super::common::{Bench, noise};
+use super::common::{Bench, noise, seconds};
 use super::record::Case;
-use crate::gpu::{self, DType, Engine, Tensor};
+use crate::gpu::{self, DType, Engine, Precision, Tensor};
 use crate::index::{Database, IndexConfig, LoadedModel, build};
 use crate::kernels::topk::TopK;
+use crate::nn::{Architecture, EncoderConfig, Head, Sharing};
 use crate::scene::synth::{EPSG, SynthConfig, generate};
 use crate::scene::{GeoTransform, Image, SampleData, write_geotiff};
-use crate::train::{TrainConfig, profile_step};
+use crate::train::{TrainConfig, step_plan};
 use crate::{Error, Result};
 use half::f16;
 use std::sync::Arc;
@@ -28,9 +29,18 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
 }
 
 fn train(bench: &mut Bench<'_>) -> Result<()> {
-    let config = TrainConfig::default();
-    let steps = (0..5).map(|_| Ok(profile_step(bench.engine, &config, 1)?.iter().map(|op| op.seconds).sum())).collect::<Result<_>>()?;
-    rate(bench, &format!("train: a step of {} pairs", config.batch), config.batch, "pairs", steps);
+    let resnet =
+        EncoderConfig { architecture: Architecture::Resnet18, input: 128, sharing: Sharing::Separate, head: Head::Gem { dim: 256 } };
+    let networks = [("", TrainConfig::default()), (", ResNet-18 at 128 px", TrainConfig { encoder: resnet, ..TrainConfig::default() })];
+    // A processor takes half a minute for a step of the larger network.
+    let networks = networks.into_iter().take(if bench.engine.caps().software { 1 } else { 2 });
+    for (name, config) in networks {
+        for (precision, how) in [(Precision::Full, ""), (Precision::Mixed, ", mixed")] {
+            let plan = step_plan(bench.engine, &TrainConfig { precision, ..config.clone() })?;
+            let name = format!("train: a step of {} pairs{name}{how}", config.batch);
+            rate(bench, &name, config.batch, "pairs", seconds(bench.engine, &plan)?);
+        }
+    }
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 use super::common::Bench;
 use crate::Result;
+use crate::gpu::Precision;
 use crate::kernels::matmul::{Op, matmul};
 
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {
@@ -7,6 +8,11 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
         let (a, b, c) = (bench.tensor(&[m, k])?, bench.tensor(&[k, n])?, bench.tensor(&[m, n])?);
         bench.time(&format!("matmul {m}x{k}x{n}"), |p| matmul(p, &a, Op::Plain, &b, Op::Plain, &c))?;
     }
+    let [a, b, c] = bench.tensors(&[1024, 1024])?;
+    bench.time("matmul 1024x1024x1024 mixed", |p| {
+        p.set_precision(Precision::Mixed);
+        matmul(p, &a, Op::Plain, &b, Op::Plain, &c)
+    })?;
     let (a, b, c) = (bench.tensor(&[64, 1024])?, bench.tensor(&[64, 1024])?, bench.tensor(&[64, 64])?);
     bench.time("matmul 64x1024x64, b transposed", |p| matmul(p, &a, Op::Plain, &b, Op::Transposed, &c))?;
     let d = bench.tensor(&[1024, 1024])?;

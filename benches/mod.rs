@@ -23,6 +23,7 @@ mod offset_xent;
 mod optim;
 mod peaks;
 mod pool;
+mod quantize;
 pub mod record;
 mod reduce;
 pub mod roofline;
@@ -44,7 +45,7 @@ mod upsample;
 type Run = fn(&mut common::Bench<'_>) -> crate::Result<()>;
 
 /// Name and function of every family, and of whole jobs.
-pub const ALL: [(&str, Run); 36] = [
+pub const ALL: [(&str, Run); 37] = [
     ("activation", activation::run),
     ("bias", bias::run),
     ("binary_xent", binary_xent::run),
@@ -66,6 +67,7 @@ pub const ALL: [(&str, Run); 36] = [
     ("optim", optim::run),
     ("peaks", peaks::run),
     ("pool", pool::run),
+    ("quantize", quantize::run),
     ("reduce", reduce::run),
     ("sampler", sampler::run),
     ("segment_softmax", segment_softmax::run),

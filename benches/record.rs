@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     fn record(seconds: &[(&str, f64, Option<f64>)]) -> Record {
-        let roofline = Roofline { gflops: 1.0, gbytes: 1.0 };
+        let roofline = Roofline { gflops: 1.0, matrix_gflops: None, gbytes: 1.0 };
         let cases = seconds.iter().map(|(name, s, device_s)| Case { device_s: *device_s, ..Case::of(name, &[0.99 * s, *s, 1.01 * s]) });
         Record { cases: cases.collect(), ..Record::begin("a".into(), roofline) }
     }

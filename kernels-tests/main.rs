@@ -28,6 +28,7 @@ mod optim;
 mod peaks;
 mod pool;
 mod precision;
+mod quantize;
 mod reduce;
 mod refine;
 mod sampler;

@@ -54,7 +54,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         record.compare(baseline)?;
     }
     if !args.json {
-        out!("limits: {:.1} GFLOP/s in f32, {:.1} GB/s", roofline.gflops, roofline.gbytes);
+        let matrices = roofline.matrix_gflops.map_or_else(String::new, |v| format!(", {v:.1} GFLOP/s by cooperative matrices in f16"));
+        out!("limits: {:.1} GFLOP/s in f32{matrices}, {:.1} GB/s", roofline.gflops, roofline.gbytes);
     }
     let done = |case: &Case| {
         if !args.json {

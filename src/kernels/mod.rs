@@ -22,6 +22,7 @@ pub mod offset_xent;
 pub mod optim;
 pub mod peaks;
 pub mod pool;
+pub mod quantize;
 pub mod reduce;
 pub mod sampler;
 pub mod segment_softmax;

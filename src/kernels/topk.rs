@@ -502,6 +502,23 @@ pub fn select_block(
     plan.dispatch("topk store", &SHADER, &list_variant(6, 0), &bindings, &base, Groups::for_items(queries * k, 64), cost)
 }
 
+/// Appends the k best of listed scores [nq, n], with the id of each [nq, n], into lists [nq, k], k at most 128, that are cleared.
+pub(super) fn select_listed(
+    plan: &mut PlanBuilder<'_>,
+    scores: &Tensor,
+    ids: &Tensor,
+    list_scores: &Tensor,
+    list_ids: &Tensor,
+) -> Result<()> {
+    let op = "topk select";
+    let (nq, k) = lists(op, list_scores, list_ids)?;
+    let (_, n) = lists(op, scores, ids)?;
+    let params = Params { rows: nq as u32, n: n as u32, k: k as u32, segments: 1, length: n as u32, ..Params::default() };
+    let bindings = [scores.into(), ids.into(), list_scores.into(), list_ids.into()];
+    let variant = select_variant(k, true, false, lanes(plan.engine()));
+    plan.dispatch(op, &SHADER, &variant, &bindings, &params, Groups::Linear(nq as u64), Cost::bytes(8 * (nq * n) as u64))
+}
+
 fn check_ids(op: &str, first_id: u32, rows: usize) -> Result<()> {
     if u64::from(first_id) + rows as u64 > u64::from(EMPTY) {
         return Err(Error::shape(op, format!("ids {first_id}+{rows} reach {EMPTY}, which marks empty slots")));

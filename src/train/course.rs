@@ -192,16 +192,23 @@ impl Learner {
         self.plan.gradients.iter().flatten().map(Tensor::len).sum()
     }
 
-    /// Median time of each dispatch of a step over `steps` runs.
-    pub(super) fn profile(mut self, engine: &Engine, steps: usize) -> Result<Vec<OpTime>> {
+    /// All dispatches of a step, at a learning rate of 0.
+    pub(super) fn into_plan(self, engine: &Engine) -> Result<Plan> {
         self.optimizer.set(engine, StepFactors { lr: 0.0, step: 1 })?;
-        self.plan.plan.extend(self.optimizer.plan.clone());
+        let mut plan = self.plan.plan;
+        plan.extend(self.optimizer.plan);
         if let Some(aligned) = &self.aligned {
-            self.plan.plan.extend(aligned.step_plan());
+            plan.extend(aligned.step_plan());
         }
-        self.plan.plan.submit(engine)?;
+        Ok(plan)
+    }
+
+    /// Median time of each dispatch of a step over `steps` runs.
+    pub(super) fn profile(self, engine: &Engine, steps: usize) -> Result<Vec<OpTime>> {
+        let plan = self.into_plan(engine)?;
+        plan.submit(engine)?;
         engine.wait("warm-up")?;
-        let runs = (0..steps.max(1)).map(|_| Ok(self.plan.plan.profile(engine)?)).collect::<Result<Vec<_>>>()?;
+        let runs = (0..steps.max(1)).map(|_| Ok(plan.profile(engine)?)).collect::<Result<Vec<_>>>()?;
         Ok(medians(&runs))
     }
 }

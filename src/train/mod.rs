@@ -15,4 +15,4 @@ pub use config::{Augment, TrainConfig};
 pub use course::{Event, Outcome};
 pub use dense::{DenseAugment, DenseTrainConfig, profile_dense_step, train_dense};
 pub use refine::{RefineTrainConfig, train_refiner};
-pub use run::{profile_step, train};
+pub use run::{profile_step, step_plan, train};

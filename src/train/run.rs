@@ -160,6 +160,15 @@ pub fn profile_step(engine: &Engine, config: &TrainConfig, steps: usize) -> Resu
     learner(engine, config)?.profile(engine, steps)
 }
 
+/// The dispatches of a training step but for the sampler's: both passes and the optimiser, on patches that are all zeros. For benchmarks.
+///
+/// # Errors
+/// As [`train`].
+pub fn step_plan(engine: &Engine, config: &TrainConfig) -> Result<Plan> {
+    config.check()?;
+    learner(engine, config)?.into_plan(engine)
+}
+
 /// Whether the towers mix their statistics.
 fn mixes(config: &TrainConfig) -> bool {
     config.augment.mix_statistics > 0.0

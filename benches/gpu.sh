@@ -1,0 +1,33 @@
+#!/bin/sh
+# Everything that is to be measured on a GPU, in one run: checks, kernels under the roofline, whole jobs, and the peers where PyTorch with CUDA is installed.
+#
+#     [MAP=FILE.tif SAR=FILE.tif] benches/gpu.sh [FOLDER]      results go there (benches/results/gpu); the whole map is searched for patches of the SAR image
+#
+# Needs a driver with Vulkan, and the repository with `cargo build --release --tests` done. ECHOGRID_ADAPTER names the GPU where there are several.
+set -eu
+cd "$(dirname "$0")/.."
+out=${1:-benches/results/gpu}
+mkdir -p "$out"
+eg=target/release/echogrid
+
+$eg info | tee "$out/info.txt"
+$eg info --self-test
+# Which kernels are right, and which of them fast.
+$eg tune --out "$out/tuning.json"
+$eg tune
+cargo test --release --test kernels 2>&1 | tee "$out/kernels-tests.txt" | tail -3
+$eg bench --out "$out/kernels.json" --figure "$out/kernels.svg"
+
+if python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
+    for peer in products training sinkhorn message_passing; do
+        python3 "benches/peers/$peer.py" --device cuda --out "$out/$peer.json" || echo "$peer failed; the others go on"
+    done
+    if [ -n "${MAP:-}" ] && [ -n "${SAR:-}" ]; then
+        python3 benches/peers/dense_search.py --device cuda --map "$MAP" --sar "$SAR" --out "$out/dense-search.json"
+    else
+        echo "MAP and SAR name no files: the search of a whole map is left out"
+    fi
+else
+    echo "PyTorch with CUDA is not installed: no peers"
+fi
+echo "results are in $out"
