@@ -37,7 +37,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
         bench.time_items(&format!("search in two passes, {nq} x {} x {d} f16 k={k}", 10 * n), nq, "queries", |p| {
             two.begin(p, &q)?;
             shards.iter().try_for_each(|(first, _, packed)| two.first_pass(p, packed, *first))?;
-            shards.iter().try_for_each(|(first, x, _)| two.second_pass(p, &q, x, *first))?;
+            shards.iter().try_for_each(|(first, x, _)| two.second_pass(p, &q, x, *first, n))?;
             two.finish(p)
         })?;
     }

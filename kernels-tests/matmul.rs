@@ -83,16 +83,18 @@ fn every_tiling_equals_its_twin() {
 }
 
 /// Under mixed precision both factors are rounded to f16, whatever the kernel, and sums are not: 1 + 2^-12 is 1 in f16, 1 + 2^-10 is itself, and
-/// 4,096 of its squares sum to more digits than f16 has.
+/// 4,096 of its squares sum to more digits than f16 has. What is below f16's normal numbers is 0.
 #[test]
 fn mixed_precision_rounds_factors_and_not_sums() {
     let (engines, _lock) = engines();
     for e in engines {
         let (m, k, n) = (64, 4096, 64);
-        let fine = |step: f32| up(e, &[m, k], &vec![1.0 + step; m * k]);
         let z = out(e, &[m, n]);
-        for (step, full, mixed) in [(1.0 / 4096.0, 4098.0, 4096.0), (1.0 / 1024.0, 4104.0, 4104.0)] {
-            let (x, y) = (fine(step), up(e, &[k, n], &vec![1.0 + step; k * n]));
+        let (a, b) = (1.0 + 1.0 / 4096.0, 1.0 + 1.0 / 1024.0);
+        for (f, g, full, mixed) in
+            [(a, a, 4098.0, 4096.0), (b, b, 4104.0, 4104.0), (6e-5, 1000.0, 245.76, 0.0), (1000.0, -3e-8, -0.12288, 0.0)]
+        {
+            let (x, y) = (up(e, &[m, k], &vec![f; m * k]), up(e, &[k, n], &vec![g; k * n]));
             for (precision, want) in [(Precision::Full, full), (Precision::Mixed, mixed)] {
                 for tiling in Tiling::ALL {
                     let mut plan = PlanBuilder::new(e);
@@ -103,7 +105,7 @@ fn mixed_precision_rounds_factors_and_not_sums() {
                     }
                     plan.finish().submit(e).unwrap();
                     let got: Vec<f32> = e.read(&z).unwrap();
-                    assert!(got.iter().all(|v| (v - want).abs() < 0.01), "{tiling} {precision:?} {step}: {} for {want}", got[0]);
+                    assert!(got.iter().all(|v| (v - want).abs() < 0.01), "{tiling} {precision:?} {f} by {g}: {} for {want}", got[0]);
                 }
             }
         }

@@ -24,7 +24,7 @@ fn apart(a: &[f64], b: &[f64]) -> f64 {
     (square(&mut a.iter().zip(b).map(|(x, y)| x - y)) / square(&mut b.iter().copied())).sqrt()
 }
 
-/// Factors keep 11 bits: a gradient is off by a few 2^-11. Of a loss whose gradients are below what f16 holds (6e-8) little is left.
+/// Factors keep 11 bits: a gradient is off by a few 2^-11. Of a loss whose gradients are below f16's normal numbers (6e-5) little is left.
 #[test]
 fn a_loss_scale_keeps_small_gradients() {
     let (engines, _lock) = engines();

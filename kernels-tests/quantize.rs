@@ -66,7 +66,12 @@ fn bounds_hold() {
             x[..d].copy_from_slice(&q[..d]);
             x[d..2 * d].iter_mut().zip(&q).for_each(|(v, w)| *v = -w);
             let tq = up(e, &[nq, d], &q);
-            for (tx, x) in both(e, n, d, &x) {
+            // Numbers whose squares are too small or too large for f32, as f16 does not have them.
+            let far = [1e-25, 1e-18, 1e19, 1e30].map(|factor| {
+                let x: Vec<f32> = x.iter().map(|v| v * factor).collect();
+                (up(e, &[n, d], &x), x)
+            });
+            for (tx, x) in both(e, n, d, &x).into_iter().chain(far) {
                 let (pq, px) = (Quantized::new(e, nq, d).unwrap(), Quantized::new(e, n, d).unwrap());
                 for (q0, x0) in [(0, 0), (nq / 2, n / 3)] {
                     let scores = out(e, &[nq - q0, n - x0]);
@@ -125,7 +130,10 @@ fn what_is_said_to_be_whole_is() {
                 let parts: Vec<(u32, Tensor, Quantized)> = shards
                     .iter()
                     .map(|rows| {
-                        let [full, halves] = both(e, *rows, d, &x[first * d..(first + rows) * d]);
+                        // Room for more rows, which do not count.
+                        let mut own = x[first * d..(first + rows) * d].to_vec();
+                        own.resize((rows + 70) * d, 9.0);
+                        let [full, halves] = both(e, rows + 70, d, &own);
                         first += rows;
                         let x = if half == 1 { halves.0 } else { full.0 };
                         let packed = Quantized::new(e, *rows, d).unwrap();
@@ -137,12 +145,12 @@ fn what_is_said_to_be_whole_is() {
                 let got = run_twice(e, two.scores(), |p| {
                     two.begin(p, &tq)?;
                     parts.iter().rev().try_for_each(|(first, _, packed)| two.first_pass(p, packed, *first))?;
-                    parts.iter().try_for_each(|(first, x, _)| two.second_pass(p, &tq, x, *first))?;
+                    parts.iter().zip(&shards).rev().try_for_each(|((first, x, _), rows)| two.second_pass(p, &tq, x, *first, *rows))?;
                     two.finish(p)
                 });
                 plan(e, |p| {
                     one.begin(p)?;
-                    parts.iter().try_for_each(|(first, x, _)| one.add_shard(p, &tq, x, *first, x.shape()[0]))
+                    parts.iter().zip(&shards).try_for_each(|((first, x, _), rows)| one.add_shard(p, &tq, x, *first, *rows))
                 })
                 .submit(e)
                 .unwrap();
@@ -181,11 +189,17 @@ fn what_cannot_be_bounded_is_a_candidate() {
         quantize(p, &tx, &packed)?;
         two.begin(p, &tq)?;
         two.first_pass(p, &packed, 0)?;
-        two.second_pass(p, &tq, &tx, 0)?;
+        two.second_pass(p, &tq, &tx, 0, n)?;
         two.finish(p)
     });
     plan.submit(e).unwrap();
     assert_eq!(e.read::<u32>(two.ids()).unwrap()[0], 500);
+    assert_eq!(e.read::<u32>(two.whole()).unwrap(), [1]);
+    // Of more such rows than there are candidates nothing can be said.
+    x.chunks_mut(d).step_by(3).for_each(|row| row[0] = q[0].signum() * f32::INFINITY);
+    e.write(&tx, &x).unwrap();
+    plan.submit(e).unwrap();
+    assert_eq!(e.read::<u32>(two.whole()).unwrap(), [0]);
 }
 
 #[test]
@@ -197,11 +211,11 @@ fn refuses_with_the_reason() {
         let text = r.unwrap_err().to_string();
         assert!(text.contains(word), "{text}");
     };
-    says(Quantized::new(e, 1, 70_000).map(|_| ()), "1 to 65536 columns");
+    says(Quantized::new(e, 1, 70_000).map(|_| ()), "1 to 32768 columns");
     says(quantize(&mut p, &x, &Quantized::new(e, 11, 8).unwrap()), "x [10, 8] of F32 into [11, 8]");
     says(bounds_block(&mut p, &rows, &rows, 0, 5, 8, 3, &out(e, &[5, 3])), "rows 8+3 of [10, 8]");
     says(TwoPass::new(e, 1, 8, 65, 10).map(|_| ()), "k at most 64");
     let two = TwoPass::new(e, 2, 8, 4, 10).unwrap();
     says(two.begin(&mut p, &x), "`queries` must be F32 [2, 8]");
-    says(two.second_pass(&mut p, &out(e, &[2, 8]), &out(e, &[10, 9]), 0), "queries of 8 columns");
+    says(two.second_pass(&mut p, &out(e, &[2, 8]), &out(e, &[10, 9]), 0, 10), "10 rows of 8 columns wanted");
 }

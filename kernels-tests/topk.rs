@@ -71,7 +71,16 @@ fn selection_is_exact() {
     for e in engines {
         let ks = [1, 2, 31, 32, 33, 127, 128, 129, 300, 512, 1000];
         let mut cases: Vec<(usize, usize, usize)> = ks.iter().flat_map(|k| [(3, 1, *k), (3, 777, *k), (2, 5003, *k)]).collect();
-        cases.extend([(1, 9001, 10), (1, 20_011, 128), (1, 16_384, 1), (1, 777, 777), (1, 100, 100), (1, 4097, 4096), (1, 3001, 20_000)]);
+        cases.extend([
+            (1, 9001, 10),
+            (1, 20_011, 128),
+            (1, 16_384, 1),
+            (1, 777, 777),
+            (1, 100, 100),
+            (1, 4097, 4096),
+            (1, 3001, 20_000),
+            (1, 50_000, 100_000),
+        ]);
         for (nq, n, k) in cases {
             let scores: Vec<f32> = (0..nq).flat_map(|r| hard_scores(n, r as u64)).collect();
             let cut = n / 3;

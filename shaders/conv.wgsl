@@ -155,7 +155,17 @@ fn load_b(inner: u32, column: u32, g: u32) -> f32 {
 }
 
 @compute @workgroup_size(THREADS)
+#if KIND == 3
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(subgroup_invocation_id) member: u32,
+) {
+#else
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+#endif
     #if KIND == 3
     // fold_group, in place: naga takes what a function returns for different in each invocation, and cooperative matrices must not be used then.
     let linear = group.y * groups.x + group.x;
@@ -181,8 +191,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let last = inner_count();
     #endif
     #if KIND == 3
-    let block_row = (lane / ${LANES * ACROSS}u) * ${BLOCK_ROWS * SIDE}u;
-    let block_column = (lane / ${LANES}u % ${ACROSS}u) * ${BLOCK_COLUMNS * SIDE}u;
+    let block_row = (subgroup / ${ACROSS}u) * ${BLOCK_ROWS * SIDE}u;
+    let block_column = (subgroup % ${ACROSS}u) * ${BLOCK_COLUMNS * SIDE}u;
         #for r in 0..BLOCK_ROWS
             #for c in 0..BLOCK_COLUMNS
     var acc${r}_${c}: coop_mat${SIDE}x${SIDE}<f32, C>;

@@ -10,8 +10,8 @@
 //                  Groups of 64 invocations, each of RT rows by QT queries, folded.    bindings: packed q, stats q, packed x, stats x, scores, params
 // KIND 2 again     scores[i, j] = <q[i], x[ids[i, j] - first_id]> where that is one of the n rows of x; others stay.
 //                  One invocation a score, folded.    bindings: q [nq, d], x, ids [nq, k], scores [nq, k], params
-// KIND 3 whole     whole[i] = 1 where no row outside the k of greatest bounds can be among the `best` best: the last of these is above the least of
-//                  those bounds, or there were no more rows. bindings: bounds [nq, k], ids of them, scores [nq, best], whole [nq], params
+// KIND 3 whole     whole[i] = 1 where no row outside the k of greatest bounds can be among the `best` best: the last of these is finite and above
+//                  the least of those bounds, or there were fewer rows than k. bindings: bounds [nq, k], ids of them, scores [nq, best], whole [nq], params
 #import fold
 
 struct Params {
@@ -74,6 +74,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     // A row of numbers too small to divide by is all error.
     let tiny = most < 1e-30;
     let scale = select(most / 127.0, 1.0, tiny || odd > 0.0);
+    // In units of scale, so that no square is too small or too large.
     var error = 0.0;
     var norm = 0.0;
     for (var c = lane; c < params.chunks; c += ${LANES}u) {
@@ -84,10 +85,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 let i = c * 16u + q * 4u + b;
                 if i < params.d && odd == 0.0 {
                     let v = value(begin + i);
-                    let w = round(v / scale);
-                    let kept = scale * w;
-                    error += (v - kept) * (v - kept);
-                    norm += kept * kept;
+                    let units = v / scale;
+                    let w = round(units);
+                    error += (units - w) * (units - w);
+                    norm += w * w;
                     word |= (u32(i32(w)) & 0xffu) << (8u * b);
                 }
             }
@@ -95,12 +96,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
         packed[((row / 8u) * params.chunks + c) * 8u + row % 8u] = words;
     }
-    error = sqrt(lanes_sum(lane, error));
-    norm = sqrt(lanes_sum(lane, norm));
+    error = sqrt(lanes_sum(lane, error)) * scale;
+    norm = min(sqrt(lanes_sum(lane, norm)) * scale, 3e38);
     if lane == 0u {
-        // Squares of what is tiny are 0 in f32: its length is at most this.
-        let small = select(error, most * sqrt(f32(params.d)), tiny);
-        stats[row] = vec4(scale, select(small, 3e38, odd > 0.0), norm, 0.0);
+        let least = select(error, most * sqrt(f32(params.d)), tiny);
+        stats[row] = vec4(scale, select(least, 3e38, odd > 0.0), norm, 0.0);
     }
 }
 #endif
@@ -151,7 +151,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         if first_q + ${g}u < params.nq {
             let of_q = stats_q[query${g}];
             let off = of_q.z * of_x.y + of_q.y * of_x.z + of_q.y * of_x.y + params.slack * (of_q.z + of_q.y) * (of_x.z + of_x.y);
-            scores[(first_q + ${g}u) * params.n + first_x + ${64 * r}u] = of_q.x * of_x.x * f32(sum${g}_${r}) + off;
+            let bound = bitcast<u32>((of_q.x * f32(sum${g}_${r})) * of_x.x + off);
+            // What is too large to be reckoned bounds nothing: infinity. By its bits: to some compilers nothing is NaN.
+            let odd = (bound & 0x7f800000u) == 0x7f800000u;
+            scores[(first_q + ${g}u) * params.n + first_x + ${64 * r}u] = bitcast<f32>(select(bound, 0x7f800000u, odd));
         }
     #endfor
     }
@@ -206,6 +209,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     let last = (i + 1u) * params.k - 1u;
     let all = ids[last] == 0xffffffffu;
-    whole[i] = select(0u, 1u, all || scores[(i + 1u) * params.best - 1u] > bounds[last]);
+    let least = scores[(i + 1u) * params.best - 1u];
+    // A product that is not finite is above no bound.
+    let finite = (bitcast<u32>(least) & 0x7f800000u) != 0x7f800000u;
+    whole[i] = select(0u, 1u, all || (finite && least > bounds[last]));
 }
 #endif

@@ -583,9 +583,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let w = ids[i];
     #for c in 0..4
         if w[${c}] != EMPTY && (v[${c}] > key || (v[${c}] == key && ~w[${c}] >= least)) {
-            let slot = row * params.run + atomicAdd(&filled, 1u);
-            best_keys[slot] = v[${c}];
-            best_ids[slot] = w[${c}];
+            let place = atomicAdd(&filled, 1u);
+            // Beyond it only where an id came twice.
+            if place < params.run {
+                best_keys[row * params.run + place] = v[${c}];
+                best_ids[row * params.run + place] = w[${c}];
+            }
         }
     #endfor
     }

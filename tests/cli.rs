@@ -1100,6 +1100,33 @@ fn a_run_that_mixes_statistics_goes_on_to_the_same_bits() {
     run(&args(text(&wrong), text(&other))).fails(1, &["augment.mix_statistics is a share, 0 to 1"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_run_under_mixed_precision_goes_on_to_the_same_bits() {
+    let (w, dir) = (&*WORLD, folder("resume-mixed"));
+    let config = dir.join("config.toml");
+    std::fs::write(&config, settings(2, 16, 1)).unwrap();
+    let (m, s) = (text(&w.map), text(&w.sar));
+    let (whole, out, full) = (dir.join("whole"), dir.join("killed"), dir.join("full"));
+    let args =
+        |precision, out| ["train", "--scene", m, s, "--val", m, s, "--config", text(&config), "--precision", precision, "--out", out];
+    run(&args("mixed", text(&whole))).ok();
+    interrupted(&args("mixed", text(&out)), &dir.join("killed.log.jsonl"), 12, "-KILL");
+    // A checkpoint belongs to its precision.
+    run(&args("full", text(&out)).into_iter().chain(["--resume"]).collect::<Vec<_>>()).fails(1, &["killed.checkpoint"]);
+    run(&args("mixed", text(&out)).into_iter().chain(["--resume"]).collect::<Vec<_>>()).ok();
+    assert!(std::fs::read(&out).unwrap() == std::fs::read(&whole).unwrap(), "resumed weights differ");
+    // The log tells the loss scale, a power of two; layers that round give other weights.
+    let log = std::fs::read_to_string(dir.join("whole.log.jsonl")).unwrap();
+    let scales: Vec<f64> =
+        log.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap()["loss scale"].as_f64()).collect();
+    assert!(scales.len() == 32 && scales.iter().all(|s| s.log2().fract() == 0.0), "{scales:?}");
+    run(&args("full", text(&full))).ok();
+    let [mixed, full] = [&whole, &full].map(|p| echogrid::nn::WeightFile::load(p).unwrap().tensors);
+    assert!(mixed.keys().eq(full.keys()) && mixed != full);
+    assert!(run(&["train", "--precision", "mixed", "--print-config"]).ok().out.contains("precision = \"mixed\""));
+}
+
 #[test]
 fn the_gap_is_measured_and_drawn() {
     let (w, dir) = (&*WORLD, folder("gap"));

@@ -32,6 +32,9 @@ def start(args):
     """Sets PyTorch up; gives what every result tells of the machine."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)
+    # f32 is f32: CUDA's convolutions would be rounded otherwise. Fixed shapes: the fastest algorithm is looked for once.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True
     return {"threads": torch.get_num_threads(), "torch": torch.__version__, "device": args.device, "load": list(os.getloadavg())}
 
 

@@ -2,10 +2,10 @@
     #for r in 0..BLOCK_ROWS
         #for c in 0..BLOCK_COLUMNS
     {
-        let own = (lane / ${LANES}u) * ${SIDE * SIDE}u;
+        let own = subgroup * ${SIDE * SIDE}u;
         coopStoreT(acc${r}_${c}, &stage[own], ${SIDE}u);
         workgroupBarrier();
-        for (var e = lane % ${LANES}u; e < ${SIDE * SIDE}u; e += ${LANES}u) {
+        for (var e = member; e < ${SIDE * SIDE}u; e += ${LANES}u) {
             let row = row0 + block_row + ${r * SIDE}u + e / ${SIDE}u;
             let column = column0 + block_column + ${c * SIDE}u + e % ${SIDE}u;
             if row < row_end && column < column_end {

@@ -81,7 +81,7 @@ fn machine(global: &Global, args: &Args) -> Result<()> {
     match checks.map_or(0, |c| c.iter().filter(|c| !c.ok).count()) {
         0 => Ok(()),
         n => Err(Error::invalid(format!(
-            "{n} kernels do not agree with their twins on this adapter: do not trust its results; update the driver, try ECHOGRID_DISABLE=f16,subgroup, or choose another with --adapter"
+            "{n} kernels do not agree with their twins on this adapter: do not trust its results; update the driver, try ECHOGRID_DISABLE=f16,subgroup,coop, or choose another with --adapter"
         ))),
     }
 }

@@ -36,7 +36,10 @@ impl Requirements {
     /// [`Engine::with_cooperative`](super::Engine::with_cooperative) tells it of them.
     #[must_use]
     pub fn cooperative(mut self, adapter: &wgpu::Adapter) -> Self {
-        if cooperative_side(adapter).is_some() && self.features.contains(wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP) {
+        if enabled("coop")
+            && cooperative_side(adapter).is_some()
+            && self.features.contains(wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP)
+        {
             self.features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
             // SAFETY: the feature is experimental in that wgpu's API and its validation may have holes; the kernels that use it are our own and
             // are held against their twin on the device before they are trusted.
@@ -49,6 +52,11 @@ impl Requirements {
     pub fn baseline() -> Self {
         Self { features: wgpu::Features::empty(), limits: wgpu::Limits::default(), experimental: wgpu::ExperimentalFeatures::disabled() }
     }
+}
+
+/// Whether `ECHOGRID_DISABLE` does not name it.
+fn enabled(name: &str) -> bool {
+    !std::env::var("ECHOGRID_DISABLE").unwrap_or_default().split(',').any(|s| s.trim() == name)
 }
 
 /// Side of the square matrices, f16 times f16 onto f32, that a subgroup of the adapter multiplies as one; the largest.
@@ -99,9 +107,7 @@ impl Caps {
 
     pub(crate) fn new(device: &wgpu::Device) -> Self {
         let (features, limits, info) = (device.features(), device.limits(), device.adapter_info());
-        let off = std::env::var("ECHOGRID_DISABLE").unwrap_or_default();
-        let allowed = |name: &str| !off.split(',').any(|s| s.trim() == name);
-        let on = |name: &str, f: wgpu::Features| features.contains(f) && allowed(name);
+        let on = |name: &str, f: wgpu::Features| features.contains(f) && enabled(name);
         Self {
             subgroup: on("subgroup", wgpu::Features::SUBGROUP),
             subgroup_min: info.subgroup_min_size,
@@ -109,7 +115,7 @@ impl Caps {
             f16: on("f16", wgpu::Features::SHADER_F16),
             cooperative: 0,
             timestamp: on("timestamp", wgpu::Features::TIMESTAMP_QUERY),
-            software: info.device_type == wgpu::DeviceType::Cpu && allowed("software"),
+            software: info.device_type == wgpu::DeviceType::Cpu && enabled("software"),
             // Kernels count elements in u32 and look a few steps ahead.
             max_binding: limits.max_storage_buffer_binding_size.min((1 << 31) - 256),
             max_buffer: limits.max_buffer_size,
@@ -123,8 +129,7 @@ impl Caps {
 
     /// With cooperative matrices of this side, if the device has the feature and nothing that they need is switched off.
     pub(super) fn with_cooperative(mut self, device: &wgpu::Device, side: Option<u32>) -> Self {
-        let off = std::env::var("ECHOGRID_DISABLE").unwrap_or_default().split(',').any(|s| s.trim() == "coop");
-        let usable = self.f16 && !off && device.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+        let usable = self.f16 && enabled("coop") && device.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
         self.cooperative = side.filter(|_| usable && self.lanes().is_some()).unwrap_or(0);
         self
     }

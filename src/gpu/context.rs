@@ -207,7 +207,7 @@ impl Engine {
         self
     }
 
-    /// What to ask an adapter for so that an engine on its device is at its best.
+    /// What to ask an adapter for so that an engine on its device is at its best; [`Requirements::cooperative`] adds what wgpu calls experimental.
     pub fn requirements(adapter: &wgpu::Adapter) -> Requirements {
         Requirements::best(adapter)
     }

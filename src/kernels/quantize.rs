@@ -26,8 +26,8 @@ pub const MOST: usize = 64;
 const CHUNK: usize = 16;
 const BLOCK: usize = 8;
 
-/// Columns at most: sums of so many products of bytes stay below 2^31.
-const COLUMNS: usize = 1 << 16;
+/// Columns at most: sums of so many products of bytes stay below 2^31, and a software adapter ends loops after 65,535 turns.
+const COLUMNS: usize = 1 << 15;
 
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable, Default)]
@@ -81,7 +81,7 @@ impl Quantized {
     /// Allocates room for rows [rows, columns].
     ///
     /// # Errors
-    /// No row, no column or more than 65,536; over the binding limit; out of memory.
+    /// No row, no column or more than 32,768; over the binding limit; out of memory.
     pub fn new(engine: &Engine, rows: usize, columns: usize) -> Result<Self> {
         if rows == 0 || !(1..=COLUMNS).contains(&columns) {
             return Err(Error::shape("quantize", format!("[{rows}, {columns}]: at least a row, and 1 to {COLUMNS} columns")));
@@ -176,8 +176,9 @@ pub fn bounds_block(
 
 /// A search of few queries for their k best in two passes: `begin`, `first_pass` for each shard, `second_pass` for each shard, `finish`; then read
 /// `scores`, `ids` and `whole`. The order of equals and of NaN is [`topk`]'s. Where [`TwoPass::whole`] is 0 the list may lack a row: search that query
-/// by [`topk::TopK`]. For one query over a database larger
-/// than caches it reads half as much as one pass does; for eight or more it gains nothing.
+/// by [`topk::TopK`]. That happens where more than 128 rows lie too close to the k best for bytes to tell them apart, or are not finite.
+///
+/// For one query over a database larger than caches the first pass reads half as much as one pass over f16 does (`echogrid bench quantize`).
 #[derive(Debug, Clone)]
 pub struct TwoPass {
     queries: Quantized,
@@ -244,19 +245,23 @@ impl TwoPass {
         Ok(())
     }
 
-    /// Appends the second pass over a shard's rows x [n, columns], f32 or f16, once the first has seen all shards.
+    /// Appends the second pass over the first `rows` rows of x [>= rows, columns], f32 or f16, which are those of a shard that the first pass has
+    /// seen, once that has seen all shards.
     ///
     /// # Errors
-    /// Queries or rows of another shape or type.
-    pub fn second_pass(&self, plan: &mut PlanBuilder<'_>, queries: &Tensor, x: &Tensor, first_id: u32) -> Result<()> {
+    /// Queries or rows of another shape or type; more rows than x has.
+    pub fn second_pass(&self, plan: &mut PlanBuilder<'_>, queries: &Tensor, x: &Tensor, first_id: u32, rows: usize) -> Result<()> {
         let op = "two passes again";
         let (n, d) = matrix(op, "x", x)?;
         let nq = self.queries.rows;
         expect(op, "queries", queries, &[nq, self.queries.columns], DType::F32)?;
-        if d != self.queries.columns || x.dtype() == DType::U32 {
-            return Err(Error::shape(op, format!("x [{n}, {d}] of {:?}, queries of {} columns", x.dtype(), self.queries.columns)));
+        if d != self.queries.columns || x.dtype() == DType::U32 || rows > n {
+            return Err(Error::shape(
+                op,
+                format!("x [{n}, {d}] of {:?}, {rows} rows of {} columns wanted", x.dtype(), self.queries.columns),
+            ));
         }
-        let params = Params { nq: nq as u32, n: n as u32, k: CANDIDATES as u32, first_id, ..self.queries.params() };
+        let params = Params { nq: nq as u32, n: rows as u32, k: CANDIDATES as u32, first_id, ..self.queries.params() };
         let cost = Cost { flops: 2.0 * (nq * CANDIDATES * d) as f64, bytes: (nq * CANDIDATES * d * x.dtype().bytes()) as f64 };
         let bindings = [queries.into(), x.into(), (&self.candidates).into(), (&self.again).into()];
         let variant = again_variant(x.dtype() == DType::F16);

@@ -382,9 +382,11 @@ fn radix_lanes(engine: &Engine) -> i64 {
 }
 
 /// Whether the k best of the list and a block are selected before they are sorted: if there are more than one run, and, on a software adapter, if
-/// its loops turn so often. The selection goes over them up to seven times, by fours.
+/// its loops turn so often. The selection goes over them up to seven times, by fours, and over what is
+/// empty of a run.
 fn selects(engine: &Engine, k: usize, rows: usize) -> bool {
-    let turns = 7 * total(k, rows).div_ceil(4 * radix_lanes(engine) as usize);
+    let lanes = radix_lanes(engine) as usize;
+    let turns = 7 * total(k, rows).div_ceil(4 * lanes) + run(k).div_ceil(lanes);
     k > SMALL_K && total(k, rows) > run(k) && (!engine.caps().software || turns <= RADIX_TURNS)
 }
 
@@ -567,7 +569,7 @@ pub struct TopK {
 impl TopK {
     /// Allocates the lists [nq, k] and scratch sized for shards of about `max_rows` rows (larger ones work, in blocks). More than 16 queries for
     /// their 32 best or fewer are searched without a matrix of scores. Else a block of scores takes
-    /// at most 32 MiB; sorting for k > 128 takes at most 64 MiB more, or what one query needs (8 bytes for each of k and the block's rows).
+    /// at most 32 MiB; sorting for k > 128 takes at most 96 MiB more, or what one query needs (8 bytes for each of k and the block's rows).
     ///
     /// # Errors
     /// nq, k or max_rows 0; lists over the binding limit; out of memory.

@@ -79,7 +79,7 @@ pub struct Optimizer {
 impl Optimizer {
     /// For the gradients of a training plan, in the order of the graph's parameters. Where `scale` is given, the gradient of the loss that the plan
     /// starts from ([`TrainingPlan::loss_gradient`](super::TrainingPlan)), it becomes a loss scale: for mixed precision, whose
-    /// gradients would be lost in f16.
+    /// gradients would be lost in f16. Steps that it makes the optimiser skip count in the bias corrections.
     ///
     /// # Errors
     /// Out of memory.

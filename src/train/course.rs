@@ -59,7 +59,7 @@ pub enum Event {
     },
     /// A checkpoint was written at this step.
     Checkpoint(usize),
-    /// The loss of this step was not finite, or its gradient was not though the loss was not scaled; the optimiser left the step out.
+    /// The loss of this step was not finite, or, under mixed precision, its gradient at a loss scale of 1; the optimiser left the step out.
     Skipped(usize),
 }
 

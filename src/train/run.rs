@@ -13,6 +13,7 @@ use crate::index::{Database, Embedder, IndexConfig, LoadedModel, Searcher, build
 use crate::kernels::sampler;
 use crate::nn::ops::{InfoNce, WeightedMeans};
 use crate::nn::{EncoderConfig, Graph, Modality, WeightFile, import_torchvision};
+use crate::random::signed;
 use crate::scene::{PageCache, ScenePair};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -160,13 +161,17 @@ pub fn profile_step(engine: &Engine, config: &TrainConfig, steps: usize) -> Resu
     learner(engine, config)?.profile(engine, steps)
 }
 
-/// The dispatches of a training step but for the sampler's: both passes and the optimiser, on patches that are all zeros. For benchmarks.
+/// The dispatches of a training step but for the sampler's: both passes and the optimiser, on patches of noise. For benchmarks.
 ///
 /// # Errors
 /// As [`train`].
 pub fn step_plan(engine: &Engine, config: &TrainConfig) -> Result<Plan> {
     config.check()?;
-    learner(engine, config)?.into_plan(engine)
+    let learner = learner(engine, config)?;
+    for (seed, input) in (1..).zip(&learner.plan.inputs) {
+        engine.write(input, &signed(input.len(), seed))?;
+    }
+    learner.into_plan(engine)
 }
 
 /// Whether the towers mix their statistics.
