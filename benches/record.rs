@@ -88,7 +88,10 @@ impl Record {
     /// # Errors
     /// None of them counts operations and bytes; the file cannot be written.
     pub fn draw(&self, path: &Path) -> Result<()> {
-        let points: Vec<[f64; 2]> = self.cases.iter().filter(|c| c.gbytes > 0.0).map(|c| [c.gflops / c.gbytes, c.gflops]).collect();
+        // What moves bytes and hardly computes has no place on such axes.
+        let points =
+            self.cases.iter().filter(|c| c.gbytes > 0.0).map(|c| [c.gflops / c.gbytes, c.gflops]).filter(|[per_byte, _]| *per_byte > 0.01);
+        let points: Vec<[f64; 2]> = points.collect();
         let line = format!("{}, {}", self.adapter, self.title());
         let svg = figures::roofline("Kernels under the roofline", &line, &points, self.roofline.gflops, self.roofline.gbytes)?;
         Ok(figures::write(path, &svg)?)
