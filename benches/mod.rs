@@ -28,6 +28,7 @@ pub mod record;
 mod reduce;
 pub mod roofline;
 mod sampler;
+mod score;
 mod segment_softmax;
 mod sinkhorn_online;
 mod sinkhorn_small;
@@ -38,6 +39,7 @@ mod structure;
 mod style;
 mod suppress;
 mod topk;
+mod topk_long;
 mod triplet;
 mod upsample;
 
@@ -45,7 +47,7 @@ mod upsample;
 type Run = fn(&mut common::Bench<'_>) -> crate::Result<()>;
 
 /// Name and function of every family, and of whole jobs.
-pub const ALL: [(&str, Run); 37] = [
+pub const ALL: [(&str, Run); 39] = [
     ("activation", activation::run),
     ("bias", bias::run),
     ("binary_xent", binary_xent::run),
@@ -70,6 +72,7 @@ pub const ALL: [(&str, Run); 37] = [
     ("quantize", quantize::run),
     ("reduce", reduce::run),
     ("sampler", sampler::run),
+    ("score", score::run),
     ("segment_softmax", segment_softmax::run),
     ("sinkhorn_online", sinkhorn_online::run),
     ("sinkhorn_small", sinkhorn_small::run),
@@ -80,6 +83,7 @@ pub const ALL: [(&str, Run); 37] = [
     ("style", style::run),
     ("suppress", suppress::run),
     ("topk", topk::run),
+    ("topk_long", topk_long::run),
     ("triplet", triplet::run),
     ("upsample", upsample::run),
     ("jobs", jobs::run),

@@ -15,7 +15,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     let (one, scores) = (Quantized::new(bench.engine, 1, d)?, bench.tensor(&[1, n])?);
     bench.time(&format!("quantized bounds 1 x {n} x {d}"), |p| {
         quantize(p, &q, &one)?;
-        bounds_block(p, &one, &packed, 0, 1, 0, n, &scores)
+        bounds_block(p, &one, &packed, 0..1, 0..n, &scores)
     })?;
     // A database that no cache holds, searched whole and in two passes, in turn.
     let mut shards: Vec<(u32, Tensor, Quantized)> = Vec::new();

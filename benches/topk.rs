@@ -1,37 +1,16 @@
 use super::common::{Bench, noise};
 use crate::Result;
 use crate::gpu::DType;
-use crate::kernels::matmul::{Op, matmul};
-use crate::kernels::topk::{Scratch, TopK, clear, score_block, select_block};
+use crate::kernels::topk::{Scratch, TopK, clear, select_block};
 use half::f16;
 
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {
+    for (nq, rows, k) in [(1, 100_000, 10), (1, 100_000, 100), (8, 100_000, 10), (8, 100_000, 100), (128, 16_384, 10), (128, 16_384, 100)] {
+        select(bench, nq, rows, k)?;
+    }
     let (n, d) = (100_000, 256);
     let half: Vec<f16> = noise(n * d).iter().map(|v| f16::from_f32(*v)).collect();
     let x = bench.engine.upload("x", &[n, d], DType::F16, &half)?;
-    for (nq, rows) in [(1, n), (8, n), (128, 16_384)] {
-        let (q, scores) = (bench.engine.upload_f32("q", &[nq, d], &noise(nq * d))?, bench.tensor(&[nq, rows])?);
-        bench.time(&format!("topk score {nq} x {rows} x {d} f16"), |p| score_block(p, &q, &x, 0, nq, 0, rows, &scores))?;
-        for k in if nq == 1 { vec![10, 100, 1000] } else { vec![10, 100] } {
-            let (ls, li) = (bench.tensor(&[nq, k])?, bench.engine.tensor("ids", &[nq, k], DType::U32)?);
-            let scratch = Scratch::new(bench.engine, nq, rows, k)?;
-            bench.time(&format!("topk select {nq} x {rows} k={k}"), |p| {
-                clear(p, &ls, &li)?;
-                select_block(p, &scores, nq, rows, 0, 0, &ls, &li, &scratch)
-            })?;
-        }
-    }
-    // What there would be without selection: a product, and a sort of its scores (the best 65,536 of them, in runs of as many).
-    let (nq, rows) = (16, 100_000);
-    let (q, x32) = (bench.engine.upload_f32("q", &[nq, d], &noise(nq * d))?, bench.engine.upload_f32("x", &[n, d], &noise(n * d))?);
-    let scores = bench.tensor(&[nq, rows])?;
-    let (ls, li) = (bench.tensor(&[nq, 65_536])?, bench.engine.tensor("ids", &[nq, 65_536], DType::U32)?);
-    let scratch = Scratch::new(bench.engine, nq, rows, 65_536)?;
-    bench.time(&format!("topk by product and sort {nq} queries x {rows} x {d}"), |p| {
-        matmul(p, &q, Op::Plain, &x32, Op::Transposed, &scores)?;
-        clear(p, &ls, &li)?;
-        select_block(p, &scores, nq, rows, 0, 0, &ls, &li, &scratch)
-    })?;
     // With a matrix of scores what is done without.
     let q = bench.engine.upload_f32("q", &[1000, d], &noise(1000 * d))?;
     let top = TopK::grouped(bench.engine, 1000, 10, n)?;
@@ -48,4 +27,15 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Times the choice of the k best among scores without structure.
+pub fn select(bench: &mut Bench<'_>, nq: usize, rows: usize, k: usize) -> Result<()> {
+    let scores = bench.engine.upload_f32("scores", &[nq, rows], &noise(nq * rows))?;
+    let (ls, li) = (bench.tensor(&[nq, k])?, bench.engine.tensor("ids", &[nq, k], DType::U32)?);
+    let scratch = Scratch::new(bench.engine, nq, rows, k)?;
+    bench.time(&format!("topk select {nq} x {rows} k={k}"), |p| {
+        clear(p, &ls, &li)?;
+        select_block(p, &scores, nq, rows, 0, 0, &ls, &li, &scratch)
+    })
 }

@@ -1,7 +1,8 @@
 //! What the kernel tests share: engines, random data, comparisons.
 #![allow(dead_code)]
 
-use echogrid::gpu::{AdapterChoice, Engine, Plan, PlanBuilder, Result, Tensor};
+use echogrid::gpu::{AdapterChoice, DType, Engine, Plan, PlanBuilder, Result, Tensor};
+use half::f16;
 use std::sync::{LazyLock, Mutex, MutexGuard};
 
 static ENGINE: LazyLock<Engine> =
@@ -49,12 +50,19 @@ pub fn f64s(v: &[f32]) -> Vec<f64> {
 
 /// Numbers that f16 holds, so that rounding to it changes nothing.
 pub fn halves(n: usize, seed: u64) -> Vec<f32> {
-    random(n, seed).iter().map(|v| half::f16::from_f32(*v).to_f32()).collect()
+    random(n, seed).iter().map(|v| f16::from_f32(*v).to_f32()).collect()
 }
 
 /// Uploads an f32 tensor.
 pub fn up(e: &Engine, shape: &[usize], data: &[f32]) -> Tensor {
     e.upload_f32("test", shape, data).unwrap()
+}
+
+/// Uploads a tensor rounded to f16, and gives what it holds.
+pub fn up_f16(e: &Engine, shape: &[usize], data: &[f32]) -> (Tensor, Vec<f32>) {
+    let data: Vec<f16> = data.iter().map(|v| f16::from_f32(*v)).collect();
+    let t = e.upload("x", shape, DType::F16, &data).unwrap();
+    (t, data.iter().map(|v| v.to_f32()).collect())
 }
 
 /// Whether a NaN stays one through arithmetic: compilers of GLSL may assume that there is none.

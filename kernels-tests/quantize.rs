@@ -1,15 +1,12 @@
 use crate::common::*;
-use echogrid::gpu::{DType, Engine, PlanBuilder, Tensor};
+use echogrid::gpu::{Engine, PlanBuilder, Tensor};
 use echogrid::kernels::quantize::{CANDIDATES, Quantized, TwoPass, bounds_block, quantize};
 use echogrid::kernels::topk::{EMPTY, TopK};
 use echogrid::reference::quantize as twin;
-use half::f16;
 
 /// Rows on the device in both types, with what they hold.
 fn both(e: &Engine, n: usize, d: usize, rows: &[f32]) -> [(Tensor, Vec<f32>); 2] {
-    let half: Vec<f16> = rows.iter().map(|v| f16::from_f32(*v)).collect();
-    let t = e.upload("x", &[n, d], DType::F16, &half).unwrap();
-    [(up(e, &[n, d], rows), rows.to_vec()), (t, half.iter().map(|v| v.to_f32()).collect())]
+    [(up(e, &[n, d], rows), rows.to_vec()), up_f16(e, &[n, d], rows)]
 }
 
 /// The whole numbers of a row, out of the shader's order.
@@ -78,7 +75,7 @@ fn bounds_hold() {
                     let got = run_twice(e, &scores, |p| {
                         quantize(p, &tq, &pq)?;
                         quantize(p, &tx, &px)?;
-                        bounds_block(p, &pq, &px, q0, nq - q0, x0, n - x0, &scores)
+                        bounds_block(p, &pq, &px, q0..nq, x0..n, &scores)
                     });
                     for (i, bound) in got.iter().enumerate() {
                         let (a, b) = (&q[(q0 + i / (n - x0)) * d..][..d], &x[(x0 + i % (n - x0)) * d..][..d]);
@@ -213,7 +210,7 @@ fn refuses_with_the_reason() {
     };
     says(Quantized::new(e, 1, 70_000).map(|_| ()), "1 to 32768 columns");
     says(quantize(&mut p, &x, &Quantized::new(e, 11, 8).unwrap()), "x [10, 8] of F32 into [11, 8]");
-    says(bounds_block(&mut p, &rows, &rows, 0, 5, 8, 3, &out(e, &[5, 3])), "rows 8+3 of [10, 8]");
+    says(bounds_block(&mut p, &rows, &rows, 0..5, 8..11, &out(e, &[5, 3])), "rows 8..11 of [10, 8]");
     says(TwoPass::new(e, 1, 8, 65, 10).map(|_| ()), "k at most 64");
     let two = TwoPass::new(e, 2, 8, 4, 10).unwrap();
     says(two.begin(&mut p, &x), "`queries` must be F32 [2, 8]");

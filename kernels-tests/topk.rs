@@ -1,41 +1,11 @@
 use crate::common::*;
-use echogrid::gpu::{DType, Engine, PlanBuilder, Tensor};
+use echogrid::gpu::{DType, Engine, PlanBuilder};
+use echogrid::kernels::score::score_block;
 use echogrid::kernels::topk::{self as kernel, EMPTY, Scratch, TopK};
 use echogrid::reference::topk as twin;
-use half::f16;
-
-fn up_f16(e: &Engine, shape: &[usize], data: &[f32]) -> (Tensor, Vec<f32>) {
-    let data: Vec<f16> = data.iter().map(|v| f16::from_f32(*v)).collect();
-    let t = e.upload("x", shape, DType::F16, &data).unwrap();
-    (t, data.iter().map(|v| v.to_f32()).collect())
-}
-
-/// Scores of blocks at offsets against the twin, every tile (1 to 3, 4 to 8, more queries), any number of columns, both types.
-#[test]
-fn scores_equal_the_twin() {
-    let (engines, _lock) = engines();
-    for e in engines {
-        for (nq, n, d) in [(1, 1, 1), (1, 33, 4), (2, 257, 7), (5, 31, 64), (8, 9, 13), (17, 65, 36), (33, 100, 3), (40, 70, 256)] {
-            let (q, x) = (random(nq * d, 1), random(n * d, 2));
-            let tq = up(e, &[nq, d], &q);
-            let (half, rounded) = up_f16(e, &[n, d], &x);
-            for (tx, x) in [(up(e, &[n, d], &x), &x), (half, &rounded)] {
-                let all = twin::scores(&f64s(&q), &f64s(x), d);
-                for (q0, x0) in [(0, 0), (nq / 2, n / 3)] {
-                    let (rows, cols) = (nq - q0, n - x0);
-                    let ts = out(e, &[rows, cols]);
-                    let got = run_twice(e, &ts, |p| kernel::score_block(p, &tq, &tx, q0, rows, x0, cols, &ts));
-                    let want: Vec<f64> = (0..rows * cols).map(|i| all[(q0 + i / cols) * n + x0 + i % cols]).collect();
-                    // f16 to f32 is exact; d products of at most 1 and d additions, each partial sum at most d: (d + 1) roundings of sum |q x| <= d.
-                    close(&got, &want, (d as f64 + 1.0) * d as f64 * EPS, 0.0);
-                }
-            }
-        }
-    }
-}
 
 /// Scores with many ties, NaN, infinities, both zeros and denormals.
-fn hard_scores(n: usize, seed: u64) -> Vec<f32> {
+pub fn hard_scores(n: usize, seed: u64) -> Vec<f32> {
     let noise = random(n, seed);
     let odd = [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0, 1e-40, -1e-40, 1.0, 1.0];
     (0..n)
@@ -48,7 +18,7 @@ fn hard_scores(n: usize, seed: u64) -> Vec<f32> {
 }
 
 #[track_caller]
-fn check_lists(got_scores: &[f32], got_ids: &[u32], scores: &[f32], k: usize, n: usize, name: &str) {
+pub fn check_lists(got_scores: &[f32], got_ids: &[u32], scores: &[f32], k: usize, n: usize, name: &str) {
     for (r, row) in scores.chunks(n).enumerate() {
         let want = twin::best(row, k);
         let (gs, gi) = (&got_scores[r * k..][..k], &got_ids[r * k..][..k]);
@@ -64,116 +34,53 @@ fn check_lists(got_scores: &[f32], got_ids: &[u32], scores: &[f32], k: usize, n:
     }
 }
 
-/// Exactly the stable host sort of the same scores: every k around the internal sizes, in one block or several in any order.
+/// Holds what is selected of hard scores [nq, n], in one block and in two of which the later comes first, against the stable host sort of them.
+pub fn check_selection(e: &Engine, nq: usize, n: usize, k: usize) {
+    let scores: Vec<f32> = (0..nq).flat_map(|r| hard_scores(n, r as u64)).collect();
+    let cut = n / 3;
+    let part = |from: usize, to: usize| -> Vec<f32> { scores.chunks(n).flat_map(|r| r[from..to].to_vec()).collect() };
+    let scratch = Scratch::new(e, nq, n, k).unwrap();
+    let (ls, li) = (out(e, &[nq, k]), e.tensor("ids", &[nq, k], DType::U32).unwrap());
+    for parts in [vec![(0, n)], vec![(cut, n), (0, cut)]] {
+        let blocks: Vec<_> = parts.iter().filter(|(a, b)| a < b).map(|(a, b)| (up(e, &[nq, b - a], &part(*a, *b)), *a, b - a)).collect();
+        let got = run_twice(e, &ls, |p| {
+            kernel::clear(p, &ls, &li)?;
+            blocks.iter().try_for_each(|(t, first, rows)| kernel::select_block(p, t, nq, *rows, *first as u32, 0, &ls, &li, &scratch))
+        });
+        check_lists(&got, &e.read::<u32>(&li).unwrap(), &scores, k, n, &format!("{nq} x {n}, k = {k}, {} parts", parts.len()));
+    }
+}
+
+/// The same of n scores that are all equal, ascending (every score displaces the list) and descending.
+pub fn check_orders(e: &Engine, n: usize, k: usize) {
+    for (name, f) in [("equal", 0i32), ("ascending", 1), ("descending", -1)] {
+        let scores: Vec<f32> = (0..n as i32).map(|i| (i * f) as f32).collect();
+        let (t, scratch) = (up(e, &[1, n], &scores), Scratch::new(e, 1, n, k).unwrap());
+        let (ls, li) = (out(e, &[1, k]), e.tensor("ids", &[1, k], DType::U32).unwrap());
+        let got = run_twice(e, &ls, |p| {
+            kernel::clear(p, &ls, &li)?;
+            kernel::select_block(p, &t, 1, n, 0, 0, &ls, &li, &scratch)
+        });
+        check_lists(&got, &e.read::<u32>(&li).unwrap(), &scores, k, n, name);
+    }
+}
+
+/// Every k around the internal sizes.
 #[test]
 fn selection_is_exact() {
     let (engines, _lock) = engines();
     for e in engines {
-        let ks = [1, 2, 31, 32, 33, 127, 128, 129, 300, 512, 1000];
-        let mut cases: Vec<(usize, usize, usize)> = ks.iter().flat_map(|k| [(3, 1, *k), (3, 777, *k), (2, 5003, *k)]).collect();
-        cases.extend([
-            (1, 9001, 10),
-            (1, 20_011, 128),
-            (1, 16_384, 1),
-            (1, 777, 777),
-            (1, 100, 100),
-            (1, 4097, 4096),
-            (1, 3001, 20_000),
-            (1, 50_000, 100_000),
-        ]);
-        for (nq, n, k) in cases {
-            let scores: Vec<f32> = (0..nq).flat_map(|r| hard_scores(n, r as u64)).collect();
-            let cut = n / 3;
-            let part = |from: usize, to: usize| -> Vec<f32> { scores.chunks(n).flat_map(|r| r[from..to].to_vec()).collect() };
-            let scratch = Scratch::new(e, nq, n, k).unwrap();
-            let (ls, li) = (out(e, &[nq, k]), e.tensor("ids", &[nq, k], DType::U32).unwrap());
-            for parts in [vec![(0, n)], vec![(cut, n), (0, cut)]] {
-                let blocks: Vec<_> =
-                    parts.iter().filter(|(a, b)| a < b).map(|(a, b)| (up(e, &[nq, b - a], &part(*a, *b)), *a, b - a)).collect();
-                let got = run_twice(e, &ls, |p| {
-                    kernel::clear(p, &ls, &li)?;
-                    blocks
-                        .iter()
-                        .try_for_each(|(t, first, rows)| kernel::select_block(p, t, nq, *rows, *first as u32, 0, &ls, &li, &scratch))
-                });
-                check_lists(&got, &e.read::<u32>(&li).unwrap(), &scores, k, n, &format!("{nq} x {n}, k = {k}, {} parts", parts.len()));
-            }
-        }
+        let ks = [1, 2, 31, 32, 33, 127, 128];
+        let small = ks.iter().flat_map(|k| [(3, 1, *k), (3, 777, *k), (2, 5003, *k)]);
+        small.chain([(1, 9001, 10), (1, 20_011, 128), (1, 16_384, 1), (1, 100, 100)]).for_each(|(nq, n, k)| check_selection(e, nq, n, k));
     }
 }
 
-/// All equal, ascending (every score displaces the list) and descending scores.
 #[test]
 fn worst_orders() {
     let (engines, _lock) = engines();
     for e in engines {
-        // The longer is as long as the selection by radix may be on a software adapter, whose loops end after 65,535 turns.
-        for (n, name, f) in [10_007, 263_000].into_iter().flat_map(|n| [(n, "equal", 0i32), (n, "ascending", 1), (n, "descending", -1)]) {
-            let scores: Vec<f32> = (0..n as i32).map(|i| (i * f) as f32).collect();
-            for k in if n > 100_000 { vec![1000] } else { vec![1, 100, 200] } {
-                let (t, scratch) = (up(e, &[1, n], &scores), Scratch::new(e, 1, n, k).unwrap());
-                let (ls, li) = (out(e, &[1, k]), e.tensor("ids", &[1, k], DType::U32).unwrap());
-                let got = run_twice(e, &ls, |p| {
-                    kernel::clear(p, &ls, &li)?;
-                    kernel::select_block(p, &t, 1, n, 0, 0, &ls, &li, &scratch)
-                });
-                check_lists(&got, &e.read::<u32>(&li).unwrap(), &scores, k, n, name);
-            }
-        }
-    }
-}
-
-/// Scores with ties, NaN, infinities, in the worst orders, without a matrix of them: exactly the stable host sort of the kernel's own scores.
-#[test]
-fn fused_selection_is_exact() {
-    let (engines, _lock) = engines();
-    for e in engines {
-        let (nq, d, n) = (35, 4, 5003);
-        let queries: Vec<f32> = (0..nq).flat_map(|i| [1.0 + (i % 3) as f32, 0.0, 0.0, 0.0]).collect();
-        let q = up(e, &[nq, d], &queries);
-        let ramp = |f: f32| (0..n).map(|i| i as f32 * f).collect::<Vec<f32>>();
-        for (name, scores) in [("hard", hard_scores(n, 3)), ("equal", ramp(0.0)), ("ascending", ramp(1.0)), ("descending", ramp(-1.0))] {
-            let x = up(e, &[n, d], &scores.iter().flat_map(|s| [*s, 0.0, 0.0, 0.0]).collect::<Vec<f32>>());
-            let ts = out(e, &[nq, n]);
-            plan(e, |p| kernel::score_block(p, &q, &x, 0, nq, 0, n, &ts)).submit(e).unwrap();
-            let all: Vec<f32> = e.read(&ts).unwrap();
-            for k in [1, 10, 16, 32] {
-                let scratch = Scratch::fused(e, nq, k).unwrap();
-                let (ls, li) = (out(e, &[nq, k]), e.tensor("ids", &[nq, k], DType::U32).unwrap());
-                let got = run_twice(e, &ls, |p| {
-                    kernel::clear(p, &ls, &li)?;
-                    // In two parts, the later rows first.
-                    kernel::search_block(p, &q, &x, 0, nq, n / 3, n - n / 3, (n / 3) as u32, &ls, &li, &scratch)?;
-                    kernel::search_block(p, &q, &x, 0, nq, 0, n / 3, 0, &ls, &li, &scratch)
-                });
-                check_lists(&got, &e.read::<u32>(&li).unwrap(), &all, k, n, &format!("{name}, k = {k}"));
-            }
-        }
-    }
-}
-
-/// A segment as long as they are, of rows as wide as they are, each of which reaches every list: as many turns of loops as there can be.
-#[test]
-fn the_longest_segments_are_searched_to_their_ends() {
-    let (engines, _lock) = engines();
-    for e in engines {
-        for (d, n) in [(4, 340_000), (64, 87_000)] {
-            let (nq, k) = (32, 8);
-            let q = up(e, &[nq, d], &vec![1.0; nq * d]);
-            // Ascending, the last row the best.
-            let x = up(e, &[n, d], &(0..n * d).map(|i| (i / d) as f32).collect::<Vec<_>>());
-            let top = TopK::new(e, nq, k, n).unwrap();
-            plan(e, |p| {
-                top.begin(p)?;
-                top.add_shard(p, &q, &x, 0, n)
-            })
-            .submit(e)
-            .unwrap();
-            let want: Vec<u32> = (0..k).map(|i| (n - 1 - i) as u32).collect();
-            for ids in e.read::<u32>(top.ids()).unwrap().chunks(k) {
-                assert_eq!(ids, want, "{d} columns");
-            }
-        }
+        [1, 100].into_iter().for_each(|k| check_orders(e, 10_007, k));
     }
 }
 
@@ -222,7 +129,7 @@ fn searches_shards() {
             let tq = up(e, &[nq, d], &q);
             let (all, _) = up_f16(e, &[n, d], &x);
             let ts = out(e, &[nq, n]);
-            plan(e, |p| kernel::score_block(p, &tq, &all, 0, nq, 0, n, &ts)).submit(e).unwrap();
+            plan(e, |p| score_block(p, &tq, &all, 0..nq, 0..n, &ts)).submit(e).unwrap();
             let scores: Vec<f32> = e.read(&ts).unwrap();
             let top = TopK::new(e, nq, k, *shards.iter().max().unwrap()).unwrap();
             let mut first = 0;
@@ -252,9 +159,6 @@ fn refuses_with_the_reason() {
         let text = r.unwrap_err().to_string();
         assert!(text.contains(word), "{text}");
     };
-    says(kernel::score_block(&mut p, &q, &out(e, &[10, 7]), 0, 4, 0, 10, &s), "queries have 8 columns, the database 7");
-    says(kernel::score_block(&mut p, &q, &x, 0, 4, 1, 10, &s), "rows 1+10 of 10");
-    says(kernel::score_block(&mut p, &q, &x, 0, 4, 0, 10, &out(e, &[39])), "hold no 4 x 10");
     let top = TopK::new(e, 4, 3, 10).unwrap();
     says(top.add_shard(&mut p, &x, &x, 0, 10), "lists for 4");
     says(top.add_shard(&mut p, &q, &x, u32::MAX - 5, 10), "marks empty slots");
@@ -264,7 +168,7 @@ fn refuses_with_the_reason() {
     let fused = TopK::new(e, 17, 3, 10).unwrap();
     let starts = e.upload("starts", &[2], DType::U32, &[0u32, 10]).unwrap();
     says(fused.add_grouped_shard(&mut p, &out(e, &[17, 8]), &x, 0, 10, &starts), "TopK::grouped");
-    says(kernel::search_block(&mut p, &q, &x, 0, 4, 0, 10, 0, top.scores(), top.ids(), &scratch), "fused: false");
+    says(kernel::search_block(&mut p, &q, &x, 0..4, 0..10, 0, top.scores(), top.ids(), &scratch), "Scratch::fused");
     assert!(Scratch::fused(e, 4, 33).unwrap_err().to_string().contains("at most 32"));
     assert!(TopK::new(e, 4, 0, 10).unwrap_err().to_string().contains("must be above 0"));
     assert!(TopK::new(e, 1 << 20, 1 << 10, 10).unwrap_err().to_string().contains("fewer queries"));

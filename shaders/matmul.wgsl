@@ -60,12 +60,8 @@ fn main(
 #else
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
 #endif
-    #if KIND == 3
     // fold_group, in place: naga takes what a function returns for different in each invocation, and cooperative matrices must not be used then.
-    let linear = group.y * groups.x + group.x;
-    #else
-    let linear = fold_group(group, groups);
-    #endif
+    let linear = group.x + group.y * groups.x;
     if linear >= params.groups {
         return;
     }
@@ -73,13 +69,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let column0 = (linear % column_tiles) * TILE;
     let row0 = (linear / column_tiles) * TILE;
     #if KIND == 3
-    let block_row = (subgroup / ${ACROSS}u) * ${BLOCK_ROWS * SIDE}u;
-    let block_column = (subgroup % ${ACROSS}u) * ${BLOCK_COLUMNS * SIDE}u;
-        #for r in 0..BLOCK_ROWS
-            #for c in 0..BLOCK_COLUMNS
-    var acc${r}_${c}: coop_mat${SIDE}x${SIDE}<f32, C>;
-            #endfor
-        #endfor
+    #include cooperative_begin
     #else
     let ty = lane / ${TILE / PER}u;
     let tx = lane % ${TILE / PER}u;

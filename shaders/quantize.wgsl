@@ -27,26 +27,10 @@ struct Params {
     slack: f32,
 }
 
-#if KIND == 0 || KIND == 2
-#if F16
-fn value(at: u32) -> f32 {
-    let pair = unpack2x16float(x[at >> 1u]);
-    return select(pair.x, pair.y, (at & 1u) == 1u);
-}
-#else
-fn value(at: u32) -> f32 {
-    return x[at];
-}
-#endif
-#endif
-
 #if KIND == 0
 #import lanes
-#if F16
-@group(0) @binding(0) var<storage, read> x: array<u32>;
-#else
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-#endif
+#import rows
+@group(0) @binding(0) var<storage, read> x: array<X>;
 @group(0) @binding(1) var<storage, read_write> packed: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read_write> stats: array<vec4<f32>>;
 @group(0) @binding(3) var<uniform> params: Params;
@@ -61,7 +45,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var most = 0.0;
     var odd = 0.0;
     for (var i = lane; i < params.d; i += ${LANES}u) {
-        let v = value(begin + i);
+        let v = load_x(begin + i);
         // By its bits: to some compilers every number is finite.
         if (bitcast<u32>(v) & 0x7f800000u) == 0x7f800000u {
             odd = 1.0;
@@ -84,7 +68,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             for (var b = 0u; b < 4u; b++) {
                 let i = c * 16u + q * 4u + b;
                 if i < params.d && odd == 0.0 {
-                    let v = value(begin + i);
+                    let v = load_x(begin + i);
                     let units = v / scale;
                     let w = round(units);
                     error += (units - w) * (units - w);
@@ -163,12 +147,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #endif
 
 #if KIND == 2
+#import rows
 @group(0) @binding(0) var<storage, read> q: array<f32>;
-#if F16
-@group(0) @binding(1) var<storage, read> x: array<u32>;
-#else
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-#endif
+@group(0) @binding(1) var<storage, read> x: array<X>;
 @group(0) @binding(2) var<storage, read> ids: array<u32>;
 @group(0) @binding(3) var<storage, read_write> scores: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
@@ -188,13 +169,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let query = at / params.k * params.d;
     var sum = 0.0;
     for (var i = 0u; i < params.d; i++) {
-        sum += q[query + i] * value(row * params.d + i);
+        sum += q[query + i] * load_x(row * params.d + i);
     }
     scores[at] = sum;
 }
 #endif
 
 #if KIND == 3
+#import keys
 @group(0) @binding(0) var<storage, read> bounds: array<f32>;
 @group(0) @binding(1) var<storage, read> ids: array<u32>;
 @group(0) @binding(2) var<storage, read> scores: array<f32>;
@@ -208,7 +190,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         return;
     }
     let last = (i + 1u) * params.k - 1u;
-    let all = ids[last] == 0xffffffffu;
+    let all = ids[last] == EMPTY;
     let least = scores[(i + 1u) * params.best - 1u];
     // A product that is not finite is above no bound.
     let finite = (bitcast<u32>(least) & 0x7f800000u) != 0x7f800000u;

@@ -97,7 +97,7 @@ fn search(e: &Engine) -> Result<(bool, String)> {
         top.add_shard(p, &tq, &tx, 0, rows)
     })?;
     let got: Vec<u32> = e.read(top.ids())?;
-    let scores: Vec<f32> = reference::topk::scores(&f64s(&q), &f64s(&x), d).iter().map(|v| *v as f32).collect();
+    let scores: Vec<f32> = reference::score::scores(&f64s(&q), &f64s(&x), d).iter().map(|v| *v as f32).collect();
     let want: Vec<u32> = scores.chunks(rows).flat_map(|s| reference::topk::best(s, k)).collect();
     let wrong = got.iter().zip(&want).filter(|(a, b)| a != b).count();
     Ok((wrong == 0 && got.len() == want.len(), format!("{wrong} of {} places differ", want.len())))

@@ -33,20 +33,23 @@ macro_rules! lib {
 const LIB: &[(&str, &str)] = lib![
     "circle",
     "cooperative",
+    "cooperative_begin",
     "cooperative_multiply",
     "cooperative_put",
     "factor",
     "fold",
+    "keys",
     "lane_multiply",
     "lanes",
     "nan",
     "radix",
     "relax",
     "rng",
+    "rows",
+    "score_tile",
     "tile",
     "tile_multiply",
-    "tile_step",
-    "topk_tile"
+    "tile_step"
 ];
 
 /// The texts that shaders import.

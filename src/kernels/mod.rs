@@ -25,6 +25,7 @@ pub mod pool;
 pub mod quantize;
 pub mod reduce;
 pub mod sampler;
+pub mod score;
 pub mod segment_softmax;
 pub mod sinkhorn_online;
 pub mod sinkhorn_small;
@@ -36,6 +37,7 @@ pub mod style;
 pub mod suppress;
 pub mod tiling;
 pub mod topk;
+pub mod topk_long;
 pub mod triplet;
 pub mod upsample;
 

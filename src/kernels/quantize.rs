@@ -3,11 +3,12 @@
 //! The first pass bounds every product from above, by bytes; the second makes the products of the [`CANDIDATES`] rows of greatest bounds from the rows
 //! themselves. A row outside these cannot be better than the least of their bounds, so a k-th product above it proves the k best to be the k best.
 
-use super::topk::{self, Scratch};
+use super::topk::{self, Listed, Scratch};
 use super::{LANES, elementwise, expect, lanes, matrix};
 use crate::gpu::{Cost, DType, Engine, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
+use std::ops::Range;
 
 /// The shader of this family.
 pub const SHADER: ShaderSource = shader!("quantize");
@@ -45,7 +46,7 @@ struct Params {
 }
 
 fn quantize_variant(f16: bool, lanes: i64) -> Variant {
-    Variant::new().int("KIND", 0).flag("F16", f16).int("LANES", lanes)
+    Variant::new().int("KIND", 0).flag("F16", f16).flag("VEC", false).int("LANES", lanes)
 }
 
 fn bounds_variant([queries, rows]: [i64; 2]) -> Variant {
@@ -53,7 +54,7 @@ fn bounds_variant([queries, rows]: [i64; 2]) -> Variant {
 }
 
 fn again_variant(f16: bool) -> Variant {
-    Variant::new().int("KIND", 2).flag("F16", f16)
+    Variant::new().int("KIND", 2).flag("F16", f16).flag("VEC", false)
 }
 
 /// Queries and rows of which an invocation bounds the products: for one query, and for more.
@@ -132,7 +133,7 @@ pub fn quantize(plan: &mut PlanBuilder<'_>, x: &Tensor, out: &Quantized) -> Resu
     plan.dispatch(op, &SHADER, &variant, &bindings, &params, Groups::Linear(out.rows as u64), Cost::bytes(bytes as u64))
 }
 
-/// Appends scores [queries, rows] (the first elements of the tensor): at least <q[first_query + i], x[first_row + j]> of the rows that were
+/// Appends scores [queries, rows] (the first elements of the tensor): at least <q[queries.start + i], x[rows.start + j]> of the rows that were
 /// quantised, however their product is rounded in f32.
 ///
 /// # Errors
@@ -141,35 +142,26 @@ pub fn bounds_block(
     plan: &mut PlanBuilder<'_>,
     q: &Quantized,
     x: &Quantized,
-    first_query: usize,
-    queries: usize,
-    first_row: usize,
-    rows: usize,
+    queries: Range<usize>,
+    rows: Range<usize>,
     scores: &Tensor,
 ) -> Result<()> {
     let op = "quantized bounds";
     super::f32s(op, &[scores])?;
-    let fits = first_query + queries <= q.rows && first_row + rows <= x.rows && queries * rows <= scores.len();
-    if q.columns != x.columns || !fits {
-        let reason = format!(
-            "queries {first_query}+{queries} of [{}, {}], rows {first_row}+{rows} of [{}, {}], scores {:?}",
-            q.rows,
-            q.columns,
-            x.rows,
-            x.columns,
-            scores.shape()
-        );
-        return Err(Error::shape(op, reason));
+    let (nq, n) = (queries.len(), rows.len());
+    if q.columns != x.columns || queries.end > q.rows || rows.end > x.rows || nq * n > scores.len() {
+        let (of_q, of_x) = ([q.rows, q.columns], [x.rows, x.columns]);
+        return Err(Error::shape(op, format!("queries {queries:?} of {of_q:?}, rows {rows:?} of {of_x:?}, scores {:?}", scores.shape())));
     }
-    if queries * rows == 0 {
+    if nq * n == 0 {
         return Ok(());
     }
     // A sum of D products is off by at most D roundings of the sum of their magnitudes; twice that also covers the bound's own.
     let slack = (2.0 * (x.columns + 8) as f64 * f64::from(f32::EPSILON)) as f32;
-    let tile = TILES[usize::from(queries > 1)];
-    let params = Params { nq: queries as u32, n: rows as u32, q0: first_query as u32, x0: first_row as u32, slack, ..x.params() };
-    let groups = rows.div_ceil(64 * tile[1] as usize) as u64 * queries.div_ceil(tile[0] as usize) as u64;
-    let cost = Cost { flops: 2.0 * (queries * rows * x.columns) as f64, bytes: (rows * (x.columns + 16) + 4 * queries * rows) as f64 };
+    let tile = TILES[usize::from(nq > 1)];
+    let params = Params { nq: nq as u32, n: n as u32, q0: queries.start as u32, x0: rows.start as u32, slack, ..x.params() };
+    let groups = (n.div_ceil(64 * tile[1] as usize) * nq.div_ceil(tile[0] as usize)) as u64;
+    let cost = Cost { flops: 2.0 * (nq * n * x.columns) as f64, bytes: (n * (x.columns + 16) + 4 * nq * n) as f64 };
     let bindings = [(&q.packed).into(), (&q.stats).into(), (&x.packed).into(), (&x.stats).into(), scores.into()];
     plan.dispatch(op, &SHADER, &bounds_variant(tile), &bindings, &params, Groups::Linear(groups), cost)
 }
@@ -199,12 +191,11 @@ impl TwoPass {
     /// # Errors
     /// nq, k or max_rows 0, k above 64; as [`Quantized::new`].
     pub fn new(engine: &Engine, nq: usize, columns: usize, k: usize, max_rows: usize) -> Result<Self> {
-        const SCORES: usize = 8 << 20;
         if nq == 0 || !(1..=MOST).contains(&k) || max_rows == 0 {
             let reason = format!("{nq} queries, k = {k}, {max_rows} rows: all must be above 0, k at most {MOST}");
             return Err(Error::shape("two passes", reason));
         }
-        let row_block = max_rows.min((SCORES / nq).max(1));
+        let row_block = max_rows.min((topk::SCORES / nq).max(1));
         Ok(Self {
             queries: Quantized::new(engine, nq, columns)?,
             row_block,
@@ -239,7 +230,7 @@ impl TwoPass {
         let nq = self.queries.rows;
         for x0 in (0..x.rows).step_by(self.row_block) {
             let n = self.row_block.min(x.rows - x0);
-            bounds_block(plan, &self.queries, x, 0, nq, x0, n, &self.block)?;
+            bounds_block(plan, &self.queries, x, 0..nq, x0..x0 + n, &self.block)?;
             topk::select_block(plan, &self.block, nq, n, first_id + x0 as u32, 0, &self.bounds, &self.candidates, &self.scratch)?;
         }
         Ok(())
@@ -274,7 +265,8 @@ impl TwoPass {
     /// None of its own.
     pub fn finish(&self, plan: &mut PlanBuilder<'_>) -> Result<()> {
         let (nq, k) = (self.queries.rows, self.scores.shape()[1]);
-        topk::select_listed(plan, &self.again, &self.candidates, &self.scores, &self.ids)?;
+        let listed = Listed { scores: &self.again, ids: &self.candidates, queries: nq, n: CANDIDATES };
+        topk::select_listed(plan, listed, 0, &self.scores, &self.ids)?;
         let params = Params { nq: nq as u32, k: CANDIDATES as u32, best: k as u32, ..Params::default() };
         let bindings = [(&self.bounds).into(), (&self.candidates).into(), (&self.scores).into(), (&self.whole).into()];
         let variant = Variant::new().int("KIND", 3);

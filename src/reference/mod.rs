@@ -24,6 +24,7 @@ pub mod pool;
 pub mod quantize;
 pub mod reduce;
 pub mod sampler;
+pub mod score;
 pub mod segment_softmax;
 pub mod sinkhorn_online;
 pub mod sinkhorn_small;
@@ -34,6 +35,7 @@ pub mod structure;
 pub mod style;
 pub mod suppress;
 pub mod topk;
+pub mod topk_long;
 pub mod triplet;
 pub mod upsample;
 

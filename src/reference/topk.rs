@@ -1,12 +1,5 @@
 //! Twin of `shaders/topk.wgsl`.
 
-use rayon::prelude::*;
-
-/// Dot products of all queries with all rows, `d` columns: [queries, rows].
-pub fn scores(q: &[f64], x: &[f64], d: usize) -> Vec<f64> {
-    q.par_chunks(d).flat_map_iter(|q| x.chunks(d).map(move |x| q.iter().zip(x).map(|(a, b)| a * b).sum())).collect()
-}
-
 /// Indices of the k best of one row of scores: greater first, the lower index of equals, NaN last.
 pub fn best(scores: &[f32], k: usize) -> Vec<u32> {
     let mut order: Vec<u32> = (0..scores.len() as u32).collect();
