@@ -42,12 +42,13 @@ mod topk;
 mod topk_long;
 mod triplet;
 mod upsample;
+mod winograd;
 
 /// The benchmarks of one family.
 type Run = fn(&mut common::Bench<'_>) -> crate::Result<()>;
 
 /// Name and function of every family, and of whole jobs.
-pub const ALL: [(&str, Run); 39] = [
+pub const ALL: [(&str, Run); 40] = [
     ("activation", activation::run),
     ("bias", bias::run),
     ("binary_xent", binary_xent::run),
@@ -86,5 +87,6 @@ pub const ALL: [(&str, Run); 39] = [
     ("topk_long", topk_long::run),
     ("triplet", triplet::run),
     ("upsample", upsample::run),
+    ("winograd", winograd::run),
     ("jobs", jobs::run),
 ];

@@ -1,6 +1,6 @@
 use crate::common::*;
 use echogrid::gpu::{Error, PlanBuilder, Precision};
-use echogrid::kernels::conv::{self as kernel, Conv, Pass};
+use echogrid::kernels::conv::{self as kernel, Conv, Pass, Way};
 use echogrid::kernels::tiling::Tiling;
 use echogrid::reference::conv as twin;
 
@@ -63,7 +63,7 @@ fn equals_its_twin() {
     }
 }
 
-/// Every tiling that the device and the shapes allow, in both precisions; tiles must take any.
+/// Every way that the device and the shapes allow, in both precisions; tiles must take any.
 #[test]
 fn every_tiling_equals_its_twin() {
     let (engines, _lock) = engines();
@@ -77,6 +77,7 @@ fn every_tiling_equals_its_twin() {
             (c([3, 3], 2, [1, 1], 1, 3), [2, 8, 9, 12], 9),
             // The weight gradient in several slices.
             (c([3, 3], 1, [1, 1], 1, 1), [5, 13, 11, 8], 12),
+            (c([3, 3], 1, [0, 2], 1, 1), [1, 9, 6, 8], 20),
         ];
         // The rounding is that of the loads alone: three geometries tell.
         let tried = if precision == Precision::Mixed { &all[1..=3] } else { &all[..] };
@@ -91,22 +92,26 @@ fn every_tiling_equals_its_twin() {
                 (Pass::Input, [&tdy, &tw], out(e, &xs), twin::backward_input(&conv, s, &dy, &w), ws[0] * co / conv.groups),
                 (Pass::Weights, [&tx, &tdy], out(e, &ws), twin::backward_weights(&conv, s, &x, &dy), s.y[0] * s.y[1] * s.y[2]),
             ];
-            for (tiling, (pass, [a, b], z, want, inner)) in Tiling::ALL.iter().flat_map(|t| passes.iter().map(move |p| (t, p))) {
+            for (way, (pass, [a, b], z, want, inner)) in Way::all().flat_map(|w| passes.iter().map(move |p| (w, p))) {
                 let build = |p: &mut PlanBuilder<'_>| {
                     p.set_precision(precision);
-                    kernel::pass_by(p, *tiling, *pass, &conv, [a, b, z])
+                    kernel::pass_by(p, way, *pass, &conv, [a, b, z])
                 };
-                let fits = match (*tiling, e.caps().lanes()) {
-                    (Tiling::Lanes { rows, .. }, Some(lanes)) => conv.groups == 1 && rows % lanes == 0,
-                    (Tiling::Lanes { .. }, None) | (Tiling::Narrow, _) => false,
-                    (Tiling::Cooperative, _) => precision == Precision::Mixed && e.caps().cooperative > 0,
-                    _ => true,
+                let fits = match (way, e.caps().lanes()) {
+                    (Way::Direct(Tiling::Lanes { rows, .. }), Some(lanes)) => conv.groups == 1 && rows % lanes == 0,
+                    (Way::Direct(Tiling::Lanes { .. }), None) | (Way::Direct(Tiling::Narrow), _) => false,
+                    (Way::Direct(Tiling::Cooperative), _) => precision == Precision::Mixed && e.caps().cooperative > 0,
+                    (Way::Direct(_), _) => true,
+                    (Way::Winograd, _) => {
+                        let kernel = (conv.kernel, conv.stride, conv.dilation, conv.groups) == ([3, 3], 1, 1, 1);
+                        kernel && *pass != Pass::Weights && precision == Precision::Full
+                    }
                 };
                 match build(&mut PlanBuilder::new(e)) {
                     Err(Error::Shape { .. }) if !fits => continue,
                     other => other.unwrap(),
                 }
-                assert!(fits, "{tiling}");
+                assert!(fits, "{way}");
                 e.write(z, &vec![-777.0f32; z.len()]).unwrap();
                 close(&run_twice(e, z, build), want, bound(*inner), 0.0);
             }

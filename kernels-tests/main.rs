@@ -49,3 +49,4 @@ mod transport;
 mod triplet;
 mod tune;
 mod upsample;
+mod winograd;

@@ -1,6 +1,6 @@
 use crate::common::*;
 use echogrid::gpu::{Error, PlanBuilder, Precision};
-use echogrid::kernels::matmul::{Op, matmul, matmul_by};
+use echogrid::kernels::matmul::{BATCHED_ROWS, Op, batched, matmul, matmul_by};
 use echogrid::kernels::tiling::Tiling;
 use echogrid::reference::matmul as twin;
 
@@ -79,6 +79,25 @@ fn every_tiling_equals_its_twin() {
                 }
             }
         }
+    }
+}
+
+/// Each matrix of a batch times its own, in fours and not.
+#[test]
+fn batches_equal_their_twin() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        for (count, runs, k, n) in [(3, 1, 8, 4), (2, 3, 37, 29), (5, 1, 64, 68), (1, 1, 3, 2)] {
+            let m = runs * BATCHED_ROWS;
+            let (a, b) = (random(count * m * k, 1), random(count * k * n, 2));
+            let each = |i: usize| twin::matmul(&f64s(&a[i * m * k..][..m * k]), &f64s(&b[i * k * n..][..k * n]), m, k, n);
+            let want: Vec<f64> = (0..count).flat_map(each).collect();
+            let (x, y, z) = (up(e, &[count, m, k], &a), up(e, &[count, k, n], &b), out(e, &[count, m, n]));
+            close(&run_twice(e, &z, |p| batched(p, &x, &y, &z)), &want, 4.0 * EPS * (k as f64).powf(1.5), 0.0);
+        }
+        let (x, y, z) = (out(e, &[2, 64, 4]), out(e, &[2, 4, 4]), out(e, &[2, 64, 4]));
+        let err = batched(&mut PlanBuilder::new(e), &x, &y, &z).unwrap_err().to_string();
+        assert!(err.contains("a multiple of 128"), "{err}");
     }
 }
 

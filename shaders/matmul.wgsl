@@ -9,6 +9,7 @@
 // KIND 2 narrow: one invocation an output, in groups of 64, folded; where a tile would be mostly empty. No workgroup memory.
 // KIND 3 cooperative (HALF): KIND 0's tiles in f16, multiplied as matrices of SIDE x SIDE by subgroups of LANES (lib/cooperative). Any size.
 // HALF: factors are rounded to f16; sums are f32.
+// Rows come in runs of `run` (a multiple of the group's rows; KIND 2 takes one run alone): b is [M / run, K, N], each run's own one after the other.
 // A dispatch sums the inner indices first .. last; where first is not 0, onto what c holds: Mesa's software adapter ends an invocation's
 // loops, without a word, once they have turned 65,535 times in all.
 #import fold
@@ -20,6 +21,7 @@ struct Params {
     groups: u32,
     first: u32, // KIND 1: in fours
     last: u32,
+    run: u32,
 }
 
 #if KIND == 1
@@ -68,6 +70,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let column_tiles = (params.n + TILE - 1u) / TILE;
     let column0 = (linear % column_tiles) * TILE;
     let row0 = (linear / column_tiles) * TILE;
+    let own_b = row0 / params.run * (params.k * params.n);
     #if KIND == 3
     #include cooperative_begin
     #else
@@ -116,11 +119,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             #if TB
             let bc = e / DEPTH;
             let bk = e % DEPTH;
-            let b_at = (column0 + bc) * params.k + k0 + bk;
+            let b_at = own_b + (column0 + bc) * params.k + k0 + bk;
             #else
             let bc = e % TILE;
             let bk = e / TILE;
-            let b_at = (k0 + bk) * params.n + column0 + bc;
+            let b_at = own_b + (k0 + bk) * params.n + column0 + bc;
             #endif
             var bv = 0.0;
             if column0 + bc < params.n && k0 + bk < params.k {
@@ -209,6 +212,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     // Rows run fastest, so that neighbouring groups read the same columns of b.
     let row_blocks = (params.m + u32(ROWS - 1)) / u32(ROWS);
     let first_row = (linear % row_blocks) * u32(ROWS);
+    let own_b = first_row / params.run * (params.k * n4);
     #for j in 0..COLUMNS
     let column${j} = (linear / row_blocks) * ${COLUMNS * LANES}u + ${j * LANES}u + lane;
     let col${j} = min(column${j}, n4 - 1u);
@@ -223,9 +227,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         #endfor
     }
         #if TB
-    let bt${j} = col${j} * params.k;
+    let bt${j} = own_b + col${j} * params.k;
         #else
-    var bi${j} = col${j} + params.first * params.n;
+    var bi${j} = own_b + col${j} + params.first * params.n;
         #endif
     #endfor
     #if TA

@@ -6,9 +6,9 @@
 
 use crate::gpu::shader::library;
 use crate::gpu::{DType, Engine, Error, Measured, Plan, PlanBuilder, Precision, Result, Tensor, Tuning, family_for};
-use crate::kernels::conv::{self, Conv, Pass};
+use crate::kernels::conv::{self, Conv, Pass, Way};
 use crate::kernels::matmul::{self, Op};
-use crate::kernels::tiling::Tiling;
+use crate::kernels::winograd;
 use crate::random::signed;
 use crate::reference;
 use sha2::{Digest, Sha256};
@@ -104,6 +104,8 @@ pub fn problems() -> Vec<Problem> {
         (3, 2, [16, 32, 32, 32], 64),
         (3, 1, [16, 16, 16, 64], 64),
         (3, 1, [32, 8, 8, 128], 128),
+        (3, 1, [8, 8, 8, 256], 256),
+        (3, 1, [8, 8, 8, 512], 512),
         (1, 1, [16, 16, 16, 64], 16),
         (3, 1, [2, 128, 128, 16], 16),
     ] {
@@ -190,14 +192,15 @@ impl Problem {
 
 /// The kernels that a device can run on a problem.
 pub fn entrants<'a>() -> Vec<Entrant<'a>> {
-    let entrant = |tiling: Tiling| Entrant {
-        name: tiling.to_string(),
-        append: Box::new(move |plan, problem, [a, b, c]| match problem {
-            Problem::Product { a: op_a, b: op_b, .. } => matmul::matmul_by(plan, tiling, a, *op_a, b, *op_b, c),
-            Problem::Convolution { pass, conv, .. } => conv::pass_by(plan, tiling, *pass, conv, [a, b, c]),
+    let entrant = |way: Way| Entrant {
+        name: way.to_string(),
+        append: Box::new(move |plan, problem, [a, b, c]| match (problem, way) {
+            (Problem::Product { a: op_a, b: op_b, .. }, Way::Direct(tiling)) => matmul::matmul_by(plan, tiling, a, *op_a, b, *op_b, c),
+            (Problem::Product { .. }, Way::Winograd) => Err(Error::shape("matmul", "a product has no windows")),
+            (Problem::Convolution { pass, conv, .. }, way) => conv::pass_by(plan, way, *pass, conv, [a, b, c]),
         }),
     };
-    Tiling::ALL.into_iter().map(entrant).collect()
+    Way::all().map(entrant).collect()
 }
 
 /// A problem on the device, and its exact result.
@@ -361,7 +364,7 @@ pub fn key(engine: &Engine) -> String {
         hash.update([0]);
     };
     [adapter.name.as_str(), &adapter.backend, &adapter.driver, env!("CARGO_PKG_VERSION")].into_iter().for_each(&mut add);
-    [matmul::SHADER.text, conv::SHADER.text].into_iter().chain(library()).for_each(&mut add);
+    [matmul::SHADER.text, conv::SHADER.text, winograd::SHADER.text].into_iter().chain(library()).for_each(&mut add);
     hash.update([caps.subgroup, caps.software, engine.checked(), caps.cooperative > 0].map(u8::from));
     hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
 }

@@ -1,7 +1,7 @@
 //! A plan: pipelines, parameters and bind groups made once; running it only records dispatches.
 
 use super::shader::BindingKind;
-use super::{Engine, Error, Pipeline, Result, ShaderSource, Tensor, Variant};
+use super::{DType, Engine, Error, Pipeline, Result, ShaderSource, Tensor, Variant};
 use bytemuck::Pod;
 use std::sync::Arc;
 
@@ -186,12 +186,13 @@ pub struct PlanBuilder<'e> {
     plan: Plan,
     scope: String,
     precision: Precision,
+    scratch: Vec<(&'static str, Tensor)>,
 }
 
 impl<'e> PlanBuilder<'e> {
     /// An empty plan on an engine.
     pub fn new(engine: &'e Engine) -> Self {
-        Self { engine, plan: Plan::default(), scope: String::new(), precision: Precision::Full }
+        Self { engine, plan: Plan::default(), scope: String::new(), precision: Precision::Full, scratch: Vec::new() }
     }
 
     /// The engine the plan is for.
@@ -212,6 +213,21 @@ impl<'e> PlanBuilder<'e> {
     /// How products and convolutions multiply now.
     pub fn precision(&self) -> Precision {
         self.precision
+    }
+
+    /// An f32 tensor for what a kernel's own dispatches hand on to each other: later calls with the same label share its memory.
+    ///
+    /// # Errors
+    /// Device limits or memory.
+    pub fn scratch(&mut self, label: &'static str, shape: &[usize]) -> Result<Tensor> {
+        let bytes = (shape.iter().product::<usize>() * DType::F32.bytes()) as u64;
+        if let Some((_, t)) = self.scratch.iter().find(|(l, t)| *l == label && t.bytes() >= bytes) {
+            return Tensor::from_buffer(t.buffer().clone(), 0, shape, DType::F32);
+        }
+        let t = self.engine.tensor(label, shape, DType::F32)?;
+        self.scratch.retain(|(l, _)| *l != label);
+        self.scratch.push((label, t.clone()));
+        Ok(t)
     }
 
     /// Appends one dispatch. `bindings` fill the shader's slots in order; `params`, when the shader has a uniform as its

@@ -1,10 +1,12 @@
 //! Convolution: host side of `shaders/conv.wgsl`.
 
-use super::reduce;
 use super::tiling::{Subgroups, Tiling};
+use super::{reduce, winograd};
 use crate::gpu::{Caps, Cost, DType, Error, Groups, PlanBuilder, Precision, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
+use std::fmt;
+use std::str::FromStr;
 
 /// The shader of this family.
 pub const SHADER: ShaderSource = shader!("conv");
@@ -94,6 +96,39 @@ pub enum Pass {
     Weights = 2,
 }
 
+/// A way to compute a pass, the shorter programs first: what a device's [`Tuning`](crate::gpu::Tuning) chooses among.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// Every output as the sum of its products.
+    Direct(Tiling),
+    /// 16 products for 4 outputs in place of 36 ([`winograd`]): forward and input passes of 3 x 3 kernels at stride 1, in [`Precision::Full`].
+    Winograd,
+}
+
+impl Way {
+    /// Every way.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Tiling::ALL.into_iter().map(Self::Direct).chain([Self::Winograd])
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Direct(tiling) => tiling.fmt(f),
+            Self::Winograd => f.write_str("winograd"),
+        }
+    }
+}
+
+impl FromStr for Way {
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Self, ()> {
+        if name == "winograd" { Ok(Self::Winograd) } else { name.parse().map(Self::Direct) }
+    }
+}
+
 /// The MODE that transposes weights.
 const TRANSPOSE: i64 = 3;
 
@@ -156,26 +191,32 @@ impl Shape {
         Cost { flops: 2.0 * macs as f64, bytes: 4.0 * elements as f64 }
     }
 
-    fn usable(&self, conv: &Conv, tiling: Tiling, caps: &Caps, precision: Precision) -> bool {
+    fn usable(&self, conv: &Conv, pass: Pass, way: Way, caps: &Caps, precision: Precision) -> bool {
         let fours = conv.groups == 1 && self.ci.is_multiple_of(4) && self.co.is_multiple_of(4);
-        match tiling {
-            Tiling::Narrow => false,
-            Tiling::Tiled { .. } => true,
-            Tiling::Cooperative => tiling.runs_on(caps, precision),
-            Tiling::Lanes { .. } => tiling.runs_on(caps, precision) && fours,
+        match way {
+            Way::Direct(Tiling::Narrow) => false,
+            Way::Direct(Tiling::Tiled { .. }) => true,
+            Way::Direct(tiling @ Tiling::Cooperative) => tiling.runs_on(caps, precision),
+            Way::Direct(tiling @ Tiling::Lanes { .. }) => tiling.runs_on(caps, precision) && fours,
+            Way::Winograd => {
+                let kernel = *conv == Conv { kernel: [3, 3], stride: 1, pad: conv.pad, dilation: 1, groups: 1 };
+                // The input pass has 2 - pad zeros around what it reads.
+                let turned = pass == Pass::Forward || pass == Pass::Input && conv.pad.iter().all(|p| *p <= 2);
+                kernel && turned && fours && precision == Precision::Full
+            }
         }
     }
 
     /// What the device's measurements say, else what is known of its kind.
-    fn tiling(&self, conv: &Conv, pass: Pass, plan: &PlanBuilder<'_>) -> Tiling {
+    fn way(&self, conv: &Conv, pass: Pass, plan: &PlanBuilder<'_>) -> Way {
         let (engine, precision) = (plan.engine(), plan.precision());
         let caps = engine.caps();
-        let usable = |t: &Tiling| self.usable(conv, *t, caps, precision);
+        let usable = |w: &Way| self.usable(conv, pass, *w, caps, precision);
         if let Some(measured) = engine.tuning().choose_for(precision, pass.family(), &self.product(conv, pass), usable) {
             return measured;
         }
-        let lanes = Tiling::Lanes { rows: 16, columns: 1 };
-        if caps.software && caps.subgroup_is(8) && usable(&lanes) { lanes } else { Tiling::PLAIN }
+        let lanes = Way::Direct(Tiling::Lanes { rows: 16, columns: 1 });
+        if caps.software && caps.subgroup_is(8) && usable(&lanes) { lanes } else { Way::Direct(Tiling::PLAIN) }
     }
 
     /// The extents [rows, columns, inner] of the product that a pass is, a group of channels.
@@ -229,24 +270,24 @@ fn transpose_variant(shape: &Shape, conv: &Conv) -> Variant {
     shape.variant(conv, TRANSPOSE, Tiling::PLAIN, Subgroups { lanes: 0, side: 0 }, Precision::Full)
 }
 
-/// Appends a pass by a tiling of the caller's choice: `tensors` are those of the pass's own function in its order (without a bias).
+/// Appends a pass in a way of the caller's choice: `tensors` are those of the pass's own function in its order (without a bias).
 ///
 /// # Errors
-/// As the pass's own function; a tiling that the device or the shapes do not allow.
-pub fn pass_by(plan: &mut PlanBuilder<'_>, tiling: Tiling, pass: Pass, conv: &Conv, tensors: [&Tensor; 3]) -> Result<()> {
+/// As the pass's own function; a way that the device or the shapes do not allow.
+pub fn pass_by(plan: &mut PlanBuilder<'_>, way: Way, pass: Pass, conv: &Conv, tensors: [&Tensor; 3]) -> Result<()> {
     let [a, b, c] = tensors;
     let s = match pass {
         Pass::Forward => Shape::check(conv, "conv", a, b, c),
         Pass::Input => Shape::check(conv, "conv dx", c, b, a),
         Pass::Weights => Shape::check(conv, "conv dw", a, c, b),
     }?;
-    if !s.usable(conv, tiling, plan.engine().caps(), plan.precision()) {
-        return Err(Error::shape(pass.family(), format!("{tiling} does not take these shapes on this device")));
+    if !s.usable(conv, pass, way, plan.engine().caps(), plan.precision()) {
+        return Err(Error::shape(pass.family(), format!("{way} does not take these shapes on this device")));
     }
     match pass {
-        Pass::Forward => append_forward(plan, tiling, conv, &s, [a, b, c], None, false),
-        Pass::Input => append_input(plan, tiling, conv, &s, tensors),
-        Pass::Weights => append_weights(plan, tiling, conv, &s, tensors),
+        Pass::Forward => append_forward(plan, way, conv, &s, [a, b, c], None, false),
+        Pass::Input => append_input(plan, way, conv, &s, tensors),
+        Pass::Weights => append_weights(plan, way, conv, &s, tensors),
     }
 }
 
@@ -270,19 +311,20 @@ pub fn forward(
     {
         return Err(Error::shape("conv", format!("bias {:?} for {} output channels", b.shape(), s.co)));
     }
-    let tiling = s.tiling(conv, Pass::Forward, plan);
-    append_forward(plan, tiling, conv, &s, [x, w, y], bias, relu)
+    let way = s.way(conv, Pass::Forward, plan);
+    append_forward(plan, way, conv, &s, [x, w, y], bias, relu)
 }
 
 fn append_forward(
     plan: &mut PlanBuilder<'_>,
-    tiling: Tiling,
+    way: Way,
     conv: &Conv,
     s: &Shape,
     [x, w, y]: [&Tensor; 3],
     bias: Option<&Tensor>,
     relu: bool,
 ) -> Result<()> {
+    let Way::Direct(tiling) = way else { return winograd::convolve(plan, [x, w, y], false, conv.pad, bias, relu) };
     let subgroups = Subgroups::of(plan.engine().caps());
     let variant =
         s.variant(conv, Pass::Forward as i64, tiling, subgroups, plan.precision()).flag("BIAS", bias.is_some()).flag("RELU", relu);
@@ -299,10 +341,11 @@ fn append_forward(
 /// Shapes that do not fit; no memory for the transposed weights.
 pub fn backward_input(plan: &mut PlanBuilder<'_>, conv: &Conv, dy: &Tensor, w: &Tensor, dx: &Tensor) -> Result<()> {
     let s = Shape::check(conv, "conv dx", dx, w, dy)?;
-    append_input(plan, s.tiling(conv, Pass::Input, plan), conv, &s, [dy, w, dx])
+    append_input(plan, s.way(conv, Pass::Input, plan), conv, &s, [dy, w, dx])
 }
 
-fn append_input(plan: &mut PlanBuilder<'_>, tiling: Tiling, conv: &Conv, s: &Shape, [dy, w, dx]: [&Tensor; 3]) -> Result<()> {
+fn append_input(plan: &mut PlanBuilder<'_>, way: Way, conv: &Conv, s: &Shape, [dy, w, dx]: [&Tensor; 3]) -> Result<()> {
+    let Way::Direct(tiling) = way else { return winograd::convolve(plan, [dy, w, dx], true, conv.pad.map(|p| 2 - p), None, false) };
     let subgroups = Subgroups::of(plan.engine().caps());
     let variant = s.variant(conv, Pass::Input as i64, tiling, subgroups, plan.precision());
     let mut params = Params { n: s.n as u32, groups: 0, slice: 0, pad: 0 };
@@ -312,7 +355,7 @@ fn append_input(plan: &mut PlanBuilder<'_>, tiling: Tiling, conv: &Conv, s: &Sha
         let bindings = [dy.into(), w.into(), dx.into()];
         return plan.dispatch("conv dx", &SHADER, &variant, &bindings, &params, Groups::Linear(groups as u64), s.cost(conv));
     };
-    let wt = plan.engine().tensor("conv weights transposed", w.shape(), DType::F32)?;
+    let wt = plan.scratch("conv weights transposed", w.shape())?;
     let transpose = transpose_variant(s, conv);
     plan.dispatch(
         "conv transpose",
@@ -338,10 +381,11 @@ fn append_input(plan: &mut PlanBuilder<'_>, tiling: Tiling, conv: &Conv, s: &Sha
 /// Shapes that do not fit; no memory for the slices.
 pub fn backward_weights(plan: &mut PlanBuilder<'_>, conv: &Conv, x: &Tensor, dy: &Tensor, dw: &Tensor) -> Result<()> {
     let s = Shape::check(conv, "conv dw", x, dw, dy)?;
-    append_weights(plan, s.tiling(conv, Pass::Weights, plan), conv, &s, [x, dy, dw])
+    append_weights(plan, s.way(conv, Pass::Weights, plan), conv, &s, [x, dy, dw])
 }
 
-fn append_weights(plan: &mut PlanBuilder<'_>, tiling: Tiling, conv: &Conv, s: &Shape, [x, dy, dw]: [&Tensor; 3]) -> Result<()> {
+fn append_weights(plan: &mut PlanBuilder<'_>, way: Way, conv: &Conv, s: &Shape, [x, dy, dw]: [&Tensor; 3]) -> Result<()> {
+    let Way::Direct(tiling) = way else { unreachable!("usable() was asked") };
     let subgroups = Subgroups::of(plan.engine().caps());
     let variant = s.variant(conv, Pass::Weights as i64, tiling, subgroups, plan.precision());
     let rows = conv.kernel[0] * conv.kernel[1] * s.ci / conv.groups;
@@ -356,7 +400,7 @@ fn append_weights(plan: &mut PlanBuilder<'_>, tiling: Tiling, conv: &Conv, s: &S
     if slices == 1 {
         return plan.dispatch("conv dw", &SHADER, &variant, &[x.into(), dy.into(), dw.into()], &params, groups, s.cost(conv));
     }
-    let partial = plan.engine().tensor("conv dw slices", &[slices, dw.len()], DType::F32)?;
+    let partial = plan.scratch("conv dw slices", &[slices, dw.len()])?;
     plan.dispatch("conv dw", &SHADER, &variant, &[x.into(), dy.into(), (&partial).into()], &params, groups, s.cost(conv))?;
     reduce::sum_slices(plan, &partial, dw, 1.0, false)
 }
@@ -370,6 +414,14 @@ fn slice(pixels: usize, one: usize, software: bool) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_read_back() {
+        for way in Way::all() {
+            assert_eq!(way.to_string().parse(), Ok(way));
+        }
+        assert!(Way::all().is_sorted());
+    }
 
     #[test]
     fn slices_keep_a_device_busy_and_a_software_adapters_loops_short() {

@@ -30,6 +30,7 @@ struct Params {
     groups: u32,
     first: u32,
     last: u32,
+    run: u32,
 }
 
 /// Inner indices of one dispatch at most on a software adapter (see the shader): a tile's loops turn 18 times for 16 of them, the others' once
@@ -57,10 +58,11 @@ const WIDEST: usize = 16;
 
 const TRANSPOSES: [(bool, bool); 4] = [(false, false), (true, false), (false, true), (true, true)];
 
-/// The extents of a product: op(a) is [m, k], op(b) [k, n].
+/// The extents of a product: op(a) is [m, k], op(b) [k, n], one for each `run` of its rows.
 #[derive(Debug, Clone, Copy)]
 struct Extents {
     m: usize,
+    run: usize,
     n: usize,
     k: usize,
     ta: bool,
@@ -80,14 +82,15 @@ impl Extents {
         if k != k2 || c.shape() != [m, n] {
             return Err(Error::shape("matmul", format!("[{m}, {k}] times [{k2}, {n}] into {:?}", c.shape())));
         }
-        Ok(Self { m, n, k, ta, tb })
+        Ok(Self { m, run: m, n, k, ta, tb })
     }
 
     fn usable(&self, tiling: Tiling, caps: &Caps, precision: Precision) -> bool {
         let four = |v: usize| v.is_multiple_of(4);
         let fours = four(self.k) && four(self.n) && (!self.ta || four(self.m));
         let lanes = || !self.ta || caps.lanes().is_some_and(|l| l <= WIDEST);
-        tiling.runs_on(caps, precision) && (!matches!(tiling, Tiling::Lanes { .. }) || fours && lanes())
+        let runs = self.run == self.m || tiling != Tiling::Narrow;
+        runs && tiling.runs_on(caps, precision) && (!matches!(tiling, Tiling::Lanes { .. }) || fours && lanes())
     }
 
     /// What the device's measurements say, else what is known of its kind.
@@ -97,7 +100,7 @@ impl Extents {
         let usable = |t: &Tiling| self.usable(*t, caps, precision);
         let lanes = Tiling::Lanes { rows: 16, columns: 1 };
         // What is far narrower than anything that was measured.
-        if caps.software && self.m.min(self.n).min(self.k) < NARROW && !usable(&lanes) {
+        if caps.software && self.m.min(self.n).min(self.k) < NARROW && !usable(&lanes) && usable(&Tiling::Narrow) {
             return Tiling::Narrow;
         }
         if let Some(measured) = engine.tuning().choose_for(precision, family(self.ta, self.tb), &[self.m, self.n, self.k], usable) {
@@ -138,8 +141,29 @@ pub fn matmul_by(plan: &mut PlanBuilder<'_>, tiling: Tiling, a: &Tensor, op_a: O
     append(plan, tiling, extents, [a, b, c])
 }
 
+/// Rows of each of [`batched`]'s matrices are a multiple of it, so that no tile holds rows of two.
+pub const BATCHED_ROWS: usize = 128;
+
+/// Appends c\[i\] = a\[i\] b\[i\]: a [B, M, K], b [B, K, N], c [B, M, N]; M is a multiple of [`BATCHED_ROWS`].
+///
+/// # Errors
+/// Tensors that are no batches of matrices, or do not fit.
+pub fn batched(plan: &mut PlanBuilder<'_>, a: &Tensor, b: &Tensor, c: &Tensor) -> Result<()> {
+    super::f32s("matmul", &[a, b, c])?;
+    let extents = match (a.shape(), b.shape(), c.shape()) {
+        ([i, m, k], [i2, k2, n], [i3, m2, n2]) if [i, m, k, n] == [i2, m2, k2, n2] && i == i3 && m.is_multiple_of(BATCHED_ROWS) => {
+            Extents { m: i * m, run: *m, n: *n, k: *k, ta: false, tb: false }
+        }
+        (a, b, c) => {
+            let what = format!("{a:?} times {b:?} into {c:?}; expected [B, M, K], [B, K, N] and [B, M, N], M a multiple of {BATCHED_ROWS}");
+            return Err(Error::shape("matmul", what));
+        }
+    };
+    append(plan, extents.tiling(plan), extents, [a, b, c])
+}
+
 fn append(plan: &mut PlanBuilder<'_>, tiling: Tiling, e: Extents, [a, b, c]: [&Tensor; 3]) -> Result<()> {
-    let Extents { m, n, k, ta, tb } = e;
+    let Extents { m, run, n, k, ta, tb } = e;
     let caps = plan.engine().caps();
     let subgroups = Subgroups::of(caps);
     let unit = if matches!(tiling, Tiling::Lanes { .. }) { 4 } else { 1 };
@@ -150,9 +174,18 @@ fn append(plan: &mut PlanBuilder<'_>, tiling: Tiling, e: Extents, [a, b, c]: [&T
     for first in (0..k).step_by(deepest.max(1)) {
         let last = (first + deepest).min(k);
         let [first_unit, last_unit] = [first, last].map(|v| (v / unit) as u32);
-        let params = Params { m: m as u32, n: n as u32, k: k as u32, groups: groups as u32, first: first_unit, last: last_unit };
+        let params = Params {
+            m: m as u32,
+            n: n as u32,
+            k: k as u32,
+            groups: groups as u32,
+            first: first_unit,
+            last: last_unit,
+            run: run.max(1) as u32,
+        };
         let part = (last - first) as f64;
-        let cost = Cost { flops: 2.0 * m as f64 * n as f64 * part, bytes: 4.0 * ((m + n) as f64 * part + (m * n) as f64) };
+        let elements = (m + n * m.div_ceil(run.max(1))) as f64 * part + (m * n) as f64;
+        let cost = Cost { flops: 2.0 * m as f64 * n as f64 * part, bytes: 4.0 * elements };
         plan.dispatch("matmul", &SHADER, &variant, &bindings, &params, Groups::Linear(groups as u64), cost)?;
     }
     Ok(())
@@ -170,7 +203,7 @@ mod tests {
         let measured = Measured { family: family(false, true).into(), sizes: vec![64, 64, 64], seconds: seconds.into() };
         let lanes = engine.caps().lanes().is_some_and(|l| 32usize.is_multiple_of(l));
         let engine = engine.with_tuning(Tuning { measured: vec![measured] });
-        let tiling = |k, tb| Extents { m: 16, n: 16, k, ta: false, tb }.tiling(&PlanBuilder::new(&engine));
+        let tiling = |k, tb| Extents { m: 16, run: 16, n: 16, k, ta: false, tb }.tiling(&PlanBuilder::new(&engine));
         let big = Tiling::Tiled { side: 128, unrolled: false };
         assert_eq!(tiling(16, true), if lanes { Tiling::Lanes { rows: 32, columns: 2 } } else { big });
         // 17 inner indices are no fours.

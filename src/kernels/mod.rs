@@ -40,6 +40,7 @@ pub mod topk;
 pub mod topk_long;
 pub mod triplet;
 pub mod upsample;
+pub mod winograd;
 
 use crate::gpu::{DType, Engine, Error, Groups, Result, Tensor, Variant};
 use bytemuck::{Pod, Zeroable};

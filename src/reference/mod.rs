@@ -38,6 +38,7 @@ pub mod topk;
 pub mod topk_long;
 pub mod triplet;
 pub mod upsample;
+pub mod winograd;
 
 /// How far a device's results lie from a twin's at most; infinity where one is no number or one is missing.
 pub(crate) fn furthest(got: &[f32], want: &[f64]) -> f64 {
