@@ -38,7 +38,7 @@ fn a_loss_scale_keeps_small_gradients() {
     }
 }
 
-/// The optimiser divides by the scale: the same weights as without one, to the bit where nothing is rounded to f16. A scale that overflows is
+/// The optimiser divides by the scale: the same weights as without one, but for rounding. A scale that overflows is
 /// halved until it does not, and the weights wait.
 #[test]
 fn the_optimiser_takes_the_scale_out_and_lowers_it() {

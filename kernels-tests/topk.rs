@@ -169,6 +169,10 @@ fn refuses_with_the_reason() {
     let starts = e.upload("starts", &[2], DType::U32, &[0u32, 10]).unwrap();
     says(fused.add_grouped_shard(&mut p, &out(e, &[17, 8]), &x, 0, 10, &starts), "TopK::grouped");
     says(kernel::search_block(&mut p, &q, &x, 0..4, 0..10, 0, top.scores(), top.ids(), &scratch), "Scratch::fused");
+    // As many rows as are split over segments, which take longer lists.
+    let long = TopK::new(e, 1, 100, 1 << 20).unwrap();
+    let scratch = Scratch::new(e, 1, 1 << 20, 100).unwrap();
+    says(kernel::search_block(&mut p, &q, &x, 0..1, 0..10, 0, long.scores(), long.ids(), &scratch), "Scratch::fused");
     assert!(Scratch::fused(e, 4, 33).unwrap_err().to_string().contains("at most 32"));
     assert!(TopK::new(e, 4, 0, 10).unwrap_err().to_string().contains("must be above 0"));
     assert!(TopK::new(e, 1 << 20, 1 << 10, 10).unwrap_err().to_string().contains("fewer queries"));

@@ -1,6 +1,6 @@
 use crate::common::*;
-use echogrid::gpu::{Error, PlanBuilder};
-use echogrid::kernels::conv::Conv;
+use echogrid::gpu::{AdapterChoice, Engine, Error, Measured, PlanBuilder, Precision, Tuning};
+use echogrid::kernels::conv::{self as kernel, Conv};
 use echogrid::kernels::winograd::{POINTS, convolve, inputs, outputs, weights};
 use echogrid::reference::conv::{Sizes, backward_input, forward};
 use echogrid::reference::winograd as twin;
@@ -51,12 +51,13 @@ fn parts_make_the_whole() {
         for point in 0..POINTS {
             let want = &want[(point * tiles + part.start) * c..(point * tiles + part.end) * c];
             close(&got[point * 16 * c..][..part.len() * c], want, BOUND, 0.0);
+            assert!(got[(point * 16 + part.len()) * c..(point + 1) * 16 * c].iter().all(|v| *v == -777.0));
         }
         e.write(&v, &vec![-777.0f32; v.len()]).unwrap();
     }
 }
 
-/// The whole, in several parts where a device is given more than it takes at a time, against the convolution's own twin, to the bound that the direct
+/// The whole, the second case in two parts, against the convolution's own twin, to the bound that the direct
 /// kernels are held to.
 #[test]
 fn convolves() {
@@ -91,5 +92,39 @@ fn refuses_what_does_not_fit() {
     assert!(inputs(&mut plan, &x, [1, 1], [4, 4], 0..4, &v).unwrap_err().to_string().contains("tiles 0..4 of 4"));
     assert!(matches!(outputs(&mut plan, &m, Some(&v), false, 0..4, &y), Err(Error::Shape { .. })));
     assert!(matches!(outputs(&mut plan, &m, None, false, 1..5, &y), Err(Error::Shape { .. })));
+    plan.set_precision(Precision::Mixed);
+    let err = convolve(&mut plan, [&x, &w, &y], false, [1, 1], None, false).unwrap_err().to_string();
+    assert!(err.contains("mixed precision"), "{err}");
     assert!(plan.finish().is_empty());
+}
+
+/// By what was measured: the layer as a network has it, with bias and ReLU, weights and bias in other shapes of as many elements.
+#[test]
+fn is_chosen_by_measurements() {
+    let engine = |kernel: &str| {
+        let measured = |family: &str| Measured { family: family.into(), sizes: vec![64; 3], seconds: [(kernel.into(), 1.0)].into() };
+        let tuning = Tuning { measured: vec![measured("conv"), measured("conv dx")] };
+        pollster::block_on(Engine::new(&AdapterChoice::from_option(None))).unwrap().with_tuning(tuning)
+    };
+    let (winograd, direct) = (engine("winograd"), engine("tiled-32"));
+    let (_, _lock) = self::engine();
+    let conv = Conv::square(3, 1, 1);
+    // The second has too few tiles to be worth it, the third no fours.
+    for (xs, co, taken) in [([2, 16, 16, 12], 8, true), ([1, 8, 8, 12], 8, false), ([2, 16, 16, 6], 8, false)] {
+        let (ci, ys) = (xs[3], [xs[0], xs[1], xs[2], co]);
+        let (x, w, b) = (random(xs.iter().product(), 1), random(9 * ci * co, 2), random(co, 3));
+        let s = Sizes::new(&conv, xs, co).unwrap();
+        let want: Vec<f64> = forward(&conv, s, &f64s(&x), &f64s(&w), Some(&f64s(&b))).iter().map(|v| v.max(0.0)).collect();
+        for e in [&winograd, &direct] {
+            let (tx, tw, tb, y) = (up(e, &xs, &x), up(e, &[3, 3, ci, co], &w), up(e, &[1, co], &b), out(e, &ys));
+            let dx = out(e, &xs);
+            let build = |p: &mut PlanBuilder<'_>| kernel::forward(p, &conv, &tx, &tw, Some(&tb), true, &y);
+            let back = |p: &mut PlanBuilder<'_>| kernel::backward_input(p, &conv, &y, &tw, &dx);
+            let bound = 4.0 * EPS * ((9 * ci) as f64).powf(1.5);
+            close(&run_twice(e, &y, build), &want, bound, 0.0);
+            // The direct kernels tried here take one dispatch, or one more for transposed weights.
+            let by_winograd = taken && std::ptr::eq(e, &winograd);
+            assert!([plan(e, build), plan(e, back)].iter().all(|p| (p.len() > 2) == by_winograd), "{xs:?}");
+        }
+    }
 }

@@ -9,7 +9,7 @@
 // KIND 2 narrow: one invocation an output, in groups of 64, folded; where a tile would be mostly empty. No workgroup memory.
 // KIND 3 cooperative (HALF): KIND 0's tiles in f16, multiplied as matrices of SIDE x SIDE by subgroups of LANES (lib/cooperative). Any size.
 // HALF: factors are rounded to f16; sums are f32.
-// Rows come in runs of `run` (a multiple of the group's rows; KIND 2 takes one run alone): b is [M / run, K, N], each run's own one after the other.
+// Rows come in runs of `run` (all of them, or a multiple of the group's rows; KIND 2 takes one run alone): b is [M / run, K, N], each run's own one after the other.
 // A dispatch sums the inner indices first .. last; where first is not 0, onto what c holds: Mesa's software adapter ends an invocation's
 // loops, without a word, once they have turned 65,535 times in all.
 #import fold

@@ -78,7 +78,7 @@ const COPIES: f64 = 64.0;
 /// Runs that take less are repeated until a round has taken this long.
 const ROUND: Duration = Duration::from_millis(4);
 
-/// The problems that [`tune`] times: those of the shipped networks, and squares.
+/// The problems that [`tune`] times: those of the shipped networks, squares, and the later stages of ResNets.
 pub fn problems() -> Vec<Problem> {
     use Op::{Plain as P, Transposed as T};
     let product = |m, n, k, a, b| Problem::Product { m, n, k, a, b };
@@ -196,7 +196,7 @@ pub fn entrants<'a>() -> Vec<Entrant<'a>> {
         name: way.to_string(),
         append: Box::new(move |plan, problem, [a, b, c]| match (problem, way) {
             (Problem::Product { a: op_a, b: op_b, .. }, Way::Direct(tiling)) => matmul::matmul_by(plan, tiling, a, *op_a, b, *op_b, c),
-            (Problem::Product { .. }, Way::Winograd) => Err(Error::shape("matmul", "a product has no windows")),
+            (Problem::Product { .. }, Way::Winograd) => Err(Error::shape("matmul", "takes convolutions alone")),
             (Problem::Convolution { pass, conv, .. }, way) => conv::pass_by(plan, way, *pass, conv, [a, b, c]),
         }),
     };

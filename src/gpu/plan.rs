@@ -215,16 +215,18 @@ impl<'e> PlanBuilder<'e> {
         self.precision
     }
 
-    /// An f32 tensor for what a kernel's own dispatches hand on to each other: later calls with the same label share its memory.
+    /// A tensor for what a kernel's own dispatches hand on to each other. The next call with the same label may be given the same memory (where it is
+    /// enough, else larger one in its place), so that a deep network does not hold a layer's intermediate results once a layer; of one label no two
+    /// may be in use at a time. For what is as large as images: a few sums are not worth it.
     ///
     /// # Errors
     /// Device limits or memory.
-    pub fn scratch(&mut self, label: &'static str, shape: &[usize]) -> Result<Tensor> {
-        let bytes = (shape.iter().product::<usize>() * DType::F32.bytes()) as u64;
+    pub fn scratch(&mut self, label: &'static str, shape: &[usize], dtype: DType) -> Result<Tensor> {
+        let bytes = (shape.iter().product::<usize>() * dtype.bytes()) as u64;
         if let Some((_, t)) = self.scratch.iter().find(|(l, t)| *l == label && t.bytes() >= bytes) {
-            return Tensor::from_buffer(t.buffer().clone(), 0, shape, DType::F32);
+            return Tensor::from_buffer(t.buffer().clone(), 0, shape, dtype);
         }
-        let t = self.engine.tensor(label, shape, DType::F32)?;
+        let t = self.engine.tensor(label, shape, dtype)?;
         self.scratch.retain(|(l, _)| *l != label);
         self.scratch.push((label, t.clone()));
         Ok(t)

@@ -200,9 +200,14 @@ impl Shape {
             Way::Direct(tiling @ Tiling::Lanes { .. }) => tiling.runs_on(caps, precision) && fours,
             Way::Winograd => {
                 let kernel = *conv == Conv { kernel: [3, 3], stride: 1, pad: conv.pad, dilation: 1, groups: 1 };
-                // The input pass has 2 - pad zeros around what it reads.
-                let turned = pass == Pass::Forward || pass == Pass::Input && conv.pad.iter().all(|p| *p <= 2);
-                kernel && turned && fours && precision == Precision::Full
+                let (out, turned) = match pass {
+                    Pass::Forward => ([self.n, self.oh, self.ow], true),
+                    // It has 2 - pad zeros around what it reads.
+                    Pass::Input => ([self.n, self.h, self.w], conv.pad.iter().all(|p| *p <= 2)),
+                    Pass::Weights => return false,
+                };
+                let fits = fours && winograd::takes(caps, out, [self.ci, self.co]);
+                kernel && turned && fits && precision == Precision::Full
             }
         }
     }
@@ -324,7 +329,10 @@ fn append_forward(
     bias: Option<&Tensor>,
     relu: bool,
 ) -> Result<()> {
-    let Way::Direct(tiling) = way else { return winograd::convolve(plan, [x, w, y], false, conv.pad, bias, relu) };
+    let Way::Direct(tiling) = way else {
+        let (w, bias) = (w.reshape(&conv.weights(s.ci, s.co))?, bias.map(|b| b.reshape(&[s.co])).transpose()?);
+        return winograd::convolve(plan, [x, &w, y], false, conv.pad, bias.as_ref(), relu);
+    };
     let subgroups = Subgroups::of(plan.engine().caps());
     let variant =
         s.variant(conv, Pass::Forward as i64, tiling, subgroups, plan.precision()).flag("BIAS", bias.is_some()).flag("RELU", relu);
@@ -345,7 +353,10 @@ pub fn backward_input(plan: &mut PlanBuilder<'_>, conv: &Conv, dy: &Tensor, w: &
 }
 
 fn append_input(plan: &mut PlanBuilder<'_>, way: Way, conv: &Conv, s: &Shape, [dy, w, dx]: [&Tensor; 3]) -> Result<()> {
-    let Way::Direct(tiling) = way else { return winograd::convolve(plan, [dy, w, dx], true, conv.pad.map(|p| 2 - p), None, false) };
+    let Way::Direct(tiling) = way else {
+        let w = w.reshape(&conv.weights(s.ci, s.co))?;
+        return winograd::convolve(plan, [dy, &w, dx], true, conv.pad.map(|p| 2 - p), None, false);
+    };
     let subgroups = Subgroups::of(plan.engine().caps());
     let variant = s.variant(conv, Pass::Input as i64, tiling, subgroups, plan.precision());
     let mut params = Params { n: s.n as u32, groups: 0, slice: 0, pad: 0 };
@@ -355,7 +366,7 @@ fn append_input(plan: &mut PlanBuilder<'_>, way: Way, conv: &Conv, s: &Shape, [d
         let bindings = [dy.into(), w.into(), dx.into()];
         return plan.dispatch("conv dx", &SHADER, &variant, &bindings, &params, Groups::Linear(groups as u64), s.cost(conv));
     };
-    let wt = plan.scratch("conv weights transposed", w.shape())?;
+    let wt = plan.scratch("conv weights transposed", w.shape(), DType::F32)?;
     let transpose = transpose_variant(s, conv);
     plan.dispatch(
         "conv transpose",
@@ -400,7 +411,7 @@ fn append_weights(plan: &mut PlanBuilder<'_>, way: Way, conv: &Conv, s: &Shape, 
     if slices == 1 {
         return plan.dispatch("conv dw", &SHADER, &variant, &[x.into(), dy.into(), dw.into()], &params, groups, s.cost(conv));
     }
-    let partial = plan.scratch("conv dw slices", &[slices, dw.len()])?;
+    let partial = plan.scratch("conv dw slices", &[slices, dw.len()], DType::F32)?;
     plan.dispatch("conv dw", &SHADER, &variant, &[x.into(), dy.into(), (&partial).into()], &params, groups, s.cost(conv))?;
     reduce::sum_slices(plan, &partial, dw, 1.0, false)
 }

@@ -73,15 +73,14 @@ pub fn blur(plan: &mut PlanBuilder<'_>, x: &Tensor, mask: Option<&Tensor>, sigma
         }
         None => 0,
     };
-    let engine = plan.engine();
     let kernel = weights(sigma);
     let radius = kernel.len() / 2;
     let chunks = (2 * radius + RUN).div_ceil(RUN);
     let mut padded = vec![0.0; RUN * (chunks + 1)];
     padded[RUN - 1..][..kernel.len()].iter_mut().zip(&kernel).for_each(|(p, k)| *p = *k as f32);
-    let taps = engine.upload_f32("gaussian weights", &[padded.len()], &padded)?;
-    let s = engine.tensor("gaussian rows", x.shape(), DType::F32)?;
-    let share = mask.map(|_| engine.tensor("gaussian share", &[n, h, w], DType::F32)).transpose()?;
+    let taps = plan.engine().upload_f32("gaussian weights", &[padded.len()], &padded)?;
+    let s = plan.scratch("gaussian rows", x.shape(), DType::F32)?;
+    let share = mask.map(|_| plan.scratch("gaussian share", &[n, h, w], DType::F32)).transpose()?;
 
     for pass in 0..2 {
         let (variant, vec) = vectorised(variant(pass, mask.is_some()), &[c]);

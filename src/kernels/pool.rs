@@ -150,7 +150,7 @@ pub fn backward(plan: &mut PlanBuilder<'_>, pool: Pool, window: &Window, x: &Ten
     expect_shape(op, "dx", dx, x.shape())?;
     match pool {
         Pool::Max => {
-            let at = plan.engine().tensor("pool scratch", dy.shape(), DType::U32)?;
+            let at = plan.scratch("max pool places", dy.shape(), DType::U32)?;
             strips(plan, "max pool places", 1, params, dy, &[x, &at])?;
             strips(plan, "max pool backward", 2, params, dx, &[&at, dy, dx])
         }

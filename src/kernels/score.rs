@@ -35,13 +35,13 @@ struct Params {
 
 /// How the rows of a database are read, and whether a subgroup shares its queries.
 #[derive(Debug, Clone, Copy)]
-struct Ways {
+struct Reading {
     f16: bool,
     vec: bool,
     broadcast: bool,
 }
 
-impl Ways {
+impl Reading {
     fn of(engine: &Engine, x: &Tensor, d: usize) -> Self {
         let (caps, vec) = (engine.caps(), d.is_multiple_of(4));
         Self { f16: x.dtype() == DType::F16, vec, broadcast: vec && caps.software && caps.subgroup_is(8) }
@@ -67,10 +67,10 @@ pub fn variants() -> Vec<Variant> {
     let mut all = Vec::new();
     for f16 in [false, true] {
         for (vec, broadcast) in [(true, true), (false, false), (true, false)] {
-            let ways = Ways { f16, vec, broadcast };
+            let reading = Reading { f16, vec, broadcast };
             let tiles: &[[i64; 2]] = if broadcast { &BROADCAST_TILES } else { &PLAIN_TILES };
-            all.extend(tiles.iter().map(|t| ways.variant(0, *t)));
-            all.extend([16, BEST].map(|k| ways.best(k)));
+            all.extend(tiles.iter().map(|t| reading.variant(0, *t)));
+            all.extend([16, BEST].map(|k| reading.best(k)));
         }
     }
     all
@@ -99,8 +99,8 @@ pub fn score_block(
     if nq * n == 0 {
         return Ok(());
     }
-    let ways = Ways::of(plan.engine(), x, d);
-    let tile = match (ways.broadcast, nq) {
+    let reading = Reading::of(plan.engine(), x, d);
+    let tile = match (reading.broadcast, nq) {
         // The more queries share a row the better, as long as a group is mostly full.
         (true, 1..=3) => BROADCAST_TILES[0],
         (true, 4..=12) => BROADCAST_TILES[1],
@@ -110,7 +110,7 @@ pub fn score_block(
         (false, _) => PLAIN_TILES[0],
     };
     let [across, down] = tile.map(|t| t as usize);
-    let [q_span, x_span] = match (ways.broadcast, across) {
+    let [q_span, x_span] = match (reading.broadcast, across) {
         (true, _) => [across, 8 * down],
         (false, 1) => [1, 64 * down],
         (false, _) => [8 * across, 8 * down],
@@ -119,7 +119,7 @@ pub fn score_block(
     let params = Params { nq: nq as u32, n: n as u32, d: d as u32, q0: queries.start as u32, x0: rows.start as u32, ..Params::default() };
     let bytes = nq * d * 4 + n * d * x.dtype().bytes() + 4 * nq * n;
     let cost = Cost { flops: 2.0 * (nq * n) as f64 * d as f64, bytes: bytes as f64 };
-    plan.dispatch(op, &SHADER, &ways.variant(0, tile), &[q.into(), x.into(), scores.into()], &params, Groups::Linear(groups), cost)
+    plan.dispatch(op, &SHADER, &reading.variant(0, tile), &[q.into(), x.into(), scores.into()], &params, Groups::Linear(groups), cost)
 }
 
 /// The columns of some queries and rows, if they are there and go together.
@@ -181,6 +181,6 @@ pub(super) fn best_block(
     let bytes = nq * d * 4 + n * d * x.dtype().bytes() + 8 * nq * segments * k;
     let cost = Cost { flops: 2.0 * (nq * n) as f64 * d as f64, bytes: bytes as f64 };
     let bindings = [q.into(), x.into(), before[0].into(), before[1].into(), lists[0].into(), lists[1].into()];
-    let variant = Ways::of(plan.engine(), x, d).best(k);
+    let variant = Reading::of(plan.engine(), x, d).best(k);
     plan.dispatch("score best", &SHADER, &variant, &bindings, &params, Groups::Linear((nq.div_ceil(TILE) * segments) as u64), cost)
 }

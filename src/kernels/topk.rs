@@ -87,7 +87,7 @@ pub fn search_block(
     let op = "topk search";
     let d = score::columns(op, q, x, &queries, &rows)?;
     let (nq, k) = lists(op, list_scores, list_ids)?;
-    let Use::Segments { lists: most_lists, parts } = &scratch.how else {
+    let Use::Fused { lists: most_lists, parts } = &scratch.how else {
         return Err(Error::shape(op, "scratch that was not made by Scratch::fused"));
     };
     scratch.fits(op, k, queries.len(), 0)?;
@@ -132,15 +132,16 @@ enum Use {
     Nothing,
     /// So many lists of scores and ids a query, of which one is made.
     Segments { lists: usize, parts: [Tensor; 2] },
+    /// The same for [`search_block`].
+    Fused { lists: usize, parts: [Tensor; 2] },
     /// Keys and ids to sort.
     Long(topk_long::Scratch),
 }
 
-impl Use {
-    fn segments(engine: &Engine, queries: usize, lists: usize, k: usize) -> Result<Self> {
-        let tensor = |dtype| engine.tensor("topk segments", &[queries * lists, k], dtype);
-        Ok(Self::Segments { lists, parts: [tensor(DType::F32)?, tensor(DType::U32)?] })
-    }
+/// Scores and ids of so many lists of k.
+fn parts(engine: &Engine, lists: usize, k: usize) -> Result<[Tensor; 2]> {
+    let tensor = |dtype| engine.tensor("topk segments", &[lists, k], dtype);
+    Ok([tensor(DType::F32)?, tensor(DType::U32)?])
 }
 
 impl Scratch {
@@ -152,7 +153,7 @@ impl Scratch {
         let how = match segments(engine, queries, rows, k) {
             _ if k > SHORT => Use::Long(topk_long::Scratch::new(engine, queries, rows, k)?),
             1 => Use::Nothing,
-            lists => Use::segments(engine, queries, lists, k)?,
+            lists => Use::Segments { lists, parts: parts(engine, queries * lists, k)? },
         };
         Ok(Self { k, queries, rows, how })
     }
@@ -167,7 +168,7 @@ impl Scratch {
         }
         // As many lists as fill a device, and enough for long databases.
         let lists = (512 / queries.div_ceil(score::TILE)).clamp(16, 512);
-        Ok(Self { k, queries, rows: 0, how: Use::segments(engine, queries, lists, k)? })
+        Ok(Self { k, queries, rows: 0, how: Use::Fused { lists, parts: parts(engine, queries * lists, k)? } })
     }
 
     fn fits(&self, op: &str, k: usize, queries: usize, rows: usize) -> Result<()> {
@@ -225,6 +226,7 @@ pub fn select_block(
     let cost = Cost::bytes(4 * (queries * rows) as u64);
     match &scratch.how {
         Use::Long(scratch) => topk_long::merge(plan, scores, [queries, rows], first_id, first_query, [list_scores, list_ids], scratch),
+        Use::Fused { .. } => Err(Error::shape(op, "scratch that was made by Scratch::fused")),
         Use::Nothing => {
             let bindings = [scores.into(), list_scores.into(), list_ids.into()];
             plan.dispatch(op, &SHADER, &select_variant(k, false, false, lanes), &bindings, &params, Groups::Linear(queries as u64), cost)

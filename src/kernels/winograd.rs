@@ -1,7 +1,7 @@
 //! 3 x 3 convolutions of stride 1 by sixteen products: host side of `shaders/winograd.wgsl`.
 
 use super::{expect_shape, matmul, nhwc};
-use crate::gpu::{Cost, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
+use crate::gpu::{Caps, Cost, DType, Error, Groups, PlanBuilder, Precision, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
 use std::ops::Range;
@@ -60,14 +60,10 @@ pub fn weights(plan: &mut PlanBuilder<'_>, w: &Tensor, flip: bool, u: &Tensor) -
     let [_, ci, co] = w.shape()[..] else { return Err(Error::shape(op, format!("weights {:?} are not [9, CI, CO]", w.shape()))) };
     expect_shape(op, "w", w, &[9, ci, co])?;
     expect_shape(op, "u", u, &if flip { [POINTS, co, ci] } else { [POINTS, ci, co] })?;
+    // Here they are the channels.
     let params = Params { h: ci as u32, w: co as u32, ..Params::default() };
-    let bindings = [w.into(), u.into()];
-    plan.dispatch(op, &SHADER, &variant(0, [flip, false, false]), &bindings, &params, Groups::for_items(ci * co, 64), passes(w, u))
-}
-
-/// What reads one and writes the other.
-fn passes(a: &Tensor, b: &Tensor) -> Cost {
-    Cost::bytes(a.bytes() + b.bytes())
+    let (groups, cost) = (Groups::for_items(ci * co, 64), Cost::bytes(w.bytes() + u.bytes()));
+    plan.dispatch(op, &SHADER, &variant(0, [flip, false, false]), &[w.into(), u.into()], &params, groups, cost)
 }
 
 /// What is checked alike for both transforms of images: channels in fours, tiles that are there, and their rows.
@@ -114,15 +110,22 @@ pub fn outputs(plan: &mut PlanBuilder<'_>, m: &Tensor, bias: Option<&Tensor>, re
     plan.dispatch(op, &SHADER, &variant, &bindings, &params, Groups::for_items(part.len() * c / 4, 64), cost)
 }
 
+/// Whether [`convolve`] multiplies less than a direct kernel for outputs [N, H, W], whose tiles it fills up, and its weights [I, O] can be bound.
+pub(super) fn takes(caps: &Caps, [n, h, w]: [usize; 3], [i, o]: [usize; 2]) -> bool {
+    let [tiles_y, tiles_x] = tiles(h, w);
+    let rows = (n * tiles_y * tiles_x).next_multiple_of(matmul::BATCHED_ROWS);
+    POINTS * rows < 9 * n * h * w && (4 * POINTS * i * o) as u64 <= caps.max_binding
+}
+
 /// Bytes of transformed inputs or of products at a time: they should stay in a device's cache, and be enough rows to keep it busy.
 const AT_A_TIME: usize = 16 << 20;
 
 /// Appends y [N, OH, OW, O] = act(x [N, H, W, I] convolved with w + bias) at stride 1, with `pad` zeros above and left; w [9, I, O], or where `flip`
 /// [9, O, I] turned as [`weights`] says; act is ReLU where `relu`, else nothing. I and O are multiples of 4. What is not
-/// finite in x shows in all outputs of a tile that reads it.
+/// finite reaches the same outputs as in the direct kernels; an infinity may become NaN.
 ///
 /// # Errors
-/// Tensors that do not fit, device memory.
+/// Tensors that do not fit, device memory; a plan in mixed precision, which rounds other factors than these.
 pub fn convolve(
     plan: &mut PlanBuilder<'_>,
     [x, w, y]: [&Tensor; 3],
@@ -132,12 +135,18 @@ pub fn convolve(
     relu: bool,
 ) -> Result<()> {
     let ([.., i], [n, oh, ow, o]) = (nhwc("winograd", "x", x)?, nhwc("winograd", "y", y)?);
+    if plan.precision() != Precision::Full {
+        return Err(Error::shape("winograd", "mixed precision rounds inputs and weights, not what they are transformed to"));
+    }
     let [tiles_y, tiles_x] = tiles(oh, ow);
     let all = n * tiles_y * tiles_x;
     let rows = matmul::BATCHED_ROWS;
-    let run = (AT_A_TIME / (4 * POINTS * i.max(o)) / rows * rows).clamp(rows, all.next_multiple_of(rows));
-    let (u, v) = (plan.scratch("winograd weights", &[POINTS, i, o])?, plan.scratch("winograd inputs", &[POINTS, run, i])?);
-    let m = plan.scratch("winograd products", &[POINTS, run, o])?;
+    let most = (AT_A_TIME / (4 * POINTS * i.max(o)) / rows * rows).max(rows);
+    // Parts of one size: the last is multiplied whole.
+    let run = all.div_ceil(all.div_ceil(most)).next_multiple_of(rows);
+    let mut scratch = |label, shape: [usize; 3]| plan.scratch(label, &shape, DType::F32);
+    let u = scratch("winograd weights", [POINTS, i, o])?;
+    let (v, m) = (scratch("winograd inputs", [POINTS, run, i])?, scratch("winograd products", [POINTS, run, o])?);
     weights(plan, w, flip, &u)?;
     for first in (0..all).step_by(run) {
         let part = first..(first + run).min(all);
