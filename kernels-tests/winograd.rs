@@ -1,6 +1,6 @@
 use crate::common::*;
 use echogrid::gpu::{AdapterChoice, Engine, Error, Measured, PlanBuilder, Precision, Tuning};
-use echogrid::kernels::conv::{self as kernel, Conv};
+use echogrid::kernels::conv::{self as kernel, Conv, Pass, Way};
 use echogrid::kernels::winograd::{POINTS, convolve, inputs, outputs, weights};
 use echogrid::reference::conv::{Sizes, backward_input, forward};
 use echogrid::reference::winograd as twin;
@@ -77,6 +77,49 @@ fn convolves() {
             let turned = pad.map(|p| 2 - p);
             close(&run_twice(e, &dx, |p| convolve(p, [&tdy, &tw, &dx], true, turned, None, false)), &want, bound(9 * co), 0.0);
         }
+    }
+}
+
+/// As a pass of convolutions, on both tiers: it takes what it says and nothing else.
+#[test]
+fn takes_what_it_can() {
+    let (engines, _lock) = engines();
+    let square = Conv::square(3, 1, 1);
+    // Geometry, input, output channels; whether the forward pass goes, and that of the input.
+    let cases = [
+        (square, [5, 13, 11, 8], 12, [true, true]),
+        (Conv { pad: [0, 2], ..square }, [1, 23, 22, 8], 20, [true, true]),
+        // No fours; zeros beyond two; tiles in whole 128s that are mostly none; another kernel, stride, dilation, groups.
+        (square, [2, 16, 17, 5], 8, [false, false]),
+        (square, [2, 16, 17, 8], 7, [false, false]),
+        (Conv { pad: [3, 1], ..square }, [2, 16, 15, 4], 8, [true, false]),
+        (square, [1, 3, 200, 4], 8, [false, false]),
+        (Conv::square(5, 1, 1), [2, 16, 16, 4], 4, [false, false]),
+        (Conv::square(3, 2, 1), [2, 32, 32, 4], 4, [false, false]),
+        (Conv::square(3, 1, 2), [2, 16, 16, 4], 4, [false, false]),
+        (Conv { groups: 2, ..square }, [2, 16, 16, 8], 8, [false, false]),
+    ];
+    for (e, (conv, xs, co, takes)) in engines.into_iter().flat_map(|e| cases.map(|c| (e, c))) {
+        let (s, ws) = (Sizes::new(&conv, xs, co).unwrap(), conv.weights(xs[3], co));
+        let (x, w, dy) = (random(xs.iter().product(), 1), random(ws.iter().product(), 2), random(s.y.iter().product(), 3));
+        let (tx, tw, tdy) = (up(e, &xs, &x), up(e, &ws, &w), up(e, &s.y, &dy));
+        let (y, dx) = (out(e, &s.y), out(e, &xs));
+        let forward = forward(&conv, s, &f64s(&x), &f64s(&w), None);
+        let back = backward_input(&conv, s, &f64s(&dy), &f64s(&w));
+        let passes = [(Pass::Forward, [&tx, &tw, &y], forward, 9 * xs[3]), (Pass::Input, [&tdy, &tw, &dx], back, 9 * co)];
+        for ((pass, tensors, want, inner), taken) in passes.into_iter().zip(takes) {
+            let build = |p: &mut PlanBuilder<'_>| kernel::pass_by(p, Way::Winograd, pass, &conv, tensors);
+            if taken {
+                close(&run_twice(e, tensors[2], build), &want, 4.0 * EPS * (inner as f64).powf(1.5), 0.0);
+            } else {
+                assert!(matches!(build(&mut PlanBuilder::new(e)), Err(Error::Shape { .. })), "{pass:?} {conv:?} {xs:?} {co}");
+            }
+        }
+        let mut mixed = PlanBuilder::new(e);
+        mixed.set_precision(Precision::Mixed);
+        assert!(kernel::pass_by(&mut mixed, Way::Winograd, Pass::Forward, &conv, [&tx, &tw, &y]).is_err());
+        let dw = out(e, &ws);
+        assert!(kernel::pass_by(&mut PlanBuilder::new(e), Way::Winograd, Pass::Weights, &conv, [&tx, &tdy, &dw]).is_err());
     }
 }
 
