@@ -21,14 +21,6 @@ pub fn engines() -> ([&'static Engine; 2], MutexGuard<'static, ()>) {
     ([&ENGINE, &BASELINE], LOCK.lock().unwrap_or_else(|e| e.into_inner()))
 }
 
-/// Both tiers on devices of their own, which take what was compiled for them along when they go: a software adapter may hold gigabytes of it.
-pub fn fresh_engines() -> ([Engine; 2], MutexGuard<'static, ()>) {
-    let lock = LOCK.lock().unwrap_or_else(|e| e.into_inner());
-    let choice = AdapterChoice::from_option(None);
-    let all = [pollster::block_on(Engine::new(&choice)), pollster::block_on(Engine::new_baseline(&choice))];
-    (all.map(|e| e.expect("a GPU adapter (see `make test`)")), lock)
-}
-
 /// A device as an app would open it: its own instance, `Limits::default()`, no feature, nothing of echogrid.
 pub fn foreign() -> (wgpu::Device, wgpu::Queue) {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
