@@ -85,6 +85,9 @@ const BUSY: usize = 64;
 /// Pixels of a slice at most on a software adapter, whose loops end after 65,535 turns: 18 for 16 pixels in tiles.
 const LONGEST: usize = 1 << 15;
 
+/// Rows that a subgroup of four lanes takes at most: SwiftShader, which has those, is minutes and gigabytes at compiling more.
+const FOUR_LANES_ROWS: usize = 16;
+
 /// A pass of a convolution; its number is the shader's MODE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pass {
@@ -197,7 +200,9 @@ impl Shape {
             Way::Direct(Tiling::Narrow) => false,
             Way::Direct(Tiling::Tiled { .. }) => true,
             Way::Direct(tiling @ Tiling::Cooperative) => tiling.runs_on(caps, precision),
-            Way::Direct(tiling @ Tiling::Lanes { .. }) => tiling.runs_on(caps, precision) && fours,
+            Way::Direct(tiling @ Tiling::Lanes { rows, .. }) => {
+                tiling.runs_on(caps, precision) && fours && (rows <= FOUR_LANES_ROWS || !caps.subgroup_is(4))
+            }
             Way::Winograd => {
                 let kernel = *conv == Conv { kernel: [3, 3], stride: 1, pad: conv.pad, dilation: 1, groups: 1 };
                 let (out, turned) = match pass {
