@@ -107,6 +107,13 @@ pub fn close(got: &[f32], want: &[f64], abs: f64, rel: f64) {
     assert!(worst.0 <= 0.0, "element {i}: got {}, want {}, bound {abs:e} + {rel:e} * |want|", got[i], want[i]);
 }
 
+/// A refusal whose text names the reason.
+#[track_caller]
+pub fn says<T: std::fmt::Debug>(r: Result<T>, words: &str) {
+    let text = r.unwrap_err().to_string();
+    assert!(text.contains(words), "{text}, not {words}");
+}
+
 /// <a, b> in f64.
 pub fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
