@@ -841,6 +841,26 @@ fn damaged_models_and_databases_and_those_that_do_not_belong_together() {
     assert_eq!(names(&dir), ["bad"]);
 }
 
+#[test]
+fn an_encoder_is_trained_on_from_a_model() {
+    let (w, dir) = (&*WORLD, folder("trained-on"));
+    let (out, model) = (dir.join("next"), text(&w.model));
+    let (m, s, c, o) = (text(&w.map), text(&w.sar), text(&w.config), text(&out));
+    let info = |file: &str| serde_json::from_str::<serde_json::Value>(&run(&["info", file, "--json"]).ok().out).unwrap();
+    run(&["train", "--scene", m, s, "--val", m, s, "--config", c, "--init-from", model, "--lr", "1e-5", "--out", o]).ok();
+    let (first, next) = (info(model), info(o));
+    assert!(next["init_from"] == first["hash"] && next["encoder"] == first["encoder"], "{next}");
+    assert_ne!(next["hash"], first["hash"]);
+    let other = |from: &str, words: &[&str]| {
+        run(&["train", "--scene", m, s, "--val", m, s, "--config", c, "--init-from", from, "--out", text(&dir.join("other"))])
+            .fails(1, words);
+    };
+    other("shipped", &["(shipped)", "of another network", "[encoder]"]);
+    other(m, &["optical.tif", "not a weights file"]);
+    // A refining run starts from its --model.
+    run(&["train", "--refine", "joint", "--init-from", model, "--print-config"]).fails(2, &["--init-from"]);
+}
+
 /// Starts a run, waits until its log has so many steps, and ends it with a signal.
 #[cfg(unix)]
 fn interrupted(args: &[&str], log: &Path, steps: usize, signal: &str) {
@@ -863,7 +883,7 @@ const DENSE_TRAINING: &str = "windows = 2\nwindow = 32\npatches = 4\npatch = 16\
 
 #[test]
 fn dense_features_are_trained_and_told_from_other_models() {
-    let (w, dir) = (&*WORLD, folder("dense"));
+    let (w, dir) = (&*WORLD, folder("dense-training"));
     let (config, out) = (dir.join("dense.toml"), dir.join("features"));
     std::fs::write(&config, DENSE_TRAINING).unwrap();
     let (m, s, c, o) = (text(&w.map), text(&w.sar), text(&config), text(&out));
@@ -885,6 +905,22 @@ fn dense_features_are_trained_and_told_from_other_models() {
     assert_eq!(value["encoder"]["channels"], 4);
     run(&["index", "--map", m, "--model", o, "--out", text(&dir.join("db"))])
         .fails(1, &["features", "is a dense-model", "a model is wanted"]);
+    // From there on: its network and ground size where no settings are given, its network's parameters in any case.
+    let model = dir.join("model");
+    std::fs::rename(&out, &model).unwrap();
+    let print = run(&["train", "--dense", "--init-from", text(&model), "--lr", "1e-4", "--print-config"]).ok().out;
+    assert!(
+        print.contains("channels = 4")
+            && print.contains("init_from = ")
+            && print.contains("lr = 0.0001")
+            && print.contains("logit_scale = 120"),
+        "{print}"
+    );
+    assert!(print.contains(&format!("pixel_m = {}", value["pixel_m"])), "{print}");
+    train(&["--dense", "--init-from", text(&model), "--epochs", "1"]).ok();
+    let next: serde_json::Value = serde_json::from_str(&run(&["info", o, "--json"]).ok().out).unwrap();
+    assert_eq!(next["init_from"], value["hash"]);
+    train(&["--dense", "--init-from", "shipped"]).fails(1, &["(shipped)", "of another network", "[encoder]"]);
     // A checkpoint of the one kind is none of the other.
     std::fs::rename(&out, dir.join("features.checkpoint")).unwrap();
     train(&["--dense", "--resume"]).fails(1, &["features.checkpoint", "is a model, not a checkpoint"]);

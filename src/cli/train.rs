@@ -7,7 +7,7 @@ use crate::index::LoadedModel;
 use crate::report::figures::{self, Series};
 use crate::scene::ScenePair;
 use crate::train::{
-    DenseTrainConfig, Event, Outcome, RefineTrainConfig, TrainConfig, refuse_unfinished, train, train_dense, train_refiner,
+    DenseTrainConfig, Event, InitFrom, Outcome, RefineTrainConfig, TrainConfig, refuse_unfinished, train, train_dense, train_refiner,
 };
 use crate::{Error, Result};
 use serde::Serialize;
@@ -49,6 +49,9 @@ pub struct Args {
     /// The encoder that --refine starts from [default: the shipped weights]
     #[arg(long, value_name = "MODEL", requires = "refine")]
     model: Option<PathBuf>,
+    /// Start from the weights of a model, or of the shipped one (`shipped`), instead of from random ones: to fit it to scenes of your own; without --config its network is taken too
+    #[arg(long, value_name = "MODEL", conflicts_with = "refine")]
+    init_from: Option<InitFrom>,
     /// Draw the embeddings of the two modalities together by this loss [default: that of the configuration]
     #[arg(long, value_enum, conflicts_with = "dense")]
     align: Option<Align>,
@@ -58,6 +61,9 @@ pub struct Args {
     /// Passes [default: that of the configuration]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
+    /// Highest learning rate [default: that of the configuration]
+    #[arg(long, value_name = "RATE")]
+    lr: Option<f64>,
     /// How layers multiply [default: that of the configuration]
     #[arg(long, value_enum)]
     precision: Option<Precision>,
@@ -82,8 +88,21 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     if args.dense {
         let mut config = args.config.as_deref().map_or_else(|| Ok(DenseTrainConfig::default()), DenseTrainConfig::load)?;
         config.epochs = args.epochs.unwrap_or(config.epochs);
+        if let Some(from) = &args.init_from {
+            if args.config.is_none() {
+                let model = from.dense()?;
+                // What has learnt peaks sharply; from the default of random values the scale would take hundreds of steps.
+                config.logit_scale = LEARNT_LOGIT_SCALE;
+                config.pixel_m = model.metres();
+                if let Some(file) = model.file() {
+                    config.encoder = file.manifest.encoder.clone();
+                }
+            }
+            config.init_from = Some(from.clone());
+        }
         config.seed = args.seed.unwrap_or(config.seed);
         config.precision = args.precision.unwrap_or(config.precision);
+        config.optimizer.lr = args.lr.unwrap_or(config.optimizer.lr);
         config.check()?;
         let words = Words { total: config.total_steps(), items: config.patches, item: "SAR patches", figures: dense_figures };
         session(global, args, &config, &words, |r, on| train_dense(r.engine, &config, r.scenes, r.val, r.out, args.resume, r.stop, on))
@@ -92,6 +111,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         config.epochs = args.epochs.unwrap_or(config.epochs);
         config.seed = args.seed.unwrap_or(config.seed);
         config.precision = args.precision.unwrap_or(config.precision);
+        config.optimizer.lr = args.lr.unwrap_or(config.optimizer.lr);
         config.joint = refine == Refine::Joint;
         config.check()?;
         let words = Words { total: config.total_steps(), items: config.queries, item: "queries", figures: refine_figures };
@@ -102,8 +122,15 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     } else {
         let mut config = args.config.as_deref().map_or_else(|| Ok(TrainConfig::default()), TrainConfig::load)?;
         config.epochs = args.epochs.unwrap_or(config.epochs);
+        if let Some(from) = &args.init_from {
+            if args.config.is_none() {
+                config.encoder = from.encoder()?.encoder().clone();
+            }
+            config.init_from = Some(from.clone());
+        }
         config.seed = args.seed.unwrap_or(config.seed);
         config.precision = args.precision.unwrap_or(config.precision);
+        config.optimizer.lr = args.lr.unwrap_or(config.optimizer.lr);
         config.align.method = args.align.unwrap_or(config.align.method);
         config.align.weight = args.align_weight.or(config.align.weight);
         config.check()?;
@@ -111,6 +138,9 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         session(global, args, &config, &words, |r, on| train(r.engine, &config, r.scenes, r.val, r.out, args.resume, r.stop, on))
     }
 }
+
+/// Near where [`DenseTrainConfig::logit_scale`] stays in runs from the shipped features.
+const LEARNT_LOGIT_SCALE: f32 = 120.0;
 
 /// What is said of a run.
 struct Words {

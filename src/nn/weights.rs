@@ -121,6 +121,9 @@ pub struct NetworkManifest<N> {
     /// How that network was trained behind an encoder that was there before: the fields below, of its own run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refiner_training: Option<serde_json::Value>,
+    /// [`NetworkFile::hash`] of the model that the run started from, where it started from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_from: Option<String>,
     /// Ground size of a training patch along x, on the first scene, metres.
     pub patch_m: f64,
     /// The training configuration, whole.
@@ -214,6 +217,23 @@ impl<N: Network> NetworkFile<N> {
         AtomicFile::write(path, &bytes).map_err(|e| io(&e))
     }
 
+    /// Whether a safetensors file carries a manifest of ours, of whatever kind.
+    ///
+    /// # Errors
+    /// Not there, truncated, not safetensors.
+    pub fn is_own(path: &Path) -> Result<bool> {
+        let bytes = std::fs::read(path).map_err(|e| WeightsError::Io { path: path.into(), reason: e.to_string() })?;
+        let (_, header) = SafeTensors::read_metadata(&bytes)
+            .map_err(|e| WeightsError::Format { path: path.into(), reason: format!("not a weights file, or cut short ({e})") })?;
+        Ok(header.metadata().as_ref().is_some_and(|m| m.contains_key("echogrid")))
+    }
+
+    /// The network's own parameters: not those of the optimiser, of the loss or of the graph network behind it.
+    pub fn network(&self) -> impl Iterator<Item = (&String, &(Vec<usize>, Vec<f32>))> {
+        let apart = |name: &str| ["optimizer.", "loss.", GRAPH_PREFIX].iter().any(|p| name.starts_with(p));
+        self.tensors.iter().filter(move |(name, _)| !apart(name))
+    }
+
     /// SHA-256 over the encoder's configuration and every parameter of the network (not of the optimiser, the loss or the graph network
     /// behind it), hexadecimal: what a database is tied to.
     pub fn hash(&self) -> String {
@@ -222,8 +242,7 @@ impl<N: Network> NetworkFile<N> {
         if let Some(pixel_m) = self.manifest.pixel_m {
             hash.update(pixel_m.to_le_bytes());
         }
-        let apart = |name: &str| ["optimizer.", "loss.", GRAPH_PREFIX].iter().any(|p| name.starts_with(p));
-        for (name, (shape, values)) in self.tensors.iter().filter(|(n, _)| !apart(n)) {
+        for (name, (shape, values)) in self.network() {
             hash.update(format!("{name}{shape:?}"));
             hash.update(bytemuck::cast_slice::<f32, u8>(values));
         }

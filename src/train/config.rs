@@ -2,12 +2,13 @@
 
 use super::batch::Look;
 use super::course::Course;
+use super::start::InitFrom;
 use crate::align::AlignConfig;
 use crate::gpu::Precision;
 use crate::nn::{Architecture, EncoderConfig, Head, OptimizerConfig, Sharing, Stage};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Settings of any kind from a TOML file.
 pub(super) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
@@ -102,8 +103,9 @@ pub struct TrainConfig {
     pub steps: usize,
     /// Everything random hangs on it.
     pub seed: u64,
-    /// ResNet trunks start from this safetensors file with torchvision's names ([`crate::nn::import_torchvision`]).
-    pub init_from: Option<PathBuf>,
+    /// What the encoder starts from: a model file of the same `encoder`, `shipped`, or for ResNet trunks a safetensors file with
+    /// torchvision's names ([`crate::nn::import_torchvision`]); random values where there is none.
+    pub init_from: Option<InitFrom>,
     /// Label smoothing of the InfoNCE loss.
     pub smoothing: f32,
     /// Share of all steps over which the learning rate rises; then it falls as a cosine.
@@ -193,9 +195,6 @@ impl TrainConfig {
             c if c.patch == 0 || c.encoder.input == 0 => refuse("patch and encoder.input must be above 0"),
             c if c.views.is_multiple_of(2) || c.validate_views.is_multiple_of(2) => refuse("views and validate_views must be odd"),
             c if !(0.0..=1.0).contains(&c.near) || !(0.0..=1.0).contains(&c.similar) => refuse("near and similar are shares, 0 to 1"),
-            c if c.init_from.is_some() && c.encoder.architecture.torchvision().is_none() => {
-                refuse("init_from is for encoder.architecture resnet18, resnet34 and resnet50")
-            }
             c if !(0.0..1.0).contains(&c.smoothing) => refuse("smoothing is a share, 0 to below 1"),
             c if c.validate_queries == 0 => refuse("validate_queries must be above 0"),
             c if c.views > 255 || c.validate_views > 255 => refuse("views and validate_views are at most 255"),

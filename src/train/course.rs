@@ -1,6 +1,7 @@
 //! The loop of a run, whatever is trained: steps, reports, checkpoints, validations, the end.
 
 use super::checkpoint::{self, Kind, checkpoint_path};
+use super::start::Start;
 use crate::align::{Aligned, Figures, Objective};
 use crate::gpu::{Engine, OpTime, PAGE, Plan, PlanBuilder, Precision, Readback, Tensor, medians};
 use crate::kernels::sampler;
@@ -85,6 +86,9 @@ pub(super) struct Progress<S> {
     pub(super) state: S,
     /// Validation figures so far.
     pub(super) validation: Vec<serde_json::Value>,
+    /// [`crate::nn::NetworkFile::hash`] of the model that the run started from.
+    #[serde(default)]
+    pub(super) init_from: Option<String>,
 }
 
 /// How long and how fast a run learns, and when it stops to look around.
@@ -149,6 +153,8 @@ pub(super) struct Learner {
     optimizer: Optimizer,
     /// What runs beside the encoder where the modalities are aligned.
     aligned: Option<Aligned>,
+    /// [`crate::nn::NetworkFile::hash`] of the model that the network starts from.
+    init_from: Option<String>,
 }
 
 impl Learner {
@@ -165,7 +171,16 @@ impl Learner {
         let scale = (course.precision == Precision::Mixed).then_some(&plan.loss_gradient);
         let optimizer = Optimizer::new(engine, &graph, &weights, &plan.gradients, course.optimizer, scale)?;
         let aligned = objective.map(|o| Aligned::new(engine, o, adversary, &plan, course.seed)).transpose()?;
-        Ok(Self { weights, plan, optimizer, aligned })
+        Ok(Self { weights, plan, optimizer, aligned, init_from: None })
+    }
+
+    /// Puts `start` in place of the random start values.
+    pub(super) fn start_from(&mut self, engine: &Engine, start: Start) -> Result<()> {
+        if self.weights.load(engine, &start.tensors)? != start.tensors.len() {
+            return Err(Error::invalid("the network lacks some of the parameters that it is to start from"));
+        }
+        self.init_from = start.hash;
+        Ok(())
     }
 
     /// Everything that a run needs to go on, beside where it stands.
@@ -358,7 +373,7 @@ impl<'a, T: Task> Run<'a, T> {
         let records = checkpoint::scene_records(scenes)?;
         let progress = match resume {
             true => checkpoint::load(&checkpoint_path(out), engine, &task, &records, &learner)?,
-            false => Progress { step: 0, state: T::State::default(), validation: Vec::new() },
+            false => Progress { init_from: learner.init_from.clone(), ..Progress::default() },
         };
         Ok(Self {
             engine,

@@ -8,6 +8,7 @@ mod course;
 mod dense;
 mod refine;
 mod run;
+mod start;
 
 pub use batch::{Batcher, Place};
 pub use checkpoint::{checkpoint_path, refuse_unfinished};
@@ -16,3 +17,4 @@ pub use course::{Event, Outcome};
 pub use dense::{DenseAugment, DenseTrainConfig, profile_dense_step, train_dense};
 pub use refine::{RefineTrainConfig, train_refiner};
 pub use run::{profile_step, step_plan, train};
+pub use start::InitFrom;

@@ -12,7 +12,7 @@ use crate::gpu::{Engine, OpTime, Plan, PlanBuilder, Tensor};
 use crate::index::{Database, Embedder, IndexConfig, LoadedModel, Searcher, build};
 use crate::kernels::sampler;
 use crate::nn::ops::{InfoNce, WeightedMeans};
-use crate::nn::{EncoderConfig, Graph, Modality, WeightFile, import_torchvision};
+use crate::nn::{EncoderConfig, Graph, Modality, WeightFile};
 use crate::random::signed;
 use crate::scene::{PageCache, ScenePair};
 use std::path::Path;
@@ -37,9 +37,9 @@ pub fn train(
     if !resume {
         refuse_unfinished(out)?;
     }
-    let learner = learner(engine, config)?;
-    if let Some(path) = config.init_from.as_ref().filter(|_| !resume) {
-        learner.weights.load(engine, &import_torchvision(path, &config.encoder)?)?;
+    let mut learner = learner(engine, config)?;
+    if let Some(from) = config.init_from.as_ref().filter(|_| !resume) {
+        learner.start_from(engine, from.encoder_start(&config.encoder)?)?;
     }
     let task = Pairs::new(engine, config, scenes, val, &learner)?;
     course::run(engine, task, learner, scenes, out, resume, stop, on)

@@ -6,6 +6,7 @@ use crate::nn::{DenseEncoderConfig, OptimizerConfig};
 use crate::train::batch::Look;
 use crate::train::config::read_toml;
 use crate::train::course::Course;
+use crate::train::start::InitFrom;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -106,6 +107,8 @@ pub struct DenseTrainConfig {
     pub steps: usize,
     /// Everything random hangs on it.
     pub seed: u64,
+    /// What both towers start from: a model file or `shipped`; random values where there is none. Its `encoder` must be this one.
+    pub init_from: Option<InitFrom>,
     /// Offsets this far from the true one count as right.
     pub radius: f32,
     /// What the scores (-1 to 1) are multiplied by before the softmax, at the start; learned.
@@ -150,6 +153,7 @@ impl Default for DenseTrainConfig {
             epochs: 64,
             steps: 50,
             seed: 1,
+            init_from: None,
             radius: 3.0,
             // 1 over what the scores of unlike places spread by: 1 / patch.
             logit_scale: 40.0,

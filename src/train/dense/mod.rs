@@ -46,7 +46,10 @@ pub fn train_dense(
         refuse_unfinished(out)?;
     }
     let (graph, loss) = network_graph(config)?;
-    let learner = Learner::new(engine, &graph, loss, None, &config.course())?;
+    let mut learner = Learner::new(engine, &graph, loss, None, &config.course())?;
+    if let Some(from) = config.init_from.as_ref().filter(|_| !resume) {
+        learner.start_from(engine, from.dense_start(&config.encoder)?)?;
+    }
     let task = Dense::new(engine, config, scenes, val, &learner)?;
     course::run(engine, task, learner, scenes, out, resume, stop, on)
 }

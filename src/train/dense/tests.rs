@@ -6,6 +6,7 @@ use crate::gpu::AdapterChoice;
 use crate::nn::{DenseFile, Level, Skip};
 use crate::scene::synth::{EPSG, SynthConfig, generate};
 use crate::scene::{GeoTransform, SampleData, write_geotiff};
+use crate::train::InitFrom;
 use std::sync::atomic::Ordering;
 
 fn engine() -> Engine {
@@ -225,4 +226,34 @@ fn an_interrupted_run_goes_on_to_the_same_bits() {
     assert!(file.manifest.pixel_m.unwrap() > 0.0 && !file.tensors.contains_key("loss.log_scale"));
     let e = crate::index::LoadedModel::load(Some(&whole)).unwrap_err().to_string();
     assert!(e.contains("is a dense-model") && e.contains("where a model is wanted"), "{e}");
+}
+
+#[test]
+fn a_run_starts_from_a_model() {
+    let ((folder, city), engine, config) = (city(), engine(), small());
+    let [first, second] = ["first", "second"].map(|n| folder.path().join(n));
+    assert_eq!(go(&engine, &city, &config, &first, false, None).0, Outcome::Finished);
+    let model = DenseFile::load(&first).unwrap();
+    assert_eq!(model.manifest.init_from, None);
+    // Other seed, no learning to speak of: another start would show.
+    let mut on = DenseTrainConfig { seed: 9, epochs: 1, init_from: Some(InitFrom::File(first.clone())), ..config.clone() };
+    on.optimizer.lr = 1e-12;
+    // Interrupted, so that a resumed run says too where it came from.
+    assert!(matches!(go(&engine, &city, &on, &second, false, Some(2)).0, Outcome::Stopped { .. }));
+    assert_eq!(go(&engine, &city, &on, &second, true, None).0, Outcome::Finished);
+    let next = DenseFile::load(&second).unwrap();
+    assert_eq!(next.manifest.init_from, Some(model.hash()));
+    for (name, (_, values)) in model.tensors.iter().filter(|(n, _)| n.ends_with("conv.weight")) {
+        assert!(next.tensors[name].1.iter().zip(values).all(|(a, b)| (a - b).abs() < 1e-6), "{name}");
+    }
+    let mut other = on.clone();
+    other.encoder.channels = 6;
+    let start = |c: &DenseTrainConfig| {
+        let (out, stop) = (folder.path().join("third"), AtomicBool::new(false));
+        train_dense(&engine, c, std::slice::from_ref(&city), &city, &out, false, &stop, |_| {}).unwrap_err().to_string()
+    };
+    let e = start(&other);
+    assert!(e.contains("first") && e.contains("of another network") && e.contains("[encoder]\nstem = 1"), "{e}");
+    on.init_from = Some(InitFrom::File(folder.path().join("map.tif")));
+    assert!(start(&on).contains("map.tif"));
 }
