@@ -1,13 +1,23 @@
-//! Safetensors files that are larger than memory.
+//! What all files of ours have in common: safetensors with a manifest in JSON.
 
-use safetensors::tensor::TensorView;
+use safetensors::SafeTensorError;
+use safetensors::tensor::{SafeTensors, TensorView};
 use std::io::{BufWriter, Write};
+
+/// The key of the manifest.
+pub(crate) const MANIFEST: &str = "echogrid";
+
+/// The manifest of a file's bytes; none in a safetensors file of somebody else's.
+pub(crate) fn manifest(bytes: &[u8]) -> Result<Option<String>, SafeTensorError> {
+    let (_, header) = SafeTensors::read_metadata(bytes)?;
+    Ok(header.metadata().as_ref().and_then(|m| m.get(MANIFEST).cloned()))
+}
 
 /// Writes safetensors without holding them in memory: the length of the header, the header, then the tensors, the widest
 /// values first so that each lies on a multiple of its width.
 pub(crate) fn stream(file: &std::fs::File, manifest: &str, mut views: Vec<(&str, TensorView<'_>)>) -> std::io::Result<()> {
     views.sort_by_key(|(_, v)| std::cmp::Reverse(v.dtype().bitsize()));
-    let mut header = serde_json::json!({ "__metadata__": { "echogrid": manifest } });
+    let mut header = serde_json::json!({ "__metadata__": { MANIFEST: manifest } });
     let mut offset = 0;
     for (name, view) in &views {
         let end = offset + view.data().len();

@@ -37,7 +37,7 @@ fn model() -> WeightFile {
         refiner: None,
         refiner_training: None,
         patch_m: 400.0,
-        init_from: None,
+        init_hash: None,
         training: serde_json::to_value(&training).unwrap(),
         seed: 1,
         step: 2,

@@ -849,7 +849,7 @@ fn an_encoder_is_trained_on_from_a_model() {
     let info = |file: &str| serde_json::from_str::<serde_json::Value>(&run(&["info", file, "--json"]).ok().out).unwrap();
     run(&["train", "--scene", m, s, "--val", m, s, "--config", c, "--init-from", model, "--lr", "1e-5", "--out", o]).ok();
     let (first, next) = (info(model), info(o));
-    assert!(next["init_from"] == first["hash"] && next["encoder"] == first["encoder"], "{next}");
+    assert!(next["init_hash"] == first["hash"] && next["encoder"] == first["encoder"], "{next}");
     assert_ne!(next["hash"], first["hash"]);
     let other = |from: &str, words: &[&str]| {
         run(&["train", "--scene", m, s, "--val", m, s, "--config", c, "--init-from", from, "--out", text(&dir.join("other"))])
@@ -919,7 +919,7 @@ fn dense_features_are_trained_and_told_from_other_models() {
     assert!(print.contains(&format!("pixel_m = {}", value["pixel_m"])), "{print}");
     train(&["--dense", "--init-from", text(&model), "--epochs", "1"]).ok();
     let next: serde_json::Value = serde_json::from_str(&run(&["info", o, "--json"]).ok().out).unwrap();
-    assert_eq!(next["init_from"], value["hash"]);
+    assert_eq!(next["init_hash"], value["hash"]);
     train(&["--dense", "--init-from", "shipped"]).fails(1, &["(shipped)", "of another network", "[encoder]"]);
     // A checkpoint of the one kind is none of the other.
     std::fs::rename(&out, dir.join("features.checkpoint")).unwrap();

@@ -4,6 +4,7 @@ use super::common::{Global, Unit, check_output, interrupt_flag};
 use crate::align::Align;
 use crate::gpu::{Engine, Precision};
 use crate::index::LoadedModel;
+use crate::nn::OptimizerConfig;
 use crate::report::figures::{self, Series};
 use crate::scene::ScenePair;
 use crate::train::{
@@ -84,34 +85,31 @@ pub struct Args {
     resume: bool,
 }
 
+impl Args {
+    /// Puts what was given in place of what the configuration says.
+    fn change(&self, epochs: &mut usize, seed: &mut u64, precision: &mut Precision, optimizer: &mut OptimizerConfig) {
+        *epochs = self.epochs.unwrap_or(*epochs);
+        *seed = self.seed.unwrap_or(*seed);
+        *precision = self.precision.unwrap_or(*precision);
+        optimizer.lr = self.lr.unwrap_or(optimizer.lr);
+    }
+}
+
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     if args.dense {
-        let mut config = args.config.as_deref().map_or_else(|| Ok(DenseTrainConfig::default()), DenseTrainConfig::load)?;
-        config.epochs = args.epochs.unwrap_or(config.epochs);
-        if let Some(from) = &args.init_from {
-            if args.config.is_none() {
-                let model = from.dense()?;
-                // What has learnt peaks sharply; from the default of random values the scale would take hundreds of steps.
-                config.logit_scale = LEARNT_LOGIT_SCALE;
-                config.pixel_m = model.metres();
-                if let Some(file) = model.file() {
-                    config.encoder = file.manifest.encoder.clone();
-                }
-            }
-            config.init_from = Some(from.clone());
-        }
-        config.seed = args.seed.unwrap_or(config.seed);
-        config.precision = args.precision.unwrap_or(config.precision);
-        config.optimizer.lr = args.lr.unwrap_or(config.optimizer.lr);
+        let mut config = match (&args.config, &args.init_from) {
+            (Some(file), _) => DenseTrainConfig::load(file)?,
+            (None, Some(from)) => DenseTrainConfig::from_model(from.clone())?,
+            (None, None) => DenseTrainConfig::default(),
+        };
+        config.init_from = args.init_from.clone().or(config.init_from);
+        args.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);
         config.check()?;
         let words = Words { total: config.total_steps(), items: config.patches, item: "SAR patches", figures: dense_figures };
         session(global, args, &config, &words, |r, on| train_dense(r.engine, &config, r.scenes, r.val, r.out, args.resume, r.stop, on))
     } else if let Some(refine) = args.refine {
         let mut config = args.config.as_deref().map_or_else(|| Ok(RefineTrainConfig::default()), RefineTrainConfig::load)?;
-        config.epochs = args.epochs.unwrap_or(config.epochs);
-        config.seed = args.seed.unwrap_or(config.seed);
-        config.precision = args.precision.unwrap_or(config.precision);
-        config.optimizer.lr = args.lr.unwrap_or(config.optimizer.lr);
+        args.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);
         config.joint = refine == Refine::Joint;
         config.check()?;
         let words = Words { total: config.total_steps(), items: config.queries, item: "queries", figures: refine_figures };
@@ -120,17 +118,13 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
             train_refiner(r.engine, &config, &model, r.scenes, r.val, r.out, args.resume, r.stop, on)
         })
     } else {
-        let mut config = args.config.as_deref().map_or_else(|| Ok(TrainConfig::default()), TrainConfig::load)?;
-        config.epochs = args.epochs.unwrap_or(config.epochs);
-        if let Some(from) = &args.init_from {
-            if args.config.is_none() {
-                config.encoder = from.encoder()?.encoder().clone();
-            }
-            config.init_from = Some(from.clone());
-        }
-        config.seed = args.seed.unwrap_or(config.seed);
-        config.precision = args.precision.unwrap_or(config.precision);
-        config.optimizer.lr = args.lr.unwrap_or(config.optimizer.lr);
+        let mut config = match (&args.config, &args.init_from) {
+            (Some(file), _) => TrainConfig::load(file)?,
+            (None, Some(from)) => TrainConfig::from_model(from.clone())?,
+            (None, None) => TrainConfig::default(),
+        };
+        config.init_from = args.init_from.clone().or(config.init_from);
+        args.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);
         config.align.method = args.align.unwrap_or(config.align.method);
         config.align.weight = args.align_weight.or(config.align.weight);
         config.check()?;
@@ -138,9 +132,6 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         session(global, args, &config, &words, |r, on| train(r.engine, &config, r.scenes, r.val, r.out, args.resume, r.stop, on))
     }
 }
-
-/// Near where [`DenseTrainConfig::logit_scale`] stays in runs from the shipped features.
-const LEARNT_LOGIT_SCALE: f32 = 120.0;
 
 /// What is said of a run.
 struct Words {

@@ -74,15 +74,7 @@ impl DenseModel {
     /// # Errors
     /// A file that cannot be read or holds no features for dense correlation.
     pub fn learned(path: Option<&Path>) -> Result<Self> {
-        let (file, path) = match path {
-            Some(path) => (DenseFile::load(path)?, path.to_path_buf()),
-            None if SHIPPED.is_empty() => {
-                return Err(Error::invalid(
-                    "this build carries no learned features; give some with --dense-model, train some (`echogrid train --dense`), or use --features structure",
-                ));
-            }
-            None => (DenseFile::parse(Path::new("(shipped)"), SHIPPED)?, PathBuf::from("(shipped)")),
-        };
+        let (file, path) = Self::file_of(path)?;
         let calibration = match &file.manifest.calibration {
             Some(c) => serde_json::from_value(c.clone())
                 .map_err(|e| Error::file(&path, format!("its calibration cannot be read ({e}); fit it anew")))?,
@@ -90,6 +82,17 @@ impl DenseModel {
             None => serde_json::from_str(STRUCTURE).expect("a file of this build's own"),
         };
         Ok(Self { calibration, hash: file.hash(), features: Features::Learned(Arc::new(file), path) })
+    }
+
+    /// The file of learned features, or the shipped one where no path is given; and where it came from.
+    pub(crate) fn file_of(path: Option<&Path>) -> Result<(DenseFile, PathBuf)> {
+        match path {
+            Some(path) => Ok((DenseFile::load(path)?, path.to_path_buf())),
+            None if SHIPPED.is_empty() => Err(Error::invalid(
+                "this build carries no learned features; give some with --dense-model, train some (`echogrid train --dense`), or use --features structure",
+            )),
+            None => Ok((DenseFile::parse(Path::new("(shipped)"), SHIPPED)?, PathBuf::from("(shipped)"))),
+        }
     }
 
     /// Name of the features: `structure` or `learned`.

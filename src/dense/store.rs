@@ -5,7 +5,7 @@
 
 use super::layout::Layout;
 use crate::atomic::{AtomicFile, folder_of};
-use crate::container::stream;
+use crate::container::{self, stream};
 use crate::scene::MapInfo;
 use crate::{Error, Result};
 use half::f16;
@@ -165,9 +165,8 @@ impl DenseDatabase {
 }
 
 fn manifest(mapped: &[u8]) -> std::result::Result<DenseManifest, String> {
-    let (_, header) = SafeTensors::read_metadata(mapped).map_err(|e| format!("not a database, or cut short ({e})"))?;
-    let text = header.metadata().as_ref().and_then(|m| m.get("echogrid")).ok_or("no echogrid manifest in it")?;
-    serde_json::from_str(text).map_err(|e| format!("not a dense database's manifest ({e})"))
+    let text = container::manifest(mapped).map_err(|e| format!("not a database, or cut short ({e})"))?;
+    serde_json::from_str(&text.ok_or("no echogrid manifest in it")?).map_err(|e| format!("not a dense database's manifest ({e})"))
 }
 
 /// Writes a dense database block by block; the file appears whole or not at all.

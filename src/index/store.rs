@@ -4,7 +4,7 @@
 
 use super::build::{IndexConfig, MAX_VIEWS};
 use crate::atomic::{AtomicFile, folder_of};
-use crate::container::stream;
+use crate::container::{self, stream};
 use crate::scene::{Cell, Crs, GeoTransform, MapInfo};
 use crate::{Error, Result};
 use half::f16;
@@ -108,9 +108,9 @@ impl Database {
             reason: format!("{reason}; make the database anew with `echogrid index`"),
         };
         let data = bytes.get();
-        let (_, header) = SafeTensors::read_metadata(data).map_err(|e| bad(&format!("not a database, or cut short ({e})")))?;
-        let text = header.metadata().as_ref().and_then(|m| m.get("echogrid")).ok_or_else(|| bad(&"no echogrid manifest in it"))?;
-        let manifest: DatabaseManifest = serde_json::from_str(text).map_err(|e| bad(&format!("not a database's manifest ({e})")))?;
+        let text = container::manifest(data).map_err(|e| bad(&format!("not a database, or cut short ({e})")))?;
+        let text = text.ok_or_else(|| bad(&"no echogrid manifest in it"))?;
+        let manifest: DatabaseManifest = serde_json::from_str(&text).map_err(|e| bad(&format!("not a database's manifest ({e})")))?;
         let file = SafeTensors::deserialize(data).map_err(|e| bad(&format!("not a database, or cut short ({e})")))?;
         let tensor = |name: &str, dtype: Dtype, shape: &[usize]| {
             let t = file.tensor(name).map_err(|_| bad(&format!("tensor `{name}` is missing")))?;

@@ -19,5 +19,6 @@ pub use graph::{Graph, NodeId};
 pub use ops::{Backward, Forward, Host, Init, Keeps, Op, ParamKind, ParamSpec};
 pub use optimizer::{Optimizer, OptimizerConfig, ScaleReadback, StepFactors};
 pub use torchvision::import_torchvision;
+pub(crate) use torchvision::parse_torchvision;
 pub(crate) use weights::GRAPH_PREFIX;
 pub use weights::{DenseFile, Manifest, Network, NetworkFile, NetworkManifest, SceneRecord, TensorMap, WeightFile, Weights, WeightsError};

@@ -24,13 +24,18 @@ const HEAD: [&str; 3] = ["gem.", "fc.", "project."];
 /// A file that cannot be read or is no safetensors; an architecture that is no ResNet; a tensor that is missing, of another
 /// shape or type, not finite, or unknown (a deeper network's).
 pub fn import_torchvision(path: &Path, config: &EncoderConfig) -> Result<TensorMap> {
+    let bytes = std::fs::read(path).map_err(|e| WeightsError::Io { path: path.into(), reason: e.to_string() })?;
+    parse_torchvision(path, &bytes, config)
+}
+
+/// The same from a file's bytes; `path` is for messages.
+pub(crate) fn parse_torchvision(path: &Path, bytes: &[u8], config: &EncoderConfig) -> Result<TensorMap> {
     let Some(wanted) = config.architecture.torchvision() else {
         let reason = format!("{:?} is not one of torchvision's ResNets", config.architecture);
         return Err(WeightsError::Import { path: path.into(), reason, wanted: "ResNets for a resnet18, resnet34 or resnet50 encoder" });
     };
     let bad = |reason: String| WeightsError::Import { path: path.into(), reason, wanted };
-    let bytes = std::fs::read(path).map_err(|e| WeightsError::Io { path: path.into(), reason: e.to_string() })?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| bad(format!("not a safetensors file, or cut short ({e})")))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|e| bad(format!("not a safetensors file, or cut short ({e})")))?;
     let mut graph = Graph::new();
     for modality in [Modality::Map, Modality::Sar] {
         let x = graph.input("patch", &[1, config.input, config.input, 4]);

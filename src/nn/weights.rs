@@ -5,6 +5,7 @@ use super::encoder::EncoderConfig;
 use super::graph::Graph;
 use super::ops::{Init, ParamSpec};
 use crate::atomic::AtomicFile;
+use crate::container::{MANIFEST, manifest};
 use crate::gpu::{Engine, Tensor};
 use crate::random;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -123,7 +124,7 @@ pub struct NetworkManifest<N> {
     pub refiner_training: Option<serde_json::Value>,
     /// [`NetworkFile::hash`] of the model that the run started from, where it started from one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub init_from: Option<String>,
+    pub init_hash: Option<String>,
     /// Ground size of a training patch along x, on the first scene, metres.
     pub patch_m: f64,
     /// The training configuration, whole.
@@ -165,8 +166,8 @@ impl<N: Network> NetworkFile<N> {
     /// As [`WeightFile::load`].
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let bad = |reason: String| WeightsError::Format { path: path.into(), reason };
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| bad(format!("not a weights file, or cut short ({e})")))?;
-        let text = header.metadata().as_ref().and_then(|m| m.get("echogrid")).ok_or_else(|| bad("no echogrid manifest in it".into()))?;
+        let text = manifest(bytes).map_err(|e| bad(format!("not a weights file, or cut short ({e})")))?;
+        let text = &text.ok_or_else(|| bad("no echogrid manifest in it".into()))?;
         #[derive(Deserialize)]
         struct Kind {
             kind: String,
@@ -213,19 +214,8 @@ impl<N: Network> NetworkFile<N> {
             .iter()
             .map(|(n, s, d)| Ok((n.as_str(), TensorView::new(Dtype::F32, s.to_vec(), d).map_err(|e| io(&e))?)))
             .collect::<Result<Vec<_>>>()?;
-        let bytes = safetensors::serialize(views, Some(HashMap::from([("echogrid".to_string(), json)]))).map_err(|e| io(&e))?;
+        let bytes = safetensors::serialize(views, Some(HashMap::from([(MANIFEST.to_string(), json)]))).map_err(|e| io(&e))?;
         AtomicFile::write(path, &bytes).map_err(|e| io(&e))
-    }
-
-    /// Whether a safetensors file carries a manifest of ours, of whatever kind.
-    ///
-    /// # Errors
-    /// Not there, truncated, not safetensors.
-    pub fn is_own(path: &Path) -> Result<bool> {
-        let bytes = std::fs::read(path).map_err(|e| WeightsError::Io { path: path.into(), reason: e.to_string() })?;
-        let (_, header) = SafeTensors::read_metadata(&bytes)
-            .map_err(|e| WeightsError::Format { path: path.into(), reason: format!("not a weights file, or cut short ({e})") })?;
-        Ok(header.metadata().as_ref().is_some_and(|m| m.contains_key("echogrid")))
     }
 
     /// The network's own parameters: not those of the optimiser, of the loss or of the graph network behind it.

@@ -82,7 +82,7 @@ pub(super) fn manifest<T: Task>(
         pixel_m: task.pixel_m(),
         refiner: None,
         refiner_training: None,
-        init_from: progress.init_from.clone(),
+        init_hash: progress.init_hash.clone(),
         patch_m: task.patch_m(),
         training,
         seed: task.course().seed,

@@ -174,6 +174,15 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// The defaults for going on from a model: of its network.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or holds no encoder.
+    pub fn from_model(from: InitFrom) -> Result<Self> {
+        let encoder = from.encoder()?.encoder().clone();
+        Ok(Self { encoder, init_from: Some(from), ..Self::default() })
+    }
+
     /// Reads a TOML file.
     ///
     /// # Errors

@@ -88,7 +88,7 @@ pub(super) struct Progress<S> {
     pub(super) validation: Vec<serde_json::Value>,
     /// [`crate::nn::NetworkFile::hash`] of the model that the run started from.
     #[serde(default)]
-    pub(super) init_from: Option<String>,
+    pub(super) init_hash: Option<String>,
 }
 
 /// How long and how fast a run learns, and when it stops to look around.
@@ -154,7 +154,7 @@ pub(super) struct Learner {
     /// What runs beside the encoder where the modalities are aligned.
     aligned: Option<Aligned>,
     /// [`crate::nn::NetworkFile::hash`] of the model that the network starts from.
-    init_from: Option<String>,
+    init_hash: Option<String>,
 }
 
 impl Learner {
@@ -171,7 +171,7 @@ impl Learner {
         let scale = (course.precision == Precision::Mixed).then_some(&plan.loss_gradient);
         let optimizer = Optimizer::new(engine, &graph, &weights, &plan.gradients, course.optimizer, scale)?;
         let aligned = objective.map(|o| Aligned::new(engine, o, adversary, &plan, course.seed)).transpose()?;
-        Ok(Self { weights, plan, optimizer, aligned, init_from: None })
+        Ok(Self { weights, plan, optimizer, aligned, init_hash: None })
     }
 
     /// Puts `start` in place of the random start values.
@@ -179,7 +179,7 @@ impl Learner {
         if self.weights.load(engine, &start.tensors)? != start.tensors.len() {
             return Err(Error::invalid("the network lacks some of the parameters that it is to start from"));
         }
-        self.init_from = start.hash;
+        self.init_hash = start.hash;
         Ok(())
     }
 
@@ -373,7 +373,7 @@ impl<'a, T: Task> Run<'a, T> {
         let records = checkpoint::scene_records(scenes)?;
         let progress = match resume {
             true => checkpoint::load(&checkpoint_path(out), engine, &task, &records, &learner)?,
-            false => Progress { init_from: learner.init_from.clone(), ..Progress::default() },
+            false => Progress { init_hash: learner.init_hash.clone(), ..Progress::default() },
         };
         Ok(Self {
             engine,

@@ -1,14 +1,14 @@
 //! What a run's network starts from, where not from random values.
 
+use crate::container;
 use crate::dense::DenseModel;
 use crate::index::LoadedModel;
-use crate::nn::{DenseEncoderConfig, EncoderConfig, Network, NetworkFile, TensorMap, WeightFile, import_torchvision};
+use crate::nn::{DenseEncoderConfig, DenseFile, EncoderConfig, Network, NetworkFile, TensorMap, WeightFile, parse_torchvision};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::convert::Infallible;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 /// What a run's network starts from; written as a path, or as `shipped`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ pub enum InitFrom {
     /// The weights that this build carries.
     Shipped,
     /// A model or a checkpoint of the same kind; for an encoder with a ResNet trunk also a safetensors file with torchvision's names
-    /// ([`import_torchvision`]).
+    /// ([`crate::nn::import_torchvision`]).
     File(PathBuf),
 }
 
@@ -38,11 +38,10 @@ impl From<InitFrom> for PathBuf {
     }
 }
 
-impl FromStr for InitFrom {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(PathBuf::from(text).into())
+/// As an argument of a command line.
+impl From<OsString> for InitFrom {
+    fn from(text: OsString) -> Self {
+        PathBuf::from(text).into()
     }
 }
 
@@ -63,39 +62,33 @@ impl InitFrom {
     }
 
     /// The encoder to start from.
-    ///
-    /// # Errors
-    /// A file that cannot be read, or is none of an encoder.
-    pub fn encoder(&self) -> Result<LoadedModel> {
+    pub(super) fn encoder(&self) -> Result<LoadedModel> {
         LoadedModel::load(self.path())
     }
 
     /// The dense features to start from.
-    ///
-    /// # Errors
-    /// A file that cannot be read, or is none of dense features.
-    pub fn dense(&self) -> Result<DenseModel> {
-        DenseModel::learned(self.path())
+    pub(super) fn dense(&self) -> Result<(DenseFile, PathBuf)> {
+        DenseModel::file_of(self.path())
     }
 
     /// What an encoder of this configuration starts with.
     pub(super) fn encoder_start(&self, config: &EncoderConfig) -> Result<Start> {
-        if let Self::File(path) = self
-            && config.architecture.torchvision().is_some()
-            && !WeightFile::is_own(path)?
-        {
-            return Ok(Start { tensors: import_torchvision(path, config)?, hash: None });
+        let Self::File(path) = self else {
+            let model = self.encoder()?;
+            return start(&model.file, &model.path, config);
+        };
+        let bytes = std::fs::read(path).map_err(|e| Error::file(path, e))?;
+        // Whatever is wrong with the file, the reader of models says it.
+        if config.architecture.torchvision().is_some() && matches!(container::manifest(&bytes), Ok(None)) {
+            return Ok(Start { tensors: parse_torchvision(path, &bytes, config)?, hash: None });
         }
-        let model = self.encoder()?;
-        start(&model.file, &model.path, config)
+        start(&WeightFile::parse(path, &bytes)?, path, config)
     }
 
     /// What dense features of this configuration start with.
     pub(super) fn dense_start(&self, config: &DenseEncoderConfig) -> Result<Start> {
-        let model = self.dense()?;
-        let file = model.file().ok_or_else(|| Error::invalid("plain structure has no weights to start from"))?;
-        let path = self.path().unwrap_or(Path::new("(shipped)"));
-        start(file, path, config)
+        let (file, path) = self.dense()?;
+        start(&file, &path, config)
     }
 }
 
@@ -109,4 +102,36 @@ fn start<N: Network>(file: &NetworkFile<N>, path: &Path, wanted: &N) -> Result<S
     }
     let tensors = file.network().map(|(name, value)| (name.clone(), value.clone())).collect();
     Ok(Start { tensors, hash: Some(file.hash()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::{Architecture, Head};
+    use safetensors::tensor::{Dtype, TensorView};
+
+    /// A file of torchvision's is one for a ResNet alone, and one of ours is never taken for it.
+    #[test]
+    fn files_are_read_for_what_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let [own, other] = ["own", "other"].map(|n| folder.path().join(n));
+        let shipped = InitFrom::Shipped.encoder().unwrap();
+        shipped.file.save(&own).unwrap();
+        let view = TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap();
+        std::fs::write(&other, safetensors::serialize([("fc.bias", view)], None).unwrap()).unwrap();
+        let compact = shipped.encoder().clone();
+        let resnet = EncoderConfig { architecture: Architecture::Resnet18, head: Head::Gem { dim: 8 }, ..compact.clone() };
+        let start = |path: &Path, config| InitFrom::File(path.into()).encoder_start(config);
+        let says = |path: &Path, config, words: &str| {
+            let text = start(path, config).unwrap_err().to_string();
+            assert!(text.contains(words), "{text}");
+        };
+        let start = start(&own, &compact).unwrap();
+        assert_eq!(start.hash, Some(shipped.hash));
+        assert!(!start.tensors.is_empty() && !start.tensors.keys().any(|n| n.starts_with("graph.")), "the graph network is another's");
+        says(&own, &resnet, "of another network");
+        says(&other, &resnet, "`conv1.weight` is missing");
+        says(&other, &compact, "no echogrid manifest");
+        says(folder.path(), &compact, folder.path().to_str().unwrap());
+    }
 }

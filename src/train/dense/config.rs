@@ -174,7 +174,21 @@ impl Default for DenseTrainConfig {
     }
 }
 
+/// Near where the logit scale stays in runs from the shipped features; from the default it would take hundreds of steps to get there.
+/// Models do not keep the scale that theirs ended with.
+const LEARNT_LOGIT_SCALE: f32 = 120.0;
+
 impl DenseTrainConfig {
+    /// The defaults for going on from a model: of its network, at its ground size.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or holds no features for dense correlation.
+    pub fn from_model(from: InitFrom) -> Result<Self> {
+        let model = from.dense()?.0.manifest;
+        let pixel_m = model.pixel_m.unwrap_or_default();
+        Ok(Self { encoder: model.encoder, pixel_m, logit_scale: LEARNT_LOGIT_SCALE, init_from: Some(from), ..Self::default() })
+    }
+
     /// Reads a TOML file.
     ///
     /// # Errors

@@ -234,7 +234,7 @@ fn a_run_starts_from_a_model() {
     let [first, second] = ["first", "second"].map(|n| folder.path().join(n));
     assert_eq!(go(&engine, &city, &config, &first, false, None).0, Outcome::Finished);
     let model = DenseFile::load(&first).unwrap();
-    assert_eq!(model.manifest.init_from, None);
+    assert_eq!(model.manifest.init_hash, None);
     // Other seed, no learning to speak of: another start would show.
     let mut on = DenseTrainConfig { seed: 9, epochs: 1, init_from: Some(InitFrom::File(first.clone())), ..config.clone() };
     on.optimizer.lr = 1e-12;
@@ -242,7 +242,7 @@ fn a_run_starts_from_a_model() {
     assert!(matches!(go(&engine, &city, &on, &second, false, Some(2)).0, Outcome::Stopped { .. }));
     assert_eq!(go(&engine, &city, &on, &second, true, None).0, Outcome::Finished);
     let next = DenseFile::load(&second).unwrap();
-    assert_eq!(next.manifest.init_from, Some(model.hash()));
+    assert_eq!(next.manifest.init_hash, Some(model.hash()));
     for (name, (_, values)) in model.tensors.iter().filter(|(n, _)| n.ends_with("conv.weight")) {
         assert!(next.tensors[name].1.iter().zip(values).all(|(a, b)| (a - b).abs() < 1e-6), "{name}");
     }
