@@ -93,6 +93,50 @@ pub fn plan(e: &Engine, build: impl Fn(&mut PlanBuilder<'_>) -> Result<()>) -> P
     b.finish()
 }
 
+/// An op's output with each of its tensors stored as f32 or f16 in turn, the output as input `like` is where that is given. Inputs that f16
+/// holds are the same numbers in both, so the output as f16 is that as f32, rounded; what is below f16's normal numbers may become 0. A
+/// device without f16 must say so.
+pub fn stored_either_way(
+    inputs: &[(&[usize], &[f32])],
+    output: &[usize],
+    like: Option<usize>,
+    build: impl Fn(&mut PlanBuilder<'_>, &[Tensor], &Tensor) -> Result<()>,
+) {
+    let ([e, baseline], _lock) = engines();
+    let store = |e: &Engine, shape: &[usize], data: &[f32], half: bool| match half {
+        true => up_f16(e, shape, data).0,
+        false => up(e, shape, data),
+    };
+    let run = |e: &Engine, bits: usize| -> Result<Vec<f32>> {
+        let half = |i: usize| bits >> i & 1 == 1;
+        let given: Vec<Tensor> = inputs.iter().enumerate().map(|(i, (shape, data))| store(e, shape, data, half(i))).collect();
+        let y = store(e, output, &vec![-777.0; output.iter().product()], half(inputs.len()));
+        let mut p = PlanBuilder::new(e);
+        build(&mut p, &given, &y)?;
+        p.finish().submit(e)?;
+        match y.dtype() {
+            DType::F16 => Ok(e.read::<f16>(&y)?.iter().map(|v| v.to_f32()).collect()),
+            _ => e.read(&y),
+        }
+    };
+    let exact = run(e, 0).unwrap();
+    for bits in 1..2usize << inputs.len() {
+        if like.is_some_and(|i| (bits >> i ^ bits >> inputs.len()) & 1 == 1) {
+            continue;
+        }
+        says(run(baseline, bits), "no f16 in shaders");
+        if !e.caps().f16 {
+            continue;
+        }
+        let got = run(e, bits).unwrap();
+        match bits >> inputs.len() {
+            // The same numbers in the same order, but a compiler may fuse others of them; and round to f16 upwards or downwards.
+            0 => close(&got, &f64s(&exact), 1e-5, 1e-5),
+            _ => close(&got, &f64s(&exact), 6.2e-5, 2f64.powi(-10) + 1e-5),
+        }
+    }
+}
+
 /// |got - want| <= abs + rel * |want|, elementwise; the worst offender is named.
 #[track_caller]
 pub fn close(got: &[f32], want: &[f64], abs: f64, rel: f64) {

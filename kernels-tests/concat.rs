@@ -76,3 +76,12 @@ fn refuses() {
     let err = kernel::forward(&mut p, &[&out(e, &[3, 4])], &out(e, &[2, 4])).unwrap_err();
     assert!(err.to_string().contains("all extents but the last"), "{err}");
 }
+
+#[test]
+fn stored_as_f16() {
+    let (a, b) = (halves(3 * 7 * 8, 1), halves(3 * 7 * 5, 2));
+    for count in [4, 5] {
+        let (a, b) = ((&[3, 7, 8][..], &a[..]), (&[3, 7, count][..], &b[..21 * count]));
+        stored_either_way(&[a, b], &[3, 7, 8 + count], None, |p, t, y| kernel::forward(p, &[&t[0], &t[1]], y));
+    }
+}

@@ -1,6 +1,7 @@
 use crate::common::*;
-use echogrid::gpu::{Error, PlanBuilder, Precision};
+use echogrid::gpu::{Error, PlanBuilder, Precision, Tensor};
 use echogrid::kernels::conv::{self as kernel, Conv, Pass, Way};
+use echogrid::kernels::elementwise;
 use echogrid::kernels::tiling::Tiling;
 use echogrid::reference::conv as twin;
 
@@ -177,4 +178,54 @@ fn refuses_what_does_not_fit() {
     assert!(err.to_string().contains("expected weights [9, 3, 7]"), "{err}");
     let err = Conv { pad: [0, 0], ..Conv::square(7, 1, 1) }.output(&[1, 4, 4, 3], 8).unwrap_err();
     assert!(err.to_string().contains("larger than the padded input"), "{err}");
+}
+
+/// Every tiling with x and y stored as f32 and f16 in turn; Winograd's takes f32 alone.
+#[test]
+fn stored_as_f16() {
+    let c = |k: [usize; 2], stride, pad: [usize; 2], dilation, groups| Conv { kernel: k, stride, pad, dilation, groups };
+    let cases = [
+        (c([3, 3], 2, [1, 1], 1, 1), [2, 9, 12, 8], 32),
+        (c([5, 3], 1, [2, 0], 2, 1), [1, 13, 11, 5], 7),
+        (c([3, 3], 1, [1, 1], 1, 3), [2, 8, 9, 12], 9),
+    ];
+    for (conv, xs, co) in cases {
+        let (ys, ws) = (conv.output(&xs, co).unwrap(), conv.weights(xs[3], co));
+        let (x, w, dy) = (halves(xs.iter().product(), 1), halves(ws.iter().product(), 2), halves(ys.iter().product(), 4));
+        let usable: Vec<Way> = {
+            let (e, _lock) = engine();
+            let (tx, tw, ty) = (up(e, &xs, &x), up(e, &ws, &w), out(e, &ys));
+            let fits = |way: &Way| {
+                let mut p = PlanBuilder::new(e);
+                p.set_precision(Precision::Mixed);
+                kernel::pass_by(&mut p, *way, Pass::Forward, &conv, [&tx, &tw, &ty]).is_ok()
+            };
+            // Pipelines take long to compile: every tiling once, the odd shapes with one.
+            let tilings = if conv.stride == 2 && conv.groups == 1 { &Tiling::ALL[..] } else { &[Tiling::PLAIN] };
+            tilings.iter().map(|t| Way::Direct(*t)).filter(fits).collect()
+        };
+        assert!(!usable.is_empty());
+        for way in usable {
+            let weights = |p: &PlanBuilder<'_>| up(p.engine(), &ws, &w);
+            let pass = |p: &mut PlanBuilder<'_>, pass: Pass, tensors: [&Tensor; 3]| {
+                p.set_precision(Precision::Mixed);
+                // Of the ways of this device the other may have none.
+                let way = if p.engine().caps().f16 { way } else { Way::Direct(Tiling::PLAIN) };
+                kernel::pass_by(p, way, pass, &conv, tensors)
+            };
+            stored_either_way(&[(&xs, &x)], &ys, None, |p, t, y| pass(p, Pass::Forward, [&t[0], &weights(p), y]));
+            stored_either_way(&[(&ys, &dy)], &xs, None, |p, t, dx| pass(p, Pass::Input, [&t[0], &weights(p), dx]));
+            // The gradient of the weights is f32: its bits alone are read, through a copy that may be stored either way.
+            stored_either_way(&[(&xs, &x), (&ys, &dy)], &ws, None, |p, t, dw| {
+                let full = out(p.engine(), &ws);
+                pass(p, Pass::Weights, [&t[0], &t[1], &full])?;
+                elementwise::scaled_copy(p, &full, 1.0, dw)
+            });
+        }
+    }
+    let (e, _lock) = engine();
+    let (x, y) = (up_f16(e, &[1, 16, 16, 64], &halves(16384, 1)).0, out(e, &[1, 16, 16, 64]));
+    let w = out(e, &[9, 64, 64]);
+    let mut p = PlanBuilder::new(e);
+    says(kernel::pass_by(&mut p, Way::Winograd, Pass::Forward, &Conv::square(3, 1, 1), [&x, &w, &y]), "winograd does not take");
 }

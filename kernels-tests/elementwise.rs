@@ -131,3 +131,20 @@ fn refuses() {
     let err = kernel::accumulate(&mut p, &x, 1.0, &x).unwrap_err();
     assert!(err.to_string().contains("share a buffer"), "{err}");
 }
+
+#[test]
+fn stored_as_f16() {
+    for n in [3, 64, 1009, 4100] {
+        let (a, b) = (halves(n, 1), halves(n, 2));
+        let [a, b] = [(&[n][..], &a[..]), (&[n][..], &b[..])];
+        for relu in [false, true] {
+            stored_either_way(&[a, b], &[n], None, |p, t, y| kernel::add(p, &t[0], &t[1], relu, y));
+        }
+        stored_either_way(&[a, b], &[n], None, |p, t, y| kernel::relu_backward(p, &t[0], &t[1], y));
+        stored_either_way(&[a], &[n], None, |p, t, y| kernel::scaled_copy(p, &t[0], 0.3, y));
+        stored_either_way(&[a], &[n], None, |p, t, y| {
+            kernel::scaled_copy(p, &t[0], 2.0, y)?;
+            kernel::accumulate(p, &t[0], 0.7, y)
+        });
+    }
+}

@@ -65,12 +65,12 @@ fn mixed_pair(config: &EncoderConfig) -> Case {
 }
 
 /// One tower alone.
-fn tower(config: &EncoderConfig, batch: usize) -> Case {
+pub fn tower(config: &EncoderConfig, batch: usize) -> Case {
     let (graph, y) = config.tower_graph(Modality::Sar, batch).unwrap();
     Case { graph, inputs: vec![patches(batch, config.input, 3)], outputs: vec![y] }
 }
 
-fn encoder(architecture: Architecture, input: usize, sharing: Sharing, head: Head) -> EncoderConfig {
+pub fn encoder(architecture: Architecture, input: usize, sharing: Sharing, head: Head) -> EncoderConfig {
     EncoderConfig { architecture, input, sharing, head }
 }
 
@@ -149,13 +149,13 @@ fn correlation() -> Case {
 }
 
 /// Towers of dense features.
-fn dense(widths: &[usize], dilations: &[usize], skip: Skip) -> DenseEncoderConfig {
+pub fn dense(widths: &[usize], dilations: &[usize], skip: Skip) -> DenseEncoderConfig {
     let levels = widths.iter().map(|w| Level { width: *w, dilations: dilations.to_vec() }).collect();
     DenseEncoderConfig { stem: 1, levels, skip, channels: 4 }
 }
 
 /// Both towers, the correlation and the loss, as training has them.
-fn dense_pair(config: &DenseEncoderConfig, radius: f32) -> Case {
+pub fn dense_pair(config: &DenseEncoderConfig, radius: f32) -> Case {
     let mut graph = Graph::new();
     let (windows, window, patches_, patch) = (2, 16, 4, 8);
     let map = graph.input("map", &[windows, window, window, 4]);

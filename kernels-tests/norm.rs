@@ -194,3 +194,36 @@ fn refuses() {
     let err = kernel::forward_frozen(&mut p, &norm, &run, &out(e, &[2, 4]), &out(e, &[2, 4]), &saved).unwrap_err();
     assert!(err.to_string().contains("`running mean` must be F32 [4]"), "{err}");
 }
+
+#[test]
+fn stored_as_f16() {
+    for (shape, relu) in [([1, 3, 5, 7], true), ([2, 9, 7, 64], false), ([2, 47, 43, 3], false), ([1, 31, 33, 4], true)] {
+        let (n, c) = (shape.iter().product(), shape[3]);
+        let (x, dy) = (halves(n, 1), halves(n, 2));
+        let own = |p: &PlanBuilder<'_>, add: f32, seed: u64| {
+            up(p.engine(), &[c], &random(c, seed).iter().map(|v| v * 0.5 + add).collect::<Vec<_>>())
+        };
+        let forward = |p: &mut PlanBuilder<'_>, batch: bool, x: &Tensor, y: &Tensor| {
+            let (gamma, beta, mean, var) = (own(p, 1.5, 3), own(p, 0.0, 4), own(p, 0.0, 5), own(p, 2.0, 6));
+            let (norm, run) = (Norm { gamma: &gamma, beta: &beta, eps: STEP, relu }, Running { mean: &mean, var: &var });
+            let saved = out(p.engine(), &[2, c]);
+            match batch {
+                true => kernel::forward_batch(p, &norm, &run, 0.1, x, y, &saved),
+                false => kernel::forward_frozen(p, &norm, &run, x, y, &saved),
+            }
+        };
+        for batch in [true, false] {
+            stored_either_way(&[(&shape, &x)], &shape, None, |p, t, y| forward(p, batch, &t[0], y));
+        }
+        for stats in [Stats::Batch, Stats::Frozen] {
+            stored_either_way(&[(&shape, &x), (&shape, &dy)], &shape, Some(0), |p, t, dx| {
+                let (gamma, beta) = (own(p, 1.5, 3), own(p, 0.0, 4));
+                let saved: Vec<f32> = [vec![0.01; c], vec![1.7; c]].concat();
+                let (saved, dgamma, dbeta) = (up(p.engine(), &[2, c], &saved), out(p.engine(), &[c]), out(p.engine(), &[c]));
+                let norm = Norm { gamma: &gamma, beta: &beta, eps: STEP, relu };
+                let b = Backward { x: &t[0], saved: &saved, dy: &t[1], dx, dgamma: &dgamma, dbeta: &dbeta, accumulate: false };
+                kernel::backward(p, &norm, stats, &b)
+            });
+        }
+    }
+}

@@ -164,3 +164,18 @@ fn refuses() {
     let err = kernel::generalised_mean(&mut p, &x, &out(e, &[1]), 0.0, &out(e, &[1, 1])).unwrap_err();
     assert!(err.to_string().contains("eps must be"), "{err}");
 }
+
+#[test]
+fn stored_as_f16() {
+    for ((shape, window), pool) in cases().into_iter().flat_map(|c| [Pool::Max, Pool::Average].map(|p| (c, p))) {
+        let (oh, ow) = window.output(shape[1], shape[2]).unwrap();
+        // The mean of the whole image is another kernel's, and in f32.
+        if pool == Pool::Average && (oh, ow) == (1, 1) {
+            continue;
+        }
+        let small = [shape[0], oh, ow, shape[3]];
+        let (x, dy) = (halves(shape.iter().product(), 1), halves(small.iter().product(), 2));
+        stored_either_way(&[(&shape, &x)], &small, None, |p, t, y| kernel::forward(p, pool, &window, &t[0], y));
+        stored_either_way(&[(&shape, &x), (&small, &dy)], &shape, Some(0), |p, t, dx| kernel::backward(p, pool, &window, &t[0], &t[1], dx));
+    }
+}

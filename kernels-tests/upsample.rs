@@ -98,3 +98,13 @@ fn refuses() {
     let err = kernel::forward(&mut p, Upsample::Nearest, 0, &out(e, &[1, 2, 2, 1]), &out(e, &[1, 4, 4, 1])).unwrap_err();
     assert!(err.to_string().contains("factor must be"), "{err}");
 }
+
+#[test]
+fn stored_as_f16() {
+    for (shape, f, mode) in CASES.into_iter().flat_map(|(shape, f)| MODES.map(|m| (shape, f, m))) {
+        let large = [shape[0], shape[1] * f, shape[2] * f, shape[3]];
+        let (x, dy) = (halves(shape.iter().product(), 1), halves(large.iter().product(), 2));
+        stored_either_way(&[(&shape, &x)], &large, None, |p, t, y| kernel::forward(p, mode, f, &t[0], y));
+        stored_either_way(&[(&large, &dy)], &shape, None, |p, t, dx| kernel::backward(p, mode, f, &t[0], dx));
+    }
+}

@@ -15,7 +15,8 @@
 //   owns COLUMNS fours of columns of ROWS rows. No workgroup memory, no barrier. Needs GROUPS 1, CI % 4 == 0, CO % 4 == 0, w transposed
 //   for MODE 1. Loads are dear on a CPU adapter: ROWS + 4 LANES COLUMNS of them feed 16 ROWS LANES COLUMNS multiply-adds.
 // KIND 3 cooperative (HALF): KIND 0's tiles in f16, multiplied as matrices of SIDE x SIDE by subgroups of LANES (lib/cooperative). Any shape.
-// HALF: factors are rounded to f16; sums, bias and outputs are f32.
+// HALF: factors are rounded to f16; sums and bias are f32.
+// SRC, WEIGHTS, DST: f32 or f16, how `src`, `weights` (dy in MODE 2) and `dst` are stored.
 #import fold
 
 struct Params {
@@ -27,32 +28,32 @@ struct Params {
 
 #if MODE == 0
     #if KIND == 1
-@group(0) @binding(0) var<storage, read> src: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> weights: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> src: array<vec4<${SRC}>>;
+@group(0) @binding(1) var<storage, read> weights: array<vec4<${WEIGHTS}>>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> dst: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> dst: array<vec4<${DST}>>;
     #else
-@group(0) @binding(0) var<storage, read> src: array<f32>;
-@group(0) @binding(1) var<storage, read> weights: array<f32>;
+@group(0) @binding(0) var<storage, read> src: array<${SRC}>;
+@group(0) @binding(1) var<storage, read> weights: array<${WEIGHTS}>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> dst: array<f32>;
+@group(0) @binding(3) var<storage, read_write> dst: array<${DST}>;
     #endif
 @group(0) @binding(4) var<uniform> params: Params;
 #else
     #if MODE == 3 || KIND != 1
-@group(0) @binding(0) var<storage, read> src: array<f32>;
+@group(0) @binding(0) var<storage, read> src: array<${SRC}>;
         #if MODE == 3
-@group(0) @binding(1) var<storage, read_write> dst: array<f32>;
+@group(0) @binding(1) var<storage, read_write> dst: array<${DST}>;
 @group(0) @binding(2) var<uniform> params: Params;
         #else
-@group(0) @binding(1) var<storage, read> weights: array<f32>;
-@group(0) @binding(2) var<storage, read_write> dst: array<f32>;
+@group(0) @binding(1) var<storage, read> weights: array<${WEIGHTS}>;
+@group(0) @binding(2) var<storage, read_write> dst: array<${DST}>;
 @group(0) @binding(3) var<uniform> params: Params;
         #endif
     #else
-@group(0) @binding(0) var<storage, read> src: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> weights: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> dst: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> src: array<vec4<${SRC}>>;
+@group(0) @binding(1) var<storage, read> weights: array<vec4<${WEIGHTS}>>;
+@group(0) @binding(2) var<storage, read_write> dst: array<vec4<${DST}>>;
 @group(0) @binding(3) var<uniform> params: Params;
     #endif
 #endif
@@ -107,7 +108,7 @@ fn put(at: u32, channel: u32, sum: f32) {
     #if MODE == 0 && RELU
     v = max(v, 0.0);
     #endif
-    dst[at] = v;
+    dst[at] = ${DST}(v);
 }
 
 // x at an output position's tap, zero outside.
@@ -117,7 +118,7 @@ fn at_input(n: u32, oy: u32, ox: u32, tap: u32, channel: u32) -> f32 {
     if iy < 0 || iy >= H || ix < 0 || ix >= W {
         return 0.0;
     }
-    return src[((n * u32(H) + u32(iy)) * u32(W) + u32(ix)) * u32(CI) + channel];
+    return f32(src[((n * u32(H) + u32(iy)) * u32(W) + u32(ix)) * u32(CI) + channel]);
 }
 
 fn load_a(row: u32, inner: u32, g: u32) -> f32 {
@@ -140,17 +141,17 @@ fn load_a(row: u32, inner: u32, g: u32) -> f32 {
     if ty < 0 || tx < 0 || ty % STRIDE != 0 || tx % STRIDE != 0 || ty / STRIDE >= OH || tx / STRIDE >= OW {
         return 0.0;
     }
-    return src[((n * u32(OH) + u32(ty / STRIDE)) * u32(OW) + u32(tx / STRIDE)) * u32(CO) + g * u32(COG) + inner % u32(COG)];
+    return f32(src[((n * u32(OH) + u32(ty / STRIDE)) * u32(OW) + u32(tx / STRIDE)) * u32(CO) + g * u32(COG) + inner % u32(COG)]);
     #endif
 }
 
 fn load_b(inner: u32, column: u32, g: u32) -> f32 {
     #if MODE == 1
     let tap = inner / u32(COG);
-    return weights[(tap * u32(CIG) + column) * u32(CO) + g * u32(COG) + inner % u32(COG)];
+    return f32(weights[(tap * u32(CIG) + column) * u32(CO) + g * u32(COG) + inner % u32(COG)]);
     #else
     // w of the forward pass, dy of the weight gradient: both have the inner index first and all output channels last.
-    return weights[inner * u32(CO) + g * u32(COG) + column];
+    return f32(weights[inner * u32(CO) + g * u32(COG) + column]);
     #endif
 }
 
@@ -318,11 +319,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         #endfor
         for (var c = 0u; c < u32(CI4); c++) {
             #for s in 0..ROWS/LANES
-            let a${s} = factor4(select(vec4<f32>(0.0), src[at${s} + c], ok${s}));
+            let a${s} = factor4(select(vec4<f32>(0.0), vec4<f32>(src[at${s} + c]), ok${s}));
             #endfor
             #for j in 0..COLUMNS
                 #for k in 0..4
-            let b${k}_${j} = factor4(weights[wi${j} + ${k * CO / 4}u]);
+            let b${k}_${j} = factor4(vec4<f32>(weights[wi${j} + ${k * CO / 4}u]));
                 #endfor
             wi${j} += u32(CO);
             #endfor
@@ -343,7 +344,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             #if RELU
             v = max(v, vec4<f32>(0.0));
             #endif
-            dst[(first_row + ${r}u) * u32(CO4) + col${j}] = v;
+            dst[(first_row + ${r}u) * u32(CO4) + col${j}] = vec4<${DST}>(v);
         }
         #endfor
     }
@@ -425,11 +426,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             #endfor
             for (var c = 0u; c < u32(CO4); c++) {
                 #for s in 0..ROWS/LANES
-                let a${s} = factor4(select(vec4<f32>(0.0), src[at${s} + c], ok${s}));
+                let a${s} = factor4(select(vec4<f32>(0.0), vec4<f32>(src[at${s} + c]), ok${s}));
                 #endfor
                 #for j in 0..COLUMNS
                     #for k in 0..4
-                let b${k}_${j} = factor4(weights[wi${j} + ${k * CI / 4}u]);
+                let b${k}_${j} = factor4(vec4<f32>(weights[wi${j} + ${k * CI / 4}u]));
                     #endfor
                 wi${j} += u32(CI);
                 #endfor
@@ -446,7 +447,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let position = subgroupBroadcast(out${r / LANES}, ${r % LANES}u);
         #for j in 0..COLUMNS
         if column${j} < u32(CI4) && first_row + ${r}u < rows {
-            dst[position * u32(CI4) + col${j}] = acc${r}_${j};
+            dst[position * u32(CI4) + col${j}] = vec4<${DST}>(acc${r}_${j});
         }
         #endfor
     }
@@ -501,13 +502,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let ix${t} = ox * STRIDE + kx${t};
         let ok${t} = pixel < last && iy${t} >= 0 && iy${t} < H && ix${t} >= 0 && ix${t} < W;
         let at${t} = select(0u, ((plane + u32(iy${t})) * u32(W) + u32(ix${t})) * u32(CI4) + c${t}, ok${t});
-        let a${t} = factor4(select(vec4<f32>(0.0), src[at${t}], ok${t}));
+        let a${t} = factor4(select(vec4<f32>(0.0), vec4<f32>(src[at${t}]), ok${t}));
         #endfor
         #for s in 0..LANES/4
         {
             // Past the end the factor is zero: any address in range will do.
             #for j in 0..COLUMNS
-            let b${j} = factor4(weights[min(p + ${s}u, pixels - 1u) * u32(CO4) + col${j}]);
+            let b${j} = factor4(vec4<f32>(weights[min(p + ${s}u, pixels - 1u) * u32(CO4) + col${j}]));
             #endfor
             #for t in 0..ROWS/16
                 #for q in 0..4
@@ -542,7 +543,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if column${j} < u32(CO4) {
         #for r in 0..ROWS
         if first_chunk + ${r / 4}u < u32(CHUNKS) {
-            dst[(slice * u32(TAPS * CI) + first_chunk * 4u + ${r}u) * u32(CO4) + col${j}] = acc${r}_${j};
+            dst[(slice * u32(TAPS * CI) + first_chunk * 4u + ${r}u) * u32(CO4) + col${j}] = vec4<${DST}>(acc${r}_${j});
         }
         #endfor
     }

@@ -9,11 +9,16 @@
 // KIND 6  y = min(max(y, -s), s), NaN stays  bindings: y [n], params
 // KIND 7  y = s * factor * x               bindings: x [n], factor [1], y [n], params
 // Dispatch: groups of 64, folded; each takes several rows of 64 elements.
-// Variant: KIND, RELU, VEC (1 or 4) with T = f32 or vec4<f32>; n counts T. Workgroup memory: none.
+// Variant: KIND, RELU, VEC (1 or 4) with T = f32 or vec4<f32>; n counts T. KIND 0 to 3: A, B and Y say how the first input, the second
+// and the output are stored, in f32 or f16. Workgroup memory: none.
 #import fold
 #import nan
 
 alias V = ${T};
+#if KIND < 4
+alias A = ${A};
+alias Y = ${Y};
+#endif
 
 struct Params {
     n: u32,       // elements / VEC
@@ -31,14 +36,15 @@ struct Params {
 }
 
 #if KIND < 2
-@group(0) @binding(0) var<storage, read> a: array<V>;
-@group(0) @binding(1) var<storage, read> b: array<V>;
-@group(0) @binding(2) var<storage, read_write> y: array<V>;
+alias B = ${B};
+@group(0) @binding(0) var<storage, read> a: array<A>;
+@group(0) @binding(1) var<storage, read> b: array<B>;
+@group(0) @binding(2) var<storage, read_write> y: array<Y>;
 @group(0) @binding(3) var<uniform> params: Params;
 #endif
 #if KIND == 2 || KIND == 3
-@group(0) @binding(0) var<storage, read> x: array<V>;
-@group(0) @binding(1) var<storage, read_write> y: array<V>;
+@group(0) @binding(0) var<storage, read> x: array<A>;
+@group(0) @binding(1) var<storage, read_write> y: array<Y>;
 @group(0) @binding(2) var<uniform> params: Params;
 #endif
 #if KIND == 4 || KIND == 6
@@ -73,19 +79,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var j = chunk * params.span + i % 64u; j < end; j += params.step) {
 #if KIND == 0
     #if RELU
-        y[j] = max(a[j] + b[j], V(0.0));
+        y[j] = Y(max(V(a[j]) + V(b[j]), V(0.0)));
     #else
-        y[j] = a[j] + b[j];
+        y[j] = Y(V(a[j]) + V(b[j]));
     #endif
 #endif
 #if KIND == 1
-        y[j] = select(V(0.0), b[j], a[j] > V(0.0));
+        y[j] = Y(select(V(0.0), V(b[j]), V(a[j]) > V(0.0)));
 #endif
 #if KIND == 2
-        y[j] += params.s * x[j];
+        y[j] = Y(V(y[j]) + params.s * V(x[j]));
 #endif
 #if KIND == 3
-        y[j] = params.s * x[j];
+        y[j] = Y(params.s * V(x[j]));
 #endif
 #if KIND == 4
         y[j] = V(params.s);

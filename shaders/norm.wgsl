@@ -12,10 +12,16 @@
 // Statistics: blocks of four rows (mean, then squares about it), merged by Chan's update, so no large squares cancel. A chunk
 // is a run of rows (merged at once), or every P-th row: merging chunks k, k + Q, ... gives the rows k mod Q.
 // Dispatch: chunks * C / VEC invocations in groups of 64, folded; invocation i works on channel group i mod C / VEC.
-// Variant: KIND, RELU, VEC (1 or 4) with T; counts are of T. Workgroup memory: none.
+// Variant: KIND, RELU, VEC (1 or 4) with T; counts are of T; X how x and dx are stored, Y how y and dy are, in f32 or f16. Workgroup memory: none.
 #import fold
 
 alias V = ${T};
+#if KIND == 0 || KIND > 3
+alias X = ${X};
+#endif
+#if KIND > 3
+alias Y = ${Y};
+#endif
 
 struct Params {
     n: u32,       // elements walked: R * C / VEC (KIND 1, 2: P * C / VEC)
@@ -32,7 +38,7 @@ struct Params {
 }
 
 #if KIND == 0
-@group(0) @binding(0) var<storage, read> x: array<V>;
+@group(0) @binding(0) var<storage, read> x: array<X>;
 @group(0) @binding(1) var<storage, read_write> mean_out: array<V>;
 @group(0) @binding(2) var<storage, read_write> m2_out: array<V>;
 @group(0) @binding(3) var<uniform> params: Params;
@@ -59,17 +65,17 @@ struct Params {
 @group(0) @binding(3) var<uniform> params: Params;
 #endif
 #if KIND >= 4
-@group(0) @binding(0) var<storage, read> x: array<V>;
+@group(0) @binding(0) var<storage, read> x: array<X>;
 @group(0) @binding(1) var<storage, read> saved: array<V>;
 @group(0) @binding(2) var<storage, read> gamma: array<V>;
 @group(0) @binding(3) var<storage, read> beta: array<V>;
 #endif
 #if KIND == 4
-@group(0) @binding(4) var<storage, read_write> y: array<V>;
+@group(0) @binding(4) var<storage, read_write> y: array<Y>;
 @group(0) @binding(5) var<uniform> params: Params;
 #endif
 #if KIND >= 5
-@group(0) @binding(4) var<storage, read> dy: array<V>;
+@group(0) @binding(4) var<storage, read> dy: array<Y>;
 #endif
 #if KIND == 5
 @group(0) @binding(5) var<storage, read_write> partials: array<V>;
@@ -78,11 +84,11 @@ struct Params {
 #if KIND == 6
 @group(0) @binding(5) var<storage, read> sums_g: array<V>;
 @group(0) @binding(6) var<storage, read> sums_gx: array<V>;
-@group(0) @binding(7) var<storage, read_write> dx: array<V>;
+@group(0) @binding(7) var<storage, read_write> dx: array<X>;
 @group(0) @binding(8) var<uniform> params: Params;
 #endif
 #if KIND == 7
-@group(0) @binding(5) var<storage, read_write> dx: array<V>;
+@group(0) @binding(5) var<storage, read_write> dx: array<X>;
 @group(0) @binding(6) var<storage, read_write> partials: array<V>;
 @group(0) @binding(7) var<uniform> params: Params;
 #endif
@@ -113,10 +119,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var count = 0.0;
     var j = chunk * params.span + c;
     for (; j + 3u * step < end; j += 4u * step) {
-        let v0 = x[j];
-        let v1 = x[j + step];
-        let v2 = x[j + 2u * step];
-        let v3 = x[j + 3u * step];
+        let v0 = V(x[j]);
+        let v1 = V(x[j + step]);
+        let v2 = V(x[j + 2u * step]);
+        let v3 = V(x[j + 3u * step]);
         let m = 0.25 * ((v0 + v1) + (v2 + v3));
         let d0 = v0 - m;
         let d1 = v1 - m;
@@ -129,7 +135,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         count = total;
     }
     for (; j < end; j += step) {
-        let v = x[j];
+        let v = V(x[j]);
         count += 1.0;
         let delta = v - mean;
         mean += delta * (1.0 / count);
@@ -181,11 +187,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     #endif
     #if KIND == 4
     for (var j = chunk * params.span + c; j < end; j += params.step) {
-        let v = (x[j] - mean) * rstd * weight + offset;
+        let v = (V(x[j]) - mean) * rstd * weight + offset;
         #if RELU
-        y[j] = max(v, V(0.0));
+        y[j] = Y(max(v, V(0.0)));
         #else
-        y[j] = v;
+        y[j] = Y(v);
         #endif
     }
     #else
@@ -197,18 +203,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var sum_x = V(0.0);
         #endif
     for (var j = chunk * params.span + c; j < end; j += params.step) {
-        let xh = (x[j] - mean) * rstd;
-        var g = dy[j];
+        let xh = (V(x[j]) - mean) * rstd;
+        var g = V(dy[j]);
         #if RELU
         g = select(V(0.0), g, xh * weight + offset > V(0.0));
         #endif
         #if KIND == 6
-        dx[j] = weight * rstd * (g - (shift + xh * slope));
+        dx[j] = X(weight * rstd * (g - (shift + xh * slope)));
         #else
         sum += g;
         sum_x += g * xh;
             #if KIND == 7
-        dx[j] = weight * rstd * g;
+        dx[j] = X(weight * rstd * g);
             #endif
         #endif
     }

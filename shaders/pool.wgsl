@@ -14,11 +14,16 @@
 //                                                                 x, y, dy [N, C], p, dx, partial [N, chunks, C], params
 // Dispatch: KIND 0, 1, 3: one invocation a strip of `run` pixels of a row of y; 2, 4: of dx; 5, 7: N * chunks * C; 6: N * C; each / VEC, in groups
 // of 64, folded. Variant: KIND, STRIDE (1 or 2 where both strides are
-// that, else 0), VEC (1 or 4) with T and U; counts are of T. Workgroup memory: none.
+// that, else 0), VEC (1 or 4) with T and U; counts are of T. KIND 0 to 4: X says how x and dx are stored, Y how y and dy are, in f32 or f16.
+// Workgroup memory: none.
 #import fold
 
 alias V = ${T};
 alias M = ${U};
+#if KIND < 5
+alias X = ${X};
+alias Y = ${Y};
+#endif
 
 struct Params {
     n: u32,       // elements of x an image: H * W * C / VEC
@@ -44,24 +49,24 @@ struct Params {
 }
 
 #if KIND == 0 || KIND == 3
-@group(0) @binding(0) var<storage, read> x: array<V>;
-@group(0) @binding(1) var<storage, read_write> y: array<V>;
+@group(0) @binding(0) var<storage, read> x: array<X>;
+@group(0) @binding(1) var<storage, read_write> y: array<Y>;
 @group(0) @binding(2) var<uniform> params: Params;
 #endif
 #if KIND == 1
-@group(0) @binding(0) var<storage, read> x: array<V>;
+@group(0) @binding(0) var<storage, read> x: array<X>;
 @group(0) @binding(1) var<storage, read_write> at: array<M>;
 @group(0) @binding(2) var<uniform> params: Params;
 #endif
 #if KIND == 2
 @group(0) @binding(0) var<storage, read> at: array<M>;
-@group(0) @binding(1) var<storage, read> dy: array<V>;
-@group(0) @binding(2) var<storage, read_write> dx: array<V>;
+@group(0) @binding(1) var<storage, read> dy: array<Y>;
+@group(0) @binding(2) var<storage, read_write> dx: array<X>;
 @group(0) @binding(3) var<uniform> params: Params;
 #endif
 #if KIND == 4
-@group(0) @binding(0) var<storage, read> dy: array<V>;
-@group(0) @binding(1) var<storage, read_write> dx: array<V>;
+@group(0) @binding(0) var<storage, read> dy: array<Y>;
+@group(0) @binding(1) var<storage, read_write> dx: array<X>;
 @group(0) @binding(2) var<uniform> params: Params;
 #endif
 #if KIND == 5
@@ -126,7 +131,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     #if KIND == 3
         var sum = V(0.0);
     #else
-        var best = x[base + (ys.x * params.w + xs.x) * columns];
+        var best = V(x[base + (ys.x * params.w + xs.x) * columns]);
     #endif
     #if KIND == 1
         var first = M((ys.x + params.ph - oy * params.sh) * params.kw + xs.x + params.pw - ox * params.sw);
@@ -134,7 +139,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         for (var iy = ys.x; iy < ys.y; iy++) {
             let start = base + iy * params.w * columns;
             for (var ix = xs.x; ix < xs.y; ix++) {
-                let v = x[start + ix * columns];
+                let v = V(x[start + ix * columns]);
     #if KIND == 0
                 best = max(best, v);
     #endif
@@ -149,13 +154,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             }
         }
     #if KIND == 0
-        y[(row * params.ow + ox) * columns + c] = best;
+        y[(row * params.ow + ox) * columns + c] = Y(best);
     #endif
     #if KIND == 1
         at[(row * params.ow + ox) * columns + c] = first;
     #endif
     #if KIND == 3
-        y[(row * params.ow + ox) * columns + c] = sum * (1.0 / f32((ys.y - ys.x) * (xs.y - xs.x)));
+        y[(row * params.ow + ox) * columns + c] = Y(sum * (1.0 / f32((ys.y - ys.x) * (xs.y - xs.x))));
     #endif
     }
 #endif
@@ -182,14 +187,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             for (var ox = xs.x; ox < xs.y; ox++) {
                 let j = (start + ox) * columns + c;
     #if KIND == 2
-                sum += select(V(0.0), dy[j], at[j] == M(here - ox * params.sw));
+                sum += select(V(0.0), V(dy[j]), at[j] == M(here - ox * params.sw));
     #else
                 let cols = window(ox, params.sw, params.pw, params.kw, params.w);
-                sum += dy[j] * (1.0 / f32((rows.y - rows.x) * (cols.y - cols.x)));
+                sum += V(dy[j]) * (1.0 / f32((rows.y - rows.x) * (cols.y - cols.x)));
     #endif
             }
         }
-        dx[(row * params.w + ix) * columns + c] = sum;
+        dx[(row * params.w + ix) * columns + c] = X(sum);
     }
 #endif
 #if KIND == 5 || KIND == 7

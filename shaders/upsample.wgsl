@@ -6,11 +6,14 @@
 // LINEAR 1  bilinear, corners not aligned: source (o + 1/2) / F - 1/2, not below 0, the upper neighbour not beyond the last;
 //           dx gathers the at most (2 F + 1)^2 elements whose source lies within one of it, with the same weights
 // Dispatch: forward: one invocation a group of channels of a strip of `run` columns of y for one row of x (it writes
-// F rows); backward: of a strip of dx; in groups of 64, folded. Variant: BACKWARD, LINEAR, FACTOR (2 or 4, 0 for others), VEC (1 or 4) with T; counts are of T.
+// F rows); backward: of a strip of dx; in groups of 64, folded. Variant: BACKWARD, LINEAR, FACTOR (2 or 4, 0 for others), VEC (1 or 4) with T; counts are of T;
+// X how x and dx are stored, Y how y and dy are, in f32 or f16.
 // Workgroup memory: none.
 #import fold
 
 alias V = ${T};
+alias X = ${X};
+alias Y = ${Y};
 
 struct Params {
     total: u32,   // invocations
@@ -22,11 +25,11 @@ struct Params {
 }
 
 #if BACKWARD
-@group(0) @binding(0) var<storage, read> dy: array<V>;
-@group(0) @binding(1) var<storage, read_write> dx: array<V>;
+@group(0) @binding(0) var<storage, read> dy: array<Y>;
+@group(0) @binding(1) var<storage, read_write> dx: array<X>;
 #else
-@group(0) @binding(0) var<storage, read> x: array<V>;
-@group(0) @binding(1) var<storage, read_write> y: array<V>;
+@group(0) @binding(0) var<storage, read> x: array<X>;
+@group(0) @binding(1) var<storage, read_write> y: array<Y>;
 #endif
 @group(0) @binding(2) var<uniform> params: Params;
 
@@ -98,22 +101,22 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             let wy = share(oy, iy, params.h);
         #if FACTOR > 0
             #for t in 0..2 * FACTOR
-            sum += (wy * w${t}) * dy[line + o${t}];
+            sum += (wy * w${t}) * V(dy[line + o${t}]);
             #endfor
         #else
             for (var ox = max(f * ix, half) - half; ox < x_end; ox++) {
-                sum += (wy * share(ox, ix, params.w)) * dy[line + ox * columns];
+                sum += (wy * share(ox, ix, params.w)) * V(dy[line + ox * columns]);
             }
         #endif
         }
     #else
         for (var oy = f * iy; oy < f * iy + f; oy++) {
             for (var ox = f * ix; ox < f * ix + f; ox++) {
-                sum += dy[((base + oy) * wide + ox) * columns + c];
+                sum += V(dy[((base + oy) * wide + ox) * columns + c]);
             }
         }
     #endif
-        dx[(row * params.w + ix) * columns + c] = sum;
+        dx[(row * params.w + ix) * columns + c] = X(sum);
     }
 #else
     let strips = (wide + params.run - 1u) / params.run;
@@ -134,20 +137,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let sx = source(ox, params.w);
         let low = sx.low * columns + c;
         let high = sx.high * columns + c;
-        let a = mix(x[above + low], x[above + high], V(sx.weight));
-        let b = mix(x[here + low], x[here + high], V(sx.weight));
-        let d = mix(x[below + low], x[below + high], V(sx.weight));
+        let a = mix(V(x[above + low]), V(x[above + high]), V(sx.weight));
+        let b = mix(V(x[here + low]), V(x[here + high]), V(sx.weight));
+        let d = mix(V(x[below + low]), V(x[below + high]), V(sx.weight));
         for (var k = 0u; k < f; k++) {
             let sy = source(iy * f + k, params.h);
             // low is iy - 1 or iy.
             let first = select(b, a, sy.low < iy);
             let second = select(d, b, sy.low < iy);
-            y[((row * f + k) * wide + ox) * columns + c] = mix(first, second, V(sy.weight));
+            y[((row * f + k) * wide + ox) * columns + c] = Y(mix(first, second, V(sy.weight)));
         }
     }
     #else
     for (var ox = left; ox < min(left + params.run, wide); ox++) {
-        let v = x[(row * params.w + ox / f) * columns + c];
+        let v = Y(V(x[(row * params.w + ox / f) * columns + c]));
         for (var k = 0u; k < f; k++) {
             y[((row * f + k) * wide + ox) * columns + c] = v;
         }

@@ -34,8 +34,9 @@ pub enum Precision {
     /// In f32.
     #[default]
     Full,
-    /// Both factors are rounded to f16, whatever the kernel; sums are f32, and so is all that is stored. Where a device has cooperative
-    /// matrices (tensor cores), it multiplies with them.
+    /// Both factors are rounded to f16, whatever the kernel; sums are f32. Where a device has cooperative matrices (tensor cores), it
+    /// multiplies with them. A network hands f16 on between convolutions, where the device has [`Caps::f16`](super::Caps); its weights,
+    /// their gradients, its inputs and outputs are f32.
     Mixed,
 }
 
@@ -250,8 +251,13 @@ impl<'e> PlanBuilder<'e> {
     ) -> Result<()> {
         let op = if self.scope.is_empty() { op.to_string() } else { format!("{}/{op}", self.scope) };
         let engine = self.engine;
-        let pipeline = engine.pipeline(source, variant)?;
         let caps = engine.caps();
+        if variant.has_f16() && !caps.f16 {
+            let reason =
+                "this device has no f16 in shaders, or was opened without, or ECHOGRID_DISABLE switches it off: keep the tensors in F32";
+            return Err(Error::shape(op, reason));
+        }
+        let pipeline = engine.pipeline(source, variant)?;
         let groups = groups.fold(&op, caps.max_groups)?;
         if groups.contains(&0) {
             return Ok(());

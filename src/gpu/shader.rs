@@ -89,6 +89,11 @@ impl Variant {
         self.idents.insert(name, value);
         self
     }
+
+    /// Whether an identifier is a type of 16-bit floats.
+    pub(crate) fn has_f16(&self) -> bool {
+        self.idents.values().any(|v| v.contains("f16"))
+    }
 }
 
 impl fmt::Display for Variant {
@@ -116,7 +121,7 @@ pub fn expand(source: &ShaderSource, variant: &Variant) -> Result<String> {
     state.block(&text, &mut loops, &mut out).map_err(fail)?;
     let enables: String = enables.iter().map(|l| format!("{l}\n")).collect();
     let cooperative = out.contains("coopLoad");
-    let f16 = cooperative || variant.idents.values().any(|v| *v == "f16");
+    let f16 = cooperative || variant.has_f16();
     let used = [(f16, "enable f16;\n"), (cooperative, "enable wgpu_cooperative_matrix;\n")];
     let used: String = used.iter().filter(|(on, _)| *on).map(|(_, line)| *line).collect();
     Ok(format!("{used}{enables}{out}"))

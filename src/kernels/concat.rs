@@ -1,6 +1,6 @@
 //! Copies of slices of channels: host side of `shaders/concat.wgsl`.
 
-use super::{Walk, both_widths, rows_cols, spread, vectorised};
+use super::{Walk, spread, stored, stored_both_ways, stored_rows_cols, vectorised};
 use crate::gpu::{Cost, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
@@ -29,17 +29,17 @@ struct Params {
 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
-    both_widths([Variant::new()])
+    stored_both_ways([Variant::new()], &["S", "D"])
 }
 
 /// Appends dst\[r, dst_off + k\] = src\[r, src_off + k\] for k < count, over all rows r (all extents but the last); the other
-/// channels of dst stay as they are. Its gradient is the same copy the other way.
+/// channels of dst stay as they are. Either may be stored as f16. Its gradient is the same copy the other way.
 ///
 /// # Errors
 /// Leading extents differ, a slice reaches beyond its tensor, or count is 0.
 pub fn copy_channels(plan: &mut PlanBuilder<'_>, src: &Tensor, src_off: usize, dst: &Tensor, dst_off: usize, count: usize) -> Result<()> {
     let op = "copy channels";
-    let ((rows, cs), (_, cd)) = (rows_cols(op, "src", src)?, rows_cols(op, "dst", dst)?);
+    let ((rows, cs), (_, cd)) = (stored_rows_cols(op, "src", src)?, stored_rows_cols(op, "dst", dst)?);
     let lead = |t: &Tensor| t.shape()[..t.shape().len() - 1].to_vec();
     if lead(src) != lead(dst) {
         return Err(Error::shape(op, format!("{:?} against {:?}: all extents but the last must be equal", src.shape(), dst.shape())));
@@ -49,6 +49,7 @@ pub fn copy_channels(plan: &mut PlanBuilder<'_>, src: &Tensor, src_off: usize, d
         return Err(Error::shape(op, reason));
     }
     let (variant, vec) = vectorised(Variant::new(), &[cs, cd, src_off, dst_off, count]);
+    let variant = stored(variant, vec, &[("S", src.dtype()), ("D", dst.dtype())]);
     let walk = Walk::new(plan.engine(), 1, rows, 1, spread(plan.engine(), rows));
     let chunks = walk.chunks();
     let u = |v: usize| (v / vec) as u32;
@@ -65,7 +66,7 @@ pub fn copy_channels(plan: &mut PlanBuilder<'_>, src: &Tensor, src_off: usize, d
         dst_off: u(dst_off),
         dst_stride: u(cd),
     };
-    let cost = Cost::bytes((8 * rows * count) as u64);
+    let cost = Cost::bytes((rows * count * (src.dtype().bytes() + dst.dtype().bytes())) as u64);
     plan.dispatch(op, &SHADER, &variant, &[src.into(), dst.into()], &params, Groups::for_items(total, 64), cost)
 }
 
@@ -75,9 +76,9 @@ fn offsets(op: &str, parts: &[&Tensor], whole: &Tensor) -> Result<Vec<usize>> {
     let mut all = Vec::with_capacity(parts.len());
     for t in parts {
         all.push(at);
-        at += rows_cols(op, "part", t)?.1;
+        at += stored_rows_cols(op, "part", t)?.1;
     }
-    let (_, c) = rows_cols(op, "whole", whole)?;
+    let (_, c) = stored_rows_cols(op, "whole", whole)?;
     if at != c {
         return Err(Error::shape(op, format!("parts of {at} channels in all against {:?}", whole.shape())));
     }

@@ -151,7 +151,7 @@ impl Pass {
     /// As [`Conv::output`].
     pub fn sizes(self, conv: &Conv, x: [usize; 4], co: usize) -> Result<[usize; 3]> {
         let [n, oh, ow, _] = conv.output(&x, co)?;
-        let shape = Shape { n, h: x[1], w: x[2], ci: x[3], oh, ow, co };
+        let shape = Shape { n, h: x[1], w: x[2], ci: x[3], oh, ow, co, images: [DType::F32; 2] };
         Ok(shape.product(conv, self))
     }
 }
@@ -164,11 +164,15 @@ struct Shape {
     oh: usize,
     ow: usize,
     co: usize,
+    /// How x and y, or their gradients, are stored.
+    images: [DType; 2],
 }
 
 impl Shape {
     fn check(conv: &Conv, op: &str, x: &Tensor, w: &Tensor, y: &Tensor) -> Result<Self> {
-        super::f32s(op, &[x, w, y])?;
+        super::expect_shape(op, "weights", w, w.shape())?;
+        super::expect_stored(op, "x", x, x.shape())?;
+        super::expect_stored(op, "y", y, y.shape())?;
         let [.., co] = y.shape()[..] else { return Err(Error::shape(op, "scalar output")) };
         let out = conv.output(x.shape(), co)?;
         let [n, h, wd, ci] = x.shape()[..] else { unreachable!("output() checked") };
@@ -184,14 +188,16 @@ impl Shape {
                 ),
             ));
         }
-        Ok(Self { n, h, w: wd, ci, oh: out[1], ow: out[2], co })
+        Ok(Self { n, h, w: wd, ci, oh: out[1], ow: out[2], co, images: [x.dtype(), y.dtype()] })
     }
 
     fn cost(&self, conv: &Conv) -> Cost {
         let taps = conv.kernel[0] * conv.kernel[1];
         let macs = self.n * self.oh * self.ow * self.co * taps * self.ci / conv.groups;
-        let elements = self.n * (self.h * self.w * self.ci + self.oh * self.ow * self.co) + taps * self.ci * self.co / conv.groups;
-        Cost { flops: 2.0 * macs as f64, bytes: 4.0 * elements as f64 }
+        let [x, y] = self.images.map(DType::bytes);
+        let weights = 4 * taps * self.ci * self.co / conv.groups;
+        let bytes = self.n * (self.h * self.w * self.ci * x + self.oh * self.ow * self.co * y) + weights;
+        Cost { flops: 2.0 * macs as f64, bytes: bytes as f64 }
     }
 
     fn usable(&self, conv: &Conv, pass: Pass, way: Way, caps: &Caps, precision: Precision) -> bool {
@@ -212,7 +218,7 @@ impl Shape {
                     Pass::Weights => return false,
                 };
                 let fits = fours && winograd::takes(caps, out, [self.ci, self.co]);
-                kernel && turned && fits && precision == Precision::Full
+                kernel && turned && fits && precision == Precision::Full && self.images == [DType::F32; 2]
             }
         }
     }
@@ -240,11 +246,19 @@ impl Shape {
         }
     }
 
-    fn variant(&self, conv: &Conv, mode: i64, tiling: Tiling, s: Subgroups, precision: Precision) -> Variant {
+    /// The constants of a pass; without one, of the weights' transposition.
+    fn variant(&self, conv: &Conv, pass: Option<Pass>, tiling: Tiling, s: Subgroups, precision: Precision) -> Variant {
         let i = |v: usize| v as i64;
-        tiling
-            .variant(Variant::new(), s, precision)
-            .int("MODE", mode)
+        let [x, y] = self.images;
+        let [src, weights, dst] = match pass {
+            Some(Pass::Forward) => [x, DType::F32, y],
+            Some(Pass::Input) => [y, DType::F32, x],
+            Some(Pass::Weights) => [x, y, DType::F32],
+            None => [DType::F32; 3],
+        };
+        let types = [("SRC", src), ("WEIGHTS", weights), ("DST", dst)];
+        super::stored(tiling.variant(Variant::new(), s, precision), 1, &types)
+            .int("MODE", pass.map_or(TRANSPOSE, |p| p as i64))
             .int("KH", i(conv.kernel[0]))
             .int("KW", i(conv.kernel[1]))
             .int("STRIDE", i(conv.stride))
@@ -266,10 +280,14 @@ impl Shape {
 /// Every kind of variant on one geometry, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
     let conv = Conv { kernel: [3, 3], stride: 2, pad: [1, 1], dilation: 1, groups: 1 };
-    let shape = Shape { n: 1, h: 8, w: 8, ci: 8, oh: 4, ow: 4, co: 32 };
-    let mut all = vec![transpose_variant(&shape, &conv)];
-    for (tiling, s, precision) in Tiling::with_subgroups().into_iter().filter(|(t, ..)| *t != Tiling::Narrow) {
-        let of = |pass: Pass| shape.variant(&conv, pass as i64, tiling, s, precision);
+    let shape = |images| Shape { n: 1, h: 8, w: 8, ci: 8, oh: 4, ow: 4, co: 32, images };
+    let mut all = vec![transpose_variant(&shape([DType::F32; 2]), &conv)];
+    let tilings = Tiling::with_subgroups().into_iter().filter(|(t, ..)| *t != Tiling::Narrow);
+    // x and y are loaded and stored alike: one of them as f16 alone says nothing new.
+    let stored = [DType::F32, DType::F16].map(|t| [t; 2]);
+    for ((tiling, s, precision), images) in tilings.flat_map(|t| stored.map(|i| (t, i))) {
+        let shape = shape(images);
+        let of = |pass: Pass| shape.variant(&conv, Some(pass), tiling, s, precision);
         all.push(of(Pass::Forward).flag("BIAS", true).flag("RELU", true));
         all.extend([Pass::Forward, Pass::Input, Pass::Weights].map(of));
     }
@@ -277,7 +295,7 @@ pub fn variants() -> Vec<Variant> {
 }
 
 fn transpose_variant(shape: &Shape, conv: &Conv) -> Variant {
-    shape.variant(conv, TRANSPOSE, Tiling::PLAIN, Subgroups { lanes: 0, side: 0 }, Precision::Full)
+    shape.variant(conv, None, Tiling::PLAIN, Subgroups { lanes: 0, side: 0 }, Precision::Full)
 }
 
 /// Appends a pass in a way of the caller's choice: `tensors` are those of the pass's own function in its order (without a bias).
@@ -302,7 +320,7 @@ pub fn pass_by(plan: &mut PlanBuilder<'_>, way: Way, pass: Pass, conv: &Conv, te
 }
 
 /// Appends y = act(conv(x, w) + bias): x [N, H, W, CI], w [KH*KW, CI/groups, CO], bias \[CO\] or none, y [N, OH, OW, CO];
-/// act is ReLU where `relu`, else nothing.
+/// act is ReLU where `relu`, else nothing. x and y may be stored as f16, each by itself, here as in the other passes.
 ///
 /// # Errors
 /// Shapes that do not fit.
@@ -339,8 +357,7 @@ fn append_forward(
         return winograd::convolve(plan, [x, &w, y], false, conv.pad, bias.as_ref(), relu);
     };
     let subgroups = Subgroups::of(plan.engine().caps());
-    let variant =
-        s.variant(conv, Pass::Forward as i64, tiling, subgroups, plan.precision()).flag("BIAS", bias.is_some()).flag("RELU", relu);
+    let variant = s.variant(conv, Some(Pass::Forward), tiling, subgroups, plan.precision()).flag("BIAS", bias.is_some()).flag("RELU", relu);
     let groups = tiling.groups([s.n * s.oh * s.ow, s.co / conv.groups], subgroups) * conv.groups;
     let params = Params { n: s.n as u32, groups: groups as u32, slice: 0, pad: 0 };
     // Without a bias the weights stand in for the slot: read-only twice is allowed, and it is not read.
@@ -363,7 +380,7 @@ fn append_input(plan: &mut PlanBuilder<'_>, way: Way, conv: &Conv, s: &Shape, [d
         return winograd::convolve(plan, [dy, &w, dx], true, conv.pad.map(|p| 2 - p), None, false);
     };
     let subgroups = Subgroups::of(plan.engine().caps());
-    let variant = s.variant(conv, Pass::Input as i64, tiling, subgroups, plan.precision());
+    let variant = s.variant(conv, Some(Pass::Input), tiling, subgroups, plan.precision());
     let mut params = Params { n: s.n as u32, groups: 0, slice: 0, pad: 0 };
     let Tiling::Lanes { rows, .. } = tiling else {
         let groups = tiling.groups([s.n * s.h * s.w, s.ci / conv.groups], subgroups) * conv.groups;
@@ -403,7 +420,7 @@ pub fn backward_weights(plan: &mut PlanBuilder<'_>, conv: &Conv, x: &Tensor, dy:
 fn append_weights(plan: &mut PlanBuilder<'_>, way: Way, conv: &Conv, s: &Shape, [x, dy, dw]: [&Tensor; 3]) -> Result<()> {
     let Way::Direct(tiling) = way else { unreachable!("usable() was asked") };
     let subgroups = Subgroups::of(plan.engine().caps());
-    let variant = s.variant(conv, Pass::Weights as i64, tiling, subgroups, plan.precision());
+    let variant = s.variant(conv, Some(Pass::Weights), tiling, subgroups, plan.precision());
     let rows = conv.kernel[0] * conv.kernel[1] * s.ci / conv.groups;
     let pixels = s.n * s.oh * s.ow;
     // Slices are those of the plain tiling, so that all tilings add in the same order.

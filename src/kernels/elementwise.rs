@@ -1,6 +1,7 @@
-//! Elementwise sums, products, copies and masks: host side of `shaders/elementwise.wgsl`.
+//! Elementwise sums, products, copies and masks: host side of `shaders/elementwise.wgsl`. [`add`], [`relu_backward`], [`accumulate`] and
+//! [`scaled_copy`] take each of their tensors as f32 or f16.
 
-use super::{Walk, both_widths, expect_shape, rows_cols, same_len, spread, vectorised};
+use super::{Walk, both_widths, expect_shape, rows_cols, spread, stored, stored_both_ways, stored_rows_cols, vectorised};
 use crate::gpu::{Binding, Cost, Error, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
@@ -34,21 +35,40 @@ fn variant(kind: i64, relu: bool) -> Variant {
 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
-    both_widths([variant(0, true)].into_iter().chain((0..8).map(|k| variant(k, false))))
+    let mut all = stored_both_ways([variant(0, true), variant(0, false), variant(1, false)], stored_names(0));
+    all.extend(stored_both_ways([2, 3].map(|k| variant(k, false)), stored_names(2)));
+    all.extend(both_widths((4..8).map(|k| variant(k, false))));
+    all
+}
+
+/// What the tensors are called that a kind takes as f32 or as f16.
+fn stored_names(kind: i64) -> &'static [&'static str] {
+    match kind {
+        0 | 1 => &["A", "B", "Y"],
+        2 | 3 => &["A", "Y"],
+        _ => &[],
+    }
 }
 
 fn each(plan: &mut PlanBuilder<'_>, op: &str, kind: i64, relu: bool, tensors: &[&Tensor], s: f32) -> Result<()> {
-    let n = same_len(op, tensors)?;
+    let n = tensors[0].len();
+    let names = stored_names(kind);
     for t in tensors {
-        rows_cols(op, "tensor", t)?;
+        if names.is_empty() { rows_cols(op, "tensor", t) } else { stored_rows_cols(op, "tensor", t) }?;
+        if t.len() != n {
+            return Err(Error::shape(op, format!("{:?} against {:?}", tensors[0].shape(), t.shape())));
+        }
     }
     let (variant, vec) = vectorised(variant(kind, relu), &[n]);
+    let types: Vec<_> = names.iter().zip(tensors).map(|(name, t)| (*name, t.dtype())).collect();
+    let variant = stored(variant, vec, &types);
     let rows = (n / vec).div_ceil(64);
     let walk = Walk::new(plan.engine(), 1, n / vec, 64, spread(plan.engine(), rows));
     let params = Params { walk, s };
     let bindings: Vec<Binding<'_>> = tensors.iter().map(|t| Binding::from(*t)).collect();
-    let moved = tensors.len() + usize::from(kind == 2 || kind == 6);
-    plan.dispatch(op, &SHADER, &variant, &bindings, &params, walk.groups(), Cost::bytes(4 * (n * moved) as u64))
+    let again = if kind == 2 || kind == 6 { tensors[tensors.len() - 1].bytes() } else { 0 };
+    let moved = tensors.iter().map(|t| t.bytes()).sum::<u64>() + again;
+    plan.dispatch(op, &SHADER, &variant, &bindings, &params, walk.groups(), Cost::bytes(moved))
 }
 
 /// Appends y = a + b, or max(a + b, 0) with `relu`.
@@ -109,7 +129,7 @@ pub fn clamp(plan: &mut PlanBuilder<'_>, y: &Tensor, most: f32) -> Result<()> {
 /// Element counts of x and y differ, or are zero; factor is not \[1\].
 pub fn scaled_by(plan: &mut PlanBuilder<'_>, x: &Tensor, factor: &Tensor, s: f32, y: &Tensor) -> Result<()> {
     let op = "scaled by";
-    let n = same_len(op, &[x, y])?;
+    let n = super::same_len(op, &[x, y])?;
     rows_cols(op, "x", x)?;
     expect_shape(op, "factor", factor, &[1])?;
     let (variant, vec) = vectorised(variant(7, false), &[n]);

@@ -68,6 +68,11 @@ pub(crate) fn expect_shape(op: &str, name: &str, t: &Tensor, shape: &[usize]) ->
     expect(op, name, t, shape, DType::F32)
 }
 
+/// Refuses a tensor that is not of exactly this shape, stored as f32 or f16.
+pub(crate) fn expect_stored(op: &str, name: &str, t: &Tensor, shape: &[usize]) -> Result<()> {
+    expect(op, name, t, shape, if t.dtype() == DType::F16 { DType::F16 } else { DType::F32 })
+}
+
 /// Refuses a tensor that is not of exactly this shape and type.
 pub(crate) fn expect(op: &str, name: &str, t: &Tensor, shape: &[usize], dtype: DType) -> Result<()> {
     if t.dtype() != dtype || t.shape() != shape {
@@ -78,8 +83,15 @@ pub(crate) fn expect(op: &str, name: &str, t: &Tensor, shape: &[usize], dtype: D
 
 /// Rows and columns of a tensor seen as [all other extents, last extent]; refuses an empty one and other types than f32.
 pub(crate) fn rows_cols(op: &str, name: &str, t: &Tensor) -> Result<(usize, usize)> {
-    if t.dtype() != DType::F32 || t.is_empty() || t.shape().is_empty() {
-        return Err(Error::shape(op, format!("`{name}` must be F32 and not empty, not {:?} {:?}", t.dtype(), t.shape())));
+    expect_shape(op, name, t, t.shape())?;
+    stored_rows_cols(op, name, t)
+}
+
+/// [`rows_cols`] of a tensor stored as f32 or f16.
+pub(crate) fn stored_rows_cols(op: &str, name: &str, t: &Tensor) -> Result<(usize, usize)> {
+    expect_stored(op, name, t, t.shape())?;
+    if t.is_empty() || t.shape().is_empty() {
+        return Err(Error::shape(op, format!("`{name}` must not be empty, and is {:?}", t.shape())));
     }
     let c = t.shape()[t.shape().len() - 1];
     Ok((t.len() / c, c))
@@ -87,7 +99,13 @@ pub(crate) fn rows_cols(op: &str, name: &str, t: &Tensor) -> Result<(usize, usiz
 
 /// The four extents of an image batch; refuses an empty one and other types than f32.
 pub(crate) fn nhwc(op: &str, name: &str, t: &Tensor) -> Result<[usize; 4]> {
-    rows_cols(op, name, t)?;
+    expect_shape(op, name, t, t.shape())?;
+    stored_nhwc(op, name, t)
+}
+
+/// [`nhwc`] of a tensor stored as f32 or f16.
+pub(crate) fn stored_nhwc(op: &str, name: &str, t: &Tensor) -> Result<[usize; 4]> {
+    stored_rows_cols(op, name, t)?;
     t.shape().try_into().map_err(|_| Error::shape(op, format!("`{name}` must be [N, H, W, C], not {:?}", t.shape())))
 }
 
@@ -95,6 +113,31 @@ pub(crate) fn nhwc(op: &str, name: &str, t: &Tensor) -> Result<[usize; 4]> {
 pub(crate) fn vectorised(variant: Variant, extents: &[usize]) -> (Variant, usize) {
     let vec = if extents.iter().all(|c| c % 4 == 0) { 4 } else { 1 };
     (with_vec(variant, vec), vec)
+}
+
+/// With an identifier a tensor that says as what its elements are loaded and stored, `vec` at a time; f16 needs a device's
+/// [`Caps::f16`](crate::gpu::Caps).
+pub(crate) fn stored(variant: Variant, vec: usize, tensors: &[(&'static str, DType)]) -> Variant {
+    tensors.iter().fold(variant, |v, (name, dtype)| {
+        v.ident(
+            name,
+            match (dtype, vec) {
+                (DType::F16, 4) => "vec4<f16>",
+                (DType::F16, _) => "f16",
+                (_, 4) => "vec4<f32>",
+                _ => "f32",
+            },
+        )
+    })
+}
+
+/// Both widths of each variant with each of `tensors` in f32 and in f16, for the lists of variants.
+pub(crate) fn stored_both_ways(variants: impl IntoIterator<Item = Variant>, tensors: &[&'static str]) -> Vec<Variant> {
+    let types = |bits: usize| -> Vec<(&'static str, DType)> {
+        tensors.iter().enumerate().map(|(i, t)| (*t, if bits >> i & 1 == 1 { DType::F16 } else { DType::F32 })).collect()
+    };
+    let widths = variants.into_iter().flat_map(|v| [1, 4].map(|vec| (with_vec(v.clone(), vec), vec)));
+    widths.flat_map(|(v, vec)| (0..1 << tensors.len()).map(move |bits| stored(v.clone(), vec, &types(bits)))).collect()
 }
 
 fn with_vec(variant: Variant, vec: usize) -> Variant {

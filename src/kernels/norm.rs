@@ -1,6 +1,9 @@
 //! Batch normalisation: host side of `shaders/norm.wgsl`.
 
-use super::{Walk, both_widths, chunks, elementwise, expect_shape, reduce, rows_cols, spread, vectorised};
+use super::{
+    Walk, both_widths, chunks, elementwise, expect, expect_shape, expect_stored, reduce, spread, stored, stored_both_ways,
+    stored_rows_cols, vectorised,
+};
 use crate::gpu::{Binding, Cost, DType, Error, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
@@ -53,7 +56,7 @@ pub enum Stats {
     Frozen,
 }
 
-/// What [`backward`] reads and writes.
+/// What [`backward`] reads and writes; dx is stored as x is.
 #[derive(Debug, Clone, Copy)]
 pub struct Backward<'a> {
     /// The forward pass's input.
@@ -78,7 +81,10 @@ fn variant(kind: i64, relu: bool) -> Variant {
 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
-    both_widths((0..8).flat_map(|k| [false, true].into_iter().filter(move |r| k >= 4 || !r).map(move |r| variant(k, r))))
+    let mut all = stored_both_ways([variant(0, false)], &["X"]);
+    all.extend(both_widths((1..4).map(|k| variant(k, false))));
+    all.extend(stored_both_ways((4..8).flat_map(|k| [false, true].map(|r| variant(k, r))), &["X", "Y"]));
+    all
 }
 
 /// One dispatch of `split` chunks over `walked` rows.
@@ -95,8 +101,10 @@ struct Step {
     momentum: f32,
 }
 
-fn step(plan: &mut PlanBuilder<'_>, op: &str, s: Step, bindings: &[&Tensor], bytes: u64) -> Result<()> {
+/// `images` names the types of x and y, as far as a kind reads or writes them.
+fn step(plan: &mut PlanBuilder<'_>, op: &str, s: Step, images: &[(&'static str, DType)], bindings: &[&Tensor], bytes: u64) -> Result<()> {
     let (variant, vec) = vectorised(variant(s.kind, s.relu), &[s.c]);
+    let variant = stored(variant, vec, images);
     let walk = Walk::new(plan.engine(), 1, s.walked * s.c / vec, s.c / vec, s.split);
     let params = Params { walk, rows: s.rows as u32, block: s.block as u32, eps: s.eps, momentum: s.momentum };
     let bindings: Vec<Binding<'_>> = bindings.iter().map(|t| Binding::from(*t)).collect();
@@ -111,6 +119,8 @@ fn expect_channels(op: &str, c: usize, tensors: &[(&str, &Tensor)]) -> Result<()
 /// over all other extents, max(.., 0) of it with `relu`; saved \[2, C\] receives mean and 1 / sqrt(var + eps) for the
 /// backward pass; running = (1 - momentum) running + momentum * (mean, unbiased variance), as PyTorch has it.
 ///
+/// x and y may be stored as f16, each by itself, here as in all functions of this family; all else is f32.
+///
 /// # Errors
 /// Shapes differ; fewer than two rows (no unbiased variance) or more than 2^24 (counts are f32).
 pub fn forward_batch(
@@ -123,7 +133,7 @@ pub fn forward_batch(
     saved: &Tensor,
 ) -> Result<()> {
     let op = "norm";
-    let (rows, c) = rows_cols(op, "x", x)?;
+    let (rows, c) = stored_rows_cols(op, "x", x)?;
     if !(2..=1 << 24).contains(&rows) {
         return Err(Error::shape(op, format!("batch statistics of {rows} values a channel; needs 2 to 2^24 (x is {:?})", x.shape())));
     }
@@ -139,7 +149,7 @@ pub fn forward_batch(
     let block = if engine.caps().software { (walk.span / walk.columns) as usize } else { 0 };
     let mut from = scratch(split)?;
     let base = Step { kind: 0, relu: false, walked: rows, split, rows, block, c, eps: norm.eps, momentum };
-    step(plan, "norm statistics", base, &[x, &from.0, &from.1], x.bytes())?;
+    step(plan, "norm statistics", base, &[("X", x.dtype())], &[x, &from.0, &from.1], x.bytes())?;
     loop {
         let next = chunks(engine, split, c / vec);
         if next == 1 || block > 0 {
@@ -147,11 +157,11 @@ pub fn forward_batch(
         }
         let to = scratch(next)?;
         let merge = Step { kind: 1, walked: split, split: next, ..base };
-        step(plan, "norm merge", merge, &[&from.0, &from.1, &to.0, &to.1], 2 * from.0.bytes())?;
+        step(plan, "norm merge", merge, &[], &[&from.0, &from.1, &to.0, &to.1], 2 * from.0.bytes())?;
         (from, split) = (to, next);
     }
     let last = Step { kind: 2, walked: split, split: 1, ..base };
-    step(plan, "norm merge", last, &[&from.0, &from.1, saved, running.mean, running.var], 2 * from.0.bytes())?;
+    step(plan, "norm merge", last, &[], &[&from.0, &from.1, saved, running.mean, running.var], 2 * from.0.bytes())?;
     apply(plan, norm, x, y, saved)
 }
 
@@ -168,22 +178,22 @@ pub fn forward_frozen(
     saved: &Tensor,
 ) -> Result<()> {
     let op = "norm frozen";
-    let (rows, c) = rows_cols(op, "x", x)?;
+    let (rows, c) = stored_rows_cols(op, "x", x)?;
     expect_channels(op, c, &[("running mean", running.mean), ("running var", running.var)])?;
     expect_shape(op, "saved", saved, &[2, c])?;
     let s = Step { kind: 3, relu: false, walked: 1, split: 1, rows, block: 0, c, eps: norm.eps, momentum: 0.0 };
-    step(plan, "norm frozen statistics", s, &[running.mean, running.var, saved], 2 * saved.bytes())?;
+    step(plan, "norm frozen statistics", s, &[], &[running.mean, running.var, saved], 2 * saved.bytes())?;
     apply(plan, norm, x, y, saved)
 }
 
 fn apply(plan: &mut PlanBuilder<'_>, norm: &Norm<'_>, x: &Tensor, y: &Tensor, saved: &Tensor) -> Result<()> {
     let op = "norm";
-    let (rows, c) = rows_cols(op, "x", x)?;
-    expect_shape(op, "y", y, x.shape())?;
+    let (rows, c) = stored_rows_cols(op, "x", x)?;
+    expect_stored(op, "y", y, x.shape())?;
     expect_channels(op, c, &[("gamma", norm.gamma), ("beta", norm.beta)])?;
     let split = spread(plan.engine(), rows);
     let s = Step { kind: 4, relu: norm.relu, walked: rows, split, rows, block: 0, c, eps: norm.eps, momentum: 0.0 };
-    step(plan, op, s, &[x, saved, norm.gamma, norm.beta, y], x.bytes() + y.bytes())
+    step(plan, op, s, &[("X", x.dtype()), ("Y", y.dtype())], &[x, saved, norm.gamma, norm.beta, y], x.bytes() + y.bytes())
 }
 
 /// Appends the gradients. With xh = (x - mean) rstd, g = dy (where xh gamma + beta > 0 after a ReLU) and R rows:
@@ -193,22 +203,23 @@ fn apply(plan: &mut PlanBuilder<'_>, norm: &Norm<'_>, x: &Tensor, y: &Tensor, sa
 /// Shapes differ.
 pub fn backward(plan: &mut PlanBuilder<'_>, norm: &Norm<'_>, stats: Stats, b: &Backward<'_>) -> Result<()> {
     let op = "norm backward";
-    let (rows, c) = rows_cols(op, "x", b.x)?;
-    expect_shape(op, "dy", b.dy, b.x.shape())?;
-    expect_shape(op, "dx", b.dx, b.x.shape())?;
+    let (rows, c) = stored_rows_cols(op, "x", b.x)?;
+    expect_stored(op, "dy", b.dy, b.x.shape())?;
+    expect(op, "dx", b.dx, b.x.shape(), b.x.dtype())?;
     expect_shape(op, "saved", b.saved, &[2, c])?;
     expect_channels(op, c, &[("gamma", norm.gamma), ("beta", norm.beta), ("dgamma", b.dgamma), ("dbeta", b.dbeta)])?;
     let engine = plan.engine();
+    let images = [("X", b.x.dtype()), ("Y", b.dy.dtype())];
     let columns = if c.is_multiple_of(4) { c / 4 } else { c };
     let split = Walk::new(engine, 1, rows * columns, columns, chunks(engine, rows, columns)).chunks();
     let partial = engine.tensor("norm scratch", &[split, 2, c], DType::F32)?;
     let base = Step { kind: 5, relu: norm.relu, walked: rows, split, rows, block: 0, c, eps: norm.eps, momentum: 0.0 };
     if stats == Stats::Frozen {
         let bindings = [b.x, b.saved, norm.gamma, norm.beta, b.dy, b.dx, &partial];
-        step(plan, "norm frozen backward", Step { kind: 7, ..base }, &bindings, 3 * b.x.bytes())?;
+        step(plan, "norm frozen backward", Step { kind: 7, ..base }, &images, &bindings, 2 * b.x.bytes() + b.dy.bytes())?;
         return reduce::pairs(plan, &partial, b.dbeta, b.dgamma, b.accumulate);
     }
-    step(plan, "norm backward sums", base, &[b.x, b.saved, norm.gamma, norm.beta, b.dy, &partial], 2 * b.x.bytes())?;
+    step(plan, "norm backward sums", base, &images, &[b.x, b.saved, norm.gamma, norm.beta, b.dy, &partial], b.x.bytes() + b.dy.bytes())?;
     // dx needs this batch's sums alone, so gradients that are added to must be summed beside.
     let beside = b
         .accumulate
@@ -221,5 +232,6 @@ pub fn backward(plan: &mut PlanBuilder<'_>, norm: &Norm<'_>, stats: Stats, b: &B
         elementwise::accumulate(plan, sum_gx, 1.0, b.dgamma)?;
     }
     let s = Step { kind: 6, split: spread(engine, rows), ..base };
-    step(plan, op, s, &[b.x, b.saved, norm.gamma, norm.beta, b.dy, sum_g, sum_gx, b.dx], 3 * b.x.bytes())
+    let bindings = [b.x, b.saved, norm.gamma, norm.beta, b.dy, sum_g, sum_gx, b.dx];
+    step(plan, op, s, &images, &bindings, 2 * b.x.bytes() + b.dy.bytes())
 }

@@ -1,6 +1,8 @@
 //! Pooling over windows and whole images: host side of `shaders/pool.wgsl`.
 
-use super::{Walk, both_widths, chunks, expect_shape, nhwc, reduce, vectorised};
+use super::{
+    Walk, both_widths, chunks, expect, expect_shape, expect_stored, nhwc, reduce, stored, stored_both_ways, stored_nhwc, vectorised,
+};
 use crate::gpu::{Binding, Cost, DType, Error, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
@@ -78,13 +80,16 @@ fn variant(kind: i64, stride: i64) -> Variant {
 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
-    both_widths((0..8).map(|k| variant(k, 0)).chain([2, 4].into_iter().flat_map(|k| [variant(k, 1), variant(k, 2)])))
+    let windows = (0..5).map(|k| variant(k, 0)).chain([2, 4].into_iter().flat_map(|k| [variant(k, 1), variant(k, 2)]));
+    let mut all = stored_both_ways(windows, &["X", "Y"]);
+    all.extend(both_widths((5..8).map(|k| variant(k, 0))));
+    all
 }
 
 fn geometry(op: &str, window: &Window, x: &Tensor, y: &Tensor) -> Result<Params> {
-    let [n, h, w, c] = nhwc(op, "x", x)?;
+    let [n, h, w, c] = stored_nhwc(op, "x", x)?;
     let (oh, ow) = window.output(h, w)?;
-    expect_shape(op, "y", y, &[n, oh, ow, c])?;
+    expect_stored(op, "y", y, &[n, oh, ow, c])?;
     let u = |v: usize| v as u32;
     let ((kh, kw), (sh, sw), (ph, pw)) = (window.kernel, window.stride, window.padding);
     Ok(Params {
@@ -102,12 +107,21 @@ fn geometry(op: &str, window: &Window, x: &Tensor, y: &Tensor) -> Result<Params>
     })
 }
 
-/// One dispatch over the pixels of `over` \[N, H, W, C\], in strips of a row.
-fn strips(plan: &mut PlanBuilder<'_>, op: &str, kind: i64, mut params: Params, over: &Tensor, bindings: &[&Tensor]) -> Result<()> {
-    let [n, h, w, c] = nhwc(op, "pixels", over)?;
+/// One dispatch over the pixels of `over` \[N, H, W, C\], in strips of a row; x and y are stored as `types` say.
+fn strips(
+    plan: &mut PlanBuilder<'_>,
+    op: &str,
+    kind: i64,
+    mut params: Params,
+    types: [DType; 2],
+    over: &Tensor,
+    bindings: &[&Tensor],
+) -> Result<()> {
+    let [n, h, w, c] = stored_nhwc(op, "pixels", over)?;
     let run = if plan.engine().caps().software { 16.min(w) } else { 1 };
     let stride = if params.sh == params.sw && (kind == 2 || kind == 4) && params.sh <= 2 { params.sh } else { 0 };
     let (variant, vec) = vectorised(variant(kind, stride.into()), &[c]);
+    let variant = stored(variant, vec, &[("X", types[0]), ("Y", types[1])]);
     let total = n * h * w.div_ceil(run) * c / vec;
     params.run = run as u32;
     params.walk = Walk { total: total as u32, columns: (c / vec) as u32, ..Walk::default() };
@@ -120,13 +134,15 @@ fn dispatch(plan: &mut PlanBuilder<'_>, op: &str, variant: &Variant, params: &Pa
     plan.dispatch(op, &SHADER, variant, &bindings, params, params.walk.groups(), cost)
 }
 
-/// Appends y = maximum or average of each window of x. NaN may or may not win a maximum.
+/// Appends y = maximum or average of each window of x, either stored as f32 or f16. NaN may or may not win a maximum.
 ///
 /// # Errors
 /// x is not \[N, H, W, C\], the window does not fit, or y is not \[N, OH, OW, C\] of it.
 pub fn forward(plan: &mut PlanBuilder<'_>, pool: Pool, window: &Window, x: &Tensor, y: &Tensor) -> Result<()> {
     let params = geometry("pool", window, x, y)?;
+    let types = [x.dtype(), y.dtype()];
     if pool == Pool::Average
+        && types == [DType::F32; 2]
         && (params.oh, params.ow) == (1, 1)
         && window.padding == (0, 0)
         && window.kernel == (x.shape()[1], x.shape()[2])
@@ -134,8 +150,8 @@ pub fn forward(plan: &mut PlanBuilder<'_>, pool: Pool, window: &Window, x: &Tens
         return global_average(plan, x, &y.reshape(&[x.shape()[0], x.shape()[3]])?);
     }
     match pool {
-        Pool::Max => strips(plan, "max pool", 0, params, y, &[x, y]),
-        Pool::Average => strips(plan, "average pool", 3, params, y, &[x, y]),
+        Pool::Max => strips(plan, "max pool", 0, params, types, y, &[x, y]),
+        Pool::Average => strips(plan, "average pool", 3, params, types, y, &[x, y]),
     }
 }
 
@@ -143,18 +159,19 @@ pub fn forward(plan: &mut PlanBuilder<'_>, pool: Pool, window: &Window, x: &Tens
 /// read it).
 ///
 /// # Errors
-/// As [`forward`]; dx has not x's shape.
+/// As [`forward`]; dx has not x's shape or type.
 pub fn backward(plan: &mut PlanBuilder<'_>, pool: Pool, window: &Window, x: &Tensor, dy: &Tensor, dx: &Tensor) -> Result<()> {
     let op = "pool backward";
     let params = geometry(op, window, x, dy)?;
-    expect_shape(op, "dx", dx, x.shape())?;
+    expect(op, "dx", dx, x.shape(), x.dtype())?;
+    let types = [x.dtype(), dy.dtype()];
     match pool {
         Pool::Max => {
             let at = plan.scratch("max pool places", dy.shape(), DType::U32)?;
-            strips(plan, "max pool places", 1, params, dy, &[x, &at])?;
-            strips(plan, "max pool backward", 2, params, dx, &[&at, dy, dx])
+            strips(plan, "max pool places", 1, params, types, dy, &[x, &at])?;
+            strips(plan, "max pool backward", 2, params, types, dx, &[&at, dy, dx])
         }
-        Pool::Average => strips(plan, "average pool backward", 4, params, dx, &[dy, dx]),
+        Pool::Average => strips(plan, "average pool backward", 4, params, types, dx, &[dy, dx]),
     }
 }
 

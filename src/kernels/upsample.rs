@@ -1,6 +1,6 @@
 //! Enlarging images by a whole factor: host side of `shaders/upsample.wgsl`.
 
-use super::{both_widths, expect_shape, nhwc, vectorised};
+use super::{expect_stored, stored, stored_both_ways, stored_nhwc, vectorised};
 use crate::gpu::{Cost, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
@@ -39,19 +39,16 @@ fn variant(backward: bool, mode: Upsample, factor: usize) -> Variant {
 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
-    both_widths(
-        [Upsample::Nearest, Upsample::Bilinear]
-            .into_iter()
-            .flat_map(|m| [0, 2, 4].into_iter().flat_map(move |f| [variant(false, m, f), variant(true, m, f)])),
-    )
+    let modes = [Upsample::Nearest, Upsample::Bilinear].into_iter();
+    stored_both_ways(modes.flat_map(|m| [0, 2, 4].into_iter().flat_map(move |f| [variant(false, m, f), variant(true, m, f)])), &["X", "Y"])
 }
 
 fn params(op: &str, small: &Tensor, large: &Tensor, factor: usize) -> Result<[usize; 4]> {
-    let shape = nhwc(op, "x", small)?;
+    let shape = stored_nhwc(op, "x", small)?;
     if factor == 0 || factor > 1 << 12 {
         return Err(Error::shape(op, format!("the factor must be 1 to 4096, not {factor}")));
     }
-    expect_shape(op, "y", large, &[shape[0], shape[1] * factor, shape[2] * factor, shape[3]])?;
+    expect_stored(op, "y", large, &[shape[0], shape[1] * factor, shape[2] * factor, shape[3]])?;
     Ok(shape)
 }
 
@@ -60,7 +57,7 @@ fn run(plan: &PlanBuilder<'_>, w: usize) -> usize {
     if plan.engine().caps().software { w.min(16) } else { 1 }
 }
 
-/// Appends y \[N, factor H, factor W, C\] from x \[N, H, W, C\].
+/// Appends y \[N, factor H, factor W, C\] from x \[N, H, W, C\]; either may be stored as f16.
 ///
 /// # Errors
 /// Shapes differ from these, or the factor is 0 or over 4096.
@@ -68,6 +65,7 @@ pub fn forward(plan: &mut PlanBuilder<'_>, mode: Upsample, factor: usize, x: &Te
     let op = "upsample";
     let [n, h, w, c] = params(op, x, y, factor)?;
     let (variant, vec) = vectorised(variant(false, mode, factor), &[c]);
+    let variant = stored(variant, vec, &[("X", x.dtype()), ("Y", y.dtype())]);
     let run = run(plan, w * factor);
     let total = n * h * (w * factor).div_ceil(run) * c / vec;
     let params =
@@ -84,6 +82,7 @@ pub fn backward(plan: &mut PlanBuilder<'_>, mode: Upsample, factor: usize, dy: &
     let op = "upsample backward";
     let [n, h, w, c] = params(op, dx, dy, factor)?;
     let (variant, vec) = vectorised(variant(true, mode, factor), &[c]);
+    let variant = stored(variant, vec, &[("X", dx.dtype()), ("Y", dy.dtype())]);
     let run = run(plan, w);
     let total = n * h * w.div_ceil(run) * c / vec;
     let params =

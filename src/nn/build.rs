@@ -1,10 +1,10 @@
 //! From a graph to plans: forward alone, or forward and backward.
 
-use super::graph::{Graph, NodeId};
+use super::graph::{Graph, Node, NodeId};
 use super::memory::Memory;
 use super::ops::{Backward, Forward, Op, ParamKind};
 use super::weights::Weights;
-use crate::gpu::{Engine, Error, Plan, PlanBuilder, Precision, Result, Tensor};
+use crate::gpu::{DType, Engine, Error, Plan, PlanBuilder, Precision, Result, Tensor};
 use crate::kernels::{elementwise, expect_shape};
 
 /// A forward pass ready to run.
@@ -56,6 +56,7 @@ impl Graph {
                 last[i] = usize::MAX;
             }
         }
+        let types = self.stored_types(engine, outputs);
         let mut memory = Memory::new(engine, !self.unshared);
         let mut builder = PlanBuilder::new(engine);
         let mut values: Vec<Option<Tensor>> = vec![None; n];
@@ -64,7 +65,7 @@ impl Graph {
             if node.op.is_none() {
                 values[j] = Some(engine.tensor(&node.name, &node.shape, node.dtype)?);
             } else if needed[j] {
-                let output = memory.take(&node.name, &node.shape)?;
+                let output = memory.take(&node.name, &node.shape, types[j])?;
                 let saved = self.forward_node(j, &mut builder, &mut memory, weights, &values, &output, false)?;
                 saved.iter().for_each(|t| memory.give(t));
                 values[j] = Some(output);
@@ -121,6 +122,7 @@ impl Graph {
         }
         outputs.iter().for_each(|o| last[o.0] = usize::MAX);
 
+        let types = self.stored_types(engine, outputs);
         let mut memory = Memory::new(engine, !self.unshared);
         let mut builder = PlanBuilder::new(engine);
         let mut values: Vec<Option<Tensor>> = vec![None; n];
@@ -146,7 +148,7 @@ impl Graph {
                     None => engine.tensor(&node.name, &node.shape, node.dtype)?,
                 });
             } else if needed[j] {
-                let output = memory.take(&node.name, &node.shape)?;
+                let output = memory.take(&node.name, &node.shape, types[j])?;
                 saved[j] = self.forward_node(j, &mut builder, &mut memory, weights, &values, &output, true)?;
                 values[j] = Some(output);
                 if !back(j) {
@@ -161,7 +163,7 @@ impl Graph {
         for (name, spec) in &self.params {
             gradients.push(match spec.kind {
                 ParamKind::Statistic => None,
-                _ => Some(engine.tensor(&format!("gradient of {name}"), &spec.shape, crate::gpu::DType::F32)?),
+                _ => Some(engine.tensor(&format!("gradient of {name}"), &spec.shape, DType::F32)?),
             });
         }
         let mut written = vec![false; self.params.len()];
@@ -180,14 +182,14 @@ impl Graph {
             let mut dx = Vec::with_capacity(node.inputs.len());
             for i in &node.inputs {
                 dx.push(match differentiable[i.0] {
-                    true => Some(memory.take("gradient", &self.nodes[i.0].shape)?),
+                    true => Some(memory.take("gradient", &self.nodes[i.0].shape, types[i.0])?),
                     false => None,
                 });
             }
             let mut dparams = Vec::with_capacity(node.params.len());
             for p in &node.params {
                 dparams.push(match &gradients[*p] {
-                    Some(g) if written[*p] => Some(memory.take("shared gradient", g.shape())?),
+                    Some(g) if written[*p] => Some(memory.take("shared gradient", g.shape(), DType::F32)?),
                     other => other.clone(),
                 });
             }
@@ -257,9 +259,23 @@ impl Graph {
         builder.set_precision(self.precision_of(op.as_ref()));
         let inputs: Vec<&Tensor> = node.inputs.iter().map(|i| values[i.0].as_ref().expect("topological order")).collect();
         let shapes: Vec<&[usize]> = node.inputs.iter().map(|i| self.shape(*i)).collect();
-        let saved = op.saved(&shapes).iter().map(|s| memory.take(&node.name, s)).collect::<Result<Vec<_>>>()?;
+        let saved = op.saved(&shapes).iter().map(|s| memory.take(&node.name, s, DType::F32)).collect::<Result<Vec<_>>>()?;
         op.forward(builder, &Forward { inputs: &inputs, params: &self.params_of(j, weights), saved: &saved, output, training })?;
         Ok(saved)
+    }
+
+    /// How each node's value and its gradient are stored: under mixed precision as f16, where the device has it, between ops that take it.
+    fn stored_types(&self, engine: &Engine, outputs: &[NodeId]) -> Vec<DType> {
+        let own = |node: &Node| node.op.as_ref().is_some_and(|op| op.stores_half().output);
+        let mut half: Vec<bool> = match self.precision == Precision::Mixed && engine.caps().f16 {
+            true => self.nodes.iter().map(own).collect(),
+            false => vec![false; self.nodes.len()],
+        };
+        outputs.iter().for_each(|o| half[o.0] = false);
+        for node in self.nodes.iter().filter(|n| n.op.as_ref().is_some_and(|op| !op.stores_half().inputs)) {
+            node.inputs.iter().for_each(|i| half[i.0] = false);
+        }
+        half.iter().zip(&self.nodes).map(|(half, node)| if *half { DType::F16 } else { node.dtype }).collect()
     }
 
     fn precision_of(&self, op: &dyn Op) -> Precision {

@@ -18,15 +18,15 @@ impl<'e> Memory<'e> {
     }
 
     /// The smallest free buffer that fits without wasting more than half of it, else a new one.
-    pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        let bytes = (shape.iter().product::<usize>() as u64 * 4).max(4);
+    pub(crate) fn take(&mut self, name: &str, shape: &[usize], dtype: DType) -> Result<Tensor> {
+        let bytes = ((shape.iter().product::<usize>() * dtype.bytes()) as u64).next_multiple_of(4).max(4);
         let best =
             self.free.iter().enumerate().filter(|(_, b)| b.size() >= bytes && b.size() <= bytes * 2 + 4096).min_by_key(|(_, b)| b.size());
         if let Some((i, _)) = best {
-            return Ok(Tensor::new(self.free.swap_remove(i), shape, DType::F32));
+            return Ok(Tensor::new(self.free.swap_remove(i), shape, dtype));
         }
         self.total += bytes;
-        self.engine.tensor(name, shape, DType::F32)
+        self.engine.tensor(name, shape, dtype)
     }
 
     pub(crate) fn give(&mut self, tensor: &Tensor) {

@@ -16,7 +16,7 @@ pub use build::{InferencePlan, TrainingPlan};
 pub use dense::{DenseEncoderConfig, Level, Skip};
 pub use encoder::{Architecture, EncoderConfig, Head, Modality, Sharing, Stage};
 pub use graph::{Graph, NodeId};
-pub use ops::{Backward, Forward, Host, Init, Keeps, Op, ParamKind, ParamSpec};
+pub use ops::{Backward, Forward, Halves, Host, Init, Keeps, Op, ParamKind, ParamSpec};
 pub use optimizer::{Optimizer, OptimizerConfig, ScaleReadback, StepFactors};
 pub use torchvision::import_torchvision;
 pub(crate) use torchvision::parse_torchvision;

@@ -1,7 +1,7 @@
 //! Products with weights: convolution and linear layers.
 
-use super::{Backward, Forward, Host, Init, Keeps, Op, ParamKind, ParamSpec, image, rows, spec};
-use crate::gpu::{DType, PlanBuilder, Result};
+use super::{Backward, Forward, Halves, Host, Init, Keeps, Op, ParamKind, ParamSpec, image, rows, spec};
+use crate::gpu::{PlanBuilder, Result};
 use crate::kernels::conv::{self, Conv};
 use crate::kernels::{bias, elementwise, matmul};
 use crate::reference as twin;
@@ -41,6 +41,11 @@ impl Op for Conv2d {
         true
     }
 
+    fn stores_half(&self) -> Halves {
+        // A bias's gradient is summed from dy, and a ReLU's masked copy of it made, in f32.
+        Halves { inputs: true, output: !self.bias && !self.relu }
+    }
+
     fn keeps(&self) -> Keeps {
         Keeps { inputs: true, output: self.relu }
     }
@@ -63,7 +68,7 @@ impl Op for Conv2d {
         let masked;
         let mut dy = io.dy;
         if self.relu {
-            masked = plan.engine().tensor("masked gradient", dy.shape(), DType::F32)?;
+            masked = plan.engine().tensor("masked gradient", dy.shape(), dy.dtype())?;
             elementwise::relu_backward(plan, io.output, dy, &masked)?;
             dy = &masked;
         }

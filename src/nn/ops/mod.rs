@@ -76,6 +76,20 @@ pub struct Keeps {
     pub output: bool,
 }
 
+/// Which of an op's tensors it takes as f16 as well as f32, each by itself; their gradients are stored alike.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Halves {
+    /// The inputs.
+    pub inputs: bool,
+    /// The output.
+    pub output: bool,
+}
+
+impl Halves {
+    /// All of them.
+    pub const ALL: Self = Self { inputs: true, output: true };
+}
+
 /// What an op's forward pass is given.
 #[derive(Debug)]
 pub struct Forward<'a> {
@@ -137,6 +151,10 @@ pub trait Op: Debug + Send + Sync {
     /// Whether its products may take factors in f16, under mixed precision.
     fn mixes(&self) -> bool {
         false
+    }
+    /// Which of its tensors, and their gradients, may be stored as f16, under mixed precision.
+    fn stores_half(&self) -> Halves {
+        Halves::default()
     }
     /// What backward reads.
     fn keeps(&self) -> Keeps;

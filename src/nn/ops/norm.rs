@@ -1,7 +1,7 @@
 //! Normalisation: batch statistics, means removed, unit length.
 
-use super::{Backward, Forward, Host, Init, Keeps, Op, ParamKind, ParamSpec, channels, image, rows, spec};
-use crate::gpu::{DType, PlanBuilder, Result, Tensor};
+use super::{Backward, Forward, Halves, Host, Init, Keeps, Op, ParamKind, ParamSpec, channels, image, rows, spec};
+use crate::gpu::{PlanBuilder, Result, Tensor};
 use crate::kernels::{center, l2norm, norm};
 use crate::reference as twin;
 
@@ -51,6 +51,10 @@ impl Op for BatchNorm {
         vec![vec![2, *inputs[0].last().unwrap_or(&0)]]
     }
 
+    fn stores_half(&self) -> Halves {
+        Halves::ALL
+    }
+
     fn keeps(&self) -> Keeps {
         Keeps { inputs: true, output: false }
     }
@@ -77,7 +81,7 @@ impl Op for BatchNorm {
         let dx = match &io.dx[0] {
             Some(dx) => dx,
             None => {
-                scratch = plan.engine().tensor("unused gradient", io.dy.shape(), DType::F32)?;
+                scratch = plan.engine().tensor("unused gradient", io.dy.shape(), io.inputs[0].dtype())?;
                 &scratch
             }
         };

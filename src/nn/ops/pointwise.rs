@@ -1,6 +1,6 @@
 //! Values taken one by one: sums, activations, masks, channels side by side.
 
-use super::{Backward, Forward, Host, Keeps, Op, channels};
+use super::{Backward, Forward, Halves, Host, Keeps, Op, channels};
 use crate::gpu::{Error, PlanBuilder, Result, Tensor};
 use crate::kernels::activation::{self, Activation};
 use crate::kernels::{concat, elementwise, reduce};
@@ -23,6 +23,10 @@ impl Op for Add {
             return Err(Error::shape("add", format!("{:?} and {:?}", inputs[0], inputs[1])));
         }
         Ok(inputs[0].to_vec())
+    }
+
+    fn stores_half(&self) -> Halves {
+        Halves::ALL
     }
 
     fn keeps(&self) -> Keeps {
@@ -100,6 +104,10 @@ impl Op for Concat {
             }
         }
         Ok(front.iter().copied().chain([sum]).collect())
+    }
+
+    fn stores_half(&self) -> Halves {
+        Halves::ALL
     }
 
     fn keeps(&self) -> Keeps {

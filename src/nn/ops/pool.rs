@@ -1,6 +1,6 @@
 //! Images made smaller or larger.
 
-use super::{Backward, Forward, Host, Init, Keeps, Op, ParamKind, ParamSpec, image, spec};
+use super::{Backward, Forward, Halves, Host, Init, Keeps, Op, ParamKind, ParamSpec, image, spec};
 use crate::gpu::{DType, Error, PlanBuilder, Result};
 use crate::kernels::{pool, upsample};
 use crate::reference as twin;
@@ -44,6 +44,10 @@ macro_rules! pool_op {
                 let [n, h, w, c] = inputs[0] else { return Err(Error::shape($name, format!("{:?} is not [N, H, W, C]", inputs[0]))) };
                 let (oh, ow) = self.window().output(*h, *w)?;
                 Ok(vec![*n, oh, ow, *c])
+            }
+
+            fn stores_half(&self) -> Halves {
+                Halves::ALL
             }
 
             fn keeps(&self) -> Keeps {
@@ -148,6 +152,10 @@ impl Op for Upsample {
             [n, h, w, c] => Ok(vec![*n, h * self.factor, w * self.factor, *c]),
             other => Err(Error::shape("upsample", format!("{other:?} is not [N, H, W, C]"))),
         }
+    }
+
+    fn stores_half(&self) -> Halves {
+        Halves::ALL
     }
 
     fn keeps(&self) -> Keeps {
