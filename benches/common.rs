@@ -3,7 +3,13 @@
 use super::record::{Case, Record};
 use crate::Result;
 use crate::gpu::{self, DType, Engine, Plan, PlanBuilder, Tensor};
+use half::f16;
 use std::time::Instant;
+
+/// What tensors hold: numbers of [-1, 1].
+fn values(shape: &[usize]) -> impl Iterator<Item = f32> {
+    (0..shape.iter().product::<usize>()).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0)
+}
 
 /// A run of the benchmarks.
 pub struct Bench<'a> {
@@ -16,8 +22,17 @@ pub struct Bench<'a> {
 impl Bench<'_> {
     /// A tensor with harmless contents.
     pub fn tensor(&self, shape: &[usize]) -> Result<Tensor> {
-        let data: Vec<f32> = (0..shape.iter().product::<usize>()).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
+        let data: Vec<f32> = values(shape).collect();
         Ok(self.engine.upload_f32("bench", shape, &data)?)
+    }
+
+    /// The same, stored as f16 where the device has it.
+    pub fn half(&self, shape: &[usize]) -> Result<Tensor> {
+        if !self.engine.caps().f16 {
+            return self.tensor(shape);
+        }
+        let data: Vec<f16> = values(shape).map(f16::from_f32).collect();
+        Ok(self.engine.upload("bench", shape, DType::F16, &data)?)
     }
 
     /// Several of one shape.

@@ -38,6 +38,8 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
         if size != 32 || stride != 1 {
             continue;
         }
+        // As networks run it: images stored as f16 where the device has it.
+        let (x, y, dx) = (bench.half(&xs)?, bench.half(&ys)?, bench.half(&xs)?);
         bench.time(&format!("conv {name} mixed"), |p| {
             p.set_precision(Precision::Mixed);
             forward(p, &conv, &x, &w, None, false, &y)

@@ -10,6 +10,10 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
         bench.time(&format!("relu backward {name}"), |p| relu_backward(p, &a, &b, &y))?;
         bench.time(&format!("accumulate {name}"), |p| accumulate(p, &a, 0.0, &y))?;
         bench.time(&format!("scaled copy {name}"), |p| scaled_copy(p, &a, 2.0, &y))?;
+        if bench.engine.caps().f16 {
+            let (a, b, y) = (bench.half(&shape)?, bench.half(&shape)?, bench.half(&shape)?);
+            bench.time(&format!("add relu {name} f16"), |p| add(p, &a, &b, true, &y))?;
+        }
         let factor = bench.tensor(&[1])?;
         bench.time(&format!("scaled by {name}"), |p| scaled_by(p, &a, &factor, -1.0, &y))?;
         bench.time(&format!("clamp {name}"), |p| clamp(p, &y, 0.5))?;

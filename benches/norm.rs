@@ -3,9 +3,17 @@ use crate::Result;
 use crate::kernels::norm::{Backward, Norm, Running, Stats, backward, forward_batch, forward_frozen};
 
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {
-    for shape in [[8, 32, 32, 64], [64, 64, 64, 32]] {
-        let name = shape.map(|v| v.to_string()).join("x");
-        let (x, y, dy, dx) = (bench.tensor(&shape)?, bench.tensor(&shape)?, bench.tensor(&shape)?, bench.tensor(&shape)?);
+    for (shape, half) in [[8, 32, 32, 64], [64, 64, 64, 32]].into_iter().flat_map(|s| [(s, false), (s, true)]) {
+        let mut name = shape.map(|v| v.to_string()).join("x");
+        if half && !bench.engine.caps().f16 {
+            continue;
+        }
+        let [x, y, dy, dx] = if half {
+            name += " f16";
+            [bench.half(&shape)?, bench.half(&shape)?, bench.half(&shape)?, bench.half(&shape)?]
+        } else {
+            bench.tensors(&shape)?
+        };
         let c = shape[3];
         let t = || bench.engine.upload_f32("bench", &[c], &vec![1.0; c]);
         let (gamma, beta, mean, var, dgamma, dbeta, saved) = (t()?, t()?, t()?, t()?, t()?, t()?, bench.tensor(&[2, c])?);

@@ -1,5 +1,6 @@
 use crate::common::*;
 use echogrid::gpu::{Error, PlanBuilder, Precision};
+use echogrid::kernels::elementwise;
 use echogrid::kernels::matmul::{BATCHED_ROWS, Op, batched, matmul, matmul_by};
 use echogrid::kernels::tiling::Tiling;
 use echogrid::reference::matmul as twin;
@@ -169,4 +170,30 @@ fn refuses_what_does_not_fit() {
     let (a, b, c) = (out(e, &[2, 3]), out(e, &[4, 5]), out(e, &[2, 5]));
     let err = matmul(&mut PlanBuilder::new(e), &a, Op::Plain, &b, Op::Plain, &c).unwrap_err();
     assert!(err.to_string().contains("[2, 3] times [4, 5]"), "{err}");
+}
+
+/// Every tiling, and every transposition in those with loads of their own for it, with a and b stored as f32 and f16 in turn.
+#[test]
+fn stored_as_f16() {
+    let (m, k, n) = (76, 44, 148);
+    let (a, b) = (halves(m * k, 1), halves(k * n, 2));
+    let some = [Tiling::PLAIN, Tiling::Lanes { rows: 16, columns: 1 }, Tiling::Narrow];
+    for (tiling, (ta, tb)) in Tiling::ALL.iter().flat_map(|t| [(false, false), (true, false), (false, true)].map(|o| (*t, o))) {
+        let op = |t| if t { Op::Transposed } else { Op::Plain };
+        let (x, y) = (if ta { [k, m] } else { [m, k] }, if tb { [n, k] } else { [k, n] });
+        let usable = {
+            let (e, _lock) = engine();
+            matmul_by(&mut PlanBuilder::new(e), tiling, &out(e, &x), op(ta), &out(e, &y), op(tb), &out(e, &[m, n])).is_ok()
+        };
+        if !usable || (ta || tb) && !some.contains(&tiling) {
+            continue;
+        }
+        // The product is f32; a copy of it may be stored either way.
+        stored_either_way(&[(&x, &a), (&y, &b)], &[m, n], None, |p, t, z| {
+            let full = out(p.engine(), &[m, n]);
+            let tiling = if p.engine().caps().f16 { tiling } else { Tiling::PLAIN };
+            matmul_by(p, tiling, &t[0], op(ta), &t[1], op(tb), &full)?;
+            elementwise::scaled_copy(p, &full, 1.0, z)
+        });
+    }
 }

@@ -28,6 +28,9 @@ fn outputs(e: &Engine, case: &mut Case, precision: Precision) -> (Vec<f64>, u64)
     (plan.outputs.iter().flat_map(|t| f64s(&e.read::<f32>(t).unwrap())).collect(), plan.bytes)
 }
 
+/// What a pass gives, and the bytes of its activations.
+type Pass<'a> = &'a dyn Fn(&Engine, &mut Case, Precision) -> (Vec<f64>, u64);
+
 /// Length of the difference over that of b.
 fn apart(a: &[f64], b: &[f64]) -> f64 {
     let square = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>();
@@ -46,7 +49,7 @@ fn networks_hand_f16_on() {
         ("side by side", dense_pair(&dense(&[8, 8, 16], &[1], Skip::Concat), 1.0), 0.9),
     ];
     for (name, mut case, share) in cases {
-        let mut compare = |pass: &str, run: &dyn Fn(&Engine, &mut Case, Precision) -> (Vec<f64>, u64)| {
+        let mut compare = |pass: &str, run: Pass<'_>| {
             let mut off = |e: &Engine| {
                 let [(full, all), (mixed, some)] = [Precision::Full, Precision::Mixed].map(|p| run(e, &mut case, p));
                 (apart(&mixed, &full), some as f64 / all as f64)

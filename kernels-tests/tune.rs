@@ -2,7 +2,8 @@
 
 use crate::common::*;
 use echogrid::gpu::{Error, Precision, Tuning};
-use echogrid::kernels::elementwise::fill;
+use echogrid::kernels::conv::{Conv, Pass, Way, pass_by};
+use echogrid::kernels::elementwise::{fill, scaled_copy};
 use echogrid::kernels::matmul::{Op, matmul};
 use echogrid::kernels::tiling::Tiling;
 use echogrid::tune::{Append, Entrant, Problem, entrants, measure};
@@ -35,7 +36,7 @@ fn a_wrong_kernel_is_rejected() {
         Box::new(|plan, _, [a, b, c]| {
             let scratch = plan.engine().tensor("exact", c.shape(), c.dtype())?;
             matmul(plan, a, Op::Plain, b, Op::Plain, &scratch)?;
-            echogrid::kernels::elementwise::scaled_copy(plan, &scratch, 1.001, c)
+            scaled_copy(plan, &scratch, 1.001, c)
         }),
     ));
     let (measured, rejected) = measure(e, &PROBLEM, Precision::Full, &all).unwrap();
@@ -49,4 +50,29 @@ fn a_wrong_kernel_is_rejected() {
     let tuning = Tuning { measured: vec![measured.clone()] };
     let chosen: Tiling = tuning.choose(PROBLEM.family(), &PROBLEM.sizes().unwrap(), |_| true).unwrap();
     assert!(measured.seconds[&chosen.to_string()] <= 1.2 * measured.ranking()[0].1, "{chosen} of {measured:?}");
+}
+
+/// Under mixed precision a convolution's images are stored as networks hand them on, and what is wrong shows there too.
+#[test]
+fn a_wrong_kernel_is_rejected_under_mixed_precision() {
+    let (e, _lock) = engine();
+    for pass in [Pass::Forward, Pass::Input, Pass::Weights] {
+        let problem = Problem::Convolution { pass, conv: Conv::square(3, 1, 1), x: [2, 12, 10, 8], co: 12 };
+        let mut all = entrants();
+        all.push(planted("writes nothing", Box::new(|_, _, _| Ok(()))));
+        all.push(planted(
+            "nearly",
+            Box::new(move |plan, problem, [a, b, c]| {
+                let Problem::Convolution { conv, .. } = problem else { unreachable!("a convolution was asked") };
+                let scratch = plan.engine().tensor("exact", c.shape(), c.dtype())?;
+                pass_by(plan, Way::Direct(Tiling::PLAIN), pass, conv, [a, b, &scratch])?;
+                scaled_copy(plan, &scratch, 1.004, c)
+            }),
+        ));
+        let (measured, rejected) = measure(e, &problem, Precision::Mixed, &all).unwrap();
+        let names: Vec<&str> = rejected.iter().map(|r| r.kernel.as_str()).collect();
+        assert_eq!(names, ["writes nothing", "nearly"], "{rejected:?}");
+        assert!(measured.seconds.contains_key("tiled-64") && !measured.seconds.contains_key("winograd"), "{measured:?}");
+        assert!(measured.family.ends_with(", mixed"), "{measured:?}");
+    }
 }

@@ -9,6 +9,7 @@
 // KIND 2 narrow: one invocation an output, in groups of 64, folded; where a tile would be mostly empty. No workgroup memory.
 // KIND 3 cooperative (HALF): KIND 0's tiles in f16, multiplied as matrices of SIDE x SIDE by subgroups of LANES (lib/cooperative). Any size.
 // HALF: factors are rounded to f16; sums are f32.
+// A, B: f32 or f16, how a and b are stored.
 // Rows come in runs of `run` (all of them, or a multiple of the group's rows; KIND 2 takes one run alone): b is [M / run, K, N], each run's own one after the other.
 // A dispatch sums the inner indices first .. last; where first is not 0, onto what c holds: Mesa's software adapter ends an invocation's
 // loops, without a word, once they have turned 65,535 times in all.
@@ -25,12 +26,12 @@ struct Params {
 }
 
 #if KIND == 1
-@group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> a: array<vec4<${A}>>;
+@group(0) @binding(1) var<storage, read> b: array<vec4<${B}>>;
 @group(0) @binding(2) var<storage, read_write> c: array<vec4<f32>>;
 #else
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(0) var<storage, read> a: array<${A}>;
+@group(0) @binding(1) var<storage, read> b: array<${B}>;
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
 #endif
 @group(0) @binding(3) var<uniform> params: Params;
@@ -113,7 +114,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             #endif
             var av = 0.0;
             if row0 + ar < params.m && k0 + ak < params.k {
-                av = a[a_at];
+                av = f32(a[a_at]);
             }
             tile_a[ak * PITCH + ar] = tile_value(av);
             #if TB
@@ -127,7 +128,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             #endif
             var bv = 0.0;
             if column0 + bc < params.n && k0 + bk < params.k {
-                bv = b[b_at];
+                bv = f32(b[b_at]);
             }
             tile_b[bk * PITCH + bc] = tile_value(bv);
         }
@@ -189,11 +190,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var p = params.first;
     for (; p + 4u <= params.last; p += 4u) {
         #for q in 0..4
-        sum += factor(a[a_at + (p + ${q}u) * a_step]) * factor(b[b_at + (p + ${q}u) * b_step]);
+        sum += factor(f32(a[a_at + (p + ${q}u) * a_step])) * factor(f32(b[b_at + (p + ${q}u) * b_step]));
         #endfor
     }
     for (; p < params.last; p++) {
-        sum += factor(a[a_at + p * a_step]) * factor(b[b_at + p * b_step]);
+        sum += factor(f32(a[a_at + p * a_step])) * factor(f32(b[b_at + p * b_step]));
     }
     c[i] = sum;
 }
@@ -247,14 +248,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         #for j in 0..COLUMNS
             #if TB
                 #for q in 0..4
-        let t${q}_${j} = factor4(b[bt${j} + ${q}u * k4 + k]);
+        let t${q}_${j} = factor4(vec4<f32>(b[bt${j} + ${q}u * k4 + k]));
                 #endfor
                 #for q in 0..4
         let b${q}_${j} = vec4<f32>(t0_${j}[${q}], t1_${j}[${q}], t2_${j}[${q}], t3_${j}[${q}]);
                 #endfor
             #else
                 #for q in 0..4
-        let b${q}_${j} = factor4(b[bi${j} + ${q}u * n4]);
+        let b${q}_${j} = factor4(vec4<f32>(b[bi${j} + ${q}u * n4]));
                 #endfor
         bi${j} += params.n;
             #endif
@@ -262,7 +263,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         #if TA
             #for t in 0..ROWS/16
                 #for s in 0..16/LANES
-        let a${t}_${s} = factor4(a[at${t} + ${s * LANES / 4}u * m4]);
+        let a${t}_${s} = factor4(vec4<f32>(a[at${t} + ${s * LANES / 4}u * m4]));
                 #endfor
         at${t} += params.m;
                 #for e in 0..16
@@ -278,7 +279,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             #endfor
         #else
             #for s in 0..ROWS/LANES
-        let a${s} = factor4(a[at${s} + k]);
+        let a${s} = factor4(vec4<f32>(a[at${s} + k]));
             #endfor
         #include lane_multiply
         #endif

@@ -11,6 +11,7 @@ use crate::kernels::matmul::{self, Op};
 use crate::kernels::winograd;
 use crate::random::signed;
 use crate::reference;
+use half::f16;
 use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
 
@@ -182,6 +183,16 @@ impl Problem {
         }
     }
 
+    /// How operands and result are stored: images as networks hand them on in f16 (`half`), all else in f32.
+    fn stored(&self, half: bool) -> [DType; 3] {
+        use DType::{F16, F32};
+        match self {
+            Self::Convolution { pass: Pass::Forward | Pass::Input, .. } if half => [F16, F32, F16],
+            Self::Convolution { pass: Pass::Weights, .. } if half => [F16, F16, F32],
+            _ => [F32; 3],
+        }
+    }
+
     /// How far a result in f32 may lie from the exact one: of a sum of n products of random numbers in [-1, 1) every partial sum is rounded, which
     /// comes to 0.14 n units of round-off (root mean square); fifteen times that is allowed.
     fn bound(&self) -> Result<f64> {
@@ -212,23 +223,24 @@ struct Stage<'p> {
 }
 
 impl<'p> Stage<'p> {
-    /// Under [`Precision::Mixed`] the operands are numbers that f16 holds: whether a device rounds to the nearest is its own affair.
+    /// Under [`Precision::Mixed`] the operands are numbers that f16 holds, and stored so where networks do: whether a device rounds to the nearest is its own affair.
     fn new(engine: &Engine, problem: &'p Problem, precision: Precision) -> Result<Self> {
         let shapes = problem.shapes()?;
         let random = |shape: &[usize], seed| {
             let mut all = signed(shape.iter().product(), seed);
             if precision == Precision::Mixed {
-                all.iter_mut().for_each(|v| *v = half::f16::from_f32(*v).to_f32());
+                all.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32());
             }
             all
         };
         let (a, b) = (random(&shapes[0], 1), random(&shapes[1], 2));
         let wide = |v: &[f32]| v.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
-        let tensors = [
-            engine.upload_f32("operand", &shapes[0], &a)?,
-            engine.upload_f32("operand", &shapes[1], &b)?,
-            engine.tensor("result", &shapes[2], DType::F32)?,
-        ];
+        let stored = problem.stored(precision == Precision::Mixed && engine.caps().f16);
+        let upload = |i: usize, values: &[f32]| match stored[i] {
+            DType::F16 => engine.upload("operand", &shapes[i], DType::F16, &values.iter().map(|v| f16::from_f32(*v)).collect::<Vec<_>>()),
+            _ => engine.upload_f32("operand", &shapes[i], values),
+        };
+        let tensors = [upload(0, &a)?, upload(1, &b)?, engine.tensor("result", &shapes[2], stored[2])?];
         Ok(Self { problem, precision, tensors, exact: problem.twin(&wide(&a), &wide(&b))? })
     }
 
@@ -242,9 +254,18 @@ impl<'p> Stage<'p> {
 
     /// Runs a plan into a result that is all NaN before, and says what is wrong with it.
     fn fault(&self, engine: &Engine, plan: &Plan) -> Result<Option<String>> {
-        engine.write(&self.tensors[2], &vec![f32::NAN; self.exact.len()])?;
+        let (result, n) = (&self.tensors[2], self.exact.len());
+        let half = result.dtype() == DType::F16;
+        if half { engine.write(result, &vec![f16::NAN; n]) } else { engine.write(result, &vec![f32::NAN; n]) }?;
         plan.submit(engine)?;
-        let (got, bound): (Vec<f32>, f64) = (engine.read(&self.tensors[2])?, self.problem.bound()?);
+        let (got, mut bound): (Vec<f32>, f64) = match half {
+            true => (engine.read::<f16>(result)?.iter().map(|v| v.to_f32()).collect(), self.problem.bound()?),
+            false => (engine.read(result)?, self.problem.bound()?),
+        };
+        if half {
+            // The result is rounded once more, upwards or downwards.
+            bound += f64::from(f16::EPSILON) * self.exact.iter().fold(0.0, |most, v| v.abs().max(most));
+        }
         let (off, sizes) = (reference::furthest(&got, &self.exact), self.problem.sizes()?);
         Ok((off > bound).then(|| format!("off its twin by {off:.1e} at {sizes:?}, {bound:.1e} allowed")))
     }

@@ -2,6 +2,8 @@
 
 use crate::Result;
 use crate::dense::{DenseModel, Layout, Structure};
+use crate::gpu::Precision;
+use crate::index::LoadedModel;
 use crate::scene::MapInfo;
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
@@ -54,7 +56,7 @@ pub(super) fn largest_patch(layout: &Layout) -> u32 {
     round.into_iter().find(same).unwrap_or(exact.floor()).max(1.0) as u32
 }
 
-/// What is correlated.
+/// The networks, and how they are run.
 #[derive(Debug, clap::Args)]
 pub(super) struct FeatureArgs {
     /// Features to correlate [default: learned; in `register` structure, which leans to no side]
@@ -63,14 +65,22 @@ pub(super) struct FeatureArgs {
     /// Learned features to use instead of the shipped ones
     #[arg(long, value_name = "MODEL", help_heading = "Dense matching")]
     pub(super) dense_model: Option<PathBuf>,
+    /// How networks multiply and store what they hand on; mixed, in f16: half the memory, and matrix units where the device has them
+    #[arg(long, value_enum, default_value_t = Precision::Full)]
+    precision: Precision,
 }
 
 impl FeatureArgs {
+    /// The model of the retrieval database, or the shipped one where no path is given.
+    pub(super) fn encoder(&self, path: Option<&Path>) -> Result<LoadedModel> {
+        Ok(LoadedModel { precision: self.precision, ..LoadedModel::load(path)? })
+    }
+
     /// The features chosen, or those of `default`.
     pub(super) fn model(&self, default: FeatureKind) -> Result<DenseModel> {
         match self.features.unwrap_or(default) {
             FeatureKind::Structure => Ok(DenseModel::structure(Structure::default())),
-            FeatureKind::Learned => DenseModel::learned(self.dense_model.as_deref()),
+            FeatureKind::Learned => Ok(DenseModel::learned(self.dense_model.as_deref())?.with_precision(self.precision)),
         }
     }
 }

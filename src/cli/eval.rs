@@ -159,7 +159,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         return super::eval_dense::run(global, args);
     }
     let start = Instant::now();
-    let model = LoadedModel::load(args.model.as_deref())?;
+    let model = args.dense.what.encoder(args.model.as_deref())?;
     let pair = ScenePair::open(&args.map, &args.sar, args.sar_unit.map(Into::into))?;
     let mut seconds = BTreeMap::from([("open".to_string(), start.elapsed().as_secs_f64())]);
     let start = Instant::now();

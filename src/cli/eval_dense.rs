@@ -13,7 +13,7 @@ use crate::eval::dense::{
 use crate::eval::metrics::QueryResult;
 use crate::eval::metrics::calibration_error;
 use crate::gpu::Engine;
-use crate::index::{Database, Embedder, IndexConfig, LoadedModel, RESIDENT_BYTES, Searcher};
+use crate::index::{Database, Embedder, IndexConfig, RESIDENT_BYTES, Searcher};
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::Modality;
 use crate::report::{figures, html::Page};
@@ -52,7 +52,7 @@ struct Cells<'e> {
 
 impl<'e> Cells<'e> {
     fn new(global: &Global, engine: &'e Engine, args: &Args, map: &Arc<Image>, patch: u32) -> Result<Self> {
-        let model = LoadedModel::load(args.model.as_deref())?;
+        let model = args.dense.what.encoder(args.model.as_deref())?;
         let embedder = model.embedder(engine, args.grid.batch as usize)?;
         let grid = IndexConfig { cell: patch, stride: patch, ..args.grid.config() };
         let (database, _) = build_with_bar(global, &embedder, &model, map, &grid, Database::in_memory())?;

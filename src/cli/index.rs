@@ -147,7 +147,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     };
     let with_index = args.method != Method::Dense;
     [with_index.then_some(&args.out), beside.as_ref()].into_iter().flatten().try_for_each(|p| check_output(p))?;
-    let model = if with_index { Some(LoadedModel::load(args.model.as_deref())?) } else { None };
+    let model = if with_index { Some(args.dense.what.encoder(args.model.as_deref())?) } else { None };
     let features = if beside.is_some() { Some(args.dense.what.model(FeatureKind::Learned)?) } else { None };
     let map = Arc::new(Image::map(&args.map)?);
     if let Some(features) = &features {

@@ -5,7 +5,7 @@ use super::dense_args::{DenseArgs, MatchArgs, Method};
 use super::present::{Found, add_pictures, check_map, fixes, meta, model_name, overview};
 use super::refine_args::{Prepared, RefineArgs};
 use crate::gpu::Engine;
-use crate::index::{Database, LoadedModel, LocateConfig, Located, Patch, RESIDENT_BYTES, Searcher, locate};
+use crate::index::{Database, LocateConfig, Located, Patch, RESIDENT_BYTES, Searcher, locate};
 use crate::refine::{self, Strip};
 use crate::report::{Fix, csv, geojson, html::Page};
 use crate::scene::{Image, MapInfo, inverse};
@@ -258,7 +258,7 @@ fn strips(patches: &[Patch], step: u32, most: usize, metres: impl Fn([f64; 2]) -
 /// By the index alone.
 fn retrieval(global: &Global, args: &Args, outputs: &[&Path], start: Instant) -> Result<()> {
     let database = Database::open(&args.index)?;
-    let model = LoadedModel::load(args.model.as_deref())?;
+    let model = args.dense.what.encoder(args.model.as_deref())?;
     database.check_model(&model.hash, &model.path)?;
     let sar = Arc::new(Image::sar(&args.sar, args.sar_unit.map(Into::into))?);
     let map = if args.report.is_some() { map_of(args, &database.manifest.map, &database.path)? } else { None };

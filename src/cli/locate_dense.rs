@@ -136,7 +136,7 @@ pub(super) fn whole(global: &Global, args: &Args, outputs: &[&Path], start: Inst
 /// Around the best cells of the index.
 pub(super) fn around_cells(global: &Global, args: &Args, outputs: &[&Path], start: Instant) -> Result<()> {
     let index = Database::open(&args.index)?;
-    let encoder = LoadedModel::load(args.model.as_deref())?;
+    let encoder = args.dense.what.encoder(args.model.as_deref())?;
     index.check_model(&encoder.hash, &encoder.path)?;
     let sar = Arc::new(Image::sar(&args.sar, args.sar_unit.map(Into::into))?);
     let info = &index.manifest.map;

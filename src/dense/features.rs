@@ -1,7 +1,7 @@
 //! What is correlated: feature maps of both modalities, from patches as the sampler cuts them.
 
 use super::fix::Calibration;
-use crate::gpu::{DType, Engine, Plan, PlanBuilder, Tensor};
+use crate::gpu::{DType, Engine, Plan, PlanBuilder, Precision, Tensor};
 use crate::kernels::{center, gaussian, l2norm, sampler, structure};
 use crate::nn::{DenseFile, Modality, Weights};
 use crate::{Error, Result};
@@ -59,6 +59,7 @@ pub struct DenseModel {
     features: Features,
     calibration: Calibration,
     hash: String,
+    precision: Precision,
 }
 
 impl DenseModel {
@@ -66,7 +67,7 @@ impl DenseModel {
     pub fn structure(structure: Structure) -> Self {
         let text = serde_json::to_string(&structure).expect("plain numbers");
         let calibration = serde_json::from_str(STRUCTURE).expect("a file of this build's own");
-        Self { features: Features::Structure(structure), calibration, hash: sha256(&text) }
+        Self { features: Features::Structure(structure), calibration, hash: sha256(&text), precision: Precision::Full }
     }
 
     /// Learned features from a file, or the shipped ones where no path is given.
@@ -81,7 +82,13 @@ impl DenseModel {
             // As wide as plain structure's: what was never calibrated must not look sure.
             None => serde_json::from_str(STRUCTURE).expect("a file of this build's own"),
         };
-        Ok(Self { calibration, hash: file.hash(), features: Features::Learned(Arc::new(file), path) })
+        Ok(Self { calibration, hash: file.hash(), features: Features::Learned(Arc::new(file), path), precision: Precision::Full })
+    }
+
+    /// The same features, learned ones made under `precision`. Those of either precision may be matched with those of the other.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// The file of learned features, or the shipped one where no path is given; and where it came from.
@@ -185,7 +192,8 @@ impl DenseModel {
                 out
             }
             Features::Learned(file, path) => {
-                let (graph, out) = file.manifest.encoder.tower_graph(modality, batch, input)?;
+                let (mut graph, out) = file.manifest.encoder.tower_graph(modality, batch, input)?;
+                graph.set_precision(self.precision);
                 let weights = Weights::from_file(engine, &graph, file, path)?;
                 let inference = graph.inference(engine, &weights, &[out])?;
                 patches = inference.inputs[0].clone();

@@ -1,6 +1,6 @@
 //! From places in images to unit vectors: sampler and encoder in one stream of batches.
 
-use crate::gpu::{Engine, OpTime, Plan, PlanBuilder, Readback, Tensor};
+use crate::gpu::{Engine, OpTime, Plan, PlanBuilder, Precision, Readback, Tensor};
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::{EncoderConfig, Graph, InferencePlan, Modality, WeightFile, Weights};
 use crate::scene::PageCache;
@@ -21,6 +21,8 @@ pub struct LoadedModel {
     pub hash: String,
     /// Where it came from; `(shipped)` for the built-in one.
     pub path: PathBuf,
+    /// How its encoders are run: in full, unless this is changed. Vectors of either precision may be searched among those of the other.
+    pub precision: Precision,
 }
 
 impl LoadedModel {
@@ -38,7 +40,7 @@ impl LoadedModel {
             }
             None => (WeightFile::parse(Path::new("(shipped)"), SHIPPED)?, PathBuf::from("(shipped)")),
         };
-        Ok(Self { hash: file.hash(), file, path })
+        Ok(Self { hash: file.hash(), file, path, precision: Precision::Full })
     }
 
     /// The encoder's configuration.
@@ -58,7 +60,7 @@ impl LoadedModel {
             config.tower(&mut graph, modality, x)?;
         }
         let weights = Weights::from_file(engine, &graph, &self.file, &self.path)?;
-        Embedder::new(engine, config, &weights, batch)
+        Embedder::new(engine, config, &weights, batch, self.precision)
     }
 }
 
@@ -102,9 +104,10 @@ impl<'e> Embedder<'e> {
     ///
     /// # Errors
     /// Device limits or memory.
-    pub fn new(engine: &'e Engine, config: &EncoderConfig, weights: &Weights, batch: usize) -> Result<Self> {
+    pub fn new(engine: &'e Engine, config: &EncoderConfig, weights: &Weights, batch: usize, precision: Precision) -> Result<Self> {
         let tower = |modality| -> Result<Tower> {
-            let (graph, out) = config.tower_graph(modality, batch)?;
+            let (mut graph, out) = config.tower_graph(modality, batch)?;
+            graph.set_precision(precision);
             let inference = graph.inference(engine, weights, &[out])?;
             Ok(Tower { inference, records: sampler::records(engine, batch)? })
         };

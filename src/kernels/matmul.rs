@@ -1,7 +1,7 @@
 //! Matrix product: host side of `shaders/matmul.wgsl`.
 
 use super::tiling::{Subgroups, Tiling};
-use crate::gpu::{Caps, Cost, Error, Groups, PlanBuilder, Precision, Result, ShaderSource, Tensor, Variant};
+use crate::gpu::{Caps, Cost, DType, Error, Groups, PlanBuilder, Precision, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
 
@@ -42,21 +42,24 @@ fn deepest(tiling: Tiling) -> usize {
 /// Software adapters: a product with a smaller extent than this is not tiled.
 const NARROW: usize = 16;
 
-fn variant(tiling: Tiling, s: Subgroups, precision: Precision, ta: bool, tb: bool) -> Variant {
-    tiling.variant(Variant::new().flag("TA", ta).flag("TB", tb), s, precision)
+fn variant(tiling: Tiling, s: Subgroups, precision: Precision, [ta, tb]: [bool; 2], [a, b]: [DType; 2]) -> Variant {
+    let v = tiling.variant(Variant::new().flag("TA", ta).flag("TB", tb), s, precision);
+    super::stored(v, 1, &[("A", a), ("B", b)])
 }
 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
     let fits = |tiling: Tiling, s: Subgroups, ta: bool| !ta || !matches!(tiling, Tiling::Lanes { .. }) || s.lanes <= WIDEST;
     let all = Tiling::with_subgroups().into_iter().flat_map(|v| TRANSPOSES.map(|t| (v, t)));
-    all.filter(|((tiling, s, _), (ta, _))| fits(*tiling, *s, *ta)).map(|((tiling, s, p), (ta, tb))| variant(tiling, s, p, ta, tb)).collect()
+    let all = all.filter(|((tiling, s, _), [ta, _])| fits(*tiling, *s, *ta));
+    // Each is loaded by itself: one of them as f16 alone says nothing new.
+    all.flat_map(|((tiling, s, p), t)| [DType::F32, DType::F16].map(|stored| variant(tiling, s, p, t, [stored; 2]))).collect()
 }
 
 /// Lanes that share a transposed operand's sixteen rows by four inner indices at most.
 const WIDEST: usize = 16;
 
-const TRANSPOSES: [(bool, bool); 4] = [(false, false), (true, false), (false, true), (true, true)];
+const TRANSPOSES: [[bool; 2]; 4] = [[false, false], [true, false], [false, true], [true, true]];
 
 /// The extents of a product: op(a) is [m, k], op(b) [k, n], one for each `run` of its rows.
 #[derive(Debug, Clone, Copy)]
@@ -67,11 +70,15 @@ struct Extents {
     k: usize,
     ta: bool,
     tb: bool,
+    /// How a and b are stored.
+    stored: [DType; 2],
 }
 
 impl Extents {
     fn check(a: &Tensor, op_a: Op, b: &Tensor, op_b: Op, c: &Tensor) -> Result<Self> {
-        super::f32s("matmul", &[a, b, c])?;
+        super::expect_stored("matmul", "a", a, a.shape())?;
+        super::expect_stored("matmul", "b", b, b.shape())?;
+        super::f32s("matmul", &[c])?;
         let (ta, tb) = (op_a == Op::Transposed, op_b == Op::Transposed);
         let dims = |t: &Tensor, transposed: bool| match t.shape() {
             [r, c] if transposed => Ok((*c, *r)),
@@ -82,7 +89,7 @@ impl Extents {
         if k != k2 || c.shape() != [m, n] {
             return Err(Error::shape("matmul", format!("[{m}, {k}] times [{k2}, {n}] into {:?}", c.shape())));
         }
-        Ok(Self { m, run: m, n, k, ta, tb })
+        Ok(Self { m, run: m, n, k, ta, tb, stored: [a.dtype(), b.dtype()] })
     }
 
     fn usable(&self, tiling: Tiling, caps: &Caps, precision: Precision) -> bool {
@@ -120,7 +127,7 @@ pub fn family(ta: bool, tb: bool) -> &'static str {
     }
 }
 
-/// Appends c = op(a) op(b): op(a) is [M, K], op(b) [K, N], c [M, N].
+/// Appends c = op(a) op(b): op(a) is [M, K], op(b) [K, N], c [M, N]. a and b may be stored as f16, each by itself; c is f32.
 ///
 /// # Errors
 /// Operands that are not matrices or do not fit.
@@ -152,7 +159,7 @@ pub fn batched(plan: &mut PlanBuilder<'_>, a: &Tensor, b: &Tensor, c: &Tensor) -
     super::f32s("matmul", &[a, b, c])?;
     let extents = match (a.shape(), b.shape(), c.shape()) {
         ([i, m, k], [i2, k2, n], [i3, m2, n2]) if [i, m, k, n] == [i2, m2, k2, n2] && i == i3 && m.is_multiple_of(BATCHED_ROWS) => {
-            Extents { m: i * m, run: *m, n: *n, k: *k, ta: false, tb: false }
+            Extents { m: i * m, run: *m, n: *n, k: *k, ta: false, tb: false, stored: [DType::F32; 2] }
         }
         (a, b, c) => {
             let what = format!("{a:?} times {b:?} into {c:?}; expected [B, M, K], [B, K, N] and [B, M, N], M a multiple of {BATCHED_ROWS}");
@@ -163,14 +170,14 @@ pub fn batched(plan: &mut PlanBuilder<'_>, a: &Tensor, b: &Tensor, c: &Tensor) -
 }
 
 fn append(plan: &mut PlanBuilder<'_>, tiling: Tiling, e: Extents, [a, b, c]: [&Tensor; 3]) -> Result<()> {
-    let Extents { m, run, n, k, ta, tb } = e;
+    let Extents { m, run, n, k, ta, tb, stored } = e;
     let caps = plan.engine().caps();
     let subgroups = Subgroups::of(caps);
     let unit = if matches!(tiling, Tiling::Lanes { .. }) { 4 } else { 1 };
     let groups = tiling.groups([m, n], subgroups);
     let deepest = if caps.software { deepest(tiling) } else { k };
     let bindings = [a.into(), b.into(), c.into()];
-    let variant = variant(tiling, subgroups, plan.precision(), ta, tb);
+    let variant = variant(tiling, subgroups, plan.precision(), [ta, tb], stored);
     for first in (0..k).step_by(deepest.max(1)) {
         let last = (first + deepest).min(k);
         let [first_unit, last_unit] = [first, last].map(|v| (v / unit) as u32);
@@ -184,8 +191,9 @@ fn append(plan: &mut PlanBuilder<'_>, tiling: Tiling, e: Extents, [a, b, c]: [&T
             run: run.max(1) as u32,
         };
         let part = (last - first) as f64;
-        let elements = (m + n * m.div_ceil(run.max(1))) as f64 * part + (m * n) as f64;
-        let cost = Cost { flops: 2.0 * m as f64 * n as f64 * part, bytes: 4.0 * elements };
+        let [a, b] = stored.map(|t| t.bytes() as f64);
+        let bytes = (a * m as f64 + b * (n * m.div_ceil(run.max(1))) as f64) * part + 4.0 * (m * n) as f64;
+        let cost = Cost { flops: 2.0 * m as f64 * n as f64 * part, bytes };
         plan.dispatch("matmul", &SHADER, &variant, &bindings, &params, Groups::Linear(groups as u64), cost)?;
     }
     Ok(())
@@ -203,7 +211,8 @@ mod tests {
         let measured = Measured { family: family(false, true).into(), sizes: vec![64, 64, 64], seconds: seconds.into() };
         let lanes = engine.caps().lanes().is_some_and(|l| 32usize.is_multiple_of(l));
         let engine = engine.with_tuning(Tuning { measured: vec![measured] });
-        let tiling = |k, tb| Extents { m: 16, run: 16, n: 16, k, ta: false, tb }.tiling(&PlanBuilder::new(&engine));
+        let stored = [DType::F32; 2];
+        let tiling = |k, tb| Extents { m: 16, run: 16, n: 16, k, ta: false, tb, stored }.tiling(&PlanBuilder::new(&engine));
         let big = Tiling::Tiled { side: 128, unrolled: false };
         assert_eq!(tiling(16, true), if lanes { Tiling::Lanes { rows: 32, columns: 2 } } else { big });
         // 17 inner indices are no fours.

@@ -8,7 +8,7 @@ use crate::Result;
 use crate::align::Objective;
 use crate::eval::metrics::Summary;
 use crate::eval::{Protocol, evaluate, queries};
-use crate::gpu::{Engine, OpTime, Plan, PlanBuilder, Tensor};
+use crate::gpu::{Engine, OpTime, Plan, PlanBuilder, Precision, Tensor};
 use crate::index::{Database, Embedder, IndexConfig, LoadedModel, Searcher, build};
 use crate::kernels::sampler;
 use crate::nn::ops::{InfoNce, WeightedMeans};
@@ -110,7 +110,7 @@ impl Task for Pairs<'_> {
         }
         let batcher = &self.batcher;
         let pool = batcher.pool(epoch)?;
-        let embedder = Embedder::new(engine, &c.encoder, &learner.weights, c.batch)?;
+        let embedder = Embedder::new(engine, &c.encoder, &learner.weights, c.batch, Precision::Full)?;
         let records = pool.iter().map(|p| batcher.plain_record(*p)).collect::<Result<Vec<_>>>()?;
         let taps = sampler::taps_for(f64::from(c.patch) / c.encoder.input as f64);
         let vectors = embedder.embed_all(Modality::Map, &mut self.map_cache, &records, taps)?;
@@ -132,11 +132,11 @@ impl Task for Pairs<'_> {
     /// Recall of both protocols on the validation scene.
     fn validate(&mut self, engine: &Engine, learner: &Learner, step: usize) -> Result<serde_json::Value> {
         let c = self.config;
-        let embedder = Embedder::new(engine, &c.encoder, &learner.weights, c.batch)?;
+        let embedder = Embedder::new(engine, &c.encoder, &learner.weights, c.batch, Precision::Full)?;
         let grid = IndexConfig { cell: c.patch, stride: c.patch, views: c.validate_views, ..IndexConfig::default() };
         let manifest = checkpoint::manifest(Kind::Model, engine, self, &[], &Progress::default())?;
         let file = WeightFile { manifest, tensors: std::collections::BTreeMap::new() };
-        let model = LoadedModel { hash: file.hash(), file, path: "(training)".into() };
+        let model = LoadedModel { hash: file.hash(), file, path: "(training)".into(), precision: Precision::Full };
         let database = build(&embedder, &model, &self.val.map, &grid, Database::in_memory(), |_, _| {})?;
         let searcher = Searcher::new(engine, &database, crate::index::RESIDENT_BYTES)?;
         let mut figures = serde_json::json!({ "step": step, "views": c.validate_views });

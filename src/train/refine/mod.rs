@@ -11,7 +11,7 @@ use super::course::{self, Course, Event, Learner, Outcome, Task, pair_sampling};
 use crate::Result;
 use crate::eval::metrics::{QueryResult, Summary};
 use crate::eval::{self, Protocol, Query, right};
-use crate::gpu::{Engine, Plan, PlanBuilder, Tensor};
+use crate::gpu::{Engine, Plan, PlanBuilder, Precision, Tensor};
 use crate::index::{CellHit, Database, Embedder, LoadedModel, RESIDENT_BYTES, Searcher, build};
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::{EncoderConfig, GRAPH_PREFIX, Graph, Manifest, Modality, NodeId, TensorMap};
@@ -184,7 +184,7 @@ impl<'a> Refinement<'a> {
 
     fn embedder<'e>(&self, engine: &'e Engine, learner: &Learner) -> Result<Embedder<'e>> {
         match self.config.joint {
-            true => Embedder::new(engine, self.model.encoder(), &learner.weights, 64),
+            true => Embedder::new(engine, self.model.encoder(), &learner.weights, 64, Precision::Full),
             false => self.model.embedder(engine, 64),
         }
     }
