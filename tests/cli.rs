@@ -753,6 +753,24 @@ fn a_sar_image_in_other_coordinates_is_brought_to_the_maps_scale_and_north() {
     same_fixes(&baseline(), &table(&csv), by_truth, 0.1);
 }
 
+/// f16 between layers: other scores, the same places, among vectors and features made in full.
+#[test]
+fn mixed_precision_finds_the_same_places() {
+    let (w, dir) = (&*WORLD, folder("mixed"));
+    let (out, csv) = (dir.join("out.geojson"), dir.join("out.csv"));
+    locate(&w.sar, &out, &["--precision", "mixed", "--csv", text(&csv)]).ok();
+    let rows = table(&csv);
+    same_fixes(&baseline(), &rows, |a, b| near(a, b, &["sar_px_x", "sar_px_y"], 0.5), 0.01);
+    assert!(rows.iter().zip(&baseline()).any(|(a, b)| a["score"] != b["score"]));
+    let fixes = |precision: &str| {
+        locate_dense(&w.sar, &out, &["--precision", precision, "--csv", text(&csv)]);
+        table(&csv)
+    };
+    let (full, mixed) = (fixes("full"), fixes("mixed"));
+    assert!(full != mixed && full.len() == mixed.len());
+    assert!(full.iter().zip(&mixed).all(|(a, b)| near(a, b, &["lon", "lat"], 2e-5)), "{full:?} {mixed:?}");
+}
+
 #[test]
 fn outputs_that_cannot_be_written_are_refused_before_the_work() {
     let (w, dir) = (&*WORLD, folder("outputs"));

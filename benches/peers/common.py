@@ -28,6 +28,18 @@ def echogrid_cases(args, *families):
     return {c["name"]: c["median_s"] for c in record["cases"]}, {"echogrid": about}
 
 
+def commit():
+    """The checkout's commit, with a + where files differ from it; none outside one."""
+    def git(*args):
+        folder = os.path.dirname(os.path.abspath(__file__))
+        return subprocess.check_output(["git", "-C", folder, *args], text=True, stderr=subprocess.DEVNULL).strip()
+
+    try:
+        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
 def start(args):
     """Sets PyTorch up; gives what every result tells of the machine."""
     torch.set_num_threads(args.threads)
@@ -35,7 +47,7 @@ def start(args):
     # f32 is f32: CUDA's convolutions would be rounded otherwise. Fixed shapes: the fastest algorithm is looked for once.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
-    return {"threads": torch.get_num_threads(), "torch": torch.__version__, "device": args.device, "load": list(os.getloadavg())}
+    return {"commit": commit(), "threads": torch.get_num_threads(), "torch": torch.__version__, "device": args.device, "load": list(os.getloadavg())}
 
 
 def median_time(run, args):

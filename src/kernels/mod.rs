@@ -184,9 +184,11 @@ pub(crate) fn matrix(op: &str, name: &str, t: &Tensor) -> Result<(usize, usize)>
 /// The widths of a workgroup that reduces a row (`shaders/lib/lanes.wgsl`).
 pub(crate) const LANES: [i64; 2] = [8, 64];
 
-/// Which of [`LANES`]: one subgroup where subgroups are 8 wide, because a barrier then costs nothing on a CPU; else 64.
+/// Which of [`LANES`]: the fewer on a processor, which runs them one subgroup after the other, and where one subgroup is all of them, because
+/// a barrier then costs nothing.
 pub(crate) fn lanes(engine: &Engine) -> i64 {
-    if engine.caps().subgroup_is(8) { LANES[0] } else { LANES[1] }
+    let caps = engine.caps();
+    if caps.software || caps.subgroup_is(8) { LANES[0] } else { LANES[1] }
 }
 
 /// How invocations share out rows of columns; the first words of a kernel's parameters. Invocation i of an image works on

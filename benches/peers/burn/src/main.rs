@@ -9,10 +9,21 @@ use echogrid::gpu::{AdapterChoice, Engine, PlanBuilder, Result};
 use echogrid::kernels::conv::{Conv, backward_input, backward_weights, forward};
 use echogrid::kernels::matmul::{Op, matmul};
 use serde_json::{Value, json};
+use std::process::Command;
 use std::time::Instant;
 
 /// Runs of each, after one to warm up.
 const RUNS: usize = 7;
+
+/// The checkout's commit, with a + where files differ from it; none outside one.
+fn commit() -> Option<String> {
+    let git = |args: &[&str]| {
+        let out = Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR")]).args(args).output().ok().filter(|o| o.status.success())?;
+        Some(String::from_utf8_lossy(&out.stdout).trim().to_string())
+    };
+    let changed = !git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
+    Some(git(&["rev-parse", "--short", "HEAD"])? + if changed { "+" } else { "" })
+}
 
 /// Seconds of both, taking turns.
 fn turns(mut ours: impl FnMut(), mut theirs: impl FnMut()) -> [Vec<f64>; 2] {
@@ -111,7 +122,8 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 
     if let Some(path) = std::env::args().nth(1) {
         let record = json!({
-            "adapter": engine.adapter().to_string(), "burn": "0.22", "echogrid": env!("CARGO_PKG_VERSION"), "runs": RUNS, "cases": cases,
+            "adapter": engine.adapter().to_string(), "burn": "0.22", "echogrid": env!("CARGO_PKG_VERSION"), "commit": commit(),
+            "runs": RUNS, "cases": cases,
             "note": "the same adapter, one run, taking turns; medians, and the range of all runs",
         });
         std::fs::write(path, serde_json::to_string_pretty(&record)? + "\n")?;
