@@ -56,7 +56,8 @@ fn networks_hand_f16_on() {
             };
             let [(stored, kept), (factors, same)] = [off(e), off(baseline)];
             println!("{name}, {pass}: off by {stored:.1e}, of which {factors:.1e} without f16 in memory; {kept:.2} of the bytes");
-            assert!(factors > 1e-5 && factors < 0.1 && stored < 3.0 * factors, "{name}, {pass}");
+            // Networks of random weights have ReLUs that rounding decides.
+            assert!(factors > 1e-5 && factors < 0.2 && stored < 3.0 * factors, "{name}, {pass}");
             assert!(same == 1.0 && if e.caps().f16 { kept < share } else { kept == 1.0 }, "{name}, {pass}");
         };
         compare("forward", &outputs);

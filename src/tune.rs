@@ -229,7 +229,9 @@ impl<'p> Stage<'p> {
         let random = |shape: &[usize], seed| {
             let mut all = signed(shape.iter().product(), seed);
             if precision == Precision::Mixed {
-                all.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32());
+                // What is below the normal numbers counts as 0.
+                let held = |v: f32| if v.abs() < f16::MIN_POSITIVE.to_f32() { 0.0 } else { f16::from_f32(v).to_f32() };
+                all.iter_mut().for_each(|v| *v = held(*v));
             }
             all
         };

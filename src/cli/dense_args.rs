@@ -73,7 +73,7 @@ pub(super) struct FeatureArgs {
 impl FeatureArgs {
     /// The model of the retrieval database, or the shipped one where no path is given.
     pub(super) fn encoder(&self, path: Option<&Path>) -> Result<LoadedModel> {
-        Ok(LoadedModel { precision: self.precision, ..LoadedModel::load(path)? })
+        Ok(LoadedModel::load(path)?.with_precision(self.precision))
     }
 
     /// The features chosen, or those of `default`.

@@ -36,7 +36,7 @@ pub enum Precision {
     Full,
     /// Both factors are rounded to f16, whatever the kernel; sums are f32. Where a device has cooperative matrices (tensor cores), it
     /// multiplies with them. A network hands f16 on between convolutions, where the device has [`Caps::f16`](super::Caps); its weights,
-    /// their gradients, its inputs and outputs are f32.
+    /// their gradients, its inputs and outputs are f32. What exceeds 65,504 between them becomes infinite.
     Mixed,
 }
 

@@ -21,8 +21,7 @@ pub struct LoadedModel {
     pub hash: String,
     /// Where it came from; `(shipped)` for the built-in one.
     pub path: PathBuf,
-    /// How its encoders are run: in full, unless this is changed. Vectors of either precision may be searched among those of the other.
-    pub precision: Precision,
+    pub(crate) precision: Precision,
 }
 
 impl LoadedModel {
@@ -41,6 +40,12 @@ impl LoadedModel {
             None => (WeightFile::parse(Path::new("(shipped)"), SHIPPED)?, PathBuf::from("(shipped)")),
         };
         Ok(Self { hash: file.hash(), file, path, precision: Precision::Full })
+    }
+
+    /// The same model, its encoders run under `precision`. Vectors of either precision may be searched among those of the other.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// The encoder's configuration.

@@ -83,15 +83,18 @@ pub(crate) fn expect(op: &str, name: &str, t: &Tensor, shape: &[usize], dtype: D
 
 /// Rows and columns of a tensor seen as [all other extents, last extent]; refuses an empty one and other types than f32.
 pub(crate) fn rows_cols(op: &str, name: &str, t: &Tensor) -> Result<(usize, usize)> {
-    expect_shape(op, name, t, t.shape())?;
-    stored_rows_cols(op, name, t)
+    rows_cols_of(op, name, t, &[DType::F32])
 }
 
 /// [`rows_cols`] of a tensor stored as f32 or f16.
 pub(crate) fn stored_rows_cols(op: &str, name: &str, t: &Tensor) -> Result<(usize, usize)> {
-    expect_stored(op, name, t, t.shape())?;
-    if t.is_empty() || t.shape().is_empty() {
-        return Err(Error::shape(op, format!("`{name}` must not be empty, and is {:?}", t.shape())));
+    rows_cols_of(op, name, t, &[DType::F32, DType::F16])
+}
+
+fn rows_cols_of(op: &str, name: &str, t: &Tensor, types: &[DType]) -> Result<(usize, usize)> {
+    if !types.contains(&t.dtype()) || t.is_empty() || t.shape().is_empty() {
+        let types = types.iter().map(|t| format!("{t:?}")).collect::<Vec<_>>().join(" or ");
+        return Err(Error::shape(op, format!("`{name}` must be {types} and not empty, not {:?} {:?}", t.dtype(), t.shape())));
     }
     let c = t.shape()[t.shape().len() - 1];
     Ok((t.len() / c, c))
@@ -99,7 +102,7 @@ pub(crate) fn stored_rows_cols(op: &str, name: &str, t: &Tensor) -> Result<(usiz
 
 /// The four extents of an image batch; refuses an empty one and other types than f32.
 pub(crate) fn nhwc(op: &str, name: &str, t: &Tensor) -> Result<[usize; 4]> {
-    expect_shape(op, name, t, t.shape())?;
+    rows_cols(op, name, t)?;
     stored_nhwc(op, name, t)
 }
 
