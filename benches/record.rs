@@ -132,14 +132,11 @@ impl Record {
     }
 }
 
-/// The commit of the checkout that this was built in, if it is still there.
+/// The commit of the checkout that this was built in, with a + where files differ from it, if it is still there.
 fn commit() -> Option<String> {
-    let git = |args: &[&str]| {
-        let out = Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR")]).args(args).output().ok().filter(|o| o.status.success())?;
-        Some(String::from_utf8_lossy(&out.stdout).trim().to_string())
-    };
-    let changed = !git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
-    Some(git(&["rev-parse", "--short", "HEAD"])? + if changed { "+" } else { "" })
+    let args = ["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--exclude=*", "--dirty=+"];
+    let out = Command::new("git").args(args).output().ok().filter(|o| o.status.success())?;
+    Some(String::from_utf8_lossy(&out.stdout).trim().to_string())
 }
 
 #[cfg(test)]

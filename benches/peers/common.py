@@ -30,12 +30,9 @@ def echogrid_cases(args, *families):
 
 def commit():
     """The checkout's commit, with a + where files differ from it; none outside one."""
-    def git(*args):
-        folder = os.path.dirname(os.path.abspath(__file__))
-        return subprocess.check_output(["git", "-C", folder, *args], text=True, stderr=subprocess.DEVNULL).strip()
-
+    command = ["git", "-C", os.path.dirname(os.path.abspath(__file__)), "describe", "--always", "--exclude=*", "--dirty=+"]
     try:
-        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+        return subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL).strip()
     except (OSError, subprocess.CalledProcessError):
         return None
 

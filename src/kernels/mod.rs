@@ -150,7 +150,7 @@ fn with_vec(variant: Variant, vec: usize) -> Variant {
 
 /// Both widths of each variant, for the lists of variants.
 pub(crate) fn both_widths(variants: impl IntoIterator<Item = Variant>) -> Vec<Variant> {
-    variants.into_iter().flat_map(|v| [with_vec(v.clone(), 1), with_vec(v, 4)]).collect()
+    stored_both_ways(variants, &[])
 }
 
 /// Into how many chunks a reduction over `rows` of `groups` independent columns is split (a power of two, 1 for none):

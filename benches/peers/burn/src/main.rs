@@ -15,16 +15,6 @@ use std::time::Instant;
 /// Runs of each, after one to warm up.
 const RUNS: usize = 7;
 
-/// The checkout's commit, with a + where files differ from it; none outside one.
-fn commit() -> Option<String> {
-    let git = |args: &[&str]| {
-        let out = Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR")]).args(args).output().ok().filter(|o| o.status.success())?;
-        Some(String::from_utf8_lossy(&out.stdout).trim().to_string())
-    };
-    let changed = !git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
-    Some(git(&["rev-parse", "--short", "HEAD"])? + if changed { "+" } else { "" })
-}
-
 /// Seconds of both, taking turns.
 fn turns(mut ours: impl FnMut(), mut theirs: impl FnMut()) -> [Vec<f64>; 2] {
     let time = |f: &mut dyn FnMut()| {
@@ -121,8 +111,9 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     }
 
     if let Some(path) = std::env::args().nth(1) {
+        let git = Command::new("git").args(["describe", "--always", "--exclude=*", "--dirty=+"]).output()?;
         let record = json!({
-            "adapter": engine.adapter().to_string(), "burn": "0.22", "echogrid": env!("CARGO_PKG_VERSION"), "commit": commit(),
+            "adapter": engine.adapter().to_string(), "burn": "0.22", "echogrid": env!("CARGO_PKG_VERSION"), "commit": String::from_utf8_lossy(&git.stdout).trim(),
             "runs": RUNS, "cases": cases,
             "note": "the same adapter, one run, taking turns; medians, and the range of all runs",
         });
