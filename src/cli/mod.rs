@@ -92,3 +92,22 @@ pub fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn help_is_for_those_who_do_not_read_the_code() {
+        fn check(command: &mut clap::Command) {
+            let help = command.render_long_help().to_string();
+            for code in ["[`", "`]", "::"] {
+                assert!(!help.contains(code), "`{code}` in the help of {}:\n{help}", command.get_name());
+            }
+            command.get_subcommands_mut().for_each(check);
+        }
+        Cli::command().debug_assert();
+        check(&mut Cli::command());
+    }
+}

@@ -35,7 +35,7 @@ pub enum Precision {
     #[default]
     Full,
     /// Both factors are rounded to f16, whatever the kernel; sums are f32. Where a device has cooperative matrices (tensor cores), it
-    /// multiplies with them. A network hands f16 on between convolutions, where the device has [`Caps::f16`](super::Caps); its weights,
+    /// multiplies with them. A network hands f16 on between convolutions, where the device has f16 in shaders; its weights,
     /// their gradients, its inputs and outputs are f32. What exceeds 65,504 between them becomes infinite.
     Mixed,
 }

@@ -221,6 +221,14 @@ impl Database {
         halves.collect::<Vec<_>>().convert_to_f32_slice(values);
     }
 
+    /// The cosine of a row with `query`, of unit length.
+    ///
+    /// # Panics
+    /// No such row.
+    pub(crate) fn cosine(&self, row: usize, query: &[f32]) -> f32 {
+        product(self.row_bytes(row..row + 1), query)
+    }
+
     /// A position on the map in metres from its upper left corner, x to the right and y down, at the map's mean pixel size: exact enough
     /// for distances between neighbours.
     pub fn metres(&self, map_px: [f64; 2]) -> [f64; 2] {
@@ -342,4 +350,20 @@ impl Writer {
         file.commit().map_err(|e| self.fail(e))?;
         Database::open(&path)
     }
+}
+
+/// The sum of products of f16 values, little-endian, with as many of f32.
+pub(super) fn product(halves: &[u8], values: &[f32]) -> f32 {
+    const PART: usize = 64;
+    // Several sums side by side: one alone would wait for each addition.
+    let mut sums = [0.0f32; 8];
+    for (bytes, values) in halves.chunks(2 * PART).zip(values.chunks(PART)) {
+        let (mut halves, mut singles) = ([f16::ZERO; PART], [0.0f32; PART]);
+        halves.iter_mut().zip(bytes.chunks_exact(2)).for_each(|(h, b)| *h = f16::from_le_bytes([b[0], b[1]]));
+        halves.convert_to_f32_slice(&mut singles);
+        for (a, b) in singles.chunks(8).zip(values.chunks(8)) {
+            sums.iter_mut().zip(a).zip(b).for_each(|((s, a), b)| *s += a * b);
+        }
+    }
+    sums.iter().sum()
 }

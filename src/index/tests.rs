@@ -53,6 +53,16 @@ fn values(n: usize, seed: u64) -> Vec<f32> {
     (0..n as u64).map(|i| ((crate::random::splitmix(seed << 32 | i) % 9) as f32 - 4.0) / 4.0).collect()
 }
 
+#[test]
+fn products_of_rows_of_any_length_are_exact() {
+    for n in [0, 1, 7, 8, 63, 64, 65, 72, 200] {
+        let (a, b) = (values(n, 1), values(n, 2));
+        let halves: Vec<u8> = a.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect();
+        let expected: f32 = a.iter().zip(&b).map(|(a, b)| a * b).sum();
+        assert_eq!(super::store::product(&halves, &b), expected, "{n}");
+    }
+}
+
 /// A database of `n` cells of which some lack views, and its rows: (cell, view, values).
 fn database(mut writer: Writer, n: usize) -> (Database, Vec<(u32, u32, Vec<f32>)>) {
     let manifest = manifest(VIEWS);

@@ -83,11 +83,11 @@ impl Batch {
         }
         let mut features = vec![0.0; room * nodes * FEATURES];
         let mut base = vec![ABSENT; room * nodes];
-        let views = 1.0 / c.database.manifest.grid.views.max(1) as f32;
+        let views = 2.0 * (c.database.manifest.grid.views.max(1) as f32).ln();
         for (q, hits) in c.hits.iter().enumerate() {
             let scores: Vec<f32> = hits.iter().take(config.top).map(|h| h.score).collect();
             // How sure one may be hangs on how many cells there are, and on how far apart their views.
-            let cells = (c.cells[q].max(1) as f32).log10() / 3.0;
+            let cells = (c.cells[q].max(1) as f32).log10();
             let best = scores.first().copied().unwrap_or(0.0);
             let gap = best - scores.get(1).copied().unwrap_or(best);
             let n = scores.len().max(1) as f32;

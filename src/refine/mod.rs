@@ -206,7 +206,7 @@ pub fn candidates(engine: &Engine, request: &Request<'_>) -> Result<Vec<Vec<Cell
 }
 
 /// The candidates, slid where there is a slider.
-pub(crate) fn slid<'a>(engine: &Engine, request: &Request<'a>) -> Result<Cow<'a, [Vec<CellHit>]>> {
+fn slid<'a>(engine: &Engine, request: &Request<'a>) -> Result<Cow<'a, [Vec<CellHit>]>> {
     match request.slider {
         Some(slider) => slider.slide(engine, request.database, request.queries, request.hits).map(Cow::Owned),
         None => Ok(Cow::Borrowed(request.hits)),
@@ -214,7 +214,7 @@ pub(crate) fn slid<'a>(engine: &Engine, request: &Request<'a>) -> Result<Cow<'a,
 }
 
 /// [`candidates`], of those that have slid.
-pub(crate) fn shared(engine: &Engine, request: &Request<'_>, slid: &[Vec<CellHit>]) -> Result<Vec<Vec<CellHit>>> {
+fn shared(engine: &Engine, request: &Request<'_>, slid: &[Vec<CellHit>]) -> Result<Vec<Vec<CellHit>>> {
     let mut shared = share::share(request, slid);
     let Some(slider) = request.slider else { return Ok(shared) };
     // Those that came in by the strip slide now, the others have.

@@ -121,7 +121,7 @@ impl RefinerConfig {
         let common = graph.add("common", Common(slide), &[queries, candidates, shifts])?;
         let cosine = graph.add("cosine", RowSum, &[common])?;
         let a = linear(graph, "common", self.width, common)?;
-        let b = linear(graph, "features", self.width, features)?;
+        let b = linear(graph, "told", self.width, features)?;
         let mut x = graph.add("nodes", Add { relu: true }, &[a, b])?;
         let place = linear(graph, "place", self.width, relation)?;
         let place = graph.add("place", Pointwise(Activation::Relu), &[place])?;

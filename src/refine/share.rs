@@ -42,7 +42,7 @@ impl<'d> Lookup<'d> {
     /// A cell as a candidate of a query, by its best view.
     fn hit(&self, query: &[f32], cell: u32) -> Option<CellHit> {
         let views = self.database.rows_of(cell).map(|row| {
-            let score = self.database.row_values(row).iter().zip(query).map(|(a, b)| a * b).sum();
+            let score = self.database.cosine(row, query);
             CellHit { cell, score, centre_px: self.database.row(row).centre_px, row: row as u32 }
         });
         views.reduce(|a, b| if b.score > a.score { b } else { a })

@@ -35,7 +35,7 @@ pub struct RefineTrainConfig {
     pub withheld: f64,
     /// Queries in a step; a whole number of strips.
     pub queries: usize,
-    /// Queries drawn on each scene.
+    /// Queries drawn on each scene, by themselves and as many in strips.
     pub pool: usize,
     /// Joint training: epochs after which the index is built anew with the encoder as it is then.
     pub refresh: usize,
@@ -74,13 +74,13 @@ impl Default for RefineTrainConfig {
             queries: 20,
             pool: 1500,
             refresh: 2,
-            epochs: 16,
+            epochs: 48,
             steps: 100,
             seed: 1,
             warmup: 0.05,
             optimizer: OptimizerConfig::default(),
             precision: Precision::Full,
-            validate_every: 4,
+            validate_every: 12,
             validate_queries: 300,
             checkpoint_every: 100,
         }

@@ -16,7 +16,7 @@ use crate::index::{CellHit, Database, Embedder, LoadedModel, RESIDENT_BYTES, Sea
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::{EncoderConfig, GRAPH_PREFIX, Graph, Manifest, Modality, NodeId, TensorMap};
 use crate::random::Random;
-use crate::refine::{Candidates, DEPTH, Refiner, Request, Slider, Strip, Trainer, Turn, rows, shared, slid};
+use crate::refine::{Candidates, DEPTH, Refiner, Request, Slider, Strip, Trainer, Turn, candidates, rows};
 use crate::scene::ScenePair;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -44,25 +44,39 @@ pub fn train_refiner(
     course::run(engine, task, learner, scenes, out, resume, stop, on)
 }
 
-/// A scene seen through the encoder: queries, and what an index of it finds for them.
+/// A scene seen through the encoder.
 struct Seen {
     database: Database,
+    singles: Drawn,
+    strips: Drawn,
+}
+
+/// Queries, and what the scene's index finds for them.
+struct Drawn {
     queries: Vec<Query>,
     vectors: Vec<f32>,
-    /// Slid, where the network's candidates slide.
+    /// As refinement takes them: shared along strips, slid where the network's candidates slide.
     hits: Vec<Vec<CellHit>>,
-    /// The candidates as the strips share them, slid as well.
-    shared: Vec<Vec<CellHit>>,
     strips: Vec<Strip>,
     /// Among how many cells each query was looked for.
     cells: Vec<usize>,
 }
 
-impl Seen {
+impl Drawn {
     /// The place of the right one among a query's candidates.
-    fn truth(&self, query: usize, hits: &[CellHit]) -> Option<usize> {
-        hits.iter().position(|h| right(&self.database, h.cell, self.queries[query].map_px))
+    fn truth(&self, database: &Database, query: usize, hits: &[CellHit]) -> Option<usize> {
+        hits.iter().position(|h| right(database, h.cell, self.queries[query].map_px))
     }
+}
+
+/// Of what queries are drawn.
+#[derive(Debug, Clone, Copy)]
+struct Draw {
+    /// How many, in whole strips.
+    count: usize,
+    /// Each strip is looked for in this part of the map at least.
+    part: f64,
+    seed: u64,
 }
 
 /// What a step writes for the network to read, of the queries and of their candidates.
@@ -138,26 +152,44 @@ impl<'a> Refinement<'a> {
         Ok((task, learner))
     }
 
-    /// Builds an index of a scene and looks `count` queries up, in whole strips, each in `part` of the map at least.
-    fn see(&self, embedder: &Embedder<'_>, pair: &ScenePair, views: u32, part: f64, count: usize, seed: u64) -> Result<Seen> {
+    /// Builds an index of a scene and looks queries up in it: as many by themselves as in strips.
+    fn see(&self, embedder: &Embedder<'_>, pair: &ScenePair, views: u32, draw: Draw) -> Result<Seen> {
         let c = self.config;
         let database = build(embedder, self.model, &pair.map, &c.grid(views), Database::in_memory(), |_, _| {})?;
-        let (queries, strips) = eval::strips(pair, &database, Protocol::Arbitrary, count, c.strip, embedder.input(), seed)?;
+        let searcher = Searcher::new(embedder.engine(), &database, RESIDENT_BYTES)?;
+        let singles = self.draw(embedder, pair, &searcher, &database, 1, draw)?;
+        let strips = self.draw(embedder, pair, &searcher, &database, c.strip, draw)?;
+        drop(searcher);
+        Ok(Seen { database, singles, strips })
+    }
+
+    /// Looks queries up in strips of so many.
+    fn draw(
+        &self,
+        embedder: &Embedder<'_>,
+        pair: &ScenePair,
+        searcher: &Searcher<'_>,
+        database: &Database,
+        strip: usize,
+        Draw { count, part, seed }: Draw,
+    ) -> Result<Drawn> {
+        let c = self.config;
+        let (queries, strips) = eval::strips(pair, database, Protocol::Arbitrary, count, strip, embedder.input(), seed)?;
         let (engine, vectors) = (embedder.engine(), eval::encode(embedder, pair, &queries)?);
-        let searcher = Searcher::new(engine, &database, RESIDENT_BYTES)?;
-        // One more than the network takes: the right one may be withheld.
-        let depth = (c.refiner.top + 1).max(if c.refiner.slide > 0 { DEPTH } else { 0 });
+        // One more than the network takes, where the right one may be withheld.
+        let top = c.refiner.top + usize::from(c.withheld > 0.0);
+        let depth = top.max(if c.refiner.slide > 0 { DEPTH } else { 0 });
         let mut hits = searcher.search(engine, &vectors, if part < 1.0 { database.cells() } else { depth })?;
-        let mut counts = vec![database.cells(); queries.len()];
+        let mut cells = vec![database.cells(); queries.len()];
         if part < 1.0 {
             let mut random = Random::new(seed, PARTS);
             let places: Vec<[f64; 2]> = queries.iter().map(|q| q.map_px).collect();
             for Strip { queries: own, .. } in &strips {
                 // As many small parts as large ones, by their logarithm.
                 let share = part.powf(random.unit());
-                let cells = parts::around(&database.cell_px, f64::from(c.patch), &places[own.clone()], share, &mut random);
-                hits[own.clone()].iter_mut().for_each(|list| list.retain(|h| cells[h.cell as usize]));
-                counts[own.clone()].fill(cells.iter().filter(|inside| **inside).count());
+                let inside = parts::around(&database.cell_px, f64::from(c.patch), &places[own.clone()], share, &mut random);
+                hits[own.clone()].iter_mut().for_each(|list| list.retain(|h| inside[h.cell as usize]));
+                cells[own.clone()].fill(inside.iter().filter(|inside| **inside).count());
             }
         }
         hits.iter_mut().for_each(|list| list.truncate(depth));
@@ -165,21 +197,10 @@ impl<'a> Refinement<'a> {
             0 => None,
             reach => Some(Slider::new(engine, self.model.encoder(), reach)?),
         };
-        let request = Request {
-            searcher: &searcher,
-            database: &database,
-            queries: &vectors,
-            hits: &hits,
-            strips: &strips,
-            top: c.refiner.top,
-            slider: slider.as_ref(),
-            refiner: None,
-        };
-        let mut hits = slid(engine, &request)?.into_owned();
-        let shared = shared(engine, &request, &hits)?;
-        hits.iter_mut().for_each(|h| h.truncate(c.refiner.top + 1));
-        drop(searcher);
-        Ok(Seen { database, queries, vectors, hits, shared, strips, cells: counts })
+        let request =
+            Request { searcher, database, queries: &vectors, hits: &hits, strips: &strips, top, slider: slider.as_ref(), refiner: None };
+        let hits = candidates(engine, &request)?;
+        Ok(Drawn { queries, vectors, hits, strips, cells })
     }
 
     fn embedder<'e>(&self, engine: &'e Engine, learner: &Learner) -> Result<Embedder<'e>> {
@@ -257,7 +278,8 @@ impl Task for Refinement<'_> {
         for (scene, pair) in self.scenes.iter().enumerate() {
             for views in &c.views {
                 let i = self.seen.len() as u64;
-                let seen = self.see(&embedder, pair, *views, c.part, c.pool, crate::random::splitmix(c.seed ^ (QUERIES << 40 | i)))?;
+                let draw = Draw { count: c.pool, part: c.part, seed: crate::random::splitmix(c.seed ^ (QUERIES << 40 | i)) };
+                let seen = self.see(&embedder, pair, *views, draw)?;
                 self.seen.push((scene, seen));
             }
         }
@@ -273,28 +295,24 @@ impl Task for Refinement<'_> {
         let c = self.config;
         let mut random = Random::new(c.seed, STEPS << 40 | step as u64);
         let (scene, seen) = &self.seen[random.below(self.seen.len())];
-        let single = random.unit() < c.singles;
+        let drawn = if random.unit() < c.singles { &seen.singles } else { &seen.strips };
         let (mut hits, mut strips, mut truth, mut chosen, mut cells) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         while hits.len() < c.queries {
-            let strip = &seen.strips[random.below(seen.strips.len())];
-            let pick = random.below(strip.queries.len());
-            let queries = if single { strip.queries.start + pick..strip.queries.start + pick + 1 } else { strip.queries.clone() };
+            let strip = &drawn.strips[random.below(drawn.strips.len())];
             let withheld = random.unit() < c.withheld;
             let start = hits.len();
-            for q in queries.clone() {
-                let mut own = if single { seen.hits[q].clone() } else { seen.shared[q].clone() };
+            for q in strip.queries.clone() {
+                let mut own = drawn.hits[q].clone();
                 if withheld {
-                    own.retain(|h| !right(&seen.database, h.cell, seen.queries[q].map_px));
+                    own.retain(|h| !right(&seen.database, h.cell, drawn.queries[q].map_px));
                 }
                 own.truncate(c.refiner.top);
-                truth.push(seen.truth(q, &own));
+                truth.push(drawn.truth(&seen.database, q, &own));
                 hits.push(own);
                 chosen.push(q);
-                cells.push(seen.cells[q]);
+                cells.push(drawn.cells[q]);
             }
-            let from = queries.start - strip.queries.start;
-            let offsets_m = strip.offsets_m[from..from + queries.len()].to_vec();
-            strips.push(Strip { queries: start..hits.len(), offsets_m });
+            strips.push(Strip { queries: start..hits.len(), offsets_m: strip.offsets_m.clone() });
         }
         let turn = Turn::number(random.below(Turn::COUNT));
         let candidates = Candidates { database: &seen.database, hits: &hits, strips: &strips, cells: &cells };
@@ -302,13 +320,13 @@ impl Task for Refinement<'_> {
         let records = match &self.feed {
             Feed::Vectors([queries, rest]) => {
                 let dim = seen.database.dim();
-                let vectors: Vec<f32> = chosen.iter().flat_map(|q| &seen.vectors[q * dim..][..dim]).copied().collect();
+                let vectors: Vec<f32> = chosen.iter().flat_map(|q| &drawn.vectors[q * dim..][..dim]).copied().collect();
                 engine.write(queries, &vectors)?;
                 return Ok(engine.write(rest, &rows(&c.refiner, dim, &candidates, c.queries))?);
             }
             Feed::Patches(records) => records,
         };
-        let sar: Vec<PatchRecord> = chosen.iter().map(|q| PatchRecord { image: *scene as u32, ..seen.queries[*q].record }).collect();
+        let sar: Vec<PatchRecord> = chosen.iter().map(|q| PatchRecord { image: *scene as u32, ..drawn.queries[*q].record }).collect();
         let input = self.model.encoder().input;
         let scale = f64::from(c.patch) / input as f64;
         let mut map = Vec::with_capacity(c.queries * c.refiner.top);
@@ -333,29 +351,31 @@ impl Task for Refinement<'_> {
     fn validate(&mut self, engine: &Engine, learner: &Learner, step: usize) -> Result<serde_json::Value> {
         if self.judged.is_none() || self.config.joint {
             let embedder = self.embedder(engine, learner)?;
-            self.judged = Some(self.see(&embedder, self.val, self.config.last_views(), 1.0, self.config.validate_queries, 7)?);
+            let draw = Draw { count: self.config.validate_queries, part: 1.0, seed: 7 };
+            self.judged = Some(self.see(&embedder, self.val, self.config.last_views(), draw)?);
         }
-        let Some(seen) = &self.judged else { unreachable!("seen above") };
+        let Some(Seen { database, singles, strips }) = &self.judged else { unreachable!("seen above") };
         let refiner = Refiner::of(engine, &self.config.refiner, self.model.encoder(), &learner.weights)?;
-        let first = |hits: &[Vec<CellHit>]| -> Result<f64> {
+        let first = |drawn: &Drawn, hits: &[Vec<CellHit>]| -> Result<f64> {
             let results: Vec<QueryResult> = hits
                 .iter()
-                .zip(&seen.queries)
-                .map(|(h, q)| QueryResult { right_rank: right(&seen.database, h[0].cell, q.map_px).then_some(1), error_m: None })
+                .zip(&drawn.queries)
+                .map(|(h, q)| QueryResult { right_rank: right(database, h[0].cell, q.map_px).then_some(1), error_m: None })
                 .collect();
             Ok(Summary::new(&results, 7)?.recall[&1].value)
         };
-        let refined = |strips: &[Strip], hits: &[Vec<CellHit>]| -> Result<f64> {
-            first(&refiner.refine(engine, &seen.vectors, &Candidates { database: &seen.database, hits, strips, cells: &seen.cells })?)
+        let refined = |drawn: &Drawn| -> Result<f64> {
+            let Drawn { vectors, hits, strips, cells, .. } = drawn;
+            first(drawn, &refiner.refine(engine, vectors, &Candidates { database, hits, strips, cells })?)
         };
         Ok(serde_json::json!({
             "step": step,
-            "queries": seen.hits.len(),
-            "coarse": first(&seen.hits)?,
+            "queries": singles.hits.len(),
+            "coarse": first(singles, &singles.hits)?,
             "slide": self.config.refiner.slide,
-            "refined": refined(&Strip::singles(seen.hits.len()), &seen.hits)?,
+            "refined": refined(singles)?,
             "strip": self.config.strip,
-            "refined_strips": refined(&seen.strips, &seen.shared)?,
+            "refined_strips": refined(strips)?,
         }))
     }
 }
