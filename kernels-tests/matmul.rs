@@ -1,7 +1,7 @@
 use crate::common::*;
 use echogrid::gpu::{Error, PlanBuilder, Precision};
 use echogrid::kernels::elementwise;
-use echogrid::kernels::matmul::{BATCHED_ROWS, Op, batched, matmul, matmul_by};
+use echogrid::kernels::matmul::{BATCHED_ROWS, Op, batched, linear, linear_by, matmul, matmul_by};
 use echogrid::kernels::tiling::Tiling;
 use echogrid::reference::matmul as twin;
 
@@ -80,6 +80,45 @@ fn every_tiling_equals_its_twin() {
                 }
             }
         }
+    }
+}
+
+/// A bias is added once, by every tiling, and also where a product is summed in several dispatches.
+#[test]
+fn a_bias_is_added_to_each_row() {
+    let (engines, _lock) = engines();
+    for (e, precision) in engines.into_iter().flat_map(|e| [(e, Precision::Full), (e, Precision::Mixed)]) {
+        for (m, k, n) in [(76, 44, 148), (33, 17, 130), (5, 1, 1), (12, (1 << 17) + 8, 4)] {
+            let random = if precision == Precision::Mixed { halves } else { random };
+            let (a, b, bias) = (random(m * k, 1), random(k * n, 2), random(n, 3));
+            let product = twin::matmul(&f64s(&a), &f64s(&b), m, k, n);
+            let want: Vec<f64> = product.iter().enumerate().map(|(i, v)| v + f64::from(bias[i % n])).collect();
+            let (x, w, shift, y) = (up(e, &[m, k], &a), up(e, &[k, n], &b), up(e, &[n], &bias), out(e, &[m, n]));
+            // One more rounding than the product, of a sum that may be larger by the bias.
+            let bound = 4.0 * EPS * ((k + 1) as f64).powf(1.5);
+            // One of each kind where there is much to sum.
+            let deep = |t: &Tiling| [Tiling::PLAIN, Tiling::Narrow, Tiling::Lanes { rows: 16, columns: 1 }].contains(t);
+            let mut ran = 0;
+            for tiling in Tiling::ALL.into_iter().filter(|t| k < 1000 || deep(t)).map(Some).chain([None]) {
+                let build = |p: &mut PlanBuilder<'_>| {
+                    p.set_precision(precision);
+                    match tiling {
+                        Some(tiling) => linear_by(p, tiling, &x, &w, &shift, &y),
+                        None => linear(p, &x, &w, &shift, &y),
+                    }
+                };
+                if let Err(Error::Shape { .. }) = build(&mut PlanBuilder::new(e)) {
+                    continue;
+                }
+                e.write(&y, &vec![-777.0f32; m * n]).unwrap();
+                close(&run_twice(e, &y, build), &want, bound, 0.0);
+                ran += 1;
+            }
+            assert!(ran > 2, "{m} x {k} x {n}: {ran}");
+        }
+        let [x, w, y] = [[3, 4], [4, 2], [3, 2]].map(|s| out(e, &s));
+        let err = linear(&mut PlanBuilder::new(e), &x, &w, &out(e, &[3]), &y).unwrap_err().to_string();
+        assert!(err.contains("bias") && err.contains("[2]"), "{err}");
     }
 }
 

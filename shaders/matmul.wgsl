@@ -1,4 +1,4 @@
-// Matrix product c = op(a) op(b): op is the transpose where TA / TB is set.
+// Matrix product c = op(a) op(b), where BIAS + bias [N] in each row: op is the transpose where TA / TB is set.
 //   op(a) [M, K], op(b) [K, N], c [M, N], all row-major; a is stored [K, M] where TA, b [N, K] where TB.
 //
 // KIND 0 tiled: TILE x TILE outputs a group of THREADS invocations (PER x PER each), inner tiles of DEPTH in workgroup memory, the loop over
@@ -29,12 +29,18 @@ struct Params {
 @group(0) @binding(0) var<storage, read> a: array<vec4<${A}>>;
 @group(0) @binding(1) var<storage, read> b: array<vec4<${B}>>;
 @group(0) @binding(2) var<storage, read_write> c: array<vec4<f32>>;
+    #if BIAS
+@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
+    #endif
 #else
 @group(0) @binding(0) var<storage, read> a: array<${A}>;
 @group(0) @binding(1) var<storage, read> b: array<${B}>;
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
+    #if BIAS
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+    #endif
 #endif
-@group(0) @binding(3) var<uniform> params: Params;
+@group(0) @binding(${3 + BIAS}) var<uniform> params: Params;
 
 #if KIND == 0 || KIND == 3
     #if KIND == 0
@@ -46,7 +52,11 @@ fn put(at: u32, column: u32, v: f32) {
     if params.first > 0u {
         c[at] += v;
     } else {
+        #if BIAS
+        c[at] = v + bias[column];
+        #else
         c[at] = v;
+        #endif
     }
 }
     #endif
@@ -77,14 +87,23 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     #else
     let ty = lane / ${TILE / PER}u;
     let tx = lane % ${TILE / PER}u;
+        #for v in 0..PER/4
+    let own_column${v} = column0 + tx * 4u + ${4 * TILE / PER * v}u;
+            #if BIAS
+                #for c in 0..4
+    let begin${v}_${c} = bias[min(own_column${v} + ${c}u, params.n - 1u)];
+                #endfor
+            #endif
+        #endfor
         #for r in 0..PER
     let own_row${r} = row0 + ty * 4u + ${r / 4 * 4 * TILE / PER + r % 4}u;
             #for v in 0..PER/4
+                #if BIAS
+    var acc${r}_${v} = vec4<f32>(begin${v}_0, begin${v}_1, begin${v}_2, begin${v}_3);
+                #else
     var acc${r}_${v} = vec4<f32>(0.0);
+                #endif
             #endfor
-        #endfor
-        #for v in 0..PER/4
-    let own_column${v} = column0 + tx * 4u + ${4 * TILE / PER * v}u;
         #endfor
     if params.first > 0u {
         #for r in 0..PER
@@ -183,7 +202,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let b_at = column;
     let b_step = params.n;
     #endif
+    #if BIAS
+    var sum = bias[column];
+    #else
     var sum = 0.0;
+    #endif
     if params.first > 0u {
         sum = c[i];
     }
@@ -218,7 +241,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let column${j} = (linear / row_blocks) * ${COLUMNS * LANES}u + ${j * LANES}u + lane;
     let col${j} = min(column${j}, n4 - 1u);
         #for r in 0..ROWS
+            #if BIAS
+    var acc${r}_${j} = bias[col${j}];
+            #else
     var acc${r}_${j} = vec4<f32>(0.0);
+            #endif
         #endfor
     if params.first > 0u && column${j} < n4 {
         #for r in 0..ROWS

@@ -216,9 +216,8 @@ impl Database {
 
     /// Writes a row's values into `values`, one for each.
     pub(crate) fn read_row(&self, row: usize, values: &mut [f32]) {
-        let halves = self.row_bytes(row..row + 1).chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]));
-        // Many at once: the processor converts them together.
-        halves.collect::<Vec<_>>().convert_to_f32_slice(values);
+        let parts = self.row_bytes(row..row + 1).chunks(2 * PART).zip(values.chunks_mut(PART));
+        parts.for_each(|(bytes, values)| values.copy_from_slice(&widened(bytes)[..values.len()]));
     }
 
     /// The cosine of a row with `query`, of unit length.
@@ -352,16 +351,23 @@ impl Writer {
     }
 }
 
+/// Values converted at once: the processor does several together.
+const PART: usize = 64;
+
+/// Up to [`PART`] f16 values, little-endian, and zeros behind them.
+fn widened(bytes: &[u8]) -> [f32; PART] {
+    let (mut halves, mut singles) = ([f16::ZERO; PART], [0.0f32; PART]);
+    halves.iter_mut().zip(bytes.chunks_exact(2)).for_each(|(h, b)| *h = f16::from_le_bytes([b[0], b[1]]));
+    halves.convert_to_f32_slice(&mut singles);
+    singles
+}
+
 /// The sum of products of f16 values, little-endian, with as many of f32.
 pub(super) fn product(halves: &[u8], values: &[f32]) -> f32 {
-    const PART: usize = 64;
     // Several sums side by side: one alone would wait for each addition.
     let mut sums = [0.0f32; 8];
     for (bytes, values) in halves.chunks(2 * PART).zip(values.chunks(PART)) {
-        let (mut halves, mut singles) = ([f16::ZERO; PART], [0.0f32; PART]);
-        halves.iter_mut().zip(bytes.chunks_exact(2)).for_each(|(h, b)| *h = f16::from_le_bytes([b[0], b[1]]));
-        halves.convert_to_f32_slice(&mut singles);
-        for (a, b) in singles.chunks(8).zip(values.chunks(8)) {
+        for (a, b) in widened(bytes).chunks(8).zip(values.chunks(8)) {
             sums.iter_mut().zip(a).zip(b).for_each(|((s, a), b)| *s += a * b);
         }
     }

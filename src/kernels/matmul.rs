@@ -1,7 +1,7 @@
 //! Matrix product: host side of `shaders/matmul.wgsl`.
 
 use super::tiling::{Subgroups, Tiling};
-use crate::gpu::{Caps, Cost, DType, Error, Groups, PlanBuilder, Precision, Result, ShaderSource, Tensor, Variant};
+use crate::gpu::{Binding, Caps, Cost, DType, Error, Groups, PlanBuilder, Precision, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
 
@@ -42,24 +42,28 @@ fn deepest(tiling: Tiling) -> usize {
 /// Software adapters: a product with a smaller extent than this is not tiled.
 const NARROW: usize = 16;
 
-fn variant(tiling: Tiling, s: Subgroups, precision: Precision, [ta, tb]: [bool; 2], [a, b]: [DType; 2]) -> Variant {
-    let v = tiling.variant(Variant::new().flag("TA", ta).flag("TB", tb), s, precision);
+fn variant(tiling: Tiling, s: Subgroups, precision: Precision, [ta, tb]: [bool; 2], [a, b]: [DType; 2], bias: bool) -> Variant {
+    let v = tiling.variant(Variant::new().flag("TA", ta).flag("TB", tb).flag("BIAS", bias), s, precision);
     super::stored(v, 1, &[("A", a), ("B", b)])
 }
 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
     let fits = |tiling: Tiling, s: Subgroups, ta: bool| !ta || !matches!(tiling, Tiling::Lanes { .. }) || s.lanes <= WIDEST;
-    let all = Tiling::with_subgroups().into_iter().flat_map(|v| TRANSPOSES.map(|t| (v, t)));
-    let all = all.filter(|((tiling, s, _), [ta, _])| fits(*tiling, *s, *ta));
+    let plain = TRANSPOSES.map(|t| (t, false));
+    let all = Tiling::with_subgroups().into_iter().flat_map(|v| plain.into_iter().chain([(LINEAR, true)]).map(move |k| (v, k)));
+    let all = all.filter(|((tiling, s, _), ([ta, _], _))| fits(*tiling, *s, *ta));
     // Each is loaded by itself: one of them as f16 alone says nothing new.
-    all.flat_map(|((tiling, s, p), t)| [DType::F32, DType::F16].map(|stored| variant(tiling, s, p, t, [stored; 2]))).collect()
+    all.flat_map(|((tiling, s, p), (t, bias))| [DType::F32, DType::F16].map(|stored| variant(tiling, s, p, t, [stored; 2], bias))).collect()
 }
 
 /// Lanes that share a transposed operand's sixteen rows by four inner indices at most.
 const WIDEST: usize = 16;
 
-const TRANSPOSES: [[bool; 2]; 4] = [[false, false], [true, false], [false, true], [true, true]];
+/// Which operands are transposed where a bias is added.
+const LINEAR: [bool; 2] = [false; 2];
+
+const TRANSPOSES: [[bool; 2]; 4] = [LINEAR, [true, false], [false, true], [true, true]];
 
 /// The extents of a product: op(a) is [m, k], op(b) [k, n], one for each `run` of its rows.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +94,19 @@ impl Extents {
             return Err(Error::shape("matmul", format!("[{m}, {k}] times [{k2}, {n}] into {:?}", c.shape())));
         }
         Ok(Self { m, run: m, n, k, ta, tb, stored: [a.dtype(), b.dtype()] })
+    }
+
+    fn linear(x: &Tensor, w: &Tensor, bias: &Tensor, y: &Tensor) -> Result<Self> {
+        let extents = Self::check(x, Op::Plain, w, Op::Plain, y)?;
+        super::expect("matmul", "bias", bias, &[extents.n], DType::F32)?;
+        Ok(extents)
+    }
+
+    fn refuse(&self, plan: &PlanBuilder<'_>, tiling: Tiling) -> Result<()> {
+        match self.usable(tiling, plan.engine().caps(), plan.precision()) {
+            true => Ok(()),
+            false => Err(Error::shape("matmul", format!("{tiling} does not take {self:?} on this device"))),
+        }
     }
 
     fn usable(&self, tiling: Tiling, caps: &Caps, precision: Precision) -> bool {
@@ -133,7 +150,7 @@ pub fn family(ta: bool, tb: bool) -> &'static str {
 /// Operands that are not matrices or do not fit.
 pub fn matmul(plan: &mut PlanBuilder<'_>, a: &Tensor, op_a: Op, b: &Tensor, op_b: Op, c: &Tensor) -> Result<()> {
     let extents = Extents::check(a, op_a, b, op_b, c)?;
-    append(plan, extents.tiling(plan), extents, [a, b, c])
+    append(plan, extents.tiling(plan), extents, [a, b, c], None)
 }
 
 /// [`matmul`] by a tiling of the caller's choice.
@@ -142,10 +159,28 @@ pub fn matmul(plan: &mut PlanBuilder<'_>, a: &Tensor, op_a: Op, b: &Tensor, op_b
 /// As [`matmul`]; a tiling that the device or the shapes do not allow.
 pub fn matmul_by(plan: &mut PlanBuilder<'_>, tiling: Tiling, a: &Tensor, op_a: Op, b: &Tensor, op_b: Op, c: &Tensor) -> Result<()> {
     let extents = Extents::check(a, op_a, b, op_b, c)?;
-    if !extents.usable(tiling, plan.engine().caps(), plan.precision()) {
-        return Err(Error::shape("matmul", format!("{tiling} does not take {extents:?} on this device")));
-    }
-    append(plan, tiling, extents, [a, b, c])
+    extents.refuse(plan, tiling)?;
+    append(plan, tiling, extents, [a, b, c], None)
+}
+
+/// Appends y = x w + bias in each row: x is [M, K], w [K, N], bias [N], y [M, N]. x and w may be stored as f16, each by itself; bias and y are
+/// f32.
+///
+/// # Errors
+/// Operands that are not matrices or do not fit.
+pub fn linear(plan: &mut PlanBuilder<'_>, x: &Tensor, w: &Tensor, bias: &Tensor, y: &Tensor) -> Result<()> {
+    let extents = Extents::linear(x, w, bias, y)?;
+    append(plan, extents.tiling(plan), extents, [x, w, y], Some(bias))
+}
+
+/// [`linear`] by a tiling of the caller's choice.
+///
+/// # Errors
+/// As [`linear`]; a tiling that the device or the shapes do not allow.
+pub fn linear_by(plan: &mut PlanBuilder<'_>, tiling: Tiling, x: &Tensor, w: &Tensor, bias: &Tensor, y: &Tensor) -> Result<()> {
+    let extents = Extents::linear(x, w, bias, y)?;
+    extents.refuse(plan, tiling)?;
+    append(plan, tiling, extents, [x, w, y], Some(bias))
 }
 
 /// Rows of each of [`batched`]'s matrices are a multiple of it, so that no tile holds rows of two.
@@ -166,18 +201,18 @@ pub fn batched(plan: &mut PlanBuilder<'_>, a: &Tensor, b: &Tensor, c: &Tensor) -
             return Err(Error::shape("matmul", what));
         }
     };
-    append(plan, extents.tiling(plan), extents, [a, b, c])
+    append(plan, extents.tiling(plan), extents, [a, b, c], None)
 }
 
-fn append(plan: &mut PlanBuilder<'_>, tiling: Tiling, e: Extents, [a, b, c]: [&Tensor; 3]) -> Result<()> {
+fn append(plan: &mut PlanBuilder<'_>, tiling: Tiling, e: Extents, [a, b, c]: [&Tensor; 3], bias: Option<&Tensor>) -> Result<()> {
     let Extents { m, run, n, k, ta, tb, stored } = e;
     let caps = plan.engine().caps();
     let subgroups = Subgroups::of(caps);
     let unit = if matches!(tiling, Tiling::Lanes { .. }) { 4 } else { 1 };
     let groups = tiling.groups([m, n], subgroups);
     let deepest = if caps.software { deepest(tiling) } else { k };
-    let bindings = [a.into(), b.into(), c.into()];
-    let variant = variant(tiling, subgroups, plan.precision(), [ta, tb], stored);
+    let bindings: Vec<Binding<'_>> = [a, b, c].into_iter().chain(bias).map(Into::into).collect();
+    let variant = variant(tiling, subgroups, plan.precision(), [ta, tb], stored, bias.is_some());
     for first in (0..k).step_by(deepest.max(1)) {
         let last = (first + deepest).min(k);
         let [first_unit, last_unit] = [first, last].map(|v| (v / unit) as u32);

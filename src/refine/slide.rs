@@ -80,7 +80,9 @@ impl Slider {
             engine.write(&self.owners, &owners)?;
             self.plan.submit(engine)?;
             let scores: Vec<f32> = engine.read(&self.scores)?;
-            let mut moved = now.iter().zip(scores.chunks(self.scores.shape()[1])).map(|(h, s)| self.moved(database, h, s));
+            let shifts = self.scores.shape()[1];
+            let moved: Vec<_> = now.par_iter().zip(scores.par_chunks(shifts)).map(|(h, s)| self.moved(database, h, s)).collect();
+            let mut moved = moved.into_iter();
             for list in &hits[start..end] {
                 let (front, scores): (Vec<CellHit>, Vec<f64>) = moved.by_ref().take(list.len().min(DEPTH)).unzip();
                 let rest = list[front.len()..].iter().copied();

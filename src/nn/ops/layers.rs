@@ -3,7 +3,7 @@
 use super::{Backward, Forward, Halves, Host, Init, Keeps, Op, ParamKind, ParamSpec, image, rows, spec};
 use crate::gpu::{PlanBuilder, Result};
 use crate::kernels::conv::{self, Conv};
-use crate::kernels::{bias, elementwise, matmul};
+use crate::kernels::{elementwise, matmul};
 use crate::reference as twin;
 
 /// 2-D convolution with an optional bias and ReLU in its epilogue.
@@ -112,10 +112,6 @@ impl Op for Linear {
         all
     }
 
-    fn saved(&self, inputs: &[&[usize]]) -> Vec<Vec<usize>> {
-        if self.bias { vec![vec![inputs[0][0], self.out]] } else { Vec::new() }
-    }
-
     fn mixes(&self) -> bool {
         true
     }
@@ -126,11 +122,9 @@ impl Op for Linear {
 
     fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
         let x = rows(io.inputs[0])?;
-        let product = io.saved.first().unwrap_or(io.output);
-        matmul::matmul(plan, &x, matmul::Op::Plain, io.params[0], matmul::Op::Plain, product)?;
         match io.params.get(1) {
-            Some(b) => bias::forward(plan, product, None, b, false, io.output),
-            None => Ok(()),
+            Some(bias) => matmul::linear(plan, &x, io.params[0], bias, io.output),
+            None => matmul::matmul(plan, &x, matmul::Op::Plain, io.params[0], matmul::Op::Plain, io.output),
         }
     }
 
