@@ -270,9 +270,10 @@ fn retrieval(global: &Global, args: &Args, outputs: &[&Path], start: Instant) ->
         eprintln!("warning: patches of {patch} map pixels are looked up among cells of {cell}; --patch {cell} finds more");
     }
     let engine = global.engine()?;
-    let embedder = model.embedder(&engine, args.batch as usize)?;
+    // The pipelines of both are made side by side.
+    let (embedder, prepared) = rayon::join(|| model.embedder(&engine, args.batch as usize), || args.refinement.prepare(&engine, &model));
+    let (embedder, prepared) = (embedder?, prepared?);
     let searcher = Searcher::new(&engine, &database, RESIDENT_BYTES)?;
-    let prepared = args.refinement.prepare(&engine, &model)?;
     config.top = shown.max(prepared.depth());
     let bar = global.bar(0, "locating");
     let mut located = locate(&embedder, &database, &searcher, &sar, &config, |done, total| {
