@@ -1,5 +1,5 @@
 use crate::common::*;
-use echogrid::gpu::{Error, PlanBuilder, Precision};
+use echogrid::gpu::{Engine, Error, PlanBuilder, Precision};
 use echogrid::kernels::elementwise;
 use echogrid::kernels::matmul::{BATCHED_ROWS, Op, batched, linear, linear_by, matmul, matmul_by};
 use echogrid::kernels::tiling::Tiling;
@@ -40,6 +40,18 @@ fn equals_its_twin() {
     }
 }
 
+/// Whether a tiling takes products of these sizes on this device.
+fn takes(e: &Engine, tiling: Tiling, precision: Precision, [m, k, n]: [usize; 3], transposed: bool) -> bool {
+    match (tiling, e.caps().lanes()) {
+        (Tiling::Lanes { rows, .. }, Some(lanes)) => {
+            [k, n].iter().all(|v| v % 4 == 0) && rows % lanes == 0 && (!transposed || m % 4 == 0 && lanes <= 16)
+        }
+        (Tiling::Lanes { .. }, None) => false,
+        (Tiling::Cooperative, _) => precision == Precision::Mixed && e.caps().cooperative > 0,
+        _ => true,
+    }
+}
+
 /// Every tiling that the device and the sizes allow, in both precisions; those for any size must be among them.
 #[test]
 fn every_tiling_equals_its_twin() {
@@ -61,15 +73,7 @@ fn every_tiling_equals_its_twin() {
                         p.set_precision(precision);
                         matmul_by(p, tiling, x, *op_x, y, *op_y, &z)
                     };
-                    let fits = match (tiling, e.caps().lanes()) {
-                        (Tiling::Lanes { rows, .. }, Some(lanes)) => {
-                            let transposed = *op_x == Op::Transposed;
-                            [k, n].iter().all(|v| v % 4 == 0) && rows % lanes == 0 && (!transposed || m % 4 == 0 && lanes <= 16)
-                        }
-                        (Tiling::Lanes { .. }, None) => false,
-                        (Tiling::Cooperative, _) => precision == Precision::Mixed && e.caps().cooperative > 0,
-                        _ => true,
-                    };
+                    let fits = takes(e, tiling, precision, [m, k, n], *op_x == Op::Transposed);
                     match build(&mut PlanBuilder::new(e)) {
                         Err(Error::Shape { .. }) if !fits => continue,
                         other => other.unwrap(),
@@ -98,7 +102,6 @@ fn a_bias_is_added_to_each_row() {
             let bound = 4.0 * EPS * ((k + 1) as f64).powf(1.5);
             // One of each kind where there is much to sum.
             let deep = |t: &Tiling| [Tiling::PLAIN, Tiling::Narrow, Tiling::Lanes { rows: 16, columns: 1 }].contains(t);
-            let mut ran = 0;
             for tiling in Tiling::ALL.into_iter().filter(|t| k < 1000 || deep(t)).map(Some).chain([None]) {
                 let build = |p: &mut PlanBuilder<'_>| {
                     p.set_precision(precision);
@@ -107,14 +110,13 @@ fn a_bias_is_added_to_each_row() {
                         None => linear(p, &x, &w, &shift, &y),
                     }
                 };
-                if let Err(Error::Shape { .. }) = build(&mut PlanBuilder::new(e)) {
-                    continue;
+                match build(&mut PlanBuilder::new(e)) {
+                    Err(Error::Shape { .. }) if tiling.is_some_and(|t| !takes(e, t, precision, [m, k, n], false)) => continue,
+                    other => other.unwrap(),
                 }
                 e.write(&y, &vec![-777.0f32; m * n]).unwrap();
                 close(&run_twice(e, &y, build), &want, bound, 0.0);
-                ran += 1;
             }
-            assert!(ran > 2, "{m} x {k} x {n}: {ran}");
         }
         let [x, w, y] = [[3, 4], [4, 2], [3, 2]].map(|s| out(e, &s));
         let err = linear(&mut PlanBuilder::new(e), &x, &w, &out(e, &[3]), &y).unwrap_err().to_string();

@@ -42,7 +42,7 @@ fn deepest(tiling: Tiling) -> usize {
 /// Software adapters: a product with a smaller extent than this is not tiled.
 const NARROW: usize = 16;
 
-fn variant(tiling: Tiling, s: Subgroups, precision: Precision, [ta, tb]: [bool; 2], [a, b]: [DType; 2], bias: bool) -> Variant {
+fn variant(tiling: Tiling, s: Subgroups, precision: Precision, ([ta, tb], bias): ([bool; 2], bool), [a, b]: [DType; 2]) -> Variant {
     let v = tiling.variant(Variant::new().flag("TA", ta).flag("TB", tb).flag("BIAS", bias), s, precision);
     super::stored(v, 1, &[("A", a), ("B", b)])
 }
@@ -50,20 +50,18 @@ fn variant(tiling: Tiling, s: Subgroups, precision: Precision, [ta, tb]: [bool; 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
     let fits = |tiling: Tiling, s: Subgroups, ta: bool| !ta || !matches!(tiling, Tiling::Lanes { .. }) || s.lanes <= WIDEST;
-    let plain = TRANSPOSES.map(|t| (t, false));
-    let all = Tiling::with_subgroups().into_iter().flat_map(|v| plain.into_iter().chain([(LINEAR, true)]).map(move |k| (v, k)));
+    let all = Tiling::with_subgroups().into_iter().flat_map(|v| PRODUCTS.map(|t| (v, t)));
     let all = all.filter(|((tiling, s, _), ([ta, _], _))| fits(*tiling, *s, *ta));
     // Each is loaded by itself: one of them as f16 alone says nothing new.
-    all.flat_map(|((tiling, s, p), (t, bias))| [DType::F32, DType::F16].map(|stored| variant(tiling, s, p, t, [stored; 2], bias))).collect()
+    all.flat_map(|((tiling, s, p), t)| [DType::F32, DType::F16].map(|stored| variant(tiling, s, p, t, [stored; 2]))).collect()
 }
 
 /// Lanes that share a transposed operand's sixteen rows by four inner indices at most.
 const WIDEST: usize = 16;
 
-/// Which operands are transposed where a bias is added.
-const LINEAR: [bool; 2] = [false; 2];
-
-const TRANSPOSES: [[bool; 2]; 4] = [LINEAR, [true, false], [false, true], [true, true]];
+/// Which operands are transposed, and whether a bias is added.
+const PRODUCTS: [([bool; 2], bool); 5] =
+    [([false, false], false), ([true, false], false), ([false, true], false), ([true, true], false), ([false, false], true)];
 
 /// The extents of a product: op(a) is [m, k], op(b) [k, n], one for each `run` of its rows.
 #[derive(Debug, Clone, Copy)]
@@ -212,7 +210,7 @@ fn append(plan: &mut PlanBuilder<'_>, tiling: Tiling, e: Extents, [a, b, c]: [&T
     let groups = tiling.groups([m, n], subgroups);
     let deepest = if caps.software { deepest(tiling) } else { k };
     let bindings: Vec<Binding<'_>> = [a, b, c].into_iter().chain(bias).map(Into::into).collect();
-    let variant = variant(tiling, subgroups, plan.precision(), [ta, tb], stored, bias.is_some());
+    let variant = variant(tiling, subgroups, plan.precision(), ([ta, tb], bias.is_some()), stored);
     for first in (0..k).step_by(deepest.max(1)) {
         let last = (first + deepest).min(k);
         let [first_unit, last_unit] = [first, last].map(|v| (v / unit) as u32);

@@ -36,7 +36,7 @@ pub enum WeightsError {
         reason: String,
     },
     /// The file is not what it should be.
-    #[error("{path}: {reason}; give a file that `echogrid train` wrote")]
+    #[error("{path}: {reason}; give a file that `echogrid train` of this version wrote")]
     Format {
         /// The file.
         path: PathBuf,

@@ -83,6 +83,7 @@ impl Batch {
         }
         let mut features = vec![0.0; room * nodes * FEATURES];
         let mut base = vec![ABSENT; room * nodes];
+        // These two at a scale that the network learns from: a third of it, and 1 / views, it did not tell apart.
         let views = 2.0 * (c.database.manifest.grid.views.max(1) as f32).ln();
         for (q, hits) in c.hits.iter().enumerate() {
             let scores: Vec<f32> = hits.iter().take(config.top).map(|h| h.score).collect();

@@ -69,7 +69,7 @@ impl Drawn {
     }
 }
 
-/// Of what queries are drawn.
+/// How queries are drawn.
 #[derive(Debug, Clone, Copy)]
 struct Draw {
     /// How many, in whole strips.
@@ -95,6 +95,7 @@ struct Refinement<'a> {
     val: &'a ScenePair,
     patch_m: f64,
     trainer: Trainer,
+    slider: Option<Slider>,
     feed: Feed,
     sampling: Plan,
     /// With the number of the scene.
@@ -134,6 +135,10 @@ impl<'a> Refinement<'a> {
         }
         let inputs = &learner.plan.inputs;
         let trainer = Trainer::new(&config.refiner, &config.loss, &graph, &net, &supervision, inputs)?;
+        let slider = match config.refiner.slide {
+            0 => None,
+            reach => Some(Slider::new(engine, encoder, reach)?),
+        };
         let mut builder = PlanBuilder::new(engine);
         let feed = match config.joint {
             false => Feed::Vectors([inputs[0].clone(), inputs[1].clone()]),
@@ -148,7 +153,7 @@ impl<'a> Refinement<'a> {
         let patch_m = f64::from(config.patch) * scenes[0].map.raster.ground_pixel_size()?.0;
         let sampling = builder.finish();
         let (seen, judged) = (Vec::new(), None);
-        let task = Self { config, model, scenes, val, patch_m, trainer, feed, sampling, seen, judged };
+        let task = Self { config, model, scenes, val, patch_m, trainer, slider, feed, sampling, seen, judged };
         Ok((task, learner))
     }
 
@@ -193,12 +198,8 @@ impl<'a> Refinement<'a> {
             }
         }
         hits.iter_mut().for_each(|list| list.truncate(depth));
-        let slider = match c.refiner.slide {
-            0 => None,
-            reach => Some(Slider::new(engine, self.model.encoder(), reach)?),
-        };
-        let request =
-            Request { searcher, database, queries: &vectors, hits: &hits, strips: &strips, top, slider: slider.as_ref(), refiner: None };
+        let slider = self.slider.as_ref();
+        let request = Request { searcher, database, queries: &vectors, hits: &hits, strips: &strips, top, slider, refiner: None };
         let hits = candidates(engine, &request)?;
         Ok(Drawn { queries, vectors, hits, strips, cells })
     }
