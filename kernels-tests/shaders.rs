@@ -63,7 +63,7 @@ fn every_shader_has_its_five_files_and_is_in_the_list() {
     assert_eq!(listed, stems, "the list in kernels-tests/shaders.rs");
 }
 
-/// No capability but what a variant says it uses: f16 in its types, subgroup built-ins in its text, cooperative matrices.
+/// No capability but what a variant says it uses: f16 in its types, subgroup built-ins in its text, 64-bit integers, cooperative matrices.
 #[test]
 fn every_variant_validates_and_translates() {
     let mut count = 0;
@@ -73,6 +73,7 @@ fn every_variant_validates_and_translates() {
         let mut caps = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
         caps.set(Capabilities::SUBGROUP, wgsl.contains("subgroup"));
         caps.set(Capabilities::SHADER_FLOAT16, wgsl.contains("enable f16;"));
+        caps.set(Capabilities::SHADER_INT64, wgsl.contains("u64"));
         let cooperative = wgsl.contains("enable wgpu_cooperative_matrix;");
         caps.set(Capabilities::COOPERATIVE_MATRIX, cooperative);
         let info = Validator::new(ValidationFlags::all(), caps)

@@ -6,6 +6,8 @@
 // KIND 1 lanes (K % 4 == 0, N % 4 == 0, M % 4 == 0 where TA): one subgroup of LANES a group; the lanes load the ROWS rows' next four inner
 //   indices of a, a vec4 each, and all get them by subgroupBroadcast; each lane owns COLUMNS fours of columns of ROWS rows (a multiple of LANES,
 //   where TA of 16, LANES at most 16). Dispatch: row blocks * column blocks, folded. No workgroup memory, no barrier.
+//   PAIRS (COLUMNS 2, N % 8 == 0, f32, not TB): a lane's columns are neighbours, and b is loaded as vec4<u64>, two f32 each: Mesa's software
+//   adapter loads a lane at a time, with a check of bounds for each component.
 // KIND 2 narrow: one invocation an output, in groups of 64, folded; where a tile would be mostly empty. No workgroup memory.
 // KIND 3 cooperative (HALF): KIND 0's tiles in f16, multiplied as matrices of SIDE x SIDE by subgroups of LANES (lib/cooperative). Any size.
 // HALF: factors are rounded to f16; sums are f32.
@@ -27,7 +29,11 @@ struct Params {
 
 #if KIND == 1
 @group(0) @binding(0) var<storage, read> a: array<vec4<${A}>>;
+    #if PAIRS
+@group(0) @binding(1) var<storage, read> b: array<vec4<u64>>;
+    #else
 @group(0) @binding(1) var<storage, read> b: array<vec4<${B}>>;
+    #endif
 @group(0) @binding(2) var<storage, read_write> c: array<vec4<f32>>;
     #if BIAS
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
@@ -238,8 +244,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let first_row = (linear % row_blocks) * u32(ROWS);
     let own_b = first_row / params.run * (params.k * n4);
     #for j in 0..COLUMNS
+        #if PAIRS
+    let column${j} = (linear / row_blocks) * ${COLUMNS * LANES}u + ${COLUMNS}u * lane + ${j}u;
+    let col${j} = min(column${j}, n4 - ${COLUMNS - j}u);
+        #else
     let column${j} = (linear / row_blocks) * ${COLUMNS * LANES}u + ${j * LANES}u + lane;
     let col${j} = min(column${j}, n4 - 1u);
+        #endif
         #for r in 0..ROWS
             #if BIAS
     var acc${r}_${j} = bias[col${j}];
@@ -272,21 +283,32 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         #endfor
     #endif
     for (var k = params.first; k < params.last; k++) {
-        #for j in 0..COLUMNS
-            #if TB
-                #for q in 0..4
+        #if PAIRS
+            #for q in 0..4
+        let pairs${q} = b[(bi0 + ${q}u * n4) / 2u];
+        let even${q} = factor4(bitcast<vec4<f32>>(vec4<u32>(pairs${q})));
+        let odd${q} = factor4(bitcast<vec4<f32>>(vec4<u32>(pairs${q} >> vec4<u32>(32u))));
+        let b${q}_0 = vec4<f32>(even${q}.x, odd${q}.x, even${q}.y, odd${q}.y);
+        let b${q}_1 = vec4<f32>(even${q}.z, odd${q}.z, even${q}.w, odd${q}.w);
+            #endfor
+        bi0 += params.n;
+        #else
+            #for j in 0..COLUMNS
+                #if TB
+                    #for q in 0..4
         let t${q}_${j} = factor4(vec4<f32>(b[bt${j} + ${q}u * k4 + k]));
-                #endfor
-                #for q in 0..4
+                    #endfor
+                    #for q in 0..4
         let b${q}_${j} = vec4<f32>(t0_${j}[${q}], t1_${j}[${q}], t2_${j}[${q}], t3_${j}[${q}]);
-                #endfor
-            #else
-                #for q in 0..4
+                    #endfor
+                #else
+                    #for q in 0..4
         let b${q}_${j} = factor4(vec4<f32>(b[bi${j} + ${q}u * n4]));
-                #endfor
+                    #endfor
         bi${j} += params.n;
-            #endif
-        #endfor
+                #endif
+            #endfor
+        #endif
         #if TA
             #for t in 0..ROWS/16
                 #for s in 0..16/LANES

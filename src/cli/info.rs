@@ -102,10 +102,11 @@ fn capabilities(c: &Caps) -> String {
     let width =
         if c.subgroup_min == c.subgroup_max { c.subgroup_min.to_string() } else { format!("{} to {}", c.subgroup_min, c.subgroup_max) };
     format!(
-        "  computes on the CPU      {}\n  subgroups                {} (width {width})\n  16-bit floats            {}\n  cooperative matrices     {}\n  timestamps               {}\n  largest binding, buffer  {}, {}\n  workgroup                {} invocations, {} KiB\n  layers of a texture      {}",
+        "  computes on the CPU      {}\n  subgroups                {} (width {width})\n  16-bit floats            {}\n  64-bit integers          {}\n  cooperative matrices     {}\n  timestamps               {}\n  largest binding, buffer  {}, {}\n  workgroup                {} invocations, {} KiB\n  layers of a texture      {}",
         yes(c.software),
         yes(c.subgroup),
         yes(c.f16),
+        yes(c.int64),
         if c.cooperative > 0 { format!("{0} x {0}, 16-bit", c.cooperative) } else { "no".into() },
         yes(c.timestamp),
         mib(c.max_binding),

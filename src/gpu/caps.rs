@@ -16,7 +16,8 @@ pub struct Requirements {
 impl Requirements {
     /// Everything useful that `adapter` offers. A device opened with less still works: kernels fall back.
     pub fn best(adapter: &wgpu::Adapter) -> Self {
-        let wanted = wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
+        let shaders = wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16 | wgpu::Features::SHADER_INT64;
+        let wanted = shaders | wgpu::Features::TIMESTAMP_QUERY;
         let have = adapter.limits();
         let base = wgpu::Limits::default();
         let limits = wgpu::Limits {
@@ -67,7 +68,7 @@ pub(super) fn cooperative_side(adapter: &wgpu::Adapter) -> Option<u32> {
     ours.map(|p| p.m_size).max()
 }
 
-/// Capabilities of an open device, after switches in `ECHOGRID_DISABLE` (a comma list of `f16`, `subgroup`, `coop`, `timestamp`, and
+/// Capabilities of an open device, after switches in `ECHOGRID_DISABLE` (a comma list of `f16`, `int64`, `subgroup`, `coop`, `timestamp`, and
 /// `software` to choose on a software adapter what a GPU would run, for tests).
 #[derive(Debug, Clone, Serialize)]
 pub struct Caps {
@@ -79,6 +80,8 @@ pub struct Caps {
     pub subgroup_max: u32,
     /// 16-bit floats in shaders.
     pub f16: bool,
+    /// 64-bit integers in shaders.
+    pub int64: bool,
     /// Side of the square matrices (f16 times f16 onto f32) that a subgroup multiplies as one; 0 where it does not.
     pub cooperative: u32,
     /// Timestamp queries around compute passes.
@@ -113,6 +116,7 @@ impl Caps {
             subgroup_min: info.subgroup_min_size,
             subgroup_max: info.subgroup_max_size,
             f16: on("f16", wgpu::Features::SHADER_F16),
+            int64: on("int64", wgpu::Features::SHADER_INT64),
             cooperative: 0,
             timestamp: on("timestamp", wgpu::Features::TIMESTAMP_QUERY),
             software: info.device_type == wgpu::DeviceType::Cpu && enabled("software"),

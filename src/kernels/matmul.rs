@@ -42,9 +42,21 @@ fn deepest(tiling: Tiling) -> usize {
 /// Software adapters: a product with a smaller extent than this is not tiled.
 const NARROW: usize = 16;
 
-fn variant(tiling: Tiling, s: Subgroups, precision: Precision, ([ta, tb], bias): ([bool; 2], bool), [a, b]: [DType; 2]) -> Variant {
-    let v = tiling.variant(Variant::new().flag("TA", ta).flag("TB", tb).flag("BIAS", bias), s, precision);
+fn variant(
+    tiling: Tiling,
+    s: Subgroups,
+    precision: Precision,
+    ([ta, tb], bias): ([bool; 2], bool),
+    [a, b]: [DType; 2],
+    pairs: bool,
+) -> Variant {
+    let v = tiling.variant(Variant::new().flag("TA", ta).flag("TB", tb).flag("BIAS", bias).flag("PAIRS", pairs), s, precision);
     super::stored(v, 1, &[("A", a), ("B", b)])
+}
+
+/// Whether the shader has a variant that loads b in pairs.
+fn pairs(tiling: Tiling, tb: bool, b: DType) -> bool {
+    matches!(tiling, Tiling::Lanes { columns: 2, .. }) && !tb && b == DType::F32
 }
 
 /// Every variant, for validation and translation tests.
@@ -53,7 +65,10 @@ pub fn variants() -> Vec<Variant> {
     let all = Tiling::with_subgroups().into_iter().flat_map(|v| PRODUCTS.map(|t| (v, t)));
     let all = all.filter(|((tiling, s, _), ([ta, _], _))| fits(*tiling, *s, *ta));
     // Each is loaded by itself: one of them as f16 alone says nothing new.
-    all.flat_map(|((tiling, s, p), t)| [DType::F32, DType::F16].map(|stored| variant(tiling, s, p, t, [stored; 2]))).collect()
+    let stored = all.flat_map(|v| [DType::F32, DType::F16].map(|stored| (v, stored)));
+    let both = stored.flat_map(|v| [false, true].map(|pairs| (v, pairs)));
+    let both = both.filter(|((((tiling, ..), ([_, tb], _)), stored), in_pairs)| !in_pairs || pairs(*tiling, *tb, *stored));
+    both.map(|((((tiling, s, p), t), stored), in_pairs)| variant(tiling, s, p, t, [stored; 2], in_pairs)).collect()
 }
 
 /// Lanes that share a transposed operand's sixteen rows by four inner indices at most.
@@ -210,7 +225,8 @@ fn append(plan: &mut PlanBuilder<'_>, tiling: Tiling, e: Extents, [a, b, c]: [&T
     let groups = tiling.groups([m, n], subgroups);
     let deepest = if caps.software { deepest(tiling) } else { k };
     let bindings: Vec<Binding<'_>> = [a, b, c].into_iter().chain(bias).map(Into::into).collect();
-    let variant = variant(tiling, subgroups, plan.precision(), ([ta, tb], bias.is_some()), stored);
+    let in_pairs = caps.software && caps.int64 && n.is_multiple_of(8) && pairs(tiling, tb, stored[1]);
+    let variant = variant(tiling, subgroups, plan.precision(), ([ta, tb], bias.is_some()), stored, in_pairs);
     for first in (0..k).step_by(deepest.max(1)) {
         let last = (first + deepest).min(k);
         let [first_unit, last_unit] = [first, last].map(|v| (v / unit) as u32);
