@@ -33,23 +33,25 @@ struct Params {
     first_id: u32,
 }
 
-/// How the rows of a database are read, and whether a subgroup shares its queries.
+/// How the rows of a database are read, whether a subgroup shares its queries, and whether it loads two columns as one.
 #[derive(Debug, Clone, Copy)]
 struct Reading {
     f16: bool,
     vec: bool,
     broadcast: bool,
+    pairs: bool,
 }
 
 impl Reading {
     fn of(engine: &Engine, x: &Tensor, d: usize) -> Self {
         let (caps, vec) = (engine.caps(), d.is_multiple_of(4));
-        Self { f16: x.dtype() == DType::F16, vec, broadcast: vec && caps.software && caps.subgroup_is(8) }
+        let broadcast = vec && caps.software && caps.subgroup_is(8);
+        Self { f16: x.dtype() == DType::F16, vec, broadcast, pairs: broadcast && caps.int64 && d.is_multiple_of(8) }
     }
 
     fn variant(self, kind: i64, [queries, rows]: [i64; 2]) -> Variant {
         let v = Variant::new().int("KIND", kind).flag("F16", self.f16).flag("VEC", self.vec).flag("BROADCAST", self.broadcast);
-        v.int("QT", queries).int("RT", rows)
+        v.flag("PAIRS", self.pairs).int("QT", queries).int("RT", rows)
     }
 
     fn best(self, k: usize) -> Variant {
@@ -66,8 +68,8 @@ const PLAIN_TILES: [[i64; 2]; 2] = [[4, 4], [1, 1]];
 pub fn variants() -> Vec<Variant> {
     let mut all = Vec::new();
     for f16 in [false, true] {
-        for (vec, broadcast) in [(true, true), (false, false), (true, false)] {
-            let reading = Reading { f16, vec, broadcast };
+        for [vec, broadcast, pairs] in [[true, true, true], [true, true, false], [true, false, false], [false, false, false]] {
+            let reading = Reading { f16, vec, broadcast, pairs };
             let tiles: &[[i64; 2]] = if broadcast { &BROADCAST_TILES } else { &PLAIN_TILES };
             all.extend(tiles.iter().map(|t| reading.variant(0, *t)));
             all.extend([16, BEST].map(|k| reading.best(k)));
