@@ -70,6 +70,8 @@ pub struct Rejected {
 
 /// Rounds in which the kernels take turns.
 const ROUNDS: usize = 5;
+/// The same on a processor, which does other work besides.
+const ROUNDS_ON_PROCESSOR: usize = 15;
 /// A kernel that takes so many times the fastest's first run is not timed again.
 const HOPELESS: f64 = 3.0;
 /// A kernel is dispatched so often that a run takes so many seconds,
@@ -342,7 +344,8 @@ pub fn measure(engine: &Engine, problem: &Problem, precision: Precision, entrant
         rejected.push(Rejected { family: family.clone(), sizes: sizes.clone(), kernel: entrant.name.clone(), reason });
     }
     let best = running.iter().map(|r| r.seconds).fold(f64::INFINITY, f64::min);
-    for _ in 0..ROUNDS {
+    let rounds = if engine.caps().software { ROUNDS_ON_PROCESSOR } else { ROUNDS };
+    for _ in 0..rounds {
         for r in running.iter_mut().filter(|r| r.seconds <= HOPELESS * best) {
             let start = Instant::now();
             loop {

@@ -83,7 +83,7 @@ impl Tuning {
         self.choose(&family_for(precision, family), sizes, &usable).or_else(|| self.choose(family, sizes, usable))
     }
 
-    /// The fastest kernel that is `usable`, of those timed on the nearest problem of the family. Of kernels that take at most a tenth longer the least
+    /// The fastest kernel that is `usable`, of those timed on the nearest problem of the family. Of kernels that take at most a twentieth longer the least
     /// counts, which has the shortest program: times differ by as much between runs, and a long program is compiled at its first use.
     pub fn choose<K: FromStr + Ord>(&self, family: &str, sizes: &[usize], usable: impl Fn(&K) -> bool) -> Option<K> {
         let mut near: Vec<&Measured> = self.measured.iter().filter(|m| m.family == family && m.sizes.len() == sizes.len()).collect();
@@ -92,7 +92,7 @@ impl Tuning {
             let timed = m.ranking().into_iter().filter_map(|(name, s)| Some((K::from_str(name).ok().filter(&usable)?, s)));
             let timed: Vec<(K, f64)> = timed.collect();
             let fastest = timed.first()?.1;
-            timed.into_iter().take_while(|(_, s)| *s <= 1.1 * fastest).map(|(k, _)| k).min()
+            timed.into_iter().take_while(|(_, s)| *s <= 1.05 * fastest).map(|(k, _)| k).min()
         })
     }
 }
@@ -120,7 +120,7 @@ mod tests {
         let alike = Measured {
             family: "h".into(),
             sizes: vec![8],
-            seconds: [("1", 1.08), ("2", 1.0), ("0", 1.12)].map(|(k, s)| (k.into(), s)).into(),
+            seconds: [("1", 1.04), ("2", 1.0), ("0", 1.06)].map(|(k, s)| (k.into(), s)).into(),
         };
         assert_eq!(Tuning { measured: vec![alike] }.choose("h", &[8], |_: &u32| true), Some(1));
         // None of the nearest: the next problem's.
