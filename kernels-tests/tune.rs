@@ -49,7 +49,7 @@ fn a_wrong_kernel_is_rejected() {
     assert!(measured.seconds.len() <= right && measured.seconds.contains_key("tiled-64"), "{measured:?}");
     let tuning = Tuning { measured: vec![measured.clone()] };
     let chosen: Tiling = tuning.choose(PROBLEM.family(), &PROBLEM.sizes().unwrap(), |_| true).unwrap();
-    assert!(measured.seconds[&chosen.to_string()] <= 1.05 * measured.ranking()[0].1, "{chosen} of {measured:?}");
+    assert!(measured.seconds[&chosen.to_string()] <= 1.2 * measured.ranking()[0].1, "{chosen} of {measured:?}");
 }
 
 /// Under mixed precision a convolution's images are stored as networks hand them on, and what is wrong shows there too.

@@ -62,6 +62,9 @@ pub struct TuningFile {
     pub tuning: Tuning,
 }
 
+/// Seconds that a dispatch must save for a longer program to be worth compiling.
+const WORTH: f64 = 2e-3;
+
 impl Tuning {
     /// The table that is shipped for adapters of this name (up to a bracket: software adapters give their compiler's version there) with
     /// subgroups of this width, if any.
@@ -83,8 +86,9 @@ impl Tuning {
         self.choose(&family_for(precision, family), sizes, &usable).or_else(|| self.choose(family, sizes, usable))
     }
 
-    /// The fastest kernel that is `usable`, of those timed on the nearest problem of the family. Of kernels that take at most a twentieth longer the least
-    /// counts, which has the shortest program: times differ by as much between runs, and a long program is compiled at its first use.
+    /// The fastest kernel that is `usable`, of those timed on the nearest problem of the family. Of kernels that take at most a twentieth longer, or a fifth
+    /// where that is below two milliseconds, the least counts, which has the shortest program: times differ by as much between runs, and a long program
+    /// takes longer to compile at its first use.
     pub fn choose<K: FromStr + Ord>(&self, family: &str, sizes: &[usize], usable: impl Fn(&K) -> bool) -> Option<K> {
         let mut near: Vec<&Measured> = self.measured.iter().filter(|m| m.family == family && m.sizes.len() == sizes.len()).collect();
         near.sort_by(|a, b| a.distance(sizes).total_cmp(&b.distance(sizes)));
@@ -92,7 +96,8 @@ impl Tuning {
             let timed = m.ranking().into_iter().filter_map(|(name, s)| Some((K::from_str(name).ok().filter(&usable)?, s)));
             let timed: Vec<(K, f64)> = timed.collect();
             let fastest = timed.first()?.1;
-            timed.into_iter().take_while(|(_, s)| *s <= 1.05 * fastest).map(|(k, _)| k).min()
+            let most = (1.05 * fastest).max((1.2 * fastest).min(fastest + WORTH));
+            timed.into_iter().take_while(|(_, s)| *s <= most).map(|(k, _)| k).min()
         })
     }
 }
@@ -117,12 +122,14 @@ mod tests {
         assert_eq!(t.choose("f", &[2000, 70], |_: &u32| true), Some(1));
         assert_eq!(t.choose("f", &[60, 70], |k: &u32| *k != 2), Some(1));
         // Nearly as fast, and less.
-        let alike = Measured {
-            family: "h".into(),
-            sizes: vec![8],
-            seconds: [("1", 1.04), ("2", 1.0), ("0", 1.06)].map(|(k, s)| (k.into(), s)).into(),
+        let chosen = |seconds: [f64; 3]| {
+            let seconds = ["0", "1", "2"].map(String::from).into_iter().zip(seconds).collect();
+            let alike = Measured { family: "h".into(), sizes: vec![8], seconds };
+            Tuning { measured: vec![alike] }.choose("h", &[8], |_: &u32| true)
         };
-        assert_eq!(Tuning { measured: vec![alike] }.choose("h", &[8], |_: &u32| true), Some(1));
+        assert_eq!(chosen([1.06, 1.04, 1.0]), Some(1));
+        assert_eq!(chosen([1.21e-3, 1.19e-3, 1e-3]), Some(1));
+        assert_eq!(chosen([0.023, 0.0219, 0.02]), Some(1));
         // None of the nearest: the next problem's.
         assert_eq!(t.choose("f", &[60, 70], |k: &u32| *k == 3), Some(3));
         assert_eq!(t.choose("f", &[60, 70], |k: &u32| *k == 4), None);
