@@ -44,11 +44,13 @@ fn networks_hand_f16_on() {
     let ([e, baseline], _lock) = engines();
     let resnet = encoder(Architecture::Resnet18, 32, Sharing::Trunk, Head::Gem { dim: 16 });
     let cases = [
-        ("pair", pair(&TrainConfig::default().encoder, 2), 0.6),
-        ("resnet", tower(&resnet, 2), 0.6),
-        ("side by side", dense_pair(&dense(&[8, 8], &[1], Skip::Concat), 1.0), 0.9),
+        ("pair", pair(&TrainConfig::default().encoder, 2), 0.6, 0.1),
+        ("resnet", tower(&resnet, 2), 0.6, 0.1),
+        ("side by side", dense_pair(&dense(&[8, 8], &[1], Skip::Concat), 1.0), 0.9, 0.1),
+        // Rounding decides ReLUs behind a normalisation over the few values of the third.
+        ("three levels", dense_pair(&dense(&[8, 8, 16], &[1], Skip::Concat), 1.0), 0.9, 0.2),
     ];
-    for (name, mut case, share) in cases {
+    for (name, mut case, share, most) in cases {
         let mut compare = |pass: &str, run: Pass<'_>| {
             let mut off = |e: &Engine| {
                 let [(full, all), (mixed, some)] = [Precision::Full, Precision::Mixed].map(|p| run(e, &mut case, p));
@@ -56,7 +58,7 @@ fn networks_hand_f16_on() {
             };
             let [(stored, kept), (factors, same)] = [off(e), off(baseline)];
             println!("{name}, {pass}: off by {stored:.1e}, of which {factors:.1e} without f16 in memory; {kept:.2} of the bytes");
-            assert!(factors > 1e-5 && factors < 0.1 && stored < 3.0 * factors, "{name}, {pass}");
+            assert!(factors > 1e-5 && factors < most && stored < 3.0 * factors, "{name}, {pass}");
             assert!(same == 1.0 && if e.caps().f16 { kept < share } else { kept == 1.0 }, "{name}, {pass}");
         };
         compare("forward", &outputs);

@@ -6,8 +6,7 @@
 // KIND 1 lanes (K % 4 == 0, N % 4 == 0, M % 4 == 0 where TA): one subgroup of LANES a group; the lanes load the ROWS rows' next four inner
 //   indices of a, a vec4 each, and all get them by subgroupBroadcast; each lane owns COLUMNS fours of columns of ROWS rows (a multiple of LANES,
 //   where TA of 16, LANES at most 16). Dispatch: row blocks * column blocks, folded. No workgroup memory, no barrier.
-//   PAIRS (COLUMNS 2, N % 8 == 0, f32, not TB): a lane's columns are neighbours, and b is loaded as vec4<u64>, two f32 each: Mesa's software
-//   adapter loads a lane at a time, with a check of bounds for each component.
+//   PAIRS (COLUMNS 2, N % 8 == 0, f32, not TB): a lane's columns are neighbours, and b is loaded two f32 at once (lib/pairs).
 // KIND 2 narrow: one invocation an output, in groups of 64, folded; where a tile would be mostly empty. No workgroup memory.
 // KIND 3 cooperative (HALF): KIND 0's tiles in f16, multiplied as matrices of SIDE x SIDE by subgroups of LANES (lib/cooperative). Any size.
 // HALF: factors are rounded to f16; sums are f32.
@@ -230,6 +229,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #endif
 #if KIND == 1
 #import factor
+    #if PAIRS
+#import pairs
+    #endif
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -286,8 +288,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         #if PAIRS
             #for q in 0..4
         let pairs${q} = b[(bi0 + ${q}u * n4) / 2u];
-        let even${q} = factor4(bitcast<vec4<f32>>(vec4<u32>(pairs${q})));
-        let odd${q} = factor4(bitcast<vec4<f32>>(vec4<u32>(pairs${q} >> vec4<u32>(32u))));
+        let even${q} = factor4(even(pairs${q}));
+        let odd${q} = factor4(odd(pairs${q}));
         let b${q}_0 = vec4<f32>(even${q}.x, odd${q}.x, even${q}.y, odd${q}.y);
         let b${q}_1 = vec4<f32>(even${q}.z, odd${q}.z, even${q}.w, odd${q}.w);
             #endfor

@@ -1,11 +1,9 @@
 // Products of queries with the rows of a database: written, or the best of them kept.
 //
 // KIND 0 score   scores[i, j] = <q[q0 + i], x[x0 + j]>, i < nq, j < n        bindings: q [.., d], x [.., d], scores [nq, n], params
-//                x: F16 two to a word, else f32. VEC: d is a multiple of 4. BROADCAST (needs VEC): the group is one subgroup of 8, each
-//                lane loads rows of its own and one query of every 8, which all get by broadcast; QT queries x 8 RT rows a group. Else 64
-//                invocations of QT queries x RT rows each, 8 x 8 of them (1 x 64 where QT is 1).
-//                PAIRS (needs BROADCAST, d a multiple of 8): eight columns a load, two f32 to a u64: Mesa's software adapter loads a lane
-//                at a time, with a check of bounds for each component.
+//                q and x are read WIDTH columns at once, x as f16 where F16 (lib/rows). BROADCAST (WIDTH 4 or 8): the group is one subgroup
+//                of 8, each lane loads rows of its own and one query of every 8, which all get by broadcast; QT queries x 8 RT rows a group.
+//                Else (WIDTH 1 or 4) 64 invocations of QT queries x RT rows each, 8 x 8 of them (1 x 64 where QT is 1).
 // KIND 1 best    k <= KP: list[i * segments + segment] = the k best (lib/keys) of rows [segment * length, +length) below n for query q0 + i, i < nq,
 //                with ids from first_id on. Tiles as KIND 0's (QT > 1), a group going over a segment's rows; scores stay in registers, those that
 //                reach the k-th of their list go to workgroup memory with a bit in a mask, and the invocation that owns the query puts them in
@@ -13,35 +11,7 @@
 //                bindings: q, x, scores before, ids before, list scores, list ids, params
 // Workgroup memory: KIND 1 4.3 KiB.
 #import fold
-#if PAIRS
-// Eight columns: those at even places, those at odd ones.
-alias V = vec4<u64>;
-fn even(w: V) -> vec4<f32> {
-    return bitcast<vec4<f32>>(vec4<u32>(w));
-}
-fn odd(w: V) -> vec4<f32> {
-    return bitcast<vec4<f32>>(vec4<u32>(w >> vec4<u32>(32u)));
-}
-    #if F16
-alias X = vec4<u32>;
-fn even_x(w: X) -> vec4<f32> {
-    return vec4(unpack2x16float(w.x).x, unpack2x16float(w.y).x, unpack2x16float(w.z).x, unpack2x16float(w.w).x);
-}
-fn odd_x(w: X) -> vec4<f32> {
-    return vec4(unpack2x16float(w.x).y, unpack2x16float(w.y).y, unpack2x16float(w.z).y, unpack2x16float(w.w).y);
-}
-    #else
-alias X = V;
-fn even_x(w: X) -> vec4<f32> {
-    return even(w);
-}
-fn odd_x(w: X) -> vec4<f32> {
-    return odd(w);
-}
-    #endif
-#else
 #import rows
-#endif
 
 struct Params {
     nq: u32,
@@ -55,7 +25,7 @@ struct Params {
     first_id: u32,
 }
 
-@group(0) @binding(0) var<storage, read> q: array<V>;
+@group(0) @binding(0) var<storage, read> q: array<Q>;
 @group(0) @binding(1) var<storage, read> x: array<X>;
 #if KIND == 0
 @group(0) @binding(2) var<storage, read_write> scores: array<f32>;

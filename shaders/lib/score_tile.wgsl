@@ -1,13 +1,5 @@
 // Included where a tile is at hand: a{g}_{r} = <q[q0 + first_q + g], x[x0 + first_x + r x_step]>, places beyond the last query or row clamped to it.
-#if PAIRS
-    let steps = params.d / 8u;
-#else
-    #if VEC
-    let steps = params.d / 4u;
-    #else
-    let steps = params.d;
-    #endif
-#endif
+    let steps = params.d / ${WIDTH}u;
 #for r in 0..RT
     let x${r} = (params.x0 + min(first_x + ${r}u * x_step, params.n - 1u)) * steps;
 #endfor
@@ -26,45 +18,29 @@
     #endfor
 #endfor
     for (var k = 0u; k < steps; k++) {
-#if PAIRS
-    #for r in 0..RT
-        let w${r} = x[x${r} + k];
-        let v${r} = even_x(w${r});
-        let t${r} = odd_x(w${r});
-    #endfor
-    #for g in 0..(QT + 7) / 8
-        let p${g} = q[q${g} + k];
-        let u${g} = even(p${g});
-        let s${g} = odd(p${g});
-    #endfor
-    #for g in 0..QT
-        let b${g} = subgroupBroadcast(u${g / 8}, ${g % 8}u);
-        let c${g} = subgroupBroadcast(s${g / 8}, ${g % 8}u);
-        #for r in 0..RT
-        a${g}_${r} += dot(b${g}, v${r}) + dot(c${g}, t${r});
-        #endfor
-    #endfor
-#else
 #for r in 0..RT
         let v${r} = load_x(x${r} + k);
 #endfor
 #if BROADCAST
     #for g in 0..(QT + 7) / 8
-        let u${g} = q[q${g} + k];
+        let u${g} = query(q[q${g} + k]);
     #endfor
     #for g in 0..QT
+        #if WIDTH == 8
+        let b${g} = V(subgroupBroadcast(u${g / 8}.even, ${g % 8}u), subgroupBroadcast(u${g / 8}.odd, ${g % 8}u));
+        #else
         let b${g} = subgroupBroadcast(u${g / 8}, ${g % 8}u);
+        #endif
         #for r in 0..RT
         a${g}_${r} += product(b${g}, v${r});
         #endfor
     #endfor
 #else
     #for g in 0..QT
-        let b${g} = q[q${g} + k];
+        let b${g} = query(q[q${g} + k]);
         #for r in 0..RT
         a${g}_${r} += product(b${g}, v${r});
         #endfor
     #endfor
-#endif
 #endif
     }

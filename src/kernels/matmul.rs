@@ -42,41 +42,52 @@ fn deepest(tiling: Tiling) -> usize {
 /// Software adapters: a product with a smaller extent than this is not tiled.
 const NARROW: usize = 16;
 
-fn variant(
-    tiling: Tiling,
-    s: Subgroups,
-    precision: Precision,
-    ([ta, tb], bias): ([bool; 2], bool),
-    [a, b]: [DType; 2],
+/// What the program of a product hangs on, besides its tiling.
+#[derive(Debug, Clone, Copy)]
+struct Form {
+    ta: bool,
+    tb: bool,
+    bias: bool,
+    stored: [DType; 2],
     pairs: bool,
-) -> Variant {
-    let v = tiling.variant(Variant::new().flag("TA", ta).flag("TB", tb).flag("BIAS", bias).flag("PAIRS", pairs), s, precision);
-    super::stored(v, 1, &[("A", a), ("B", b)])
 }
 
-/// Whether the shader has a variant that loads b in pairs.
-fn pairs(tiling: Tiling, tb: bool, b: DType) -> bool {
-    matches!(tiling, Tiling::Lanes { columns: 2, .. }) && !tb && b == DType::F32
+impl Form {
+    fn variant(self, tiling: Tiling, s: Subgroups, precision: Precision) -> Variant {
+        let v = Variant::new().flag("TA", self.ta).flag("TB", self.tb).flag("BIAS", self.bias).flag("PAIRS", self.pairs);
+        let [a, b] = self.stored;
+        super::stored(tiling.variant(v, s, precision), 1, &[("A", a), ("B", b)])
+    }
+
+    /// The same with b loaded in pairs, where there is such a program.
+    fn in_pairs(self, tiling: Tiling) -> Option<Self> {
+        let fits = matches!(tiling, Tiling::Lanes { columns: 2, .. }) && !self.tb && self.stored[1] == DType::F32;
+        fits.then_some(Self { pairs: true, ..self })
+    }
 }
 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
-    let fits = |tiling: Tiling, s: Subgroups, ta: bool| !ta || !matches!(tiling, Tiling::Lanes { .. }) || s.lanes <= WIDEST;
-    let all = Tiling::with_subgroups().into_iter().flat_map(|v| PRODUCTS.map(|t| (v, t)));
-    let all = all.filter(|((tiling, s, _), ([ta, _], _))| fits(*tiling, *s, *ta));
-    // Each is loaded by itself: one of them as f16 alone says nothing new.
-    let stored = all.flat_map(|v| [DType::F32, DType::F16].map(|stored| (v, stored)));
-    let both = stored.flat_map(|v| [false, true].map(|pairs| (v, pairs)));
-    let both = both.filter(|((((tiling, ..), ([_, tb], _)), stored), in_pairs)| !in_pairs || pairs(*tiling, *tb, *stored));
-    both.map(|((((tiling, s, p), t), stored), in_pairs)| variant(tiling, s, p, t, [stored; 2], in_pairs)).collect()
+    let mut all = Vec::new();
+    for (tiling, s, precision) in Tiling::with_subgroups() {
+        let fits = |ta: bool| !ta || !matches!(tiling, Tiling::Lanes { .. }) || s.lanes <= WIDEST;
+        for [ta, tb, bias] in PRODUCTS.into_iter().filter(|[ta, ..]| fits(*ta)) {
+            // Each is loaded by itself: one of them as f16 alone says nothing new.
+            for stored in [DType::F32, DType::F16] {
+                let form = Form { ta, tb, bias, stored: [stored; 2], pairs: false };
+                all.extend([Some(form), form.in_pairs(tiling)].into_iter().flatten().map(|f| f.variant(tiling, s, precision)));
+            }
+        }
+    }
+    all
 }
 
 /// Lanes that share a transposed operand's sixteen rows by four inner indices at most.
 const WIDEST: usize = 16;
 
 /// Which operands are transposed, and whether a bias is added.
-const PRODUCTS: [([bool; 2], bool); 5] =
-    [([false, false], false), ([true, false], false), ([false, true], false), ([true, true], false), ([false, false], true)];
+const PRODUCTS: [[bool; 3]; 5] =
+    [[false, false, false], [true, false, false], [false, true, false], [true, true, false], [false, false, true]];
 
 /// The extents of a product: op(a) is [m, k], op(b) [k, n], one for each `run` of its rows.
 #[derive(Debug, Clone, Copy)]
@@ -115,7 +126,7 @@ impl Extents {
         Ok(extents)
     }
 
-    fn refuse(&self, plan: &PlanBuilder<'_>, tiling: Tiling) -> Result<()> {
+    fn expect_usable(&self, plan: &PlanBuilder<'_>, tiling: Tiling) -> Result<()> {
         match self.usable(tiling, plan.engine().caps(), plan.precision()) {
             true => Ok(()),
             false => Err(Error::shape("matmul", format!("{tiling} does not take {self:?} on this device"))),
@@ -172,7 +183,7 @@ pub fn matmul(plan: &mut PlanBuilder<'_>, a: &Tensor, op_a: Op, b: &Tensor, op_b
 /// As [`matmul`]; a tiling that the device or the shapes do not allow.
 pub fn matmul_by(plan: &mut PlanBuilder<'_>, tiling: Tiling, a: &Tensor, op_a: Op, b: &Tensor, op_b: Op, c: &Tensor) -> Result<()> {
     let extents = Extents::check(a, op_a, b, op_b, c)?;
-    extents.refuse(plan, tiling)?;
+    extents.expect_usable(plan, tiling)?;
     append(plan, tiling, extents, [a, b, c], None)
 }
 
@@ -192,7 +203,7 @@ pub fn linear(plan: &mut PlanBuilder<'_>, x: &Tensor, w: &Tensor, bias: &Tensor,
 /// As [`linear`]; a tiling that the device or the shapes do not allow.
 pub fn linear_by(plan: &mut PlanBuilder<'_>, tiling: Tiling, x: &Tensor, w: &Tensor, bias: &Tensor, y: &Tensor) -> Result<()> {
     let extents = Extents::linear(x, w, bias, y)?;
-    extents.refuse(plan, tiling)?;
+    extents.expect_usable(plan, tiling)?;
     append(plan, tiling, extents, [x, w, y], Some(bias))
 }
 
@@ -225,8 +236,9 @@ fn append(plan: &mut PlanBuilder<'_>, tiling: Tiling, e: Extents, [a, b, c]: [&T
     let groups = tiling.groups([m, n], subgroups);
     let deepest = if caps.software { deepest(tiling) } else { k };
     let bindings: Vec<Binding<'_>> = [a, b, c].into_iter().chain(bias).map(Into::into).collect();
-    let in_pairs = caps.software && caps.int64 && n.is_multiple_of(8) && pairs(tiling, tb, stored[1]);
-    let variant = variant(tiling, subgroups, plan.precision(), ([ta, tb], bias.is_some()), stored, in_pairs);
+    let form = Form { ta, tb, bias: bias.is_some(), stored, pairs: false };
+    let pairs = form.in_pairs(tiling).filter(|_| caps.software && caps.int64 && n.is_multiple_of(8));
+    let variant = pairs.unwrap_or(form).variant(tiling, subgroups, plan.precision());
     for first in (0..k).step_by(deepest.max(1)) {
         let last = (first + deepest).min(k);
         let [first_unit, last_unit] = [first, last].map(|v| (v / unit) as u32);

@@ -46,7 +46,7 @@ struct Params {
 }
 
 fn quantize_variant(f16: bool, lanes: i64) -> Variant {
-    Variant::new().int("KIND", 0).flag("F16", f16).flag("VEC", false).int("LANES", lanes)
+    Variant::new().int("KIND", 0).flag("F16", f16).int("WIDTH", 1).int("LANES", lanes)
 }
 
 fn bounds_variant([queries, rows]: [i64; 2]) -> Variant {
@@ -54,7 +54,7 @@ fn bounds_variant([queries, rows]: [i64; 2]) -> Variant {
 }
 
 fn again_variant(f16: bool) -> Variant {
-    Variant::new().int("KIND", 2).flag("F16", f16).flag("VEC", false)
+    Variant::new().int("KIND", 2).flag("F16", f16).int("WIDTH", 1)
 }
 
 /// Queries and rows of which an invocation bounds the products: for one query, and for more.

@@ -1,7 +1,7 @@
 //! Products of queries with the rows of a database, written or the best of them kept: host side of `shaders/score.wgsl`.
 
 use super::matrix;
-use crate::gpu::{Cost, DType, Engine, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
+use crate::gpu::{Caps, Cost, DType, Engine, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
 use std::ops::Range;
@@ -33,31 +33,40 @@ struct Params {
     first_id: u32,
 }
 
-/// How the rows of a database are read, whether a subgroup shares its queries, and whether it loads two columns as one.
+/// How the rows of a database are read, so many columns at once, and whether a subgroup shares its queries.
 #[derive(Debug, Clone, Copy)]
 struct Reading {
     f16: bool,
-    vec: bool,
+    width: usize,
     broadcast: bool,
-    pairs: bool,
 }
 
 impl Reading {
     fn of(engine: &Engine, x: &Tensor, d: usize) -> Self {
-        let (caps, vec) = (engine.caps(), d.is_multiple_of(4));
-        let broadcast = vec && caps.software && caps.subgroup_is(8);
-        Self { f16: x.dtype() == DType::F16, vec, broadcast, pairs: broadcast && caps.int64 && d.is_multiple_of(8) }
+        let width = width(engine.caps(), d);
+        Self { f16: x.dtype() == DType::F16, width, broadcast: width > 1 && shares(engine.caps()) }
     }
 
     fn variant(self, kind: i64, [queries, rows]: [i64; 2]) -> Variant {
-        let v = Variant::new().int("KIND", kind).flag("F16", self.f16).flag("VEC", self.vec).flag("BROADCAST", self.broadcast);
-        v.flag("PAIRS", self.pairs).int("QT", queries).int("RT", rows)
+        let v = Variant::new().int("KIND", kind).flag("F16", self.f16).int("WIDTH", self.width as i64).flag("BROADCAST", self.broadcast);
+        v.int("QT", queries).int("RT", rows)
     }
 
     fn best(self, k: usize) -> Variant {
         let (queries, lanes) = if self.broadcast { (32, 8) } else { (4, 64) };
         self.variant(1, [queries, 4]).int("KP", if k <= 16 { 16 } else { BEST as i64 }).int("LANES", lanes)
     }
+}
+
+/// Whether a subgroup shares its queries, if it reads several columns at once.
+fn shares(caps: &Caps) -> bool {
+    caps.software && caps.subgroup_is(8)
+}
+
+/// Columns of `d` that are read at once.
+fn width(caps: &Caps, d: usize) -> usize {
+    let most = if shares(caps) && caps.int64 { 8 } else { 4 };
+    [8, 4].into_iter().find(|w| *w <= most && d.is_multiple_of(*w)).unwrap_or(1)
 }
 
 /// Queries and rows of a tile a lane, with broadcast, then without.
@@ -68,8 +77,8 @@ const PLAIN_TILES: [[i64; 2]; 2] = [[4, 4], [1, 1]];
 pub fn variants() -> Vec<Variant> {
     let mut all = Vec::new();
     for f16 in [false, true] {
-        for [vec, broadcast, pairs] in [[true, true, true], [true, true, false], [true, false, false], [false, false, false]] {
-            let reading = Reading { f16, vec, broadcast, pairs };
+        for (width, broadcast) in [(8, true), (4, true), (4, false), (1, false)] {
+            let reading = Reading { f16, width, broadcast };
             let tiles: &[[i64; 2]] = if broadcast { &BROADCAST_TILES } else { &PLAIN_TILES };
             all.extend(tiles.iter().map(|t| reading.variant(0, *t)));
             all.extend([16, BEST].map(|k| reading.best(k)));
@@ -147,7 +156,7 @@ pub(super) fn segment_length(engine: &Engine, queries: usize, rows: usize, d: us
     if !software {
         return filling;
     }
-    let steps = if d.is_multiple_of(4) { d / 4 } else { d };
+    let steps = d / width(engine.caps(), d);
     // Loops of an invocation end after 65,535 turns in all on some software adapters, where leaving one counts too. A tile takes one, those of its
     // scores, two for each four queries whose scores reach their lists, and for each of four queries an invocation owns at most one a row.
     filling.min((60_000 / (1 + steps + 1 + TILE / 2 + 4 * (TILE + 1))).max(1) * TILE)

@@ -111,7 +111,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     }
 
     if let Some(path) = std::env::args().nth(1) {
-        let git = Command::new("git").args(["describe", "--always", "--exclude=*", "--dirty=+"]).output().ok().filter(|o| o.status.success());
+        let git = Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--exclude=*", "--dirty=+"]).output().ok().filter(|o| o.status.success());
         let record = json!({
             "adapter": engine.adapter().to_string(), "burn": "0.22", "echogrid": env!("CARGO_PKG_VERSION"), "commit": git.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_string()),
             "runs": RUNS, "cases": cases,
