@@ -148,6 +148,9 @@ pub(super) fn columns(op: &str, q: &Tensor, x: &Tensor, queries: &Range<usize>, 
     Ok(d)
 }
 
+/// Software adapters: rows of a segment at most, which then stay in a core's cache while one query after another goes over them.
+const CACHED: usize = 2048;
+
 /// Rows that a group of [`best_block`] goes over: short enough that so many queries fill the device.
 pub(super) fn segment_length(engine: &Engine, queries: usize, rows: usize, d: usize) -> usize {
     let software = engine.caps().software;
@@ -159,7 +162,7 @@ pub(super) fn segment_length(engine: &Engine, queries: usize, rows: usize, d: us
     let steps = d / width(engine.caps(), d);
     // Loops of an invocation end after 65,535 turns in all on some software adapters, where leaving one counts too. A tile takes one, those of its
     // scores, two for each four queries whose scores reach their lists, and for each of four queries an invocation owns at most one a row.
-    filling.min((60_000 / (1 + steps + 1 + TILE / 2 + 4 * (TILE + 1))).max(1) * TILE)
+    filling.min(CACHED).min((60_000 / (1 + steps + 1 + TILE / 2 + 4 * (TILE + 1))).max(1) * TILE)
 }
 
 /// Appends, of each segment of `length` of the `rows` of x, the k best for each of the queries that are better than the last of the query's list
