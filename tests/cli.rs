@@ -264,6 +264,7 @@ fn a_newcomers_round_ends_in_fixes_and_a_page() {
     let args = ["eval", "--map", m, "--sar", s, "--model", text(&w.model), "--protocol", "arbitrary", "--queries", "9", "--json"];
     let args: Vec<&str> = args.into_iter().chain(["--cell", CELL, "--views", "1", "--report", text(&html)]).collect();
     let value: serde_json::Value = serde_json::from_str(&run(&args).ok().out).expect("one JSON object");
+    assert_eq!(value["precision"], "full", "{value}");
     for key in ["protocol", "cells", "queries", "recall", "recall_ci95", "mrr", "median_error_m", "within_m", "seconds", "adapter"] {
         assert!(!value[key].is_null(), "{key} is missing: {value}");
     }
@@ -288,10 +289,12 @@ fn strips_of_queries_are_refined_together() {
     let slid = eval(&["--protocol", "arbitrary", "--queries", "9", "--slide", "2"]).ok().out;
     let slid: serde_json::Value = serde_json::from_str(&slid).unwrap();
     assert_eq!(slid["refine"], serde_json::json!({ "method": "none", "top": 20, "strip": 1, "slide": 2 }), "{slid}");
-    let aligned: serde_json::Value =
-        serde_json::from_str(&eval(&["--protocol", "aligned", "--queries", "9", "--refine", "krnn", "--refine-top", "5"]).ok().out)
-            .unwrap();
+    let aligned: serde_json::Value = serde_json::from_str(
+        &eval(&["--protocol", "aligned", "--queries", "9", "--refine", "krnn", "--refine-top", "5", "--precision", "mixed"]).ok().out,
+    )
+    .unwrap();
     assert_eq!(aligned["refine"], serde_json::json!({ "method": "krnn", "top": 5, "strip": 1 }), "{aligned}");
+    assert_eq!(aligned["precision"], "mixed", "{aligned}");
     for (more, words) in [
         (&["--protocol", "aligned", "--strip", "3"][..], &["--strip", "--protocol arbitrary"][..]),
         (&["--protocol", "dense", "--refine", "vote"], &["--refine", "--protocol arbitrary"]),

@@ -186,6 +186,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     seconds.insert("refine".into(), evaluation.refine_s);
     let summary = Summary::of_strips(&evaluation.results, strip, args.seed)?;
     let mut report = EvalReport::new(name, database.cells(), engine.adapter().to_string(), seconds, &summary);
+    report.precision = model.precision();
     report.refine = Some(Refined { method, top, strip, slide: prepared.slide() });
     report.calibration_error = probabilities(&evaluation, method).map(|cases| calibration_error(&cases));
     if let Some(path) = &args.report {

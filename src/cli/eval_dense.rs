@@ -12,7 +12,7 @@ use crate::eval::dense::{
 };
 use crate::eval::metrics::QueryResult;
 use crate::eval::metrics::calibration_error;
-use crate::gpu::Engine;
+use crate::gpu::{Engine, Precision};
 use crate::index::{Database, Embedder, IndexConfig, RESIDENT_BYTES, Searcher};
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::Modality;
@@ -160,6 +160,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
             let false_fixes = a.iter().filter(|r| r.accepted).count();
             Absent { queries: a.len(), false_fixes, share: false_fixes as f64 / a.len() as f64 }
         }),
+        precision: model.precision(),
         seconds_a_query: searched / results.len() as f64,
         batch: args.matching.at_once,
         seconds,
@@ -199,7 +200,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     }
     out!("calibration     expected error {:.3}", report.calibration_error);
     out!("time            {:.3} s a query, {} at once; the map's transform {built:.1} s", report.seconds_a_query, report.batch);
-    out!("adapter         {}", report.adapter);
+    let precision = if report.precision == Precision::Mixed { ", mixed precision" } else { "" };
+    out!("adapter         {}{precision}", report.adapter);
     Ok(())
 }
 

@@ -91,6 +91,11 @@ impl DenseModel {
         Self { precision, ..self }
     }
 
+    /// How learned features are made.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// The file of learned features, or the shipped one where no path is given; and where it came from.
     pub(crate) fn file_of(path: Option<&Path>) -> Result<(DenseFile, PathBuf)> {
         match path {

@@ -2,6 +2,7 @@
 
 use super::metrics::{Interval, MetricsError, QueryResult, Summary};
 use crate::dense::{Calibration, Ellipse, Evidence, Labelled, Layout, Match, Matcher, SearchConfig, evidence, fix};
+use crate::gpu::Precision;
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::random::Random;
 use crate::scene::pages::DEFAULT_PAGES;
@@ -186,6 +187,8 @@ pub struct DenseReport {
     pub ellipse_holds: Option<f64>,
     /// Queries that are not on the map.
     pub absent: Option<Absent>,
+    /// How learned features were made.
+    pub precision: Precision,
     /// Seconds a query, features included, `batch` at once.
     pub seconds_a_query: f64,
     /// Queries at once.

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
+use crate::gpu::Precision;
 use crate::random::stream;
 use crate::refine::Method;
 use rayon::prelude::*;
@@ -374,6 +375,9 @@ pub struct EvalReport {
     pub seconds: BTreeMap<String, f64>,
     /// The adapter the kernels ran on.
     pub adapter: String,
+    /// How networks multiplied.
+    #[serde(default)]
+    pub precision: Precision,
     /// Interval of the mean reciprocal rank.
     pub mrr_ci95: Interval,
     /// Interval of the median error.
@@ -445,6 +449,7 @@ impl EvalReport {
             within_m: values(&summary.within_m),
             seconds,
             adapter: adapter.into(),
+            precision: Precision::Full,
             mrr_ci95: summary.mrr.ci95,
             median_error_ci95: summary.median_error_m.map(|e| e.ci95),
             mean_error_m: summary.mean_error_m.map(|e| e.value),
@@ -493,7 +498,8 @@ impl EvalReport {
 impl fmt::Display for EvalReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { protocol, cells, queries, adapter, .. } = self;
-        writeln!(f, "protocol {protocol}: {queries} queries over {cells} cells, on {adapter}")?;
+        let precision = if self.precision == Precision::Mixed { ", mixed precision" } else { "" };
+        writeln!(f, "protocol {protocol}: {queries} queries over {cells} cells, on {adapter}{precision}")?;
         if let Some(refine) = self.refine.filter(|r| r.method != Method::None || r.strip > 1 || r.slide > 0) {
             writeln!(f, "{refine}")?;
         }

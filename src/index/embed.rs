@@ -48,6 +48,11 @@ impl LoadedModel {
         Self { precision, ..self }
     }
 
+    /// How its encoders multiply.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// The encoder's configuration.
     pub fn encoder(&self) -> &EncoderConfig {
         &self.file.manifest.encoder
