@@ -12,7 +12,7 @@ use crate::eval::dense::{
 };
 use crate::eval::metrics::QueryResult;
 use crate::eval::metrics::calibration_error;
-use crate::gpu::{Engine, Precision};
+use crate::gpu::Engine;
 use crate::index::{Database, Embedder, IndexConfig, RESIDENT_BYTES, Searcher};
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::Modality;
@@ -200,8 +200,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     }
     out!("calibration     expected error {:.3}", report.calibration_error);
     out!("time            {:.3} s a query, {} at once; the map's transform {built:.1} s", report.seconds_a_query, report.batch);
-    let precision = if report.precision == Precision::Mixed { ", mixed precision" } else { "" };
-    out!("adapter         {}{precision}", report.adapter);
+    out!("adapter         {}, {}", report.adapter, report.precision);
     Ok(())
 }
 

@@ -497,9 +497,8 @@ impl EvalReport {
 
 impl fmt::Display for EvalReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { protocol, cells, queries, adapter, .. } = self;
-        let precision = if self.precision == Precision::Mixed { ", mixed precision" } else { "" };
-        writeln!(f, "protocol {protocol}: {queries} queries over {cells} cells, on {adapter}{precision}")?;
+        let Self { protocol, cells, queries, adapter, precision, .. } = self;
+        writeln!(f, "protocol {protocol}: {queries} queries over {cells} cells, on {adapter}, {precision}")?;
         if let Some(refine) = self.refine.filter(|r| r.method != Method::None || r.strip > 1 || r.slide > 0) {
             writeln!(f, "{refine}")?;
         }

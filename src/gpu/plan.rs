@@ -40,6 +40,15 @@ pub enum Precision {
     Mixed,
 }
 
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Full => "full precision",
+            Self::Mixed => "mixed precision",
+        })
+    }
+}
+
 /// The number of workgroups of a dispatch.
 #[derive(Debug, Clone, Copy)]
 pub enum Groups {
