@@ -988,7 +988,8 @@ fn a_graph_network_is_trained_onto_a_model_and_refines() {
         let value: serde_json::Value = serde_json::from_str(&out).unwrap();
         assert_eq!(value["refine"], serde_json::json!({ "method": "graph", "top": 4, "strip": 3, "slide": 1 }), "{value}");
         assert!((0.0..=1.0).contains(&value["calibration_error"].as_f64().unwrap()), "{value}");
-        assert!(std::fs::read_to_string(&page).unwrap().contains("How often a first candidate"));
+        let page = std::fs::read_to_string(&page).unwrap();
+        assert!(page.contains("How often a first candidate") && page.contains(", full precision"));
     }
     eval(&w.model, &["--refine", "graph"]).fails(1, &["carries no graph network", "train one"]);
     eval(&behind, &["--refine", "graph", "--refine-top", "3"]).fails(1, &["leave --refine-top out"]);

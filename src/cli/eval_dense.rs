@@ -4,7 +4,7 @@ use super::common::{Global, name_of, print_json};
 use super::dense_args::{FeatureKind, LARGEST_PATCH, Method};
 use super::eval::Args;
 use super::index::build_with_bar;
-use super::present::{meta, overview};
+use super::present::{features_name, meta, overview};
 use super::present_dense::{Query, add_pictures, fixes, room_for_tiles};
 use crate::dense::{DenseDatabase, DenseModel, Hint, Layout, Match, Matcher, SearchConfig, build, keep_where, raise};
 use crate::eval::dense::{
@@ -251,8 +251,7 @@ fn write_page(global: &Global, args: &Args, path: &Path, shown: &Shown<'_>, repo
         rows.push(("Patches not on the map".into(), absent[1].display().to_string()));
     }
     let (map, sar) = (name_of(&args.map), name_of(&args.sar));
-    let model = format!("{} features ({})", model.name(), model.hash().get(..12).unwrap_or_default());
-    let meta = meta(&format!("How well {sar} is found on {map}"), &map, &sar, model, &report.adapter, rows);
+    let meta = meta(&format!("How well {sar} is found on {map}"), &map, &sar, features_name(model), &report.adapter, rows);
     Page { dense: Some(report), overview: Some(&overview), figures: &figures, ..Page::new(&meta, &fixes) }.write(path)?;
     global.say(format_args!("wrote {}", path.display()));
     Ok(())

@@ -3,7 +3,7 @@
 use super::common::{Global, command_line, name_of, print_json};
 use super::dense_args::{FeatureKind, LARGEST_PATCH, Method, dense_beside, largest_patch};
 use super::locate::{Args, map_of, median};
-use super::present::{meta, model_name, overview};
+use super::present::{features_name, meta, model_name, overview};
 use super::present_dense::{add_pictures, fixes, queries, room_for_tiles};
 use crate::dense::{
     Closer, DenseConfig, DenseDatabase, DenseLocated, DenseModel, Hint, Hints, Matcher, SearchConfig, build_at, locate_dense,
@@ -286,7 +286,7 @@ impl Run<'_> {
             };
             let model = match self.index {
                 Some((m, _)) => format!("{} features; cells by {}", self.model.name(), model_name(m)),
-                None => format!("{} features ({})", self.model.name(), self.model.hash().get(..12).unwrap_or_default()),
+                None => features_name(self.model),
             };
             let (sar, adapter) = (name_of(&args.sar), self.engine.adapter().to_string());
             let meta = meta(&format!("Where {sar} was taken"), &info.name, &sar, model, &adapter, self.rows(located, name, off));

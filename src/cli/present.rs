@@ -1,6 +1,7 @@
 //! From search results to what a report shows: fixes, pictures, the map's overview.
 
 use super::common::{Global, command_line};
+use crate::dense::DenseModel;
 use crate::eval::right;
 use crate::index::{CellHit, Database, LoadedModel};
 use crate::kernels::sampler::{self, PatchRecord};
@@ -228,9 +229,15 @@ pub(super) fn overview(global: &Global, map: &Image) -> Result<MapOverview> {
     Ok(MapOverview { thumb: Thumb::new(a.width as u32, a.height as u32, rgb)?, scale: a.scale, pixel_m })
 }
 
-/// A model in a few words.
+/// A model in a few words, and how it multiplied.
 pub(super) fn model_name(model: &LoadedModel) -> String {
-    format!("{} ({})", model.path.display(), model.hash.get(..12).unwrap_or_default())
+    format!("{} ({}), {}", model.path.display(), model.hash.get(..12).unwrap_or_default(), model.precision())
+}
+
+/// Features in a few words, and how their networks multiplied, if they have any.
+pub(super) fn features_name(model: &DenseModel) -> String {
+    let name = format!("{} features ({})", model.name(), model.hash().get(..12).unwrap_or_default());
+    if model.file().is_some() { format!("{name}, {}", model.precision()) } else { name }
 }
 
 /// What a page says about its run.

@@ -2,7 +2,7 @@
 
 use super::common::{Global, Unit, check_output, command_line, name_of, print_json};
 use super::dense_args::{FeatureArgs, FeatureKind};
-use super::present::{Averaged, NO_DATA, averaged, overview};
+use super::present::{Averaged, NO_DATA, averaged, features_name, overview};
 use crate::register::{DenseFinder, Extent, ModelKind, RegisterConfig, Registration, Round, extent_px, register, write_on_map};
 use crate::report::registration::RegistrationPage;
 use crate::report::{ReportMeta, Thumb, Tie, csv, figures, geojson, write_atomically};
@@ -303,7 +303,7 @@ fn write_page(
         command: command_line(),
         map: map_name,
         sar: sar_name,
-        model: format!("{} features", args.what.model(FeatureKind::Structure)?.name()),
+        model: features_name(&args.what.model(FeatureKind::Structure)?),
         adapter: adapter.into(),
         version: env!("CARGO_PKG_VERSION").into(),
         rows: vec![(
