@@ -459,6 +459,9 @@ fn dense_matching_finds_a_city_to_the_metre_and_says_how_sure_it_is() {
         // A synthetic city is easy for large patches.
         assert!(value["within_m"]["250"].as_f64().unwrap() >= 0.5 && value["queries"] == 4, "{value}");
         assert!(value["within_m_ci95"]["100"].is_array() && value["seconds_a_query"].as_f64().unwrap() > 0.0, "{value}");
+        // The products' spectra alone take as much.
+        let pixels = value["map"]["blocks"].as_f64().unwrap() * value["map"]["side"].as_f64().unwrap().powi(2);
+        assert!(value["bytes_a_query"].as_f64().unwrap() > 4.0 * pixels, "{value}");
     }
     run(&[&eval[..], &["--method", "index"]].concat()).fails(1, &["--protocol arbitrary"]);
     let (out, csv, html) = (dir.join("fixes.geojson"), dir.join("fixes.csv"), dir.join("fixes.html"));

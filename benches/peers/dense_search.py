@@ -7,6 +7,8 @@ Needs PyTorch and a release build of echogrid. PyTorch correlates random feature
 what they hold. Three ways: `straightforward` transforms map and patch anew for each query, padded to the next fast length;
 `kept` keeps the map's spectra, which takes 8 bytes a complex value and channel; `kept_batch` searches several patches in one call.
 On a machine with CUDA the same is measured there (`--device cuda`), which is cuFFT.
+The share of the memory limit is that of the bytes which echogrid's kernels read and write at least, each element of a tensor once, over what
+a copy on the same device moves in that time (`echogrid bench`); above 1 where a cache holds what one kernel hands to the next.
 """
 
 import json
@@ -45,6 +47,9 @@ def main():
                    "--patch", str(args.patch), "--queries", str(args.queries), "--at-once", str(at_once), "--json"]
         return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
+    # Measured before any family's cases: any will do.
+    bench = subprocess.check_output([args.echogrid, "--quiet", "bench", "bias", "--json"], text=True)
+    limit = json.loads(bench)["record"]["roofline"]["gbytes"]
     single = ours(1)
     batch = ours(args.batch)
 
@@ -70,6 +75,8 @@ def main():
         "map": [width, height], "feature_pixels": [h, w], "patch": p, "channels": args.channels, "adapter": single["adapter"],
         "echogrid_s": single["seconds_a_query"], "echogrid_batch_s": batch["seconds_a_query"], "blocks": single["map"]["blocks"], "blocks_without_gaps": single["map"]["blocks_without_gaps"],
         "torch_straightforward_s": straightforward, "torch_kept_s": kept, "torch_kept_batch_s": kept_batch,
+        "gbytes_a_query": single["bytes_a_query"] / 1e9, "memory_gbytes_a_second": limit,
+        "share_of_memory_limit": single["bytes_a_query"] / 1e9 / limit / single["seconds_a_query"],
         "share_of_straightforward": single["seconds_a_query"] / straightforward,
         "share_of_kept": single["seconds_a_query"] / kept,
         # As if the map had no gaps, which echogrid leaves out and the others correlate all the same.

@@ -69,8 +69,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         for (pair, scale, out) in [(&here, 1.0, &mut present), (&elsewhere, info.ground_m() / other.ground_m(), &mut absent)] {
             let queries = dense_queries(pair, &layout, side, scale, args.queries, args.seed)?;
             let bar = global.bar(queries.len() as u64, "searching");
-            let (found, _) =
-                dense_matches(&matcher, pair, &queries, side, 4, SearchConfig::default(), |done, _| bar.set_position(done as u64))?;
+            let advance = |done: usize, _| bar.set_position(done as u64);
+            let found = dense_matches(&matcher, pair, &queries, side, 4, SearchConfig::default(), advance)?.found;
             bar.finish_and_clear();
             out.extend(dense_results(&matcher, &queries, &found, args.threshold)?);
         }

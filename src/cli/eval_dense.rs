@@ -108,12 +108,13 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let search = SearchConfig { tiles, ..SearchConfig::default() };
     let bar = global.bar(queries.len() as u64, "searching");
     let advance = |done: usize, _| bar.set_position(done as u64);
-    let (mut found, searched) = dense_matches(&matcher, &pair, &queries, side, args.matching.at_once, search, advance)?;
+    let searched = dense_matches(&matcher, &pair, &queries, side, args.matching.at_once, search, advance)?;
     bar.finish_and_clear();
+    let mut found = searched.found;
     if let Some(cells) = &cells {
         cells.narrow(args, &pair, &queries, &layout, &mut found)?;
     }
-    seconds.insert("search".into(), searched);
+    seconds.insert("search".into(), searched.seconds);
     let threshold = args.matching.threshold.unwrap_or(model.calibration().threshold);
     let results = dense_results(&matcher, &queries, &found, threshold)?;
     let absent = match &args.absent {
@@ -122,7 +123,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
             let scale = info.ground_m() / MapInfo::of(&other.map)?.ground_m();
             let queries = dense_queries(&other, &layout, side, scale, args.queries, args.seed)?;
             let search = SearchConfig { tiles: cells.is_some(), ..SearchConfig::default() };
-            let (mut found, _) = dense_matches(&matcher, &other, &queries, side, args.matching.at_once, search, |_, _| {})?;
+            let mut found = dense_matches(&matcher, &other, &queries, side, args.matching.at_once, search, |_, _| {})?.found;
             if let Some(cells) = &cells {
                 cells.narrow(args, &other, &queries, &layout, &mut found)?;
             }
@@ -161,7 +162,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
             Absent { queries: a.len(), false_fixes, share: false_fixes as f64 / a.len() as f64 }
         }),
         precision: model.precision(),
-        seconds_a_query: searched / results.len() as f64,
+        seconds_a_query: searched.seconds / results.len() as f64,
+        bytes_a_query: searched.bytes_a_query,
         batch: args.matching.at_once,
         seconds,
         map: BTreeMap::from([

@@ -299,6 +299,19 @@ impl<'m> Search<'m> {
         self.patch
     }
 
+    /// Patches at once, at most.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Bytes that the kernels of a full batch read and write at least, each element of a tensor once; what a shard's normalisation takes is not
+    /// among them.
+    pub fn bytes(&self) -> f64 {
+        let shards = self.matcher.shards.iter().enumerate();
+        let plans = shards.map(|(i, _)| self.plans[if self.staging.is_some() { 0 } else { i }].bytes());
+        self.encode.bytes() + plans.sum::<f64>()
+    }
+
     /// Finds each patch. `variants` records in a row are the same patch, tried in several ways: the best counts.
     ///
     /// # Errors
@@ -315,7 +328,7 @@ impl<'m> Search<'m> {
         }
         let mut single: Vec<Match> = Vec::with_capacity(records.len());
         for chunk in records.chunks(self.batch) {
-            let found = self.batch(cache, chunk)?;
+            let found = self.run_batch(cache, chunk)?;
             single.extend(found);
             progress(single.len() / variants, records.len() / variants);
         }
@@ -328,7 +341,7 @@ impl<'m> Search<'m> {
     }
 
     /// One batch of patches against every shard.
-    fn batch(&mut self, cache: &mut PageCache, records: &[PatchRecord]) -> Result<Vec<Match>> {
+    fn run_batch(&mut self, cache: &mut PageCache, records: &[PatchRecord]) -> Result<Vec<Match>> {
         let engine = self.matcher.engine;
         cache.require(engine, records, self.extractor.input)?;
         let mut words = records.to_vec();

@@ -62,7 +62,18 @@ pub fn dense_queries(pair: &ScenePair, layout: &Layout, side: usize, scale: f64,
     Ok(out)
 }
 
-/// Finds every query on the matcher's map, `batch` at once; returns the matches and the seconds it took, features included.
+/// What a search of queries came to.
+#[derive(Debug)]
+pub struct DenseSearched {
+    /// The match of each query.
+    pub found: Vec<Match>,
+    /// Seconds, features included.
+    pub seconds: f64,
+    /// Bytes that the kernels read and write at least for a query of a full batch: see [`Search::bytes`](crate::dense::Search::bytes).
+    pub bytes_a_query: f64,
+}
+
+/// Finds every query on the matcher's map, `batch` at once.
 ///
 /// # Errors
 /// Reading, the device.
@@ -74,7 +85,7 @@ pub fn dense_matches(
     batch: usize,
     config: SearchConfig,
     progress: impl FnMut(usize, usize),
-) -> Result<(Vec<Match>, f64)> {
+) -> Result<DenseSearched> {
     let mut cache = PageCache::new(matcher.engine(), vec![pair.sar.clone()], DEFAULT_PAGES)?;
     let records: Vec<PatchRecord> = queries.iter().map(|q| q.record).collect();
     let taps = sampler::taps_for(queries.first().map_or(1.0, |q| q.record.scale()));
@@ -86,7 +97,7 @@ pub fn dense_matches(
     }
     let start = Instant::now();
     let found = search.run(&mut cache, &records, 1, progress)?;
-    Ok((found, start.elapsed().as_secs_f64()))
+    Ok(DenseSearched { found, seconds: start.elapsed().as_secs_f64(), bytes_a_query: search.bytes() / search.batch() as f64 })
 }
 
 /// What became of one query.
@@ -191,6 +202,8 @@ pub struct DenseReport {
     pub precision: Precision,
     /// Seconds a query, features included, `batch` at once.
     pub seconds_a_query: f64,
+    /// Bytes that the kernels read and write at least for a query of a full batch, each element of a tensor once.
+    pub bytes_a_query: f64,
     /// Queries at once.
     pub batch: usize,
     /// Seconds by part.
