@@ -245,7 +245,7 @@ fn a_newcomers_round_ends_in_fixes_and_a_page() {
     let outcome = locate(&w.sar, &out, &["--csv", text(&csv), "--report", text(&html), "--step", "75", "--json"]).ok();
     let value: serde_json::Value = serde_json::from_str(&outcome.out).expect("one JSON object");
     // Corners from 0 to 500 px every 75: seven a side.
-    assert_eq!(value["fixes"], 49, "{value}");
+    assert_eq!((&value["fixes"], &value["precision"]), (&49.into(), &"full".into()), "{value}");
     let collection: serde_json::Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
     assert_eq!(collection["features"].as_array().unwrap().len(), 49);
     assert_eq!(collection["features"][0]["properties"]["candidates"].as_array().unwrap().len(), 10);
@@ -359,7 +359,13 @@ fn a_displaced_image_is_brought_onto_the_maps_pixels() {
     assert_eq!(registered.geo().unwrap().coefficients(), geo.coefficients());
     assert_eq!(registered.epsg(), Some(EPSG));
     let page = std::fs::read_to_string(&html).unwrap();
-    assert!(page.contains("alternating squares") && page.contains("Residual, median") && page.contains("data:image/jpeg"));
+    assert_eq!(value["precision"], "full", "{value}");
+    assert!(
+        page.contains("structure features (")
+            && page.contains("alternating squares")
+            && page.contains("Residual, median")
+            && page.contains("data:image/jpeg")
+    );
 
     // Cropped, other outputs, the same transform: the draws are the same each time.
     let cropped: serde_json::Value =
@@ -467,7 +473,7 @@ fn dense_matching_finds_a_city_to_the_metre_and_says_how_sure_it_is() {
     let (out, csv, html) = (dir.join("fixes.geojson"), dir.join("fixes.csv"), dir.join("fixes.html"));
     let map = ["--map", text(&w.map)];
     let value = locate_dense(&w.sar, &out, &[&["--csv", text(&csv), "--report", text(&html)][..], &map].concat());
-    assert_eq!(value["method"], "dense");
+    assert_eq!((&value["method"], &value["precision"]), (&"dense".into(), &"full".into()), "{value}");
     assert_eq!((&value["patches"], &value["fixes"], &value["not_found"], &value["agreeing"]), (&9.into(), &9.into(), &0.into(), &9.into()));
     let own = &value["own_georeference"];
     assert!(own["median_distance_m"].as_f64().unwrap() < 30.0 && own["within_100_m"] == 9 && own["used"] == false, "{value}");

@@ -21,9 +21,14 @@ def parser(doc, repeats):
     return a
 
 
+def echogrid_bench(args, *families):
+    """Times families of echogrid's kernels: the record, with the device's limits."""
+    return json.loads(subprocess.check_output([args.echogrid, "--quiet", "bench", *families, "--json"], text=True))["record"]
+
+
 def echogrid_cases(args, *families):
     """Times families of echogrid's kernels: seconds by case, and what a result tells of echogrid."""
-    record = json.loads(subprocess.check_output([args.echogrid, "--quiet", "bench", *families, "--json"], text=True))["record"]
+    record = echogrid_bench(args, *families)
     about = {k: record[k] for k in ("adapter", "version", "commit")}
     return {c["name"]: c["median_s"] for c in record["cases"]}, {"echogrid": about}
 

@@ -16,7 +16,7 @@ import subprocess
 
 import torch
 
-from common import median_time, parser, report, start
+from common import echogrid_bench, median_time, parser, report, start
 
 
 def fast(n):
@@ -47,9 +47,8 @@ def main():
                    "--patch", str(args.patch), "--queries", str(args.queries), "--at-once", str(at_once), "--json"]
         return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
-    # Measured before any family's cases: any will do.
-    bench = subprocess.check_output([args.echogrid, "--quiet", "bench", "bias", "--json"], text=True)
-    limit = json.loads(bench)["record"]["roofline"]["gbytes"]
+    # The limit is measured whatever the family.
+    limit = echogrid_bench(args, "peaks")["roofline"]["gbytes"]
     single = ours(1)
     batch = ours(args.batch)
 

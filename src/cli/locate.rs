@@ -328,7 +328,7 @@ fn retrieval(global: &Global, args: &Args, outputs: &[&Path], start: Instant) ->
             "pixel_m": located.frame.pixel_m, "patch": config.patch, "step": config.step,
             "own_georeference": off.map(|m| serde_json::json!({ "median_distance_m": m, "within_half_a_cell": right, "used": config.prior_m.is_some() })),
             "refine": prepared.method, "seconds": { "encode": located.encode_s, "search": located.search_s, "refine": refine_s, "all": seconds },
-            "model": model.hash, "adapter": engine.adapter().to_string(), "command": command_line(),
+            "model": model.hash, "precision": model.precision(), "adapter": engine.adapter().to_string(), "command": command_line(),
         }));
     }
     out_raw!("{} patches located", fixes.len());

@@ -306,7 +306,7 @@ impl Run<'_> {
                 "features": self.model.name(), "blocks": self.database.len(), "side": self.database.manifest.layout.side,
                 "cells": self.index.map(|i| i.1), "median_ellipse_m": median(fixes.iter().filter(|f| f.claimed()).filter_map(|f| f.ellipse_m).map(|e| e.major_m).collect()),
                 "own_georeference": off.map(|m| serde_json::json!({ "median_distance_m": m, "within_100_m": within, "used": self.config.prior_m.is_some() })),
-                "seconds": seconds, "model": self.model.hash(), "adapter": self.engine.adapter().to_string(), "command": command_line(),
+                "seconds": seconds, "model": self.model.hash(), "precision": self.model.precision(), "adapter": self.engine.adapter().to_string(), "command": command_line(),
             }));
         }
         out_raw!("{found} of {} patches located, {} not found", fixes.len(), fixes.len() - found);

@@ -2,10 +2,11 @@
 
 use super::common::{Global, Unit, check_output, command_line, name_of, print_json};
 use super::dense_args::{FeatureArgs, FeatureKind};
-use super::present::{Averaged, NO_DATA, averaged, features_name, overview};
+use super::present::{Averaged, NO_DATA, averaged, features_name, meta, overview};
+use crate::dense::DenseModel;
 use crate::register::{DenseFinder, Extent, ModelKind, RegisterConfig, Registration, Round, extent_px, register, write_on_map};
 use crate::report::registration::RegistrationPage;
-use crate::report::{ReportMeta, Thumb, Tie, csv, figures, geojson, write_atomically};
+use crate::report::{Thumb, Tie, csv, figures, geojson, write_atomically};
 use crate::scene::{Image, MapInfo, Radiometry, inverse};
 use crate::{Error, Result};
 use clap::ValueEnum;
@@ -288,7 +289,7 @@ fn write_page(
     found: &Registration,
     ties: &[Tie],
     written: [u32; 4],
-    adapter: &str,
+    (model, adapter): (&DenseModel, &str),
 ) -> Result<()> {
     let fit = &found.fit;
     let used = |values: Vec<f64>| -> Vec<f64> { values.into_iter().zip(&fit.inlier).filter(|(_, i)| **i).map(|(v, _)| v).collect() };
@@ -298,19 +299,11 @@ fn write_page(
     let checkerboards = checkerboards(global, args, map, info, sar, found, written)?;
     let overview = overview(global, map)?;
     let (map_name, sar_name) = (name_of(&args.map), name_of(&args.sar));
-    let meta = ReportMeta {
-        title: format!("{sar_name} registered to {map_name}"),
-        command: command_line(),
-        map: map_name,
-        sar: sar_name,
-        model: features_name(&args.what.model(FeatureKind::Structure)?),
-        adapter: adapter.into(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        rows: vec![(
-            "Written".into(),
-            format!("{}: {}x{} px of the map's grid from {}, {}", name_of(&args.out), written[2], written[3], written[0], written[1]),
-        )],
-    };
+    let written_row = vec![(
+        "Written".into(),
+        format!("{}: {}x{} px of the map's grid from {}, {}", name_of(&args.out), written[2], written[3], written[0], written[1]),
+    )];
+    let meta = meta(&format!("{sar_name} registered to {map_name}"), &map_name, &sar_name, features_name(model), adapter, written_row);
     let lead = format!("{}; {} of {} fixes agree.", words(found), fit.inliers(), found.sought);
     let page = RegistrationPage {
         meta: &meta,
@@ -386,7 +379,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         }
     }
     if let Some(path) = &args.report {
-        write_page(global, args, path, &map, &info, &sar, &found, &ties, written, &engine.adapter().to_string())?;
+        write_page(global, args, path, &map, &info, &sar, &found, &ties, written, (&model, &engine.adapter().to_string()))?;
     }
     let seconds = start.elapsed().as_secs_f64();
     let (fit, m) = (&found.fit, found.map_pixel_m);
@@ -412,7 +405,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
                 "variants": found.coarse.variants },
             "residual_px": lengths(1.0), "residual_m": lengths(m), "map_pixel_m": m,
             "against_own_georeference": found.pose,
-            "features": model.name(), "adapter": engine.adapter().to_string(), "command": command_line(),
+            "features": model.name(), "precision": model.precision(), "adapter": engine.adapter().to_string(), "command": command_line(),
             "seconds": { "map": transform_s, "first": found.seconds[0], "fixes": found.seconds[1], "write": warp_s, "all": seconds },
         }));
     }

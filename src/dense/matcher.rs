@@ -307,9 +307,9 @@ impl<'m> Search<'m> {
     /// Bytes that the kernels of a full batch read and write at least, each element of a tensor once; what a shard's normalisation takes is not
     /// among them.
     pub fn bytes(&self) -> f64 {
-        let shards = self.matcher.shards.iter().enumerate();
-        let plans = shards.map(|(i, _)| self.plans[if self.staging.is_some() { 0 } else { i }].bytes());
-        self.encode.bytes() + plans.sum::<f64>()
+        // One plan a shard, or one for all that are streamed.
+        let plans = self.plans.iter().cycle().take(self.matcher.shards.len());
+        self.encode.bytes() + plans.map(Plan::bytes).sum::<f64>()
     }
 
     /// Finds each patch. `variants` records in a row are the same patch, tried in several ways: the best counts.
