@@ -284,9 +284,10 @@ impl Run<'_> {
                 Some(m) => name_of(m.raster.path()),
                 None => format!("SAR patches only: the map {} was not found beside the database; name it with --map", info.name),
             };
+            let features = features_name(self.model);
             let model = match self.index {
-                Some((m, _)) => format!("{} features; cells by {}", self.model.name(), model_name(m)),
-                None => features_name(self.model),
+                Some((m, _)) => format!("{features}; cells by {}", model_name(m)),
+                None => features,
             };
             let (sar, adapter) = (name_of(&args.sar), self.engine.adapter().to_string());
             let meta = meta(&format!("Where {sar} was taken"), &info.name, &sar, model, &adapter, self.rows(located, name, off));

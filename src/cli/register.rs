@@ -235,16 +235,23 @@ fn checkerboard(map: &Averaged, sar: &Averaged, squares: u32) -> Result<Thumb> {
     Ok(Thumb::new(w as u32, h as u32, rgb)?)
 }
 
-/// Pictures of the whole and of some parts.
-fn checkerboards(
-    global: &Global,
-    args: &Args,
-    map: &Image,
-    info: &MapInfo,
-    sar: &Image,
-    found: &Registration,
+/// What a page shows.
+struct Shown<'a> {
+    global: &'a Global,
+    args: &'a Args,
+    map: &'a Image,
+    info: &'a MapInfo,
+    sar: &'a Image,
+    model: &'a DenseModel,
+    found: &'a Registration,
+    ties: &'a [Tie],
+    /// What was written of the map's grid: left, top, width, height.
     written: [u32; 4],
-) -> Result<Vec<(String, Thumb)>> {
+}
+
+/// Pictures of the whole and of some parts.
+fn checkerboards(shown: &Shown<'_>) -> Result<Vec<(String, Thumb)>> {
+    let Shown { global, args, map, info, sar, found, written, .. } = *shown;
     let unit = match sar.standardisation.radiometry {
         Radiometry::Sar { unit, .. } => Some(unit),
         Radiometry::Optical => None,
@@ -261,14 +268,14 @@ fn checkerboards(
     let mut out = vec![("The whole image on the map".to_string(), both(area, WHOLE, WHOLE_SQUARES)?)];
     // About points that agree, spread over the image.
     let side = PART.min(area[2]).min(area[3]);
-    let mut shown: Vec<[f64; 2]> = Vec::new();
+    let mut placed: Vec<[f64; 2]> = Vec::new();
     for (fx, fy) in [(0.3, 0.3), (0.7, 0.35), (0.5, 0.7)] {
         let aim = [f64::from(area[0]) + fx * f64::from(area[2]), f64::from(area[1]) + fy * f64::from(area[3])];
-        let far = |p: &[f64; 2]| shown.iter().all(|q| (p[0] - q[0]).abs().max((p[1] - q[1]).abs()) > f64::from(side));
+        let far = |p: &[f64; 2]| placed.iter().all(|q| (p[0] - q[0]).abs().max((p[1] - q[1]).abs()) > f64::from(side));
         let points = found.points.iter().zip(&found.fit.inlier).filter(|(_, i)| **i).map(|(p, _)| p.map_px).filter(far);
         let off = |p: &[f64; 2]| (p[0] - aim[0]).hypot(p[1] - aim[1]);
         let Some(p) = points.min_by(|a, b| off(a).total_cmp(&off(b))) else { continue };
-        shown.push(p);
+        placed.push(p);
         let corner = |d: usize| {
             let (from, room) = (f64::from(area[d]), f64::from(area[d + 2] - side));
             (p[d] - f64::from(side) / 2.0 - from).clamp(0.0, room) as u32 + area[d]
@@ -279,31 +286,19 @@ fn checkerboards(
     Ok(out)
 }
 
-fn write_page(
-    global: &Global,
-    args: &Args,
-    path: &Path,
-    map: &Image,
-    info: &MapInfo,
-    sar: &Image,
-    found: &Registration,
-    ties: &[Tie],
-    written: [u32; 4],
-    (model, adapter): (&DenseModel, &str),
-) -> Result<()> {
+fn write_page(shown: &Shown<'_>, path: &Path, adapter: &str) -> Result<()> {
+    let Shown { global, args, map, model, found, ties, written, .. } = *shown;
     let fit = &found.fit;
     let used = |values: Vec<f64>| -> Vec<f64> { values.into_iter().zip(&fit.inlier).filter(|(_, i)| **i).map(|(v, _)| v).collect() };
     let residuals = used(fit.residual_px.iter().map(|r| r[0].hypot(r[1])).collect());
     let histogram = figures::residual_histogram(&residuals, &used(fit.held_out_px.clone()))?;
     let figures = [("Residuals of the points the fit rests on; the line: of fits that each leave the point out".to_string(), histogram)];
-    let checkerboards = checkerboards(global, args, map, info, sar, found, written)?;
+    let checkerboards = checkerboards(shown)?;
     let overview = overview(global, map)?;
     let (map_name, sar_name) = (name_of(&args.map), name_of(&args.sar));
-    let written_row = vec![(
-        "Written".into(),
-        format!("{}: {}x{} px of the map's grid from {}, {}", name_of(&args.out), written[2], written[3], written[0], written[1]),
-    )];
-    let meta = meta(&format!("{sar_name} registered to {map_name}"), &map_name, &sar_name, features_name(model), adapter, written_row);
+    let [left, top, w, h] = written;
+    let about = vec![("Written".into(), format!("{}: {w}x{h} px of the map's grid from {left}, {top}", name_of(&args.out)))];
+    let meta = meta(&format!("{sar_name} registered to {map_name}"), &map_name, &sar_name, features_name(model), adapter, about);
     let lead = format!("{}; {} of {} fixes agree.", words(found), fit.inliers(), found.sought);
     let page = RegistrationPage {
         meta: &meta,
@@ -379,7 +374,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         }
     }
     if let Some(path) = &args.report {
-        write_page(global, args, path, &map, &info, &sar, &found, &ties, written, (&model, &engine.adapter().to_string()))?;
+        let shown = Shown { global, args, map: &map, info: &info, sar: &sar, model: &model, found: &found, ties: &ties, written };
+        write_page(&shown, path, &engine.adapter().to_string())?;
     }
     let seconds = start.elapsed().as_secs_f64();
     let (fit, m) = (&found.fit, found.map_pixel_m);

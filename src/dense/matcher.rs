@@ -299,17 +299,12 @@ impl<'m> Search<'m> {
         self.patch
     }
 
-    /// Patches at once, at most.
-    pub fn batch(&self) -> usize {
-        self.batch
-    }
-
-    /// Bytes that the kernels of a full batch read and write at least, each element of a tensor once; what a shard's normalisation takes is not
-    /// among them.
-    pub fn bytes(&self) -> f64 {
+    /// Bytes that the kernels read and write at least for a patch of a full batch, each element of a tensor once; what a shard's normalisation
+    /// takes is not among them.
+    pub fn bytes_a_patch(&self) -> f64 {
         // One plan a shard, or one for all that are streamed.
         let plans = self.plans.iter().cycle().take(self.matcher.shards.len());
-        self.encode.bytes() + plans.map(Plan::bytes).sum::<f64>()
+        (self.encode.bytes() + plans.map(Plan::bytes).sum::<f64>()) / self.batch as f64
     }
 
     /// Finds each patch. `variants` records in a row are the same patch, tried in several ways: the best counts.
@@ -328,7 +323,7 @@ impl<'m> Search<'m> {
         }
         let mut single: Vec<Match> = Vec::with_capacity(records.len());
         for chunk in records.chunks(self.batch) {
-            let found = self.run_batch(cache, chunk)?;
+            let found = self.batch(cache, chunk)?;
             single.extend(found);
             progress(single.len() / variants, records.len() / variants);
         }
@@ -341,7 +336,7 @@ impl<'m> Search<'m> {
     }
 
     /// One batch of patches against every shard.
-    fn run_batch(&mut self, cache: &mut PageCache, records: &[PatchRecord]) -> Result<Vec<Match>> {
+    fn batch(&mut self, cache: &mut PageCache, records: &[PatchRecord]) -> Result<Vec<Match>> {
         let engine = self.matcher.engine;
         cache.require(engine, records, self.extractor.input)?;
         let mut words = records.to_vec();

@@ -69,7 +69,7 @@ pub struct DenseSearched {
     pub found: Vec<Match>,
     /// Seconds, features included.
     pub seconds: f64,
-    /// Bytes that the kernels read and write at least for a query of a full batch: see [`Search::bytes`](crate::dense::Search::bytes).
+    /// Bytes that the kernels read and write at least for a query of a full batch: [`Search::bytes_a_patch`](crate::dense::Search::bytes_a_patch).
     pub bytes_a_query: f64,
 }
 
@@ -97,7 +97,7 @@ pub fn dense_matches(
     }
     let start = Instant::now();
     let found = search.run(&mut cache, &records, 1, progress)?;
-    Ok(DenseSearched { found, seconds: start.elapsed().as_secs_f64(), bytes_a_query: search.bytes() / search.batch() as f64 })
+    Ok(DenseSearched { found, seconds: start.elapsed().as_secs_f64(), bytes_a_query: search.bytes_a_patch() })
 }
 
 /// What became of one query.
