@@ -325,7 +325,8 @@ fn a_displaced_image_is_brought_onto_the_maps_pixels() {
         [cos * x - sin * y + half + 9.0, sin * x + cos * y + half - 6.0]
     };
     let geo = own_geo();
-    let target = Target { width: SIZE, height: SIZE, geo: Some(&geo), epsg: Some(EPSG) };
+    let crs = Crs::from_epsg(EPSG).unwrap();
+    let target = Target { width: SIZE, height: SIZE, geo: Some(&geo), crs: Some(&crs) };
     resample(&Raster::open(&w.sar).unwrap(), &displaced, &target, &place, |_, _| {}).unwrap();
     let (out, html, csv, points) = (dir.join("on_map.tif"), dir.join("r.html"), dir.join("p.csv"), dir.join("p.geojson"));
     let (m, s) = (text(&w.map), text(&displaced));

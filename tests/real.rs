@@ -86,7 +86,7 @@ fn a_displaced_sar_scene_comes_back_within_two_pixels() {
             [cos * x - sin * y + size[0] / 2.0 + shift_m[0] / pixel_m, sin * x + cos * y + size[1] / 2.0 + shift_m[1] / pixel_m]
         };
         let path = dir.path().join(format!("displaced-{i}.tif"));
-        let target = Target { width: raster.width(), height: raster.height(), geo: raster.geo(), epsg: raster.epsg() };
+        let target = Target { width: raster.width(), height: raster.height(), geo: raster.geo(), crs: raster.crs() };
         resample(raster, &path, &target, &place, |_, _| {}).unwrap();
         let displaced = Arc::new(Image::sar(&path, None).unwrap());
         let mut finder = DenseFinder::new(&engine, &features, pair.map.clone(), displaced.clone(), 4).unwrap();

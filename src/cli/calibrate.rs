@@ -1,6 +1,6 @@
 //! `echogrid calibrate`.
 
-use super::common::{Global, Unit, check_output, print_json};
+use super::common::{Global, MapArgs, SarArgs, check_output, print_json};
 use super::dense_args::{FeatureArgs, FeatureKind};
 use super::eval_dense::build_dense_with_bar;
 use crate::Result;
@@ -8,7 +8,7 @@ use crate::dense::{Calibration, DenseDatabase, Layout, Matcher, SearchConfig};
 use crate::eval::dense::{DenseResult, RIGHT_M, dense_matches, dense_queries, dense_results, labelled};
 use crate::eval::metrics::calibration_error;
 use crate::index::RESIDENT_BYTES;
-use crate::scene::{MapInfo, ScenePair};
+use crate::scene::MapInfo;
 use std::path::PathBuf;
 
 /// Fit what a dense fix is worth: its probability and its error ellipse
@@ -18,9 +18,8 @@ use std::path::PathBuf;
 /// trained on.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Optical map
-    #[arg(long, value_name = "MAP")]
-    map: PathBuf,
+    #[command(flatten)]
+    map: MapArgs,
     /// SAR image of the same area
     #[arg(long, value_name = "SAR")]
     sar: PathBuf,
@@ -41,9 +40,8 @@ pub struct Args {
     /// A fix less probable than this is "not found"
     #[arg(long, value_name = "P", default_value_t = 0.5)]
     threshold: f64,
-    /// What the SAR values measure [default: guessed]
-    #[arg(long, value_enum)]
-    sar_unit: Option<Unit>,
+    #[command(flatten)]
+    reading: SarArgs,
     /// Learned features: the model to write; plain structure: a JSON file
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -55,8 +53,7 @@ pub struct Args {
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     check_output(&args.out)?;
     let model = args.what.model(FeatureKind::Learned)?;
-    let open = |map: &PathBuf, sar: &PathBuf| ScenePair::open(map, sar, args.sar_unit.map(Into::into));
-    let (here, elsewhere) = (open(&args.map, &args.sar)?, open(&args.absent[0], &args.absent[1])?);
+    let (here, elsewhere) = (args.reading.pair(&args.map, &args.sar)?, args.reading.pair_of(&args.absent)?);
     let (info, other) = (MapInfo::of(&here.map)?, MapInfo::of(&elsewhere.map)?);
     let largest = args.patches.iter().copied().max().unwrap_or(200);
     let layout = Layout::new(&info, model.metres(), f64::from(largest), 0)?;

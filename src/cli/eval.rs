@@ -1,6 +1,6 @@
 //! `echogrid eval`.
 
-use super::common::{Global, Unit, check_output, name_of, print_json};
+use super::common::{Global, MapArgs, SarArgs, check_output, name_of, print_json};
 use super::dense_args::{DenseArgs, MatchArgs, Method};
 use super::index::{GridArgs, build_with_bar};
 use super::present::{Found, add_pictures, fixes, meta, model_name, overview};
@@ -32,9 +32,8 @@ enum ProtocolArg {
 /// the query's centre in both axes. Errors are distances on the ground from the best view of the first candidate.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Optical map
-    #[arg(long, value_name = "MAP")]
-    pub(super) map: PathBuf,
+    #[command(flatten)]
+    pub(super) map: MapArgs,
     /// SAR image of the same area
     #[arg(long, value_name = "SAR")]
     pub(super) sar: PathBuf,
@@ -52,9 +51,8 @@ pub struct Args {
     pub(super) seed: u64,
     #[command(flatten)]
     pub(super) grid: GridArgs,
-    /// What the SAR values measure [default: guessed]
-    #[arg(long, value_enum)]
-    pub(super) sar_unit: Option<Unit>,
+    #[command(flatten)]
+    pub(super) reading: SarArgs,
     #[command(flatten)]
     pub(super) dense: DenseArgs,
     /// How to look (dense protocol): over the whole map, or around the best cells of a retrieval index only
@@ -119,7 +117,7 @@ fn write_page(
     }
     let mut rows = vec![("Compared with".into(), "the georeferences of both images, not used in the search".into())];
     rows.extend(report.refine.map(|r| ("Refinement".into(), r.to_string())));
-    let (map, sar) = (name_of(&args.map), name_of(&args.sar));
+    let (map, sar) = (args.map.name(), name_of(&args.sar));
     let meta = meta(&format!("How well {sar} is found on {map}"), &map, &sar, model_name(model), &report.adapter, rows);
     Page { summary: Some(report), overview: Some(&overview), figures: &figures, ..Page::new(&meta, &fixes) }.write(path)?;
     global.say(format_args!("wrote {}", path.display()));
@@ -160,7 +158,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     }
     let start = Instant::now();
     let model = args.dense.what.encoder(args.model.as_deref())?;
-    let pair = ScenePair::open(&args.map, &args.sar, args.sar_unit.map(Into::into))?;
+    let pair = args.reading.pair(&args.map, &args.sar)?;
     let mut seconds = BTreeMap::from([("open".to_string(), start.elapsed().as_secs_f64())]);
     let start = Instant::now();
     let engine = global.engine()?;

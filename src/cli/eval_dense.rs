@@ -87,7 +87,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let mut seconds = BTreeMap::new();
     let start = Instant::now();
     let model = args.dense.what.model(FeatureKind::Learned)?;
-    let pair = ScenePair::open(&args.map, &args.sar, args.sar_unit.map(Into::into))?;
+    let pair = args.reading.pair(&args.map, &args.sar)?;
     let info = MapInfo::of(&pair.map)?;
     let patch = args.dense.patch.unwrap_or(LARGEST_PATCH);
     let layout = args.dense.layout(&info, &model, f64::from(patch))?;
@@ -119,7 +119,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let results = dense_results(&matcher, &queries, &found, threshold)?;
     let absent = match &args.absent {
         Some(files) => {
-            let other = ScenePair::open(&files[0], &files[1], args.sar_unit.map(Into::into))?;
+            let other = args.reading.pair_of(files)?;
             let scale = info.ground_m() / MapInfo::of(&other.map)?.ground_m();
             let queries = dense_queries(&other, &layout, side, scale, args.queries, args.seed)?;
             let search = SearchConfig { tiles: cells.is_some(), ..SearchConfig::default() };
@@ -252,7 +252,7 @@ fn write_page(global: &Global, args: &Args, path: &Path, shown: &Shown<'_>, repo
     if let Some(absent) = &args.absent {
         rows.push(("Patches not on the map".into(), absent[1].display().to_string()));
     }
-    let (map, sar) = (name_of(&args.map), name_of(&args.sar));
+    let (map, sar) = (args.map.name(), name_of(&args.sar));
     let meta = meta(&format!("How well {sar} is found on {map}"), &map, &sar, features_name(model), &report.adapter, rows);
     Page { dense: Some(report), overview: Some(&overview), figures: &figures, ..Page::new(&meta, &fixes) }.write(path)?;
     global.say(format_args!("wrote {}", path.display()));

@@ -1,14 +1,14 @@
 //! `echogrid gap`.
 
-use super::common::{Global, Unit, check_output, name_of, print_json};
+use super::common::{Global, MapArgs, SarArgs, check_output, print_json};
 use crate::Result;
 use crate::eval::gap::{GapConfig, gap, pairs};
 use crate::index::LoadedModel;
 use crate::kernels::sampler::taps_for;
 use crate::nn::Modality;
 use crate::report::figures;
+use crate::scene::PageCache;
 use crate::scene::pages::DEFAULT_PAGES;
-use crate::scene::{PageCache, ScenePair};
 use std::path::PathBuf;
 
 /// Measure how far apart the embeddings of map and SAR patches of the same places lie
@@ -19,9 +19,8 @@ use std::path::PathBuf;
 /// that interval is chance.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Optical map
-    #[arg(long, value_name = "MAP")]
-    map: PathBuf,
+    #[command(flatten)]
+    map: MapArgs,
     /// SAR image of the same area
     #[arg(long, value_name = "SAR")]
     sar: PathBuf,
@@ -40,9 +39,8 @@ pub struct Args {
     /// Seed of the places and of everything else random
     #[arg(long, value_name = "N", default_value_t = 7)]
     seed: u64,
-    /// What the SAR values measure [default: guessed]
-    #[arg(long, value_enum)]
-    sar_unit: Option<Unit>,
+    #[command(flatten)]
+    reading: SarArgs,
     /// Draw both clouds in the plane of their first two principal components
     #[arg(long, value_name = "FILE.svg")]
     figure: Option<PathBuf>,
@@ -54,7 +52,7 @@ pub struct Args {
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     args.figure.iter().try_for_each(|p| check_output(p))?;
     let model = LoadedModel::load(args.model.as_deref())?;
-    let pair = ScenePair::open(&args.map, &args.sar, args.sar_unit.map(Into::into))?;
+    let pair = args.reading.pair(&args.map, &args.sar)?;
     let engine = global.engine()?;
     let embedder = model.embedder(&engine, 64)?;
     let side = f64::from(args.patch);
@@ -80,7 +78,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     if let Some(path) = &args.figure {
         let [first, second] = result.plane.explained.map(|v| 100.0 * v);
         let line = format!("first two principal components: {first:.0} % and {second:.0} % of the variance");
-        let title = format!("{} pairs of {}", result.pairs, name_of(&args.map));
+        let title = format!("{} pairs of {}", result.pairs, args.map.name());
         figures::write(path, &figures::clouds(&title, &line, &[("map", &result.plane.map), ("SAR", &result.plane.sar)])?)?;
         global.say(format_args!("wrote {}", path.display()));
     }

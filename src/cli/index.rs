@@ -1,6 +1,6 @@
 //! `echogrid index`.
 
-use super::common::{Global, check_output, print_json};
+use super::common::{Global, MapArgs, check_output, print_json, warn};
 use super::dense_args::{DenseArgs, FeatureKind, LARGEST_PATCH, Method, dense_beside, largest_patch};
 use super::eval_dense::build_dense_with_bar;
 use crate::Result;
@@ -21,9 +21,8 @@ use std::time::Instant;
 /// lies beside the other, with `.dense` behind its name, where `locate` finds it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Optical map: GeoTIFF, or PNG or JPEG with a world file; georeferenced
-    #[arg(long, value_name = "MAP")]
-    map: PathBuf,
+    #[command(flatten)]
+    map: MapArgs,
     /// Which databases
     #[arg(long, value_enum, default_value_t = Method::Both)]
     method: Method,
@@ -90,9 +89,9 @@ pub(super) fn warn_of_scale(database: &Database, model: &LoadedModel) {
     let (ground, trained) = (f64::from(database.manifest.grid.cell) * (x * y).sqrt(), model.file.manifest.patch_m);
     if trained > 0.0 && !(0.66..1.5).contains(&(ground / trained)) {
         let better = (trained / (x * y).sqrt()).round();
-        eprintln!(
-            "warning: a cell is {ground:.0} m wide on the ground, the model was trained on patches of {trained:.0} m; --cell {better:.0} would be like those"
-        );
+        warn(format_args!(
+            "a cell is {ground:.0} m wide on the ground, the model was trained on patches of {trained:.0} m; --cell {better:.0} would be like those"
+        ));
     }
 }
 
@@ -149,7 +148,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     [with_index.then_some(&args.out), beside.as_ref()].into_iter().flatten().try_for_each(|p| check_output(p))?;
     let model = if with_index { Some(args.dense.what.encoder(args.model.as_deref())?) } else { None };
     let features = if beside.is_some() { Some(args.dense.what.model(FeatureKind::Learned)?) } else { None };
-    let map = Arc::new(Image::map(&args.map)?);
+    let map = Arc::new(args.map.open()?);
     if let Some(features) = &features {
         // Sizes that make no sense are said before the cells are encoded.
         args.dense.layout(&MapInfo::of(&map)?, features, f64::from(args.dense.patch.unwrap_or(LARGEST_PATCH)))?;

@@ -1,12 +1,12 @@
 //! `echogrid info`.
 
-use super::common::{Global, print_json};
+use super::common::{Global, print_json, warn, warn_of};
 use super::selftest;
 use super::tune::{self, Known, Origin};
 use crate::gpu::{AdapterSummary, Caps, Engine, list_adapters};
 use crate::index::LoadedModel;
 use crate::nn::{DenseEncoderConfig, DenseFile, Network};
-use crate::scene::Raster;
+use crate::scene::{Bands, NoData, OpenOptions, Raster};
 use crate::{Error, Result};
 use memmap2::Mmap;
 use safetensors::SafeTensors;
@@ -21,6 +21,12 @@ pub struct Args {
     /// Model, checkpoint, database or image
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Band of an image to look at: its number, or a word of its description such as VV [default: all]
+    #[arg(long, value_name = "BAND", requires = "file")]
+    band: Option<String>,
+    /// Value of an image that marks no data; `none`: every value is data [default: the file's own, and fill that it does not name]
+    #[arg(long, value_name = "VALUE", allow_negative_numbers = true, hide_default_value = true, default_value = "auto", requires = "file")]
+    no_data: NoData,
     /// Run some kernels on the chosen adapter and compare with the processor's results
     #[arg(long, conflicts_with = "file")]
     self_test: bool,
@@ -31,7 +37,7 @@ pub struct Args {
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     match &args.file {
-        Some(path) => file(path, args.json),
+        Some(path) => file(path, args),
         None => machine(global, args),
     }
 }
@@ -131,13 +137,17 @@ fn in_short(m: &LoadedModel) -> String {
     )
 }
 
-fn file(path: &Path, as_json: bool) -> Result<()> {
-    let value = match Raster::open(path) {
-        Ok(raster) => describe_raster(&raster)?,
+fn file(path: &Path, args: &Args) -> Result<()> {
+    let options = OpenOptions { bands: args.band.clone().map_or(Bands::All, Bands::Named), no_data: args.no_data, reader: None };
+    let value = match options.open(path) {
+        Ok(raster) => {
+            warn_of(&raster);
+            describe_raster(&raster)?
+        }
         Err(crate::scene::Error::NotAnImage { .. }) => describe_tensors(path)?,
         Err(e) => return Err(e.into()),
     };
-    if as_json {
+    if args.json {
         return print_json(&value);
     }
     out!("{}", path.display());
@@ -146,27 +156,41 @@ fn file(path: &Path, as_json: bool) -> Result<()> {
 }
 
 fn describe_raster(raster: &Raster) -> Result<Value> {
+    let names: Vec<Value> = raster.band_names().iter().map(|(band, name)| json!({ "band": band, "name": name })).collect();
+    let lies = match (raster.geo(), raster.control_points()) {
+        (Some(_), _) => "by a transform".to_string(),
+        (None, 0) => "unknown".into(),
+        (None, n) => format!("by {n} ground control points"),
+    };
     let mut value = json!({
         "kind": "raster",
+        "reader": raster.reader().name(),
         "width": raster.width(),
         "height": raster.height(),
         "bands": raster.bands(),
+        "reads": names,
         "type": format!("{:?}", raster.sample_type()).to_lowercase(),
         "no_data": raster.nodata(),
+        "fill": raster.fills().iter().map(|f| f.value).collect::<Vec<_>>(),
+        "validity": raster.validity(),
         "tile": [raster.chunk_size().0, raster.chunk_size().1],
+        "lies": lies,
         "epsg": raster.epsg(),
         "crs": raster.crs().map(|c| c.name()),
+        "crs_definition": raster.crs().map(|c| c.definition()),
         "geotransform": raster.geo().map(|g| g.coefficients()),
         "sha256": raster.sha256()?,
     });
-    if let Ok((geo, crs)) = raster.georeference() {
-        let (w, h) = (f64::from(raster.width()), f64::from(raster.height()));
-        let corners = [(0.0, 0.0), (w, 0.0), (w, h), (0.0, h)].map(|(x, y)| {
-            let (x, y) = geo.pixel_to_map(x, y);
-            crs.to_lonlat(x, y).ok().map(|(lon, lat)| [lon, lat].map(|v| (v * 1e7).round() / 1e7))
-        });
-        value["corners_lonlat"] = json!(corners);
-        value["pixel_m"] = json!(raster.ground_pixel_size().ok());
+    match raster.placement() {
+        Ok(place) => {
+            let (w, h) = (f64::from(raster.width()), f64::from(raster.height()));
+            let corners = [[0.0, 0.0], [w, 0.0], [w, h], [0.0, h]]
+                .map(|p| place.to_lonlat(p).map_err(warn).ok().map(|(lon, lat)| [lon, lat].map(|v| (v * 1e7).round() / 1e7)));
+            value["corners_lonlat"] = json!(corners);
+            value["pixel_m"] = json!(raster.ground_pixel_size().ok());
+        }
+        Err(e) if raster.geo().is_some() || raster.control_points() > 0 => warn(e),
+        Err(_) => {}
     }
     Ok(value)
 }

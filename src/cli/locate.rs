@@ -1,6 +1,6 @@
 //! `echogrid locate`.
 
-use super::common::{Global, Unit, check_output, command_line, name_of, print_json};
+use super::common::{Global, MirrorArgs, SarArgs, check_output, command_line, name_of, open_map, print_json, warn};
 use super::dense_args::{DenseArgs, MatchArgs, Method};
 use super::present::{Found, add_pictures, check_map, fixes, meta, model_name, overview};
 use super::refine_args::{Prepared, RefineArgs};
@@ -8,7 +8,7 @@ use crate::gpu::Engine;
 use crate::index::{Database, LocateConfig, Located, Patch, RESIDENT_BYTES, Searcher, locate};
 use crate::refine::{self, Strip};
 use crate::report::{Fix, csv, geojson, html::Page};
-use crate::scene::{Image, MapInfo, inverse};
+use crate::scene::{Image, MapInfo, NoData, OpenOptions, inverse};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,9 +56,10 @@ pub struct Args {
     /// Search only within this distance of where the image's own, rough georeference puts each patch
     #[arg(long, value_name = "METRES")]
     pub(super) prior: Option<f64>,
-    /// What the SAR values measure [default: guessed]
-    #[arg(long, value_enum)]
-    pub(super) sar_unit: Option<Unit>,
+    #[command(flatten)]
+    pub(super) reading: SarArgs,
+    #[command(flatten)]
+    pub(super) mirror: MirrorArgs,
     /// Patches encoded at once
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(super) batch: u32,
@@ -84,8 +85,18 @@ pub struct Args {
     #[arg(long, value_name = "F", default_value_t = INDEX_CREDIT, hide = true)]
     pub(super) index_credit: f64,
     /// The map, for the method `both` and the report's pictures [default: the file of the map's name beside DB, if it is there]
-    #[arg(long, value_name = "MAP")]
-    pub(super) map: Option<PathBuf>,
+    #[arg(long, value_name = "MAP", num_args = 1..)]
+    pub(super) map: Vec<PathBuf>,
+    /// Value of the map that marks no data, as it was given to `echogrid index`
+    #[arg(
+        long,
+        value_name = "VALUE",
+        allow_negative_numbers = true,
+        hide_default_value = true,
+        default_value = "auto",
+        help_heading = "Reading"
+    )]
+    pub(super) map_no_data: NoData,
     /// Fixes to write, GeoJSON: footprint, longitude and latitude, score, candidates; by dense matching probability and ellipse too
     #[arg(long, value_name = "FIXES.geojson")]
     pub(super) out: PathBuf,
@@ -125,13 +136,15 @@ pub(super) fn found(located: &Located) -> Vec<Found<'_>> {
 
 /// A database's map: the one given, which must fit, or one of the right name beside the database, if it fits.
 pub(super) fn map_of(args: &Args, info: &MapInfo, database: &Path) -> Result<Option<Arc<Image>>> {
-    if let Some(path) = &args.map {
-        let map = Image::map(path)?;
+    if !args.map.is_empty() {
+        let map = open_map(&args.map, args.map_no_data)?;
         check_map(info, database, &map)?;
         return Ok(Some(Arc::new(map)));
     }
-    let beside = args.index.with_file_name(&info.name);
-    let map = if beside.is_file() { Image::map(&beside).ok() } else { None };
+    let names = if info.files.is_empty() { std::slice::from_ref(&info.name) } else { &info.files[..] };
+    let beside: Vec<PathBuf> = names.iter().map(|n| args.index.with_file_name(n)).collect();
+    let options = OpenOptions { no_data: args.map_no_data, ..OpenOptions::default() };
+    let map = if beside.iter().all(|p| p.is_file()) { Image::open_map(&beside, options).ok() } else { None };
     Ok(map.filter(|m| check_map(info, database, m).is_ok()).map(Arc::new))
 }
 
@@ -153,6 +166,7 @@ pub(super) fn rows(located: &Located, config: &LocateConfig, map_name: &str) -> 
                 frame.pixel_m,
                 match (config.pixel_m, frame.oriented) {
                     (Some(_), true) => "given; north from its georeference",
+                    (Some(_), false) if frame.flipped => "given; taken to lie as the map does, mirrored",
                     (Some(_), false) => "given; taken to lie as the map does",
                     _ => "scale and north from its georeference",
                 }
@@ -260,14 +274,15 @@ fn retrieval(global: &Global, args: &Args, outputs: &[&Path], start: Instant) ->
     let database = Database::open(&args.index)?;
     let model = args.dense.what.encoder(args.model.as_deref())?;
     database.check_model(&model.hash, &model.path)?;
-    let sar = Arc::new(Image::sar(&args.sar, args.sar_unit.map(Into::into))?);
+    let sar = Arc::new(args.reading.open(&args.sar)?);
     let map = if args.report.is_some() { map_of(args, &database.manifest.map, &database.path)? } else { None };
     let cell = database.manifest.grid.cell;
     let patch = args.dense.patch.unwrap_or(cell);
     let (shown, step) = (args.top as usize, args.step.unwrap_or(patch));
-    let mut config = LocateConfig { patch, step, top: shown, pixel_m: args.pixel_size, prior_m: args.prior };
+    let mut config =
+        LocateConfig { patch, step, top: shown, pixel_m: args.pixel_size, prior_m: args.prior, mirrored: args.mirror.mirrored };
     if patch != cell {
-        eprintln!("warning: patches of {patch} map pixels are looked up among cells of {cell}; --patch {cell} finds more");
+        warn(format_args!("patches of {patch} map pixels are looked up among cells of {cell}; --patch {cell} finds more"));
     }
     let engine = global.engine()?;
     // The pipelines of both are made side by side.
@@ -325,7 +340,7 @@ fn retrieval(global: &Global, args: &Args, outputs: &[&Path], start: Instant) ->
     if args.json {
         return print_json(&serde_json::json!({
             "method": "index", "out": args.out, "fixes": fixes.len(), "no_data": located.no_data, "outside_prior": located.outside,
-            "pixel_m": located.frame.pixel_m, "patch": config.patch, "step": config.step,
+            "pixel_m": located.frame.pixel_m, "mirrored": located.frame.flipped, "patch": config.patch, "step": config.step,
             "own_georeference": off.map(|m| serde_json::json!({ "median_distance_m": m, "within_half_a_cell": right, "used": config.prior_m.is_some() })),
             "refine": prepared.method, "seconds": { "encode": located.encode_s, "search": located.search_s, "refine": refine_s, "all": seconds },
             "model": model.hash, "precision": model.precision(), "adapter": engine.adapter().to_string(), "command": command_line(),

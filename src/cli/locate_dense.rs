@@ -11,7 +11,7 @@ use crate::dense::{
 use crate::gpu::Engine;
 use crate::index::{Database, LoadedModel, LocateConfig, RESIDENT_BYTES, Searcher, locate};
 use crate::report::{Fix, csv, geojson, html::Page};
-use crate::scene::{Image, MapInfo};
+use crate::scene::{Image, MapInfo, Mirrored};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -53,6 +53,7 @@ fn config(args: &Args, patch: u32, side: usize, tiles: bool) -> DenseConfig {
         step: args.step.unwrap_or(patch),
         pixel_m: args.pixel_size,
         prior_m: args.prior,
+        mirrored: args.mirror.mirrored,
         threshold: args.matching.threshold,
         vote: !args.no_vote,
         search: SearchConfig { top: (args.top as usize).max(SearchConfig::default().top), tiles, ..SearchConfig::default() },
@@ -116,7 +117,7 @@ pub(super) fn whole(global: &Global, args: &Args, outputs: &[&Path], start: Inst
             index.manifest.map.name
         )));
     }
-    let sar = Arc::new(Image::sar(&args.sar, args.sar_unit.map(Into::into))?);
+    let sar = Arc::new(args.reading.open(&args.sar)?);
     let (info, layout) = (&database.manifest.map, &database.manifest.layout);
     let map = if args.report.is_some() || args.closer.is_some() { map_of(args, info, &path)? } else { None };
     let patch = args.dense.patch.unwrap_or(largest_patch(layout));
@@ -138,7 +139,7 @@ pub(super) fn around_cells(global: &Global, args: &Args, outputs: &[&Path], star
     let index = Database::open(&args.index)?;
     let encoder = args.dense.what.encoder(args.model.as_deref())?;
     index.check_model(&encoder.hash, &encoder.path)?;
-    let sar = Arc::new(Image::sar(&args.sar, args.sar_unit.map(Into::into))?);
+    let sar = Arc::new(args.reading.open(&args.sar)?);
     let info = &index.manifest.map;
     let Some(map) = map_of(args, info, &index.path)? else {
         return Err(Error::invalid(format!(
@@ -157,7 +158,14 @@ pub(super) fn around_cells(global: &Global, args: &Args, outputs: &[&Path], star
 
     let embedder = encoder.embedder(&engine, args.batch as usize)?;
     let searcher = Searcher::new(&engine, &index, RESIDENT_BYTES)?;
-    let cut = LocateConfig { patch, step: config.step, top: args.cells as usize, pixel_m: args.pixel_size, prior_m: args.prior };
+    let cut = LocateConfig {
+        patch,
+        step: config.step,
+        top: args.cells as usize,
+        pixel_m: args.pixel_size,
+        prior_m: args.prior,
+        mirrored: args.mirror.mirrored,
+    };
     let bar = global.bar(0, "locating");
     let cells = locate(&embedder, &index, &searcher, &sar, &cut, |done, total| {
         bar.set_length(total as u64);
@@ -172,6 +180,10 @@ pub(super) fn around_cells(global: &Global, args: &Args, outputs: &[&Path], star
     boxes.iter_mut().for_each(|b| (0..4).for_each(|i| b[i] = b[i].clamp(0.0, size[i % 2])));
     boxes.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
     boxes.dedup();
+    // The cells were found for one way the image may lie.
+    if !cells.frame.oriented {
+        config.mirrored = if cells.frame.flipped { Mirrored::Yes } else { Mirrored::No };
+    }
     let candidates = boxes.len();
     let (layout, origins) = match args.dense.block {
         0 => layout.covering(&boxes)?,
@@ -227,7 +239,7 @@ impl Run<'_> {
         let layout = &self.database.manifest.layout;
         let mut rows = vec![
             ("Patches".into(), format!("{} of {} map pixels, every {}", located.fixes.len(), config.patch, config.step)),
-            ("SAR pixel".into(), format!("{:.2} m", frame.pixel_m)),
+            ("SAR pixel".into(), format!("{:.2} m{}", frame.pixel_m, if frame.flipped { ", mirrored" } else { "" })),
             (
                 "Searched".into(),
                 match self.index {
@@ -302,7 +314,7 @@ impl Run<'_> {
         if args.json {
             return print_json(&serde_json::json!({
                 "method": method.name(), "out": args.out, "patches": fixes.len(), "fixes": found, "not_found": fixes.len() - found,
-                "agreeing": located.agreeing, "threshold": self.threshold(), "no_data": located.no_data, "pixel_m": located.frame.pixel_m,
+                "agreeing": located.agreeing, "threshold": self.threshold(), "no_data": located.no_data, "pixel_m": located.frame.pixel_m, "mirrored": located.frame.flipped,
                 "patch": self.config.patch, "step": self.config.step, "variants": self.config.variants().len(),
                 "features": self.model.name(), "blocks": self.database.len(), "side": self.database.manifest.layout.side,
                 "cells": self.index.map(|i| i.1), "median_ellipse_m": median(fixes.iter().filter(|f| f.claimed()).filter_map(|f| f.ellipse_m).map(|e| e.major_m).collect()),

@@ -1,6 +1,6 @@
 //! `echogrid register`.
 
-use super::common::{Global, Unit, check_output, command_line, name_of, print_json};
+use super::common::{Global, MapArgs, MirrorArgs, SarArgs, check_output, command_line, name_of, print_json};
 use super::dense_args::{FeatureArgs, FeatureKind};
 use super::present::{Averaged, NO_DATA, averaged, features_name, meta, overview};
 use crate::dense::DenseModel;
@@ -56,9 +56,8 @@ enum ExtentArg {
 /// find the place: only the size of its pixels and the direction of north are taken from it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Optical map
-    #[arg(long, value_name = "MAP")]
-    map: PathBuf,
+    #[command(flatten)]
+    map: MapArgs,
     /// SAR image
     #[arg(long, value_name = "SAR")]
     sar: PathBuf,
@@ -94,9 +93,10 @@ pub struct Args {
     /// Size of a SAR pixel on the ground [default: from the image's georeference; needed where it has none]
     #[arg(long, value_name = "METRES")]
     pixel_size: Option<f64>,
-    /// What the SAR values measure [default: guessed]
-    #[arg(long, value_enum)]
-    sar_unit: Option<Unit>,
+    #[command(flatten)]
+    reading: SarArgs,
+    #[command(flatten)]
+    mirror: MirrorArgs,
     /// Part of the map's grid to write
     #[arg(long, value_enum, default_value_t = ExtentArg::Map)]
     extent: ExtentArg,
@@ -295,7 +295,7 @@ fn write_page(shown: &Shown<'_>, path: &Path, adapter: &str) -> Result<()> {
     let figures = [("Residuals of the points the fit rests on; the line: of fits that each leave the point out".to_string(), histogram)];
     let checkerboards = checkerboards(shown)?;
     let overview = overview(global, map)?;
-    let (map_name, sar_name) = (name_of(&args.map), name_of(&args.sar));
+    let (map_name, sar_name) = (args.map.name(), name_of(&args.sar));
     let [left, top, w, h] = written;
     let about = vec![("Written".into(), format!("{}: {w}x{h} px of the map's grid from {left}, {top}", name_of(&args.out)))];
     let meta = meta(&format!("{sar_name} registered to {map_name}"), &map_name, &sar_name, features_name(model), adapter, about);
@@ -319,12 +319,12 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     if outputs.iter().enumerate().any(|(i, p)| outputs[..i].contains(p)) {
         return Err(Error::invalid("two outputs have the same name; give each its own"));
     }
-    if [&args.map, &args.sar].iter().any(|input| outputs.contains(&input.as_path())) {
+    if args.map.map.iter().chain([&args.sar]).any(|input| outputs.contains(&input.as_path())) {
         return Err(Error::invalid("an output has the name of an input; give it its own"));
     }
     outputs.iter().try_for_each(|p| check_output(p))?;
-    let map = Arc::new(Image::map(&args.map)?);
-    let sar = Arc::new(Image::sar(&args.sar, args.sar_unit.map(Into::into))?);
+    let map = Arc::new(args.map.open()?);
+    let sar = Arc::new(args.reading.open(&args.sar)?);
     let model = args.what.model(FeatureKind::Structure)?;
     let config = RegisterConfig {
         kind: args.model.kind(),
@@ -336,6 +336,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         rotations: args.rotations.clone(),
         scales: args.scales.clone(),
         pixel_m: args.pixel_size,
+        mirrored: args.mirror.mirrored,
         seed: args.seed,
     };
     let engine = global.engine()?;
@@ -399,7 +400,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
             "fixes": { "sought": found.sought, "found": found.points.len(), "used": fit.inliers(), "chance_log10": fit.chance_log10 },
             "first": { "patches": found.coarse.patches, "agreeing": found.coarse.agreeing, "chance_log10": found.coarse.chance_log10,
                 "variants": found.coarse.variants },
-            "residual_px": lengths(1.0), "residual_m": lengths(m), "map_pixel_m": m,
+            "residual_px": lengths(1.0), "residual_m": lengths(m), "map_pixel_m": m, "mirrored": found.frame.flipped,
             "against_own_georeference": found.pose,
             "features": model.name(), "precision": model.precision(), "adapter": engine.adapter().to_string(), "command": command_line(),
             "seconds": { "map": transform_s, "first": found.seconds[0], "fixes": found.seconds[1], "write": warp_s, "all": seconds },

@@ -1,6 +1,6 @@
 //! `echogrid train`.
 
-use super::common::{Global, Unit, check_output, interrupt_flag};
+use super::common::{Global, SarArgs, check_output, interrupt_flag};
 use crate::align::Align;
 use crate::gpu::{Engine, Precision};
 use crate::index::LoadedModel;
@@ -77,9 +77,8 @@ pub struct Args {
     /// Seed of everything random [default: that of the configuration]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// What the SAR values measure [default: guessed]
-    #[arg(long, value_enum)]
-    sar_unit: Option<Unit>,
+    #[command(flatten)]
+    reading: SarArgs,
     /// Go on from MODEL.checkpoint
     #[arg(long)]
     resume: bool,
@@ -202,8 +201,7 @@ fn session(
     }
     let out = args.out.as_deref().ok_or_else(|| Error::invalid("--out MODEL is missing"))?;
     check_output(out)?;
-    let unit = args.sar_unit.map(Into::into);
-    let open = |pair: &[PathBuf]| ScenePair::open(&pair[0], &pair[1], unit);
+    let open = |pair: &[PathBuf]| args.reading.pair_of(pair);
     let scenes = args.scene.chunks(2).map(open).collect::<Result<Vec<_>, _>>()?;
     let val = open(&args.val)?;
     let engine = global.engine()?;

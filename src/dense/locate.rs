@@ -9,7 +9,7 @@ use super::vote::vote;
 use crate::index::{CellHit, Database, LocateConfig, Patch, patches};
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::scene::pages::DEFAULT_PAGES;
-use crate::scene::{Frame, Image, PageCache, compose, inverse, lonlat_distance_m};
+use crate::scene::{Frame, Image, Mirrored, PageCache, compose, inverse, lonlat_distance_m};
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -74,6 +74,8 @@ pub struct DenseConfig {
     pub pixel_m: Option<f64>,
     /// Only places within so many metres of where the image's own georeference puts a patch.
     pub prior_m: Option<f64>,
+    /// Whether an image without a georeference is mirrored.
+    pub mirrored: Mirrored,
     /// Rotations of the image to try, degrees clockwise; 0 is how its georeference turns it.
     pub rotations: Vec<f64>,
     /// Factors of the image's scale to try.
@@ -96,6 +98,7 @@ impl DenseConfig {
             step: patch,
             pixel_m: None,
             prior_m: None,
+            mirrored: Mirrored::Auto,
             rotations: vec![0.0],
             scales: vec![1.0],
             threshold: None,
@@ -203,7 +206,8 @@ pub(crate) fn variant_records(centre: [f64; 2], matrix: [[f64; 2]; 2], variants:
 }
 
 /// Cuts a SAR image into patches and finds each on the map. `progress(done, total)` counts patches. With `closer` and the map, the best places of
-/// each patch are searched again at a finer scale.
+/// each patch are searched again at a finer scale. Where it is not known whether the image is mirrored, both ways are searched, and the one whose
+/// fixes are more probable is kept.
 ///
 /// # Errors
 /// As [`Frame::new`] and [`patches`]; patches larger than the database was made for; a prior for an image without a georeference; the
@@ -213,23 +217,48 @@ pub fn locate_dense(
     sar: &Arc<Image>,
     config: &DenseConfig,
     closer: Option<(&Closer, &Arc<Image>)>,
-    progress: impl FnMut(usize, usize),
+    mut progress: impl FnMut(usize, usize),
 ) -> Result<DenseLocated> {
     config.check()?;
     let start = Instant::now();
-    let database = matcher.database();
-    let (map, layout) = (&database.manifest.map, &database.manifest.layout);
-    let frame = Frame::new(map, sar, config.pixel_m)?;
+    let frame = Frame::new(&matcher.database().manifest.map, sar, config.pixel_m)?;
     if config.prior_m.is_some() && frame.own.is_none() {
         return Err(Error::invalid(format!(
             "{}: a prior limits the search around the image's own georeference, and it has none; leave --prior out",
             sar.raster.path().display()
         )));
     }
+    let frames = frame.ways(config.mirrored)?;
+    let ways = frames.len();
+    let sure = |l: &DenseLocated| l.fixes.iter().map(|f| f.probability).sum::<f64>();
+    let mut best: Option<DenseLocated> = None;
+    for (i, frame) in frames.into_iter().enumerate() {
+        let one = locate_as(frame, ways, matcher, sar, config, closer, |done, total| progress(i * total + done, ways * total))?;
+        if best.as_ref().is_none_or(|b| sure(&one) > sure(b)) {
+            best = Some(one);
+        }
+    }
+    let best = best.expect("one way at least");
+    Ok(DenseLocated { seconds: start.elapsed().as_secs_f64(), ..best })
+}
+
+/// Locates an image that lies as a frame says, of `ways` that are tried.
+fn locate_as(
+    frame: Frame,
+    ways: usize,
+    matcher: &Matcher<'_>,
+    sar: &Arc<Image>,
+    config: &DenseConfig,
+    closer: Option<(&Closer, &Arc<Image>)>,
+    progress: impl FnMut(usize, usize),
+) -> Result<DenseLocated> {
+    let database = matcher.database();
+    let (map, layout) = (&database.manifest.map, &database.manifest.layout);
     let side = layout.query_side(f64::from(config.patch))?;
     fits(sar, &frame, layout, config.patch)?;
     // What is cut out is a whole number of feature pixels.
-    let cut = LocateConfig { patch: config.patch, step: config.step, top: 1, pixel_m: config.pixel_m, prior_m: None };
+    let cut =
+        LocateConfig { patch: config.patch, step: config.step, top: 1, pixel_m: config.pixel_m, prior_m: None, mirrored: Mirrored::No };
     let (patches, no_data) = patches(sar, &frame, &cut, side)?;
     let variants = config.variants();
     let matrix = compose(frame.matrix, [[layout.step, 0.0], [0.0, layout.step]]);
@@ -240,6 +269,8 @@ pub fn locate_dense(
     let tiles = config.search.tiles || config.prior_m.is_some();
     let mut search = matcher.prepare(&cache, side, taps, records.len(), SearchConfig { tiles, ..config.search })?;
     let mut found = search.run(&mut cache, &records, variants.len(), progress)?;
+    // A place that is right by chance is as likely in each way.
+    found.iter_mut().for_each(|m| m.offsets *= ways as f64);
     if let Some(metres) = config.prior_m {
         within(&mut found, &patches, database, metres, &config.search)?;
     }
@@ -286,7 +317,7 @@ pub fn locate_dense(
         fixes.push(DenseFix { sar_px: patch.sar_px, own_px: patch.own_px, found, peak, probability, accepted, ellipse, variant });
     }
     let agreeing = votes.map(|v| v.agreeing);
-    Ok(DenseLocated { frame, fixes, no_data, side_px: side as f64 * layout.step, agreeing, seconds: start.elapsed().as_secs_f64() })
+    Ok(DenseLocated { frame, fixes, no_data, side_px: side as f64 * layout.step, agreeing, seconds: 0.0 })
 }
 
 /// Refuses an image that is smaller than one patch, and says how large a patch it holds.

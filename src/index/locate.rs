@@ -9,7 +9,7 @@ use super::store::Database;
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::Modality;
 use crate::scene::pages::DEFAULT_PAGES;
-use crate::scene::{Frame, Image, PageCache, ValidityMask, compose, inverse, lonlat_distance_m};
+use crate::scene::{Frame, Image, Mirrored, PageCache, ValidityMask, compose, inverse, lonlat_distance_m};
 use crate::{Error, Result};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -35,13 +35,15 @@ pub struct LocateConfig {
     pub pixel_m: Option<f64>,
     /// Only cells of which some part lies within so many metres of where the image's own georeference puts the patch.
     pub prior_m: Option<f64>,
+    /// Whether an image without a georeference is mirrored.
+    pub mirrored: Mirrored,
 }
 
 impl LocateConfig {
     /// Patches of one cell side by side, ten candidates each, no prior.
     pub fn new(database: &Database) -> Self {
         let cell = database.manifest.grid.cell;
-        Self { patch: cell, step: cell, top: 10, pixel_m: None, prior_m: None }
+        Self { patch: cell, step: cell, top: 10, pixel_m: None, prior_m: None, mirrored: Mirrored::Auto }
     }
 }
 
@@ -200,7 +202,8 @@ fn near(database: &Database, patches: &[Patch], metres: f64) -> Result<Vec<HashS
     patches.iter().map(one).collect()
 }
 
-/// Cuts a SAR image into patches, encodes them and looks them up. `progress(done, total)` counts patches encoded.
+/// Cuts a SAR image into patches, encodes them and looks them up. `progress(done, total)` counts patches encoded. Where it is not known whether
+/// the image is mirrored, both ways are looked up, and the one whose candidates look more alike is kept.
 ///
 /// # Errors
 /// As [`Frame::new`] and [`patches`]; a prior for an image without a georeference, or one that no cell lies within; the device.
@@ -212,7 +215,6 @@ pub fn locate(
     config: &LocateConfig,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Located> {
-    let start = Instant::now();
     if config.prior_m.is_some_and(|m| !(m.is_finite() && m > 0.0)) {
         return Err(Error::invalid("the prior must be a distance in metres above 0"));
     }
@@ -223,6 +225,30 @@ pub fn locate(
             sar.raster.path().display()
         )));
     }
+    let frames = frame.ways(config.mirrored)?;
+    let ways = frames.len();
+    let likeness = |l: &Located| l.patches.iter().filter_map(|p| p.hits.first()).map(|h| f64::from(h.score)).sum::<f64>();
+    let mut best: Option<Located> = None;
+    for (i, frame) in frames.into_iter().enumerate() {
+        let one = locate_as(frame, embedder, database, searcher, sar, config, |done, total| progress(i * total + done, ways * total))?;
+        if best.as_ref().is_none_or(|b| likeness(&one) > likeness(b)) {
+            best = Some(one);
+        }
+    }
+    Ok(best.expect("one way at least"))
+}
+
+/// Locates an image that lies as a frame says.
+fn locate_as(
+    frame: Frame,
+    embedder: &Embedder<'_>,
+    database: &Database,
+    searcher: &Searcher<'_>,
+    sar: &Arc<Image>,
+    config: &LocateConfig,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Located> {
+    let start = Instant::now();
     let (mut patches, no_data) = patches(sar, &frame, config, embedder.input())?;
     let mut outside = 0;
     let allowed = match config.prior_m {

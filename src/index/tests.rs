@@ -22,7 +22,8 @@ fn manifest(views: u32) -> DatabaseManifest {
             name: "map.tif".into(),
             sha256: "00".into(),
             standardisation: serde_json::Value::Null,
-            epsg: 32611,
+            files: Vec::new(),
+            crs: "EPSG:32611".into(),
             geotransform: [500_000.0, 2.0, 0.0, 4_000_000.0, 0.0, -2.0],
             width: 4000,
             height: 3000,
@@ -105,7 +106,7 @@ fn comes_back_from_disk_as_it_was() {
         }
     }
     let (geo, crs) = read.georeference().unwrap();
-    assert_eq!((geo.coefficients()[0], crs.epsg()), (500_000.0, 32611));
+    assert_eq!((geo.coefficients()[0], crs.epsg()), (500_000.0, Some(32611)));
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "no temporary file stays");
 }
 

@@ -16,7 +16,7 @@ pub use fit::{Fit, FitConfig, fit, fit_best};
 pub use model::{Model, ModelKind, TiePoint};
 
 use crate::scene::warp::{Target, resample};
-use crate::scene::{Crs, Frame, Image, MapInfo, ValidityMask, compose, inverse};
+use crate::scene::{Crs, Frame, Image, MapInfo, Mirrored, ValidityMask, compose, inverse};
 use crate::{Error, Result};
 use std::path::Path;
 use std::time::Instant;
@@ -96,6 +96,8 @@ pub struct RegisterConfig {
     pub scales: Vec<f64>,
     /// Ground size of a SAR pixel, metres; wins over the image's own georeference, and is needed where it has none.
     pub pixel_m: Option<f64>,
+    /// Whether an image without a georeference is mirrored.
+    pub mirrored: Mirrored,
     /// Seed of the draws.
     pub seed: u64,
 }
@@ -112,6 +114,7 @@ impl Default for RegisterConfig {
             rotations: vec![-3.0, 0.0, 3.0],
             scales: vec![1.0],
             pixel_m: None,
+            mirrored: Mirrored::Auto,
             seed: 1,
         }
     }
@@ -275,21 +278,26 @@ pub fn register(
             config.coarse_patch
         )));
     }
-    let queries: Vec<Query> = centres.iter().map(|c| Query { sar_px: *c, matrix: frame.matrix, near: None }).collect();
     // The farthest rotation and scale that are searched, and as much again.
     let widest = |values: &[f64], plain: f64, least: f64| 2.0 * values.iter().fold(0.0f64, |a, v| a.max((v - plain).abs())).max(least);
-    let limits =
-        Limits { matrix: frame.matrix, rotation_deg: widest(&config.rotations, 0.0, 3.0), stretch: widest(&config.scales, 1.0, 0.03) };
+    let limits = |frame: &Frame| Limits {
+        matrix: frame.matrix,
+        rotation_deg: widest(&config.rotations, 0.0, 3.0),
+        stretch: widest(&config.scales, 1.0, 0.03),
+    };
     let mut consensus_config = ConsensusConfig {
         tolerance_px: 5.0 * step_px,
         area_px2: f64::from(map.width) * f64::from(map.height),
-        limits: Some(limits),
+        limits: None,
         draws: DRAWS,
         seed: config.seed,
     };
     let mut coarse = None;
     let mut refused = None;
-    for variants in config.stages() {
+    let frames = frame.ways(config.mirrored)?;
+    for (variants, way) in config.stages().into_iter().flat_map(|v| frames.iter().map(move |f| (v.clone(), f))) {
+        let queries: Vec<Query> = centres.iter().map(|c| Query { sar_px: *c, matrix: way.matrix, near: None }).collect();
+        consensus_config.limits = Some(limits(way));
         let hunt = Hunt { patch: config.coarse_patch, reach_px: f64::INFINITY, variants, top: 5 };
         let found = finder.find(&queries, &hunt, &mut |done, total| progress(Round::Coarse, done, total))?;
         let (mut points, mut groups) = (Vec::new(), Vec::new());
@@ -301,19 +309,20 @@ pub fn register(
         }
         match consensus(&points, &groups, &consensus_config) {
             Ok(found) => {
-                coarse = Some(Coarse {
+                let coarse_found = Coarse {
                     patches: queries.len(),
                     agreeing: found.chosen.len(),
                     chance_log10: found.chance_log10,
                     model: found.model,
                     variants: hunt.variants.len(),
-                });
+                };
+                coarse = Some((coarse_found, way.clone()));
                 break;
             }
             Err(e) => refused = Some(e),
         }
     }
-    let Some(coarse) = coarse else {
+    let Some((coarse, frame)) = coarse else {
         let why = refused.map_or_else(String::new, |e| e.to_string());
         return Err(Error::invalid(format!(
             "{name}: cannot be placed on the map: {why}. Try more patches (--coarse-fixes), larger ones (--coarse-patch), more --rotations and --scales, or check --pixel-size and --sar-unit"
@@ -350,7 +359,7 @@ pub fn register(
         .collect();
     consensus_config.tolerance_px = 3.0 * step_px;
     consensus_config.area_px2 = std::f64::consts::PI * reach_px * reach_px;
-    consensus_config.limits = Some(Limits { matrix: coarse.model.derivative(middle), ..limits });
+    consensus_config.limits = Some(Limits { matrix: coarse.model.derivative(middle), ..limits(&frame) });
     let kinds = config.kind.map_or_else(|| vec![ModelKind::Similarity, ModelKind::Affine], |k| vec![k]);
     let fit = fit_best(&points, &FitConfig { kind: kinds[0], base: frame.matrix, consensus: consensus_config }, &kinds)
         .map_err(|e| Error::invalid(format!("{name}: {e}; {} patches of {} map pixels were sought", queries.len(), config.patch)))?;
@@ -452,9 +461,9 @@ pub fn write_on_map(
     out: &Path,
     progress: impl FnMut(u32, u32),
 ) -> Result<()> {
-    let (geo, _) = map.georeference()?;
+    let (geo, crs) = map.georeference()?;
     let geo = geo.offset(f64::from(left), f64::from(top));
-    let target = Target { width, height, geo: Some(&geo), epsg: Some(map.epsg) };
+    let target = Target { width, height, geo: Some(&geo), crs: Some(&crs) };
     let place = |p: [f64; 2]| model.to_sar([p[0] + f64::from(left), p[1] + f64::from(top)]);
     Ok(resample(&sar.raster, out, &target, &place, progress)?)
 }

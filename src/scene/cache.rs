@@ -10,8 +10,8 @@ pub(super) struct ChunkCache {
     limit: usize,
     bytes: usize,
     clock: u64,
-    chunks: HashMap<u32, (u64, Arc<Chunk>)>,
-    by_age: BTreeMap<u64, u32>,
+    chunks: HashMap<u64, (u64, Arc<Chunk>)>,
+    by_age: BTreeMap<u64, u64>,
 }
 
 impl ChunkCache {
@@ -29,7 +29,7 @@ impl ChunkCache {
         self.shrink();
     }
 
-    pub(super) fn get(&mut self, index: u32) -> Option<Arc<Chunk>> {
+    pub(super) fn get(&mut self, index: u64) -> Option<Arc<Chunk>> {
         let (age, chunk) = self.chunks.get_mut(&index)?;
         self.clock += 1;
         self.by_age.remove(age);
@@ -39,8 +39,8 @@ impl ChunkCache {
     }
 
     /// Keeps a chunk, unless it alone is larger than the limit.
-    pub(super) fn insert(&mut self, index: u32, chunk: Arc<Chunk>) {
-        let bytes = chunk.samples.bytes();
+    pub(super) fn insert(&mut self, index: u64, chunk: Arc<Chunk>) {
+        let bytes = chunk.bytes();
         if bytes > self.limit {
             return;
         }
@@ -48,7 +48,7 @@ impl ChunkCache {
         self.bytes += bytes;
         if let Some((age, old)) = self.chunks.insert(index, (self.clock, chunk)) {
             self.by_age.remove(&age);
-            self.bytes -= old.samples.bytes();
+            self.bytes -= old.bytes();
         }
         self.by_age.insert(self.clock, index);
         self.shrink();
@@ -60,7 +60,7 @@ impl ChunkCache {
                 break;
             };
             if let Some((_, chunk)) = self.chunks.remove(&index) {
-                self.bytes -= chunk.samples.bytes();
+                self.bytes -= chunk.bytes();
             }
         }
     }
@@ -72,7 +72,7 @@ mod tests {
     use crate::scene::chunk::Samples;
 
     fn chunk(bytes: usize) -> Arc<Chunk> {
-        Arc::new(Chunk { samples: Samples::U8(vec![0; bytes]), width: bytes as u32, height: 1, samples_per_pixel: 1 })
+        Arc::new(Chunk { samples: Samples::U8(vec![0; bytes]), valid: None, width: bytes as u32, height: 1, samples_per_pixel: 1 })
     }
 
     #[test]

@@ -2,6 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+/// Behind refusals of formats: what another build of echogrid can do.
+#[cfg(not(feature = "gdal"))]
+const GDAL_HINT: &str = ", or build echogrid with --features gdal, which reads what GDAL reads";
+#[cfg(feature = "gdal")]
+const GDAL_HINT: &str = "";
+
 /// Result of the scene module.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -17,6 +23,15 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// GDAL could not open or read it.
+    #[cfg(feature = "gdal")]
+    #[error("{}: GDAL cannot read it: {detail}", path.display())]
+    Gdal {
+        /// File concerned.
+        path: PathBuf,
+        /// What GDAL said.
+        detail: String,
+    },
     /// The file could not be written.
     #[error(
         "{}: cannot be written: {source}; check that the folder exists, is writable and has room (nothing was left behind)",
@@ -29,7 +44,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The file is of none of the formats read.
-    #[error("{}: is not a TIFF, PNG or JPEG image; convert it to GeoTIFF (gdal_translate IN OUT.tif)", path.display())]
+    #[error("{}: is not a TIFF, PNG or JPEG image; convert it to GeoTIFF (gdal_translate IN OUT.tif){}", path.display(), GDAL_HINT)]
     NotAnImage {
         /// File concerned.
         path: PathBuf,
@@ -43,7 +58,7 @@ pub enum Error {
         detail: String,
     },
     /// The file is sound but of a kind that is not read.
-    #[error("{}: {what} is not supported; {advice}", path.display())]
+    #[error("{}: {what} is not supported; {advice}{}", path.display(), GDAL_HINT)]
     Unsupported {
         /// File concerned.
         path: PathBuf,
@@ -77,7 +92,7 @@ pub enum Error {
     },
     /// The image carries no geotransform.
     #[error(
-        "{}: has no geotransform, so its pixels have no place on the ground; use a georeferenced GeoTIFF, or put a world file (.tfw, .pgw, .jgw, .wld) beside it",
+        "{}: has neither a geotransform nor ground control points, so its pixels have no place on the ground; use a georeferenced GeoTIFF, or put a world file (.tfw, .pgw, .jgw, .wld) beside it",
         path.display()
     )]
     NoGeotransform {
@@ -86,7 +101,7 @@ pub enum Error {
     },
     /// The image carries no coordinate reference system that could be read.
     #[error(
-        "{}: names no EPSG code, so its coordinate system is unknown; assign one (gdal_edit.py -a_srs EPSG:nnnn FILE, or a .prj file holding the text EPSG:nnnn beside a PNG or JPEG)",
+        "{}: names no coordinate system; assign one (gdal_edit.py -a_srs EPSG:nnnn FILE, or a .prj file holding WKT or the text EPSG:nnnn beside it)",
         path.display()
     )]
     NoCrs {
@@ -101,19 +116,46 @@ pub enum Error {
         /// What is wrong in it.
         detail: String,
     },
-    /// An EPSG code that the built-in tables do not know or cannot compute.
-    #[error("EPSG:{code}: {detail}; reproject to a common system (gdalwarp -t_srs EPSG:3857 IN OUT.tif, or the UTM zone)")]
-    UnknownEpsg {
-        /// The code.
-        code: u32,
+    /// A coordinate system that is not known, or whose projection or datum cannot be computed.
+    #[error("{name}: {detail}; reproject to a common system (gdalwarp -t_srs EPSG:3857 IN OUT.tif, or the UTM zone)")]
+    UnknownCrs {
+        /// The system, as the file names it.
+        name: String,
         /// Why it cannot be used.
         detail: String,
     },
+    /// A file whose coordinate system cannot be used.
+    #[error("{}: {detail}", path.display())]
+    FileCrs {
+        /// File concerned.
+        path: PathBuf,
+        /// The system, why, and what to do.
+        detail: String,
+    },
+    /// Ground control points that give no surface.
+    #[error("{}: {detail}; correct them, or resample the image: gdalwarp -tps -t_srs EPSG:3857 IN OUT.tif", path.display())]
+    ControlPoints {
+        /// File concerned.
+        path: PathBuf,
+        /// What is wrong with them.
+        detail: String,
+    },
+    /// Ground control points where a transform is needed, as of a map.
+    #[error(
+        "{}: its {points} ground control points give no transform from pixels to the ground that a map needs; resample it: gdalwarp -tps -t_srs EPSG:3857 IN OUT.tif (or the UTM zone)",
+        path.display()
+    )]
+    TiesOnly {
+        /// File concerned.
+        path: PathBuf,
+        /// How many.
+        points: usize,
+    },
     /// A coordinate outside the domain of a projection.
-    #[error("EPSG:{code}: the point ({x}, {y}) cannot be projected: {detail}; check the georeference")]
+    #[error("{system}: the point ({x}, {y}) cannot be projected: {detail}; check the georeference")]
     Projection {
-        /// Code of the system concerned.
-        code: u32,
+        /// The system concerned.
+        system: String,
         /// First coordinate given.
         x: f64,
         /// Second coordinate given.
@@ -123,7 +165,7 @@ pub enum Error {
     },
     /// No pixel of the image holds data.
     #[error(
-        "{}: holds no valid pixel (every pixel is no-data, NaN or infinite); check the file and its no-data value",
+        "{}: holds no valid pixel (every pixel is no-data, masked, NaN or infinite); check the file, its mask and its no-data value (--no-data VALUE names another, --no-data none takes every pixel)",
         path.display()
     )]
     AllNoData {

@@ -1,7 +1,20 @@
 //! How a SAR image lies on a map, but for its place: the scale and the direction, from the ground size of its pixels.
 
-use super::{Crs, GeoTransform, Image, Link, MapInfo, compose};
+use super::{GeoTransform, Image, Link, MapInfo, compose};
 use crate::{Error, Result};
+
+/// Whether an image that does not say how it lies is seen as from below, as raw images of descending passes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Mirrored {
+    /// Both are tried
+    #[default]
+    Auto,
+    /// Columns run the other way than the map's
+    Yes,
+    /// They do not
+    No,
+}
 
 /// How a SAR image lies on a map, but for its place.
 #[derive(Debug, Clone)]
@@ -12,12 +25,16 @@ pub struct Frame {
     pub pixel_m: f64,
     /// Whether the image says where north is; else it is taken to lie as the map does.
     pub oriented: bool,
+    /// Whether it is taken for mirrored though nothing in the image says so.
+    pub flipped: bool,
     /// From SAR pixels to map pixels by the image's own georeference: for a prior and for comparison, not for the search.
     pub own: Option<Link>,
 }
 
 impl Frame {
     /// Frame of `sar` on the map of a map; `pixel_m` wins over the image's own scale.
+    ///
+    /// Scale, direction and mirroring come from the transform or the ground control points of the image.
     ///
     /// # Errors
     /// A scale that is neither given nor in the file, or makes no sense; a map without a valid georeference.
@@ -26,12 +43,12 @@ impl Frame {
             return Err(Error::invalid(format!("a SAR pixel of {m} m makes no sense; give its size on the ground in metres")));
         }
         let raster = &sar.raster;
-        let (map_geo, map_crs) = map.georeference()?;
-        let (geo, crs) = match (raster.georeference(), pixel_m) {
-            (Ok((geo, crs)), _) => (*geo, crs.clone()),
+        let on_map = map.placement()?;
+        let place = match (raster.placement(), pixel_m) {
+            (Ok(place), _) => place,
             (Err(_), Some(m)) => {
                 let [x, y] = map.pixel_m.map(|p| p / m);
-                return Ok(Self { matrix: [[x, 0.0], [0.0, y]], pixel_m: m, oriented: false, own: None });
+                return Ok(Self { matrix: [[x, 0.0], [0.0, y]], pixel_m: m, oriented: false, flipped: false, own: None });
             }
             (Err(e), None) => {
                 return Err(Error::invalid(format!(
@@ -39,9 +56,8 @@ impl Frame {
                 )));
             }
         };
-        let own = Link::between((geo, crs.clone()), (map_geo, map_crs.clone()));
         let middle = [f64::from(raster.width()) / 2.0, f64::from(raster.height()) / 2.0];
-        let mut from_sar = ground_jacobian(&geo, &crs, middle)?;
+        let mut from_sar = place.ground_jacobian(middle)?;
         let size = |j: &[[f64; 2]; 2]| determinant(j).abs().sqrt();
         if let Some(m) = pixel_m {
             let factor = m / size(&from_sar);
@@ -49,11 +65,14 @@ impl Frame {
         }
         // The claimed place must not matter: in one coordinate system the two transforms compare without it; else, or with a scale that
         // was given, the map counts with the scale of its middle.
-        let matrix = if pixel_m.is_none() && crs.epsg() == map_crs.epsg() {
-            compose(inverse(&linear(&geo)), linear(&map_geo))
-        } else {
-            let middle = [f64::from(map.width) / 2.0, f64::from(map.height) / 2.0];
-            compose(inverse(&from_sar), ground_jacobian(&map_geo, &map_crs, middle)?)
+        let matrix = match (place.transform(), on_map.transform()) {
+            (Some(geo), Some(map_geo)) if pixel_m.is_none() && place.crs() == on_map.crs() => {
+                compose(inverse(&linear(geo)), linear(map_geo))
+            }
+            _ => {
+                let middle = [f64::from(map.width) / 2.0, f64::from(map.height) / 2.0];
+                compose(inverse(&from_sar), on_map.ground_jacobian(middle)?)
+            }
         };
         if !matrix.iter().flatten().all(|v| v.is_finite()) {
             return Err(Error::invalid(format!(
@@ -61,7 +80,24 @@ impl Frame {
                 raster.path().display()
             )));
         }
-        Ok(Self { matrix, pixel_m: size(&from_sar), oriented: true, own: Some(own) })
+        Ok(Self { matrix, pixel_m: size(&from_sar), oriented: true, flipped: false, own: Some(Link::between(place, on_map)) })
+    }
+
+    /// The frames to try: this one, that of the image with its columns the other way, or both. An image that says how it lies has its own alone.
+    ///
+    /// # Errors
+    /// [`Mirrored::Yes`] for an image that says how it lies.
+    pub fn ways(&self, mirrored: Mirrored) -> Result<Vec<Self>> {
+        let [x, y] = self.matrix;
+        let flipped = || Self { matrix: [[-x[0], -x[1]], y], flipped: true, ..self.clone() };
+        match (mirrored, self.oriented) {
+            (Mirrored::Yes, true) => Err(Error::invalid(
+                "the image's georeference says how it lies, mirrored or not: leave --mirrored out (or take its georeference away)",
+            )),
+            (_, true) | (Mirrored::No, false) => Ok(vec![self.clone()]),
+            (Mirrored::Yes, false) => Ok(vec![flipped()]),
+            (Mirrored::Auto, false) => Ok(vec![self.clone(), flipped()]),
+        }
     }
 
     /// SAR pixels a map pixel: the root of the ratio of areas.
@@ -81,24 +117,6 @@ fn linear(geo: &GeoTransform) -> [[f64; 2]; 2] {
     [[c[1], c[2]], [c[4], c[5]]]
 }
 
-/// Metres east and north (rows) for a pixel along x and y (columns) at a position, over a span of 64 px.
-fn ground_jacobian(geo: &GeoTransform, crs: &Crs, p: [f64; 2]) -> Result<[[f64; 2]; 2]> {
-    const H: f64 = 32.0;
-    let lonlat = |x: f64, y: f64| {
-        let (x, y) = geo.pixel_to_map(x, y);
-        crs.to_lonlat(x, y)
-    };
-    let (lon, lat) = lonlat(p[0], p[1])?;
-    let (east, north) = Crs::from_epsg(4326)?.meters_per_unit_at(lon, lat)?;
-    let along = |dx: f64, dy: f64| -> Result<[f64; 2]> {
-        let (a, b) = (lonlat(p[0] - dx, p[1] - dy)?, lonlat(p[0] + dx, p[1] + dy)?);
-        let dlon = (b.0 - a.0 + 540.0).rem_euclid(360.0) - 180.0;
-        Ok([dlon * east / (2.0 * H), (b.1 - a.1) * north / (2.0 * H)])
-    };
-    let (x, y) = (along(H, 0.0)?, along(0.0, H)?);
-    Ok([[x[0], y[0]], [x[1], y[1]]])
-}
-
 /// Determinant of a 2x2 matrix.
 fn determinant(m: &[[f64; 2]; 2]) -> f64 {
     m[0][0] * m[1][1] - m[0][1] * m[1][0]
@@ -112,13 +130,14 @@ pub(crate) fn inverse(m: &[[f64; 2]; 2]) -> [[f64; 2]; 2] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Crs, Georeference};
     use super::*;
 
     #[test]
     fn a_jacobian_on_the_ground_knows_mercator_and_degrees() {
         let crs = Crs::from_epsg(3395).unwrap();
         let geo = GeoTransform::north_up(-4_500_000.0, 5_000_000.0, 10.0, 10.0).unwrap();
-        let j = ground_jacobian(&geo, &crs, [100.0, 100.0]).unwrap();
+        let j = Georeference::affine(geo, crs.clone(), [200, 200]).ground_jacobian([100.0, 100.0]).unwrap();
         let (x, y) = geo.pixel_to_map(100.0, 100.0);
         let (mx, my) = crs.meters_per_unit_at(x, y).unwrap();
         assert!((j[0][0] - 10.0 * mx).abs() < 1e-3 && (j[1][1] + 10.0 * my).abs() < 1e-3, "{j:?}");
@@ -126,7 +145,7 @@ mod tests {
         // The same place in degrees: the product of one and the other's inverse is the ratio of pixels.
         let (lon, lat) = crs.to_lonlat(x, y).unwrap();
         let degrees = GeoTransform::north_up(lon - 0.005, lat + 0.005, 1e-4, 1e-4).unwrap();
-        let d = ground_jacobian(&degrees, &Crs::from_epsg(4326).unwrap(), [50.0, 50.0]).unwrap();
+        let d = Georeference::affine(degrees, Crs::from_epsg(4326).unwrap(), [100, 100]).ground_jacobian([50.0, 50.0]).unwrap();
         let m = compose(inverse(&d), j);
         assert!((m[0][0] - j[0][0] / d[0][0]).abs() < 1e-6 && m[0][0] > 0.5 && m[1][1] > 0.5, "{m:?}");
     }

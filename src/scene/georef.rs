@@ -1,10 +1,12 @@
-//! Where pixels lie: the affine transform, GeoTIFF keys, world files and `.prj` files.
+//! Where pixels lie: the affine transform, and georeferences of any kind.
 
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::crs::Crs;
 use super::error::{Error, Result};
+use super::ties::TieSurface;
 
 /// Affine map from pixels to map coordinates.
 ///
@@ -85,93 +87,128 @@ impl From<GeoTransform> for [f64; 6] {
     }
 }
 
-/// What the GeoKey directory says.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct GeoKeys {
-    pub(super) epsg: Option<u32>,
-    pub(super) pixel_is_point: bool,
+/// Where the pixels of an image lie on the ground: by a transform or by ground control points.
+#[derive(Debug, Clone)]
+pub struct Georeference {
+    place: Place,
+    crs: Crs,
+    /// Longitude of the middle, degrees: what a longitude is brought near to.
+    middle: f64,
 }
 
-impl GeoKeys {
-    /// From the values of tag 34735 (OGC 19-008r4, section 7.1): a header of four, then four a key.
-    pub(super) fn parse(values: &[u64]) -> Self {
-        const RASTER_TYPE: u64 = 1025;
-        const GEOGRAPHIC: u64 = 2048;
-        const PROJECTED: u64 = 3072;
-        const USER_DEFINED: u64 = 32767;
-        let short = |id| {
-            let keys = values.get(4..).unwrap_or(&[]);
-            keys.as_chunks::<4>().0.iter().find(|k| k[0] == id && k[1] == 0).map(|k| k[3])
+#[derive(Debug, Clone)]
+enum Place {
+    Affine(GeoTransform),
+    Ties(Arc<TieSurface>),
+}
+
+impl Georeference {
+    /// By a transform into coordinates of `crs`, for an image of `size` px.
+    pub fn affine(geo: GeoTransform, crs: Crs, size: [u32; 2]) -> Self {
+        let (x, _) = geo.pixel_to_map(f64::from(size[0]) / 2.0, f64::from(size[1]) / 2.0);
+        Self { place: Place::Affine(geo), crs, middle: x }
+    }
+
+    /// By ground control points.
+    pub(super) fn ties(surface: Arc<TieSurface>, crs: Crs) -> Self {
+        Self { place: Place::Ties(surface), crs, middle: 0.0 }
+    }
+
+    /// The transform, where it is one.
+    pub fn transform(&self) -> Option<&GeoTransform> {
+        match &self.place {
+            Place::Affine(geo) => Some(geo),
+            Place::Ties(_) => None,
+        }
+    }
+
+    /// The coordinate system: of the transform, or of the ground control points.
+    pub fn crs(&self) -> &Crs {
+        &self.crs
+    }
+
+    /// WGS 84 longitude and latitude of a pixel position, degrees.
+    ///
+    /// # Errors
+    /// [`Error::Projection`] outside the projection's domain.
+    pub fn to_lonlat(&self, p: [f64; 2]) -> Result<(f64, f64)> {
+        match &self.place {
+            Place::Affine(geo) => {
+                let (x, y) = geo.pixel_to_map(p[0], p[1]);
+                self.crs.to_lonlat(x, y)
+            }
+            Place::Ties(surface) => Ok(surface.to_lonlat(p)),
+        }
+    }
+
+    /// The pixel position of a longitude and latitude, degrees.
+    ///
+    /// # Errors
+    /// [`Error::Projection`] outside the projection's domain, or where the surface through control points does not reach.
+    pub fn from_lonlat(&self, lonlat: (f64, f64)) -> Result<[f64; 2]> {
+        match &self.place {
+            Place::Affine(geo) => {
+                let (x, y) = self.crs.from_lonlat(lonlat.0, lonlat.1)?;
+                Ok(geo.map_to_pixel(self.near(x), y).into())
+            }
+            Place::Ties(surface) => surface.from_lonlat(lonlat).ok_or_else(|| Error::Projection {
+                system: "ground control points".into(),
+                x: lonlat.0,
+                y: lonlat.1,
+                detail: "the surface through them does not reach there".into(),
+            }),
+        }
+    }
+
+    /// Where a pixel position lies in pixels of another image.
+    ///
+    /// # Errors
+    /// As [`to_lonlat`](Self::to_lonlat) and [`from_lonlat`](Self::from_lonlat).
+    pub fn to_pixels_of(&self, other: &Self, p: [f64; 2]) -> Result<[f64; 2]> {
+        match (&self.place, &other.place) {
+            (Place::Affine(from), Place::Affine(to)) if self.crs == other.crs => {
+                let (x, y) = from.pixel_to_map(p[0], p[1]);
+                Ok(to.map_to_pixel(other.near(x), y).into())
+            }
+            _ => other.from_lonlat(self.to_lonlat(p)?),
+        }
+    }
+
+    /// Metres east and north (rows) for a pixel along x and y (columns) at a position, over a span of 64 px.
+    ///
+    /// # Errors
+    /// As [`to_lonlat`](Self::to_lonlat).
+    pub fn ground_jacobian(&self, p: [f64; 2]) -> Result<[[f64; 2]; 2]> {
+        const H: f64 = 32.0;
+        let (lon, lat) = self.to_lonlat(p)?;
+        let (east, north) = Crs::from_epsg(4326)?.meters_per_unit_at(lon, lat)?;
+        let along = |dx: f64, dy: f64| -> Result<[f64; 2]> {
+            let (a, b) = (self.to_lonlat([p[0] - dx, p[1] - dy])?, self.to_lonlat([p[0] + dx, p[1] + dy])?);
+            let dlon = (b.0 - a.0 + 540.0).rem_euclid(360.0) - 180.0;
+            Ok([dlon * east / (2.0 * H), (b.1 - a.1) * north / (2.0 * H)])
         };
-        let code = |id| short(id).filter(|&c| c != 0 && c != USER_DEFINED).map(|c| c as u32);
-        // A projected system wins; its base is often named beside it. A projected system that is
-        // user-defined has no code, and that of its base would be wrong.
-        let epsg = if short(PROJECTED).is_some() { code(PROJECTED) } else { code(GEOGRAPHIC) };
-        Self { epsg, pixel_is_point: short(RASTER_TYPE) == Some(2) }
+        let (x, y) = (along(H, 0.0)?, along(0.0, H)?);
+        Ok([[x[0], y[0]], [x[1], y[1]]])
+    }
+
+    /// A longitude by the turns that bring it near the image's middle: files count from -180 or from 0.
+    fn near(&self, x: f64) -> f64 {
+        self.crs.turn().map_or(x, |turn| x - turn * ((x - self.middle) / turn).round())
     }
 }
 
 /// From ModelPixelScale and ModelTiepoint, or ModelTransformation, where they make sense.
 pub(super) fn from_tags(scale: &[f64], tie: &[f64], matrix: &[f64], pixel_is_point: bool) -> Option<GeoTransform> {
-    let area = if let ([sx, sy, ..], [i, j, _, x, y, ..]) = (scale, tie) {
-        GeoTransform::new([x - i * sx, *sx, 0.0, y + j * sy, 0.0, -sy])
-    } else if matrix.len() >= 16 {
-        GeoTransform::new([matrix[3], matrix[0], matrix[1], matrix[7], matrix[4], matrix[5]])
-    } else {
-        None
+    let by_scale = match (scale, tie) {
+        // GDAL's reading of a negative scale, which some writers mean as it is and most do not.
+        ([sx, sy, ..], [i, j, _, x, y, ..]) => GeoTransform::new([x - i * sx, *sx, 0.0, y + j * sy.abs(), 0.0, -sy.abs()]),
+        _ => None,
     };
+    let by_matrix = || match matrix {
+        m if m.len() >= 16 => GeoTransform::new([m[3], m[0], m[1], m[7], m[4], m[5]]),
+        _ => None,
+    };
+    let area = by_scale.or_else(by_matrix);
     // PixelIsPoint: the tags speak of pixel centres.
     if pixel_is_point { area.map(|g| g.offset(-0.5, -0.5)) } else { area }
-}
-
-/// Reads the world file beside an image, if there is one.
-///
-/// Its six lines give pixel size and rotation and the **centre** of the upper left pixel.
-pub(super) fn world_file(image: &Path) -> Result<Option<GeoTransform>> {
-    let Some(path) = world_file_path(image) else {
-        return Ok(None);
-    };
-    let text = std::fs::read_to_string(&path).map_err(|e| Error::read(&path, e))?;
-    let bad = |detail: &str| Error::Sidecar { path: path.clone(), detail: detail.into() };
-    let lines: Vec<f64> = text
-        .split_whitespace()
-        .map(|word| word.replace(',', ".").parse())
-        .collect::<Result<_, _>>()
-        .map_err(|_| bad("a world file holds six numbers, one a line; this one holds something else"))?;
-    let &[a, d, b, e, c, f] = lines.as_slice() else {
-        return Err(bad(&format!("a world file holds six numbers, this one {}", lines.len())));
-    };
-    GeoTransform::new([c, a, b, f, d, e])
-        .map(|g| Some(g.offset(-0.5, -0.5)))
-        .ok_or_else(|| bad("the transform of this world file has no inverse"))
-}
-
-fn world_file_path(image: &Path) -> Option<PathBuf> {
-    let own = image.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
-    let candidates: &[&str] = match own.as_str() {
-        "png" => &["pgw", "pngw"],
-        "jpg" | "jpeg" => &["jgw", "jpgw", "jpegw"],
-        "tif" | "tiff" => &["tfw", "tifw", "tiffw"],
-        _ => &["pgw", "jgw", "tfw"],
-    };
-    candidates.iter().chain(&["wld"]).map(|e| image.with_extension(e)).find(|p| p.is_file())
-}
-
-/// Reads the EPSG code of the `.prj` file beside an image: the text `EPSG:nnnn`, or a WKT whose
-/// last `AUTHORITY["EPSG","nnnn"]` or `ID["EPSG",nnnn]` names it.
-pub(super) fn prj_file(image: &Path) -> Result<Option<u32>> {
-    let path = image.with_extension("prj");
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let text = std::fs::read_to_string(&path).map_err(|e| Error::read(&path, e))?;
-    let code = text.to_ascii_uppercase().rfind("EPSG").and_then(|at| {
-        let rest = text[at + 4..].trim_start_matches([':', '"', ',', ' ']);
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        rest[..digits].parse().ok()
-    });
-    code.map(Some).ok_or_else(|| Error::Sidecar {
-        path,
-        detail: "names no EPSG code; write the text EPSG:nnnn into it (for example EPSG:32611)".into(),
-    })
 }

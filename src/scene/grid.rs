@@ -118,6 +118,9 @@ impl Grid {
         let used = (self.columns - 1) * self.stride + self.cell;
         for row in 0..self.rows {
             let y0 = row * self.stride;
+            if max_missing < 1.0 && !raster.stored(0, i64::from(y0), used, self.cell) {
+                continue;
+            }
             // missing[x]: pixels without data in the columns left of x.
             let mut missing = Vec::with_capacity(used as usize + 1);
             missing.push(0u64);

@@ -1,16 +1,27 @@
 //! PNG and JPEG, decoded whole within limits.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use image::{DynamicImage, ImageReader, Limits};
 
 use super::chunk::{Chunk, Samples};
 use super::error::{Error, Result};
+use super::source::Source;
 
 /// Largest decoded PNG or JPEG, bytes.
 const MAX_IMAGE_BYTES: u64 = 1 << 30;
 /// Largest edge of a PNG or JPEG, px.
 const MAX_EDGE: u32 = 65_535;
+
+/// An image decoded whole: its only chunk.
+pub(super) struct Whole(pub(super) Arc<Chunk>);
+
+impl Source for Whole {
+    fn decode(&self, _index: u64) -> Result<Arc<Chunk>> {
+        Ok(self.0.clone())
+    }
+}
 
 /// Decodes a PNG or JPEG; the flag says whether the last sample of a pixel is alpha.
 pub(super) fn decode(path: &Path) -> Result<(Chunk, bool)> {
@@ -48,5 +59,5 @@ pub(super) fn decode(path: &Path) -> Result<(Chunk, bool)> {
             ));
         }
     };
-    Ok((Chunk { samples, width, height, samples_per_pixel }, alpha))
+    Ok((Chunk { samples, valid: None, width, height, samples_per_pixel }, alpha))
 }

@@ -1,23 +1,27 @@
 //! What a database of any kind remembers of its map.
 
-use super::{Crs, GeoTransform, Image};
+use super::{Crs, GeoTransform, Georeference, Image};
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A map, without its pixels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MapInfo {
-    /// File name.
+    /// File name; of a map in pieces that of the first.
     #[serde(rename = "map")]
     pub name: String,
-    /// SHA-256 of the file.
+    /// Names of all its files, where it is in pieces.
+    #[serde(rename = "map_files", default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
+    /// SHA-256 of the file; of a map in pieces that of their hashes.
     #[serde(rename = "map_sha256")]
     pub sha256: String,
     /// How its values were standardised.
     #[serde(rename = "map_standardisation")]
     pub standardisation: serde_json::Value,
-    /// EPSG code of its coordinates.
-    pub epsg: u32,
+    /// Definition of its coordinates' system: [`Crs::definition`].
+    #[serde(alias = "epsg", deserialize_with = "code_or_text")]
+    pub crs: String,
     /// Its geotransform, GDAL's order.
     pub geotransform: [f64; 6],
     /// Width, pixels.
@@ -37,11 +41,13 @@ impl MapInfo {
         let raster = &map.raster;
         let (geo, crs) = raster.georeference()?;
         let (pixel_x, pixel_y) = raster.ground_pixel_size()?;
+        let name = |p: &std::path::Path| p.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         Ok(Self {
-            name: raster.path().file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
+            name: name(raster.path()),
+            files: raster.pieces().iter().map(|p| name(p)).collect(),
             sha256: raster.sha256()?,
             standardisation: serde_json::to_value(&map.standardisation).unwrap_or_default(),
-            epsg: crs.epsg(),
+            crs: crs.definition().to_string(),
             geotransform: geo.coefficients(),
             width: raster.width(),
             height: raster.height(),
@@ -56,11 +62,34 @@ impl MapInfo {
     pub fn georeference(&self) -> Result<(GeoTransform, Crs)> {
         let geo = GeoTransform::new(self.geotransform)
             .ok_or_else(|| Error::invalid(format!("the geotransform stored for {} is not valid; make the database anew", self.name)))?;
-        Ok((geo, Crs::from_epsg(self.epsg)?))
+        Ok((geo, Crs::from_text(&self.crs)?))
+    }
+
+    /// Where its pixels lie.
+    ///
+    /// # Errors
+    /// As [`georeference`](Self::georeference).
+    pub fn placement(&self) -> Result<Georeference> {
+        let (geo, crs) = self.georeference()?;
+        Ok(Georeference::affine(geo, crs, [self.width, self.height]))
     }
 
     /// Ground size of a pixel, metres: the root of its area in the map's middle.
     pub fn ground_m(&self) -> f64 {
         (self.pixel_m[0] * self.pixel_m[1]).sqrt()
     }
+}
+
+/// A system's definition, or the bare EPSG code that older databases hold.
+fn code_or_text<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Code(u32),
+        Text(String),
+    }
+    Ok(match Either::deserialize(from)? {
+        Either::Code(code) => format!("EPSG:{code}"),
+        Either::Text(text) => text,
+    })
 }

@@ -36,6 +36,9 @@ impl ValidityMask {
             let lines = strip.min(h - y0);
             for x0 in (0..w).step_by(segment as usize) {
                 let width = segment.min(w - x0);
+                if !raster.stored(i64::from(x0), i64::from(y0), width, lines) {
+                    continue;
+                }
                 let window = raster.read_window(i64::from(x0), i64::from(y0), width, lines)?;
                 for (y, line) in window.valid.chunks_exact(width as usize).enumerate() {
                     let row = (y0 as usize + y) / block as usize;

@@ -1,11 +1,11 @@
 //! Scene pages on the device: pixels enter the GPU once, standardised, and stay while there is room.
 
-use super::{Error, Radiometry, Raster, Result, SarUnit, Standardisation};
+use super::{Bands, Error, OpenOptions, Radiometry, Raster, Result, SarUnit, Standardisation};
 use crate::gpu::{Engine, PAGE, PageArray, PageTable, cut_page};
 use crate::kernels::sampler::PatchRecord;
 use rayon::prelude::*;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A raster and how its values are standardised: what the sampler reads.
@@ -23,7 +23,18 @@ impl Image {
     /// # Errors
     /// Reading, or no valid pixel.
     pub fn map(path: &Path) -> Result<Self> {
-        let raster = Raster::open(path)?;
+        Self::open_map(&[path.into()], OpenOptions::default())
+    }
+
+    /// Opens a map of one or more files ([`OpenOptions::open_map`]); of more than three bands the first three are read.
+    ///
+    /// # Errors
+    /// Reading, or no valid pixel.
+    pub fn open_map(paths: &[PathBuf], mut options: OpenOptions) -> Result<Self> {
+        if options.bands == Bands::All {
+            options.bands = Bands::Colours;
+        }
+        let raster = options.open_map(paths)?;
         let standardisation = Standardisation::measure(&raster, Radiometry::Optical)?;
         Ok(Self { raster, standardisation })
     }
@@ -33,7 +44,19 @@ impl Image {
     /// # Errors
     /// Reading, or no valid pixel.
     pub fn sar(path: &Path, unit: Option<SarUnit>) -> Result<Self> {
-        let raster = Raster::open(path)?;
+        Self::open_sar(path, unit, OpenOptions::default())
+    }
+
+    /// The same with a band or a no-data value that was chosen; else the first band is read, or that of a polarisation
+    /// ([`Bands::Polarisation`]).
+    ///
+    /// # Errors
+    /// Reading, or no valid pixel.
+    pub fn open_sar(path: &Path, unit: Option<SarUnit>, mut options: OpenOptions) -> Result<Self> {
+        if options.bands == Bands::All {
+            options.bands = Bands::Polarisation;
+        }
+        let raster = options.open(path)?;
         let radiometry = Radiometry::sar(&raster, unit)?;
         let standardisation = Standardisation::measure(&raster, radiometry)?;
         Ok(Self { raster, standardisation })
@@ -49,11 +72,14 @@ impl Image {
         self.standardisation.scale[0]
     }
 
-    /// One page as the sampler wants it, or none where nothing is valid. A map of fewer than three bands repeats its last; of
-    /// more, the first three count. A SAR image has its first band alone.
+    /// One page as the sampler wants it, or none where nothing is valid. A map of fewer than three bands repeats its last. A SAR image
+    /// has one band alone.
     fn page(&self, page: [u32; 2]) -> Result<Option<Vec<half::f16>>> {
         let side = PAGE as u32;
         let (x0, y0) = (page[0] * side, page[1] * side);
+        if !self.raster.stored(i64::from(x0), i64::from(y0), side, side) {
+            return Ok(None);
+        }
         let window = self.raster.read_window(i64::from(x0), i64::from(y0), side, side)?;
         if window.valid.iter().all(|v| *v == 0) {
             return Ok(None);

@@ -1,6 +1,6 @@
 //! A map and a SAR image of the same area, both georeferenced: ground truth for training and evaluation.
 
-use super::{Crs, GeoTransform, Image, Result, SarUnit, ValidityMask};
+use super::{Georeference, Image, Result, SarUnit, ValidityMask};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ pub struct ScenePair {
 /// From pixels of one georeferenced raster to those of another.
 #[derive(Debug, Clone)]
 pub struct Link {
-    from: (GeoTransform, Crs),
-    to: (GeoTransform, Crs),
+    from: Georeference,
+    to: Georeference,
 }
 
 impl Link {
@@ -31,12 +31,11 @@ impl Link {
     /// # Errors
     /// One has no georeference.
     pub fn new(from: &Image, to: &Image) -> Result<Self> {
-        let of = |i: &Image| i.raster.georeference().map(|(g, c)| (*g, c.clone()));
-        Ok(Self { from: of(from)?, to: of(to)? })
+        Ok(Self { from: from.raster.placement()?, to: to.raster.placement()? })
     }
 
     /// Links two georeferences.
-    pub fn between(from: (GeoTransform, Crs), to: (GeoTransform, Crs)) -> Self {
+    pub fn between(from: Georeference, to: Georeference) -> Self {
         Self { from, to }
     }
 
@@ -45,10 +44,7 @@ impl Link {
     /// # Errors
     /// A position outside a projection's domain.
     pub fn apply(&self, p: [f64; 2]) -> Result<[f64; 2]> {
-        let (x, y) = self.from.0.pixel_to_map(p[0], p[1]);
-        let (x, y) = if self.from.1.epsg() == self.to.1.epsg() { (x, y) } else { self.from.1.reproject(&self.to.1, x, y)? };
-        let (u, v) = self.to.0.map_to_pixel(x, y);
-        Ok([u, v])
+        self.from.to_pixels_of(&self.to, p)
     }
 
     /// Its derivative at a position: rows of (x, y), second's pixels per first's pixel, over a span of 128 px.
@@ -75,7 +71,15 @@ impl ScenePair {
     /// # Errors
     /// Reading, no valid pixel, no georeference.
     pub fn open(map: &Path, sar: &Path, unit: Option<SarUnit>) -> Result<Self> {
-        let (map, sar) = (Arc::new(Image::map(map)?), Arc::new(Image::sar(sar, unit)?));
+        Self::of(Image::map(map)?, Image::sar(sar, unit)?)
+    }
+
+    /// Of two open images.
+    ///
+    /// # Errors
+    /// Reading, no georeference.
+    pub fn of(map: Image, sar: Image) -> Result<Self> {
+        let (map, sar) = (Arc::new(map), Arc::new(sar));
         let link = Link::new(&map, &sar)?;
         let (map_mask, sar_mask) = (ValidityMask::new(&map.raster)?, ValidityMask::new(&sar.raster)?);
         Ok(Self { map, sar, map_mask, sar_mask, link })

@@ -11,6 +11,8 @@ const MAX_SAMPLES: usize = 1 << 20;
 const BLOCK: u32 = 256;
 /// Blocks with data sampled at most.
 const MAX_BLOCKS: usize = 1024;
+/// Blocks that are put in an order at most.
+const LISTED_BLOCKS: u64 = 1 << 20;
 /// Standardised values are clipped to this many scales either side.
 pub const CLIP: f32 = 4.0;
 /// Interquartile range of a normal distribution over its standard deviation.
@@ -185,21 +187,31 @@ fn quantile(values: &mut [f32], q: f64) -> f32 {
 /// Valid pixels of a fixed subset, one vector a band, none of them empty.
 fn sample(raster: &Raster) -> Result<Vec<Vec<f32>>> {
     let (across, down) = (raster.width().div_ceil(BLOCK), raster.height().div_ceil(BLOCK));
-    let mut order: Vec<u32> = (0..across.saturating_mul(down)).collect();
+    let blocks = u64::from(across) * u64::from(down);
     // All blocks of a small raster in order, so that each tile is decoded once; a scattered
-    // selection of a large one.
-    if order.len() > MAX_BLOCKS {
-        order.sort_by_key(|&i| scatter(i));
-    }
+    // selection of a large one; of a huge one, which may be all but empty, a selection of what is stored.
+    let order: Vec<[u32; 2]> = if blocks <= LISTED_BLOCKS {
+        let mut order: Vec<u32> = (0..blocks as u32).collect();
+        if order.len() > MAX_BLOCKS {
+            order.sort_by_key(|&i| scatter(i));
+        }
+        order.into_iter().map(|i| [i % across * BLOCK, i / across * BLOCK]).collect()
+    } else {
+        let mut stored = raster.stored_chunks(LISTED_BLOCKS as usize);
+        stored.sort_by_key(|[x, y, ..]| scatter(x ^ y.rotate_left(16)));
+        stored.into_iter().map(|[x, y, ..]| [x, y]).collect()
+    };
     let area = u64::from(raster.width()).saturating_mul(u64::from(raster.height()));
     let sampled = area.min(u64::from(BLOCK * BLOCK) * MAX_BLOCKS as u64);
     let step = (sampled as f64 / MAX_SAMPLES as f64).sqrt().ceil().max(1.0) as u32;
     let bands = raster.bands() as usize;
     let mut out = vec![Vec::new(); bands];
     let mut taken = 0;
-    for i in order {
-        let (bx, by) = (i % across * BLOCK, i / across * BLOCK);
+    for [bx, by] in order {
         let (w, h) = (BLOCK.min(raster.width() - bx), BLOCK.min(raster.height() - by));
+        if !raster.stored(i64::from(bx), i64::from(by), w, h) {
+            continue;
+        }
         let window = raster.read_window(i64::from(bx), i64::from(by), w, h)?;
         let before = out[0].len();
         // The lattice runs through the whole raster, not anew in each block.

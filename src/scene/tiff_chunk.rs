@@ -20,11 +20,14 @@ pub(super) const JPEG: u64 = 7;
 
 impl TiffImage {
     /// Decodes the bytes of chunk `index`, `height` rows of it.
-    pub(super) fn expand(&self, index: u32, height: u32, payload: &[u8]) -> Result<Samples> {
-        let kind = compression_name(self.compression).unwrap_or("unknown");
+    pub(super) fn expand(&self, index: u64, height: u32, payload: &[u8]) -> Result<Samples> {
+        let kind = compression_name(self.compression);
         let damaged = |detail: String| Error::damaged(&self.path, format!("tile or strip {index} ({kind}): {detail}"));
         if self.compression == JPEG {
-            check_jpeg_size(payload, self.chunk_width, height).map_err(damaged)?;
+            check_jpeg_size(payload, self.layout.chunk_width, height).map_err(damaged)?;
+        }
+        if self.bits < 8 && self.compression == NONE {
+            return Ok(Samples::U8(self.unpack(height, payload)));
         }
         let wrapped = self.wrap(height, payload);
         // The decoders are other people's: a panic in one of them on a damaged file is an error here.
@@ -55,9 +58,10 @@ impl TiffImage {
             }
             Err(e) => return Err(damaged(e.to_string())),
         };
-        let need = (self.row_bytes(self.chunk_width) * u64::from(height)) as usize;
+        let need = (self.row_bytes(self.layout.chunk_width) * u64::from(height)) as usize;
         match samples {
             s if s.bytes() < need => Err(damaged(format!("holds {} bytes instead of {need}", s.bytes()))),
+            Samples::U8(v) if self.bits < 8 => Ok(Samples::U8(self.unpack(height, &v))),
             Samples::U8(mut v) if self.ycbcr && !self.planar => {
                 v.as_chunks_mut().0.iter_mut().for_each(ycbcr_to_rgb);
                 Ok(Samples::U8(v))
@@ -66,7 +70,15 @@ impl TiffImage {
         }
     }
 
-    /// A TIFF holding one chunk as its only strip, in the byte order of the file.
+    /// Samples of fewer than 8 bits, one a byte: the first in the highest bits, rows padded to whole bytes.
+    fn unpack(&self, height: u32, packed: &[u8]) -> Vec<u8> {
+        let (row, samples) = (self.row_bytes(self.layout.chunk_width) as usize, (self.layout.chunk_width * self.chunk_samples()) as usize);
+        let (bits, mask) = (self.bits as usize, (1u8 << self.bits) - 1);
+        let lines = packed.chunks_exact(row).take(height as usize);
+        lines.flat_map(|line| (0..samples).map(move |i| line[i * bits / 8] >> (8 - bits - i * bits % 8) & mask)).collect()
+    }
+
+    /// A TIFF holding one chunk as its only strip, in the byte order of the file. Samples of fewer than 8 bits are wrapped as bytes.
     fn wrap(&self, height: u32, payload: &[u8]) -> Vec<u8> {
         let be = self.bytes.big_endian;
         let u16s = |v: u16| if be { v.to_be_bytes() } else { v.to_le_bytes() };
@@ -94,13 +106,18 @@ impl TiffImage {
                 out.extend(u32s(value));
             }
         };
-        entry(tag::WIDTH, LONG, 1, self.chunk_width);
+        let packed = self.bits < 8;
+        let (width, samples) = match packed {
+            true => (self.row_bytes(self.layout.chunk_width) as u32, 1),
+            false => (self.layout.chunk_width, self.chunk_samples()),
+        };
+        entry(tag::WIDTH, LONG, 1, width);
         entry(tag::HEIGHT, LONG, 1, height);
         entry(tag::BITS, SHORT, 1, self.sample_type.bytes() * 8);
         entry(tag::COMPRESSION, SHORT, 1, self.compression as u32);
         entry(tag::PHOTOMETRIC, SHORT, 1, 1);
         entry(tag::STRIP_OFFSETS, LONG, 1, payload_at as u32);
-        entry(tag::SAMPLES, SHORT, 1, self.chunk_samples());
+        entry(tag::SAMPLES, SHORT, 1, samples);
         entry(tag::ROWS_PER_STRIP, LONG, 1, height);
         entry(tag::STRIP_BYTES, LONG, 1, payload.len() as u32);
         entry(tag::PREDICTOR, SHORT, 1, self.predictor as u32);
@@ -115,17 +132,30 @@ impl TiffImage {
     }
 }
 
-/// Name of a TIFF compression that is read.
-pub(super) fn compression_name(code: u64) -> Option<&'static str> {
-    Some(match code {
+/// Whether a TIFF compression is read.
+pub(super) fn is_read(code: u64) -> bool {
+    matches!(code, NONE | 5 | JPEG | 8 | 32946 | 32773 | 50000)
+}
+
+/// Name of a TIFF compression.
+pub(super) fn compression_name(code: u64) -> String {
+    let name = match code {
         NONE => "no compression",
+        2..=4 => "CCITT fax",
         5 => "LZW",
+        6 => "old-style JPEG",
         JPEG => "JPEG",
         8 | 32946 => "Deflate",
         32773 => "PackBits",
+        34712 => "JPEG 2000",
+        34887 => "LERC",
+        34925 => "LZMA",
         50000 => "ZSTD",
-        _ => return None,
-    })
+        50001 => "WebP",
+        50002 | 52546 => "JPEG XL",
+        _ => return format!("number {code} TIFF"),
+    };
+    name.to_string()
 }
 
 /// The frame header of a JPEG stream must agree with the chunk before the decoder allocates for it.

@@ -1,14 +1,12 @@
 //! The directory of a TIFF or BigTIFF file, read against the file's length.
 //!
-//! Our own reader, because the `tiff` crate caps a tag at 1 MiB of its in-memory values while a
-//! map of 100,000 x 100,000 px has over 150,000 tiles. Nothing is allocated that the file does not
+//! Our own reader, because the `tiff` crate's decoder (0.11) is one stream behind `&mut`, so that tiles cannot be decoded side by
+//! side, and it keeps each entry of a tile table as an enum of 32 bytes. Nothing is allocated that the file does not
 //! hold: an array is read only where `offset + bytes` lies within the file.
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use super::error::{Error, Result};
 
@@ -22,6 +20,7 @@ pub(super) mod tag {
     pub const BITS: u16 = 258;
     pub const COMPRESSION: u16 = 259;
     pub const PHOTOMETRIC: u16 = 262;
+    pub const FILL_ORDER: u16 = 266;
     pub const STRIP_OFFSETS: u16 = 273;
     pub const SAMPLES: u16 = 277;
     pub const ROWS_PER_STRIP: u16 = 278;
@@ -40,13 +39,17 @@ pub(super) mod tag {
     pub const TIEPOINT: u16 = 33922;
     pub const TRANSFORMATION: u16 = 34264;
     pub const GEO_KEYS: u16 = 34735;
+    pub const GEO_DOUBLES: u16 = 34736;
+    pub const GEO_ASCII: u16 = 34737;
+    pub const GDAL_METADATA: u16 = 42112;
     pub const GDAL_NODATA: u16 = 42113;
+    pub const RPC: u16 = 50844;
 }
 
 /// The file, its byte order and its length; reads are by position.
 pub(super) struct TiffBytes {
     path: PathBuf,
-    file: Mutex<File>,
+    file: File,
     pub(super) len: u64,
     pub(super) big_endian: bool,
     big_tiff: bool,
@@ -70,7 +73,7 @@ impl TiffBytes {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|e| Error::read(path, e))?;
         let len = file.metadata().map_err(|e| Error::read(path, e))?.len();
-        let mut bytes = Self { path: path.into(), file: Mutex::new(file), len, big_endian: false, big_tiff: false };
+        let mut bytes = Self { path: path.into(), file, len, big_endian: false, big_tiff: false };
         let head = bytes.read(0, 4, "the header")?;
         bytes.big_endian = head[0] == b'M';
         bytes.big_tiff = match bytes.u16(&head[2..4]) {
@@ -90,9 +93,7 @@ impl TiffBytes {
             ));
         }
         let mut out = vec![0; len as usize];
-        let mut file = self.file.lock().unwrap_or_else(|e| e.into_inner());
-        file.seek(SeekFrom::Start(offset)).map_err(|e| Error::read(&self.path, e))?;
-        file.read_exact(&mut out).map_err(|e| Error::read(&self.path, e))?;
+        read_exact_at(&self.file, &mut out, offset).map_err(|e| Error::read(&self.path, e))?;
         Ok(out)
     }
 
@@ -115,24 +116,41 @@ impl TiffBytes {
         if self.big_tiff { self.u64(b) } else { u64::from(self.u32(b)) }
     }
 
-    /// The first directory that is neither an overview nor a mask (the first of all if none is).
-    pub(super) fn main_directory(&self) -> Result<Directory> {
+    /// The first directory that is neither an overview nor a mask (if none is, an overview or a mask), and the mask of the whole image, where
+    /// there is one of its size.
+    pub(super) fn main_directory(&self) -> Result<(Directory, Option<Directory>)> {
+        const OVERVIEW: u64 = 1;
+        const MASK: u64 = 4;
         let word = if self.big_tiff { 8 } else { 4 };
         let head = self.read(if self.big_tiff { 8 } else { 4 }, word, "the header")?;
-        let first = self.offset(&head);
-        let mut at = first;
-        for _ in 0..MAX_DIRECTORIES {
+        let mut at = self.offset(&head);
+        let (mut first, mut main, mut masks) = (None, None, Vec::new());
+        let mut seen = Vec::new();
+        while at != 0 && seen.len() < MAX_DIRECTORIES && !seen.contains(&at) {
+            seen.push(at);
             let directory = self.directory(at)?;
             let subfile = directory.unsigned(self, tag::NEW_SUBFILE_TYPE)?.unwrap_or(0);
-            if subfile & 0b101 == 0 {
-                return Ok(directory);
-            }
             at = directory.next;
-            if at == 0 {
-                break;
+            if subfile & (OVERVIEW | MASK) == 0 {
+                main.get_or_insert(directory);
+            } else if subfile & (OVERVIEW | MASK) == MASK {
+                masks.push(directory);
+            } else {
+                first.get_or_insert(directory);
             }
         }
-        self.directory(first)
+        // A mask in a file of its own is that file's image.
+        let Some(main) = main.or(first).or_else(|| masks.pop()) else {
+            return Err(Error::damaged(&self.path, "it holds no image"));
+        };
+        let size = |d: &Directory| Ok::<_, Error>((d.unsigned(self, tag::WIDTH)?, d.unsigned(self, tag::HEIGHT)?));
+        let of = size(&main)?;
+        for mask in masks {
+            if size(&mask)? == of {
+                return Ok((main, Some(mask)));
+            }
+        }
+        Ok((main, None))
     }
 
     fn directory(&self, at: u64) -> Result<Directory> {
@@ -157,6 +175,24 @@ impl TiffBytes {
         }
         Ok(Directory { entries, next: self.offset(&body[size as usize - word as usize..]) })
     }
+}
+
+/// Reads at a position without moving another reader's, so that any number of threads read one file.
+#[cfg(unix)]
+fn read_exact_at(file: &File, out: &mut [u8], offset: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, out, offset)
+}
+
+/// Reads at a position; every reader brings its own, so that they do not disturb each other.
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut out: &mut [u8], mut offset: u64) -> std::io::Result<()> {
+    while !out.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, out, offset)? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            n => (out, offset) = (&mut out[n..], offset + n as u64),
+        }
+    }
+    Ok(())
 }
 
 /// Bytes of one value of a TIFF field type, `None` for a type unknown to us.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::crs::Crs;
 use super::error::Result;
 use super::georef::GeoTransform;
 use super::raster::{Raster, SampleType};
@@ -25,8 +26,8 @@ pub struct Target<'a> {
     pub height: u32,
     /// Pixels to map coordinates.
     pub geo: Option<&'a GeoTransform>,
-    /// EPSG code of the coordinates.
-    pub epsg: Option<u32>,
+    /// System of the coordinates.
+    pub crs: Option<&'a Crs>,
 }
 
 /// Writes `source` resampled as a GeoTIFF of the same sample type and bands (half floats become floats): bilinear, or the mean over a
@@ -36,7 +37,7 @@ pub struct Target<'a> {
 /// floats and 0 in whole numbers. Only tiles are held in memory. `progress(rows, height)` counts rows written.
 ///
 /// # Errors
-/// Reading the source, writing the file; [`UnknownEpsg`](super::Error::UnknownEpsg).
+/// Reading the source, writing the file; a coordinate system that GeoTIFF has no words for.
 pub fn resample(
     source: &Raster,
     path: &Path,
@@ -45,9 +46,9 @@ pub fn resample(
     mut progress: impl FnMut(u32, u32),
 ) -> Result<()> {
     let (kind, bands) = (source.sample_type(), source.bands());
-    let nodata = no_data_value(kind, source.nodata());
-    let Target { width, height, geo, epsg } = *target;
-    let header = GeoTiff { width, height, bands, geo, epsg, nodata: Some(nodata) };
+    let nodata = no_data_value(kind, source.nodata().or(source.fills().first().map(|f| f.value)));
+    let Target { width, height, geo, crs } = *target;
+    let header = GeoTiff { width, height, bands, geo, crs, nodata: Some(nodata) };
     let warp = Warp { source, place, bands: bands as usize, nodata: nodata as f32, whole: !kind.is_float() };
     write_geotiff_rows(path, &header, kind, &mut |y0, rows, out: &mut Vec<f32>| {
         let (row, first) = (width as usize * warp.bands, out.len());
@@ -86,7 +87,7 @@ fn no_data_value(kind: SampleType, given: Option<f64>) -> f64 {
     given.filter(|v| range.contains(v) && v.fract() == 0.0 && f64::from(*v as f32) == *v).unwrap_or(0.0)
 }
 
-struct Warp<'a> {
+pub(super) struct Warp<'a> {
     source: &'a Raster,
     place: &'a (dyn Fn([f64; 2]) -> [f64; 2] + Sync),
     bands: usize,
@@ -95,9 +96,14 @@ struct Warp<'a> {
     whole: bool,
 }
 
-impl Warp<'_> {
+impl<'a> Warp<'a> {
+    /// Of samples as they are, `nodata` where there are none; `place` says where a position of the target lies in the source.
+    pub(super) fn new(source: &'a Raster, place: &'a (dyn Fn([f64; 2]) -> [f64; 2] + Sync), nodata: f32) -> Self {
+        Self { source, place, bands: source.bands() as usize, nodata, whole: false }
+    }
+
     /// Samples `[h, w, bands]` of a tile of the target.
-    fn tile(&self, x0: u32, y0: u32, w: u32, h: u32) -> Result<Vec<f32>> {
+    pub(super) fn tile(&self, x0: u32, y0: u32, w: u32, h: u32) -> Result<Vec<f32>> {
         let mut out = vec![self.nodata; w as usize * h as usize * self.bands];
         let Some(area) = self.area(x0, y0, w, h) else { return Ok(out) };
         let [left, top, right, bottom] = area;
@@ -220,7 +226,7 @@ mod tests {
 
     /// A plane of values in the given type, 300 x 200 px, without data in a corner.
     fn plane(path: &Path, kind: SampleType, bands: u32, nodata: Option<f64>) -> Raster {
-        let header = GeoTiff { width: 300, height: 200, bands, geo: None, epsg: None, nodata };
+        let header = GeoTiff { width: 300, height: 200, bands, geo: None, crs: None, nodata };
         write_geotiff_rows(path, &header, kind, &mut |y0, rows, out: &mut Vec<f32>| {
             for y in y0..y0 + rows {
                 for x in 0..300 {
@@ -241,6 +247,7 @@ mod tests {
     fn every_sample_type_comes_back_turned_and_on_the_target_grid() {
         let dir = tempfile::tempdir().unwrap();
         let geo = GeoTransform::north_up(500_000.0, 4_000_000.0, 10.0, 10.0).unwrap();
+        let crs = Crs::from_epsg(32633).unwrap();
         use SampleType::{F16, F32, F64, I8, I16, I32, U8, U16, U32};
         for (i, (kind, nodata, want)) in [
             (U8, None, Some(0.0)),
@@ -261,7 +268,7 @@ mod tests {
                 let source = plane(&a, kind, bands, nodata.filter(|v| *v != -9999.0 || kind == I16));
                 let (sin, cos) = 10f64.to_radians().sin_cos();
                 let place = |p: [f64; 2]| [cos * p[0] - sin * p[1] + 30.0, sin * p[0] + cos * p[1] - 10.0];
-                let target = Target { width: 700, height: 310, geo: Some(&geo), epsg: Some(32633) };
+                let target = Target { width: 700, height: 310, geo: Some(&geo), crs: Some(&crs) };
                 let mut last = 0;
                 resample(&source, &b, &target, &place, |y, h| {
                     assert!(y > last && h == 310);
@@ -319,7 +326,7 @@ mod tests {
         let data: Vec<f32> = (0..1200 * 800).map(|i| if i % 2 == 0 { 0.0 } else { 10.0 }).collect();
         write_geotiff(&a, 1200, 800, 1, SampleData::F32(&data), None, None, None).unwrap();
         let source = Raster::open(&a).unwrap();
-        let target = Target { width: 290, height: 190, geo: None, epsg: None };
+        let target = Target { width: 290, height: 190, geo: None, crs: None };
         resample(&source, &b, &target, &|p| [4.0 * p[0] + 8.0, 4.0 * p[1] + 9.5], |_, _| {}).unwrap();
         let window = Raster::open(&b).unwrap().read_window(0, 0, 290, 190).unwrap();
         assert!(window.valid.iter().all(|v| *v == 1));
@@ -333,7 +340,7 @@ mod tests {
         // Between 4 and 6 lies the value that marks no data.
         let data: Vec<u8> = (0..100 * 100).map(|i| if i % 2 == 0 { 4 } else { 6 }).collect();
         write_geotiff(&a, 100, 100, 1, SampleData::U8(&data), None, None, Some(5.0)).unwrap();
-        let target = Target { width: 90, height: 90, geo: None, epsg: None };
+        let target = Target { width: 90, height: 90, geo: None, crs: None };
         resample(&Raster::open(&a).unwrap(), &b, &target, &|p| [p[0] + 5.5, p[1] + 5.0], |_, _| {}).unwrap();
         let window = Raster::open(&b).unwrap().read_window(0, 0, 90, 90).unwrap();
         assert!(window.valid.iter().all(|v| *v == 1) && window.data.iter().all(|v| *v == 4.0));
@@ -345,7 +352,7 @@ mod tests {
         let (a, b) = (dir.path().join("a.tif"), dir.path().join("b.tif"));
         let data: Vec<u8> = (0..4000u32 * 3000).map(|i| (1 + (i % 4000) / 20) as u8).collect();
         write_geotiff(&a, 4000, 3000, 1, SampleData::U8(&data), None, None, None).unwrap();
-        let target = Target { width: 200, height: 150, geo: None, epsg: None };
+        let target = Target { width: 200, height: 150, geo: None, crs: None };
         resample(&Raster::open(&a).unwrap(), &b, &target, &|p| [20.0 * p[0], 20.0 * p[1]], |_, _| {}).unwrap();
         let window = Raster::open(&b).unwrap().read_window(0, 0, 200, 150).unwrap();
         for (i, v) in window.data.iter().enumerate() {

@@ -11,7 +11,7 @@ use tiff::encoder::compression::{CompressionAlgorithm, Deflate, DeflateLevel};
 use tiff::encoder::{TiffEncoder, TiffKind, TiffKindBig, TiffKindStandard};
 use tiff::tags::{CompressionMethod, ExtraSamples, PhotometricInterpretation, Predictor, Tag};
 
-use super::crs::Crs;
+use super::crs::{Crs, GeoKeyTags};
 use super::error::{Error, Result};
 use super::georef::GeoTransform;
 use super::raster::SampleType;
@@ -44,8 +44,8 @@ pub struct GeoTiff<'a> {
     pub bands: u32,
     /// Pixels to map coordinates.
     pub geo: Option<&'a GeoTransform>,
-    /// EPSG code of the coordinates.
-    pub epsg: Option<u32>,
+    /// System of the coordinates.
+    pub crs: Option<&'a Crs>,
     /// Value of pixels without data.
     pub nodata: Option<f64>,
 }
@@ -55,7 +55,7 @@ pub struct GeoTiff<'a> {
 /// Three bands are stored as RGB, any other number as grey with further bands.
 ///
 /// # Errors
-/// [`Error::Argument`] where the sizes do not fit, [`Error::UnknownEpsg`], [`Error::Write`].
+/// [`Error::Argument`] where the sizes do not fit, [`Error::UnknownCrs`], [`Error::Write`].
 pub fn write_geotiff(
     path: impl AsRef<Path>,
     width: u32,
@@ -75,7 +75,8 @@ pub fn write_geotiff(
     if expected != len as u128 {
         return Err(Error::argument(path.display().to_string(), format!("{width}x{height} px in {bands} bands do not fit {len} samples")));
     }
-    let header = GeoTiff { width, height, bands, geo, epsg, nodata };
+    let crs = epsg.map(Crs::from_epsg).transpose()?;
+    let header = GeoTiff { width, height, bands, geo, crs: crs.as_ref(), nodata };
     let row = width as usize * bands as usize;
     let span = |y: u32, rows: u32| y as usize * row..(y + rows) as usize * row;
     match data {
@@ -161,19 +162,13 @@ fn write<T: Sample>(path: &Path, header: &GeoTiff<'_>, fill: Fill<'_, T>) -> Res
     if samples == 0 || bands > 1024 {
         return Err(Error::argument(path.display().to_string(), format!("{width}x{height} px in {bands} bands cannot be written")));
     }
-    let epsg = match header.epsg {
-        Some(code) => {
-            let crs = Crs::from_epsg(code)?;
-            Some((code as u16, crs.is_geographic()))
-        }
-        None => None,
-    };
+    let keys = header.crs.map(Crs::geo_keys).transpose()?;
     let file = AtomicFile::create(path).map_err(|e| Error::write(path, e))?;
     let mut out = BufWriter::new(file.file());
     if samples * size_of::<T>() as u128 > BIG_TIFF_FROM {
-        image::<_, TiffKindBig, T>(&mut out, header, epsg, fill)
+        image::<_, TiffKindBig, T>(&mut out, header, keys.as_ref(), fill)
     } else {
-        image::<_, TiffKindStandard, T>(&mut out, header, epsg, fill)
+        image::<_, TiffKindStandard, T>(&mut out, header, keys.as_ref(), fill)
     }
     .map_err(|e| match e {
         Failure::Fill(e) => e,
@@ -215,7 +210,7 @@ fn stored<T: Sample>(rows: &[T], row: usize, bands: usize) -> std::io::Result<Ve
 fn image<W: Write + Seek, K: TiffKind, T: Sample>(
     out: W,
     header: &GeoTiff<'_>,
-    epsg: Option<(u16, bool)>,
+    keys: Option<&GeoKeyTags>,
     fill: Fill<'_, T>,
 ) -> Result<(), Failure> {
     let (width, height, bands) = (header.width, header.height, header.bands as usize);
@@ -247,11 +242,14 @@ fn image<W: Write + Seek, K: TiffKind, T: Sample>(
             tags.write_tag(Tag::ModelTransformationTag, &m[..])?;
         }
     }
-    if let Some((code, geographic)) = epsg {
-        let (model, key) = if geographic { (2, 2048) } else { (1, 3072) };
-        // Version 1.1.0, three keys: model type, raster type (1: pixel is area), the system.
-        let keys: [u16; 16] = [1, 1, 0, 3, 1024, 0, 1, model, 1025, 0, 1, 1, key, 0, 1, code];
-        tags.write_tag(Tag::GeoKeyDirectoryTag, &keys[..])?;
+    if let Some(keys) = keys {
+        tags.write_tag(Tag::GeoKeyDirectoryTag, &keys.directory[..])?;
+        if !keys.doubles.is_empty() {
+            tags.write_tag(Tag::GeoDoubleParamsTag, &keys.doubles[..])?;
+        }
+        if !keys.ascii.is_empty() {
+            tags.write_tag(Tag::GeoAsciiParamsTag, keys.ascii.as_str())?;
+        }
     }
     if let Some(nodata) = header.nodata {
         let text = if nodata.is_nan() { "nan".into() } else { nodata.to_string() };

@@ -1,7 +1,7 @@
 //! What every study does: it opens its scenes, runs each way with each seed once, keeps what it found, and goes on where it was stopped.
 
 use super::write;
-use crate::cli::common::{Global, Unit, interrupt_flag};
+use crate::cli::common::{Global, SarArgs, interrupt_flag};
 use crate::gpu::Engine;
 use crate::scene::ScenePair;
 use crate::train::{Event, Outcome, checkpoint_path};
@@ -34,9 +34,8 @@ pub(super) struct Options {
     /// Queries to judge on
     #[arg(long, value_name = "N", default_value_t = 500)]
     pub(super) queries: usize,
-    /// What the SAR values measure [default: guessed]
-    #[arg(long, value_enum)]
-    sar_unit: Option<Unit>,
+    #[command(flatten)]
+    reading: SarArgs,
     /// Stop after this many minutes; the same command goes on from there
     #[arg(long, value_name = "MIN")]
     minutes: Option<f64>,
@@ -58,8 +57,7 @@ impl<'a> Runs<'a> {
     /// Opens the scenes and the device; outcomes of single runs go to `folder`, below that of the study.
     pub(super) fn open(global: &'a Global, options: &'a Options, folder: &str) -> Result<Self> {
         let start = Instant::now();
-        let unit = options.sar_unit.map(Into::into);
-        let open = |pair: &[PathBuf]| ScenePair::open(&pair[0], &pair[1], unit);
+        let open = |pair: &[PathBuf]| options.reading.pair_of(pair);
         let scenes = options.scene.chunks(2).map(open).collect::<Result<Vec<_>, _>>()?;
         let val = open(&options.val)?;
         let folder = options.out.join(folder);

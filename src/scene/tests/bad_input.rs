@@ -8,12 +8,11 @@ fn no_data_rules() {
     let path = dir.path().join("n.tif");
     let valid = |raster: &Raster| raster.read_window(0, 0, raster.width(), 1).unwrap().valid;
     write_geotiff(&path, 3, 1, 2, SampleData::U8(&[0, 0, 0, 7, 9, 9]), None, None, None).unwrap();
-    let mut raster = Raster::open(&path).unwrap();
-    assert_eq!((raster.nodata(), valid(&raster)), (Some(0.0), vec![0, 1, 1]));
-    raster.set_nodata(Some(9.0));
-    assert_eq!(valid(&raster), [1, 1, 0]);
-    raster.set_nodata(None);
-    assert_eq!(valid(&raster), [1, 1, 1]);
+    let raster = Raster::open(&path).unwrap();
+    assert_eq!((raster.nodata(), raster.fills()[0].value, valid(&raster)), (None, 0.0, vec![0, 1, 1]));
+    let with = |no_data| OpenOptions { no_data, ..OpenOptions::default() }.open(&path).unwrap();
+    assert_eq!(valid(&with(NoData::Value(9.0))), [1, 1, 0]);
+    assert_eq!(valid(&with(NoData::None)), [1, 1, 1]);
 
     let data = [f32::NAN, 1.0, f32::INFINITY, 2.0, 0.0, 0.0, -9999.0, -9999.0];
     write_geotiff(&path, 4, 1, 2, SampleData::F32(&data), None, None, Some(-9999.0)).unwrap();
@@ -68,7 +67,7 @@ fn bad_files_say_what_is_wrong() {
         (256, 2_000_000_000, "but lists"),
         (322, u32::MAX, "but lists 6 of them"),
         (277, 1 << 20, "1048576 bands"),
-        (259, 34712, "compression 34712 is not supported; rewrite it with gdal_translate"),
+        (259, 34712, "JPEG 2000 compression is not supported; rewrite it: gdal_translate"),
         (262, 3, "a colour palette is not supported"),
     ] {
         let mut bytes = jpeg.clone();

@@ -22,9 +22,12 @@ fn geotransform_and_point_rasters() {
     assert_eq!(point.pixel_to_map(0.5, 0.5), (50.0, 90.0));
     // Ground control points alone are no affine transform.
     assert!(georef::from_tags(&[], &[0.0; 24], &[], false).is_none());
-    let user_defined = [1, 1, 0, 2, 2048, 0, 1, 4326, 3072, 0, 1, 32767];
-    assert_eq!(georef::GeoKeys::parse(&user_defined).epsg, None);
-    assert_eq!(georef::GeoKeys::parse(&user_defined[..8]).epsg, Some(4326));
+    // A scale of 0 says nothing, and a matrix stands in; a negative one is read as GDAL does.
+    let matrix = [1.0, 0.0, 0.0, 7.0, 0.0, -1.0, 0.0, 9.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0];
+    let by_matrix = georef::from_tags(&[0.0, 0.0, 0.0], &[0.0; 6], &matrix, false).unwrap();
+    assert_eq!(by_matrix.coefficients(), [7.0, 1.0, 0.0, 9.0, 0.0, -1.0]);
+    let negative = georef::from_tags(&[10.0, -10.0, 0.0], &[0.0, 0.0, 0.0, 50.0, 90.0, 0.0], &[], false).unwrap();
+    assert!(negative.is_north_up());
 }
 
 #[test]
@@ -89,7 +92,7 @@ fn grid_cells() {
     let data: Vec<u8> =
         (0..w * h).map(|p| (p % w, p / w)).map(|(x, y)| u8::from(!(((20..30).contains(&x) && y < 10) || (x, y) == (41, 15)))).collect();
     let geo = GeoTransform::north_up(-13_100_000.0, 4_000_000.0, 10.0, 10.0).unwrap();
-    write_geotiff(&path, w, h, 1, SampleData::U8(&data), Some(&geo), Some(3395), None).unwrap();
+    write_geotiff(&path, w, h, 1, SampleData::U8(&data), Some(&geo), Some(3395), Some(0.0)).unwrap();
     let raster = Raster::open(&path).unwrap();
     let grid = Grid::new(w, h, 10, 10).unwrap();
     assert_eq!((grid.rows, grid.columns, grid.len(), grid.cells().count()), (3, 5, 15, 15));

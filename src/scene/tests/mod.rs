@@ -1,10 +1,13 @@
 //! Tests of the scene module and what they share.
 
 mod bad_input;
+mod build;
 mod formats;
 mod geo;
+mod places;
 mod radiometry;
 mod real;
+mod validity;
 
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,244 @@
+//! Several files as one map: joined as they are where they lie on one lattice of pixels, else resampled to the first one's.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use super::chunk::{Chunk, Samples};
+use super::error::{Error, Result};
+use super::georef::{GeoTransform, Georeference};
+use super::open::OpenOptions;
+use super::raster::Raster;
+use super::source::{Header, Layout, Source};
+use super::warp::Warp;
+
+/// Side of a chunk, px.
+const CHUNK: u32 = 512;
+/// Files that are kept open at most.
+const OPEN: usize = 64;
+/// Pixels that a file's corner may lie off the lattice for it to count as on it.
+const ON_LATTICE: f64 = 0.01;
+/// Places along each axis at which gaps and overlaps are counted.
+const COUNTED: u32 = 512;
+
+/// One file.
+struct Piece {
+    path: PathBuf,
+    /// Left, top, right and bottom in pixels of the whole.
+    area: [i64; 4],
+    /// Where it is not on the lattice: its own pixels.
+    place: Option<Georeference>,
+}
+
+/// The files, opened when they are read.
+struct Mosaic {
+    pieces: Vec<Piece>,
+    layout: Layout,
+    place: Georeference,
+    bands: u32,
+    options: OpenOptions,
+    /// Pieces that touch each chunk, first ones first.
+    by_chunk: Vec<Vec<u32>>,
+    /// The most recently used at the end.
+    open: Mutex<Vec<(u32, Arc<Raster>)>>,
+}
+
+/// Opens several files as one map.
+///
+/// # Errors
+/// As [`Raster::open`] of each; one without a transform and a system; pixel sizes or numbers of bands that do not go together.
+pub(super) fn open(paths: &[PathBuf], options: &OpenOptions) -> Result<Raster> {
+    let first = options.open(&paths[0])?;
+    let (geo, crs) = first.georeference()?;
+    let (geo, crs) = (*geo, crs.clone());
+    let lattice = Georeference::affine(geo, crs.clone(), [first.width(), first.height()]);
+    let mut warnings = first.warnings().to_vec();
+    let mut pieces = Vec::with_capacity(paths.len());
+    for path in paths {
+        let raster = options.open_unread(path)?;
+        if raster.bands() != first.bands() {
+            return Err(Error::argument(
+                "map",
+                format!(
+                    "{} is read in {} bands and {} in {}: files of one map must have the same",
+                    paths[0].display(),
+                    first.bands(),
+                    path.display(),
+                    raster.bands()
+                ),
+            ));
+        }
+        pieces.push(piece(&raster, &lattice, &geo)?);
+    }
+    let resampled = pieces.iter().filter(|p| p.place.is_some()).count();
+    let bound = |d: usize, most: fn(i64, i64) -> i64| pieces.iter().map(|p| p.area[d]).reduce(most).unwrap_or(0);
+    let origin = [bound(0, i64::min), bound(1, i64::min)];
+    let size = [bound(2, i64::max) - origin[0], bound(3, i64::max) - origin[1]];
+    let size = size.map(|s| u32::try_from(s).unwrap_or(u32::MAX));
+    pieces.iter_mut().for_each(|p| (0..4).for_each(|i| p.area[i] -= origin[i % 2]));
+    let geo = geo.offset(origin[0] as f64, origin[1] as f64);
+    let layout = Layout::new(size, [CHUNK.min(size[0]), CHUNK.min(size[1])]);
+    if layout.chunks() > 1 << 24 {
+        return Err(Error::argument(
+            "map",
+            format!("its {} files span {}x{} px, more than one map may; leave out those that lie far off", paths.len(), size[0], size[1]),
+        ));
+    }
+    let mut by_chunk = vec![Vec::new(); layout.chunks() as usize];
+    for (i, p) in pieces.iter().enumerate() {
+        for index in chunks_of(&layout, p.area) {
+            by_chunk[index as usize].push(i as u32);
+        }
+    }
+    warnings.extend(coverage(&pieces, size, resampled));
+    let mut header = Header::plain(size, first.bands(), first.sample_type(), layout);
+    header.claim.affine = Some(geo);
+    header.claim.crs = Some(Ok(crs.clone()));
+    header.names = first.band_names().into_iter().map(|(_, name)| name.map(Into::into)).collect();
+    header.reader = first.reader();
+    header.warnings = warnings;
+    let place = Georeference::affine(geo, crs, size);
+    let bands = first.bands();
+    let open = Mutex::new(vec![(0, Arc::new(first))]);
+    let source = Mosaic { pieces, layout, place, bands, options: options.clone(), by_chunk, open };
+    let mut raster = Raster::from_source(&paths[0], header, Arc::new(source))?;
+    raster.set_pieces(paths.to_vec());
+    Ok(raster)
+}
+
+/// Where a file lies in the first one's pixels.
+fn piece(raster: &Raster, lattice: &Georeference, first: &GeoTransform) -> Result<Piece> {
+    let (geo, crs) = raster.georeference()?;
+    let (w, h) = (f64::from(raster.width()), f64::from(raster.height()));
+    let path = raster.path().to_path_buf();
+    let (a, b) = (first.coefficients(), geo.coefficients());
+    let edge = w.max(h);
+    let alike = [1, 2, 4, 5].iter().all(|i| (a[*i] - b[*i]).abs() * edge < ON_LATTICE * (a[1].hypot(a[4])));
+    let (x, y) = first.map_to_pixel(b[0], b[3]);
+    if crs == lattice.crs() && alike && (x - x.round()).abs() < ON_LATTICE && (y - y.round()).abs() < ON_LATTICE {
+        let (x, y) = (x.round() as i64, y.round() as i64);
+        return Ok(Piece { path, area: [x, y, x + i64::from(raster.width()), y + i64::from(raster.height())], place: None });
+    }
+    let place = raster.placement()?;
+    let mut area = [f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY, f64::NEG_INFINITY];
+    for i in 0..=16 {
+        let t = f64::from(i) / 16.0;
+        for p in [[t * w, 0.0], [t * w, h], [0.0, t * h], [w, t * h]] {
+            let q = place.to_pixels_of(lattice, p)?;
+            (0..2).for_each(|d| (area[d], area[d + 2]) = (area[d].min(q[d]), area[d + 2].max(q[d])));
+        }
+    }
+    if !area.iter().all(|v| v.abs() < f64::from(i32::MAX)) {
+        return Err(Error::argument("map", format!("{} lies too far from the first file to be one map with it", path.display())));
+    }
+    let area = [area[0].floor(), area[1].floor(), area[2].ceil(), area[3].ceil()].map(|v| v as i64);
+    Ok(Piece { path, area, place: Some(place) })
+}
+
+/// Chunks that an area touches.
+fn chunks_of(layout: &Layout, area: [i64; 4]) -> impl Iterator<Item = u64> {
+    let layout = *layout;
+    let span = |from: i64, to: i64, size: u32, most: u32| {
+        let last = ((to - 1).max(from) / i64::from(size)).clamp(0, i64::from(most) - 1) as u32;
+        (from / i64::from(size)).clamp(0, i64::from(most) - 1) as u32..=last
+    };
+    let columns = span(area[0], area[2], layout.chunk_width, layout.across);
+    let rows = span(area[1], area[3], layout.chunk_height, layout.down);
+    rows.flat_map(move |r| columns.clone().map(move |c| layout.index(0, r, c)))
+}
+
+/// What the files leave open and cover more than once, in words.
+fn coverage(pieces: &[Piece], size: [u32; 2], resampled: usize) -> Option<String> {
+    let mut counts = vec![0u8; (COUNTED * COUNTED) as usize];
+    let cell = |v: i64, size: u32| (v.max(0) as u64 * u64::from(COUNTED)).div_ceil(u64::from(size)).min(u64::from(COUNTED)) as usize;
+    for p in pieces {
+        // Cells whose upper left corner it covers.
+        for y in cell(p.area[1], size[1])..cell(p.area[3], size[1]) {
+            for c in &mut counts[y * COUNTED as usize..][cell(p.area[0], size[0])..cell(p.area[2], size[0])] {
+                *c = c.saturating_add(1);
+            }
+        }
+    }
+    let share = |f: fn(u8) -> bool| 100.0 * counts.iter().filter(|c| f(**c)).count() as f64 / counts.len() as f64;
+    let (gaps, overlaps) = (share(|c| c == 0), share(|c| c > 1));
+    let mut parts = Vec::new();
+    if gaps > 0.0 {
+        parts.push(format!("{gaps:.1} % of its frame lies in none of them"));
+    }
+    if overlaps > 0.0 {
+        parts.push(format!("{overlaps:.1} % in several, of which the first that has data counts"));
+    }
+    if resampled > 0 {
+        parts.push(format!("{resampled} are resampled to the first one's pixels"));
+    }
+    (!parts.is_empty()).then(|| format!("the map of {} files, {}x{} px: {}", pieces.len(), size[0], size[1], parts.join("; ")))
+}
+
+impl Mosaic {
+    fn raster(&self, piece: u32) -> Result<Arc<Raster>> {
+        let lock = || self.open.lock().unwrap_or_else(|e| e.into_inner());
+        {
+            let mut open = lock();
+            if let Some(at) = open.iter().position(|(i, _)| *i == piece) {
+                let found = open.remove(at);
+                open.push(found.clone());
+                return Ok(found.1);
+            }
+        }
+        let mut raster = self.options.open(&self.pieces[piece as usize].path)?;
+        // What is put together is kept already.
+        raster.set_cache_bytes(8 << 20);
+        let raster = Arc::new(raster);
+        let mut open = lock();
+        open.push((piece, raster.clone()));
+        if open.len() > OPEN {
+            open.remove(0);
+        }
+        Ok(raster)
+    }
+
+    /// A rectangle of a piece, `[height, width, bands]`, and where it has data.
+    fn read(&self, piece: u32, [x, y]: [u32; 2], [w, h]: [u32; 2]) -> Result<(Vec<f32>, Vec<u8>)> {
+        let raster = self.raster(piece)?;
+        let Piece { area, place, .. } = &self.pieces[piece as usize];
+        let Some(own) = place else {
+            let window = raster.read_window(i64::from(x) - area[0], i64::from(y) - area[1], w, h)?;
+            return Ok((window.data, window.valid));
+        };
+        let far = [f64::NAN; 2];
+        let to_own = |p: [f64; 2]| self.place.to_pixels_of(own, p).unwrap_or(far);
+        let data = Warp::new(&raster, &to_own, f32::NAN).tile(x, y, w, h)?;
+        let valid = data.chunks_exact(self.bands as usize).map(|p| u8::from(p.iter().all(|v| !v.is_nan()))).collect();
+        Ok((data, valid))
+    }
+}
+
+impl Source for Mosaic {
+    fn decode(&self, index: u64) -> Result<Arc<Chunk>> {
+        let (width, height) = (self.layout.chunk_width, self.layout.chunk_height);
+        let mut chunk = Chunk { samples: Samples::Missing, valid: None, width, height, samples_per_pixel: self.bands };
+        let (_, row, column) = self.layout.place(index);
+        let (bands, pixels) = (self.bands as usize, width as usize * height as usize);
+        let (mut data, mut valid) = (vec![0.0f32; pixels * bands], vec![0u8; pixels]);
+        for piece in &self.by_chunk[index as usize] {
+            let (from, seen) = self.read(*piece, [column * width, row * height], [width, height])?;
+            for ((to, v), (from, s)) in data.chunks_exact_mut(bands).zip(&mut valid).zip(from.chunks_exact(bands).zip(&seen)) {
+                if *v == 0 && *s != 0 {
+                    to.copy_from_slice(from);
+                    *v = 1;
+                }
+            }
+            if !valid.contains(&0) {
+                break;
+            }
+        }
+        if valid.contains(&1) {
+            chunk.samples = Samples::F32(data);
+            chunk.valid = valid.contains(&0).then_some(valid);
+        }
+        Ok(Arc::new(chunk))
+    }
+
+    fn stored(&self, index: u64) -> bool {
+        !self.by_chunk[index as usize].is_empty()
+    }
+}
