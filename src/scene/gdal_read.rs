@@ -68,7 +68,8 @@ pub(super) fn open(path: &Path) -> Result<(GdalImage, Header)> {
     let size = [width, height].map(|v| u32::try_from(v).unwrap_or(u32::MAX));
     let first = dataset.rasterband(1).map_err(failed)?;
     let kind = sample_type(path, &dataset, samples)?;
-    if first.color_table().is_some() {
+    // Of one bit GDAL makes black and white a palette.
+    if first.color_table().is_some_and(|t| t.entry_count() > 2) {
         return Err(Error::unsupported(path, "a colour palette", "expand it: gdal_translate -expand rgb IN OUT.tif"));
     }
     let (bw, bh) = first.block_size();
@@ -83,6 +84,7 @@ pub(super) fn open(path: &Path) -> Result<(GdalImage, Header)> {
     header.reader = Reader::Gdal;
     let flags = first.mask_flags().map_err(failed)?;
     let masked = flags.is_per_dataset() && !flags.is_alpha();
+    header.masked = masked;
     if !masked {
         header.nodata = first.no_data_value();
     }

@@ -122,7 +122,7 @@ impl Raster {
     }
 
     /// Of what a reader found. Nothing is known of fill yet.
-    pub(super) fn from_source(path: &Path, header: Header, source: Arc<dyn Source>) -> Result<Self> {
+    pub(super) fn from_source(path: &Path, mut header: Header, source: Arc<dyn Source>) -> Result<Self> {
         let pixels = u64::from(header.width) * u64::from(header.height);
         if pixels > MAX_PIXELS {
             return Err(Error::unsupported(
@@ -144,6 +144,15 @@ impl Raster {
                 _ => None,
             },
         };
+        if let Some(Ok(crs)) = &header.claim.crs
+            && crs.is_fitted()
+        {
+            header.warnings.push(format!(
+                "{}: the shift of {} to WGS 84 differs from place to place; the built-in one is within 10 m of PROJ's (a build with --features gdal takes PROJ's own)",
+                path.display(),
+                crs.name()
+            ));
+        }
         let bands = (0..header.samples).filter(|b| Some(*b) != header.alpha).collect();
         let cache = Mutex::new(ChunkCache::new(DEFAULT_CACHE_BYTES));
         Ok(Self { path: path.into(), header, bands, source, cache, mask: None, fills: Vec::new(), surface, pieces: Vec::new() })
@@ -157,6 +166,7 @@ impl Raster {
     /// Takes pixels for valid only where the mask is not 0; values then say nothing.
     pub(super) fn set_mask(&mut self, mask: Raster) {
         self.mask = Some(Box::new(mask));
+        self.header.masked = true;
         self.header.nodata = None;
     }
 
@@ -170,7 +180,7 @@ impl Raster {
 
     /// Finds fill that nothing names, and says so.
     pub(super) fn recognise_fill(&mut self) -> Result<()> {
-        if self.mask.is_some() || self.header.alpha.is_some() {
+        if self.header.masked || self.header.alpha.is_some() {
             return Ok(());
         }
         self.fills = nodata::recognise(self)?;
@@ -255,18 +265,18 @@ impl Raster {
         self.header.nodata
     }
 
-    /// Values taken for no data though nothing names them: only where they fill squares of 8 x 8 px (what lies outside the image
-    /// counts as filled), so that single pixels of such a value stay data.
+    /// Values taken for no data though nothing names them: only where they fill squares of 8 x 8 px (beyond the image its edge
+    /// goes on), so that single pixels of such a value stay data.
     pub fn fills(&self) -> &[Fill] {
         &self.fills
     }
 
     /// Where validity comes from besides values: `mask`, `alpha`, or nothing.
     pub fn validity(&self) -> Option<&'static str> {
-        match (&self.mask, self.header.alpha) {
-            (Some(_), _) => Some("mask"),
-            (None, Some(_)) => Some("alpha"),
-            (None, None) => None,
+        match (self.header.masked, self.header.alpha) {
+            (true, _) => Some("mask"),
+            (false, Some(_)) => Some("alpha"),
+            (false, None) => None,
         }
     }
 
@@ -492,13 +502,24 @@ impl Raster {
         if suspects.is_empty() {
             return Ok(());
         }
-        // What holds no data anyhow, as what lies outside, completes a square.
-        let solid = |w: &Window| {
-            let mut marks: Vec<u8> = (0..w.valid.len()).map(|p| u8::from(w.valid[p] == 0 || filled(w, p))).collect();
+        // What holds no data anyhow completes a square; beyond the image its edge goes on, so that fill may taper off there.
+        let (right, bottom) = (i64::from(self.width()) - 1, i64::from(self.height()) - 1);
+        let solid = |w: &Window, x0: i64, y0: i64| {
+            let across = i64::from(w.width);
+            let mark = |p: i64| {
+                let (x, y) = (x0 + p % across, y0 + p / across);
+                let (u, v) = (x.clamp(0, right), y.clamp(0, bottom));
+                if x != u && y != v {
+                    return 0;
+                }
+                let p = ((v - y0) * across + u - x0) as usize;
+                u8::from(w.valid[p] == 0 || filled(w, p))
+            };
+            let mut marks: Vec<u8> = (0..w.valid.len() as i64).map(mark).collect();
             nodata::keep_solid(&mut marks, w.width as usize);
             marks
         };
-        let inside = solid(window);
+        let inside = solid(window, x0, y0);
         let clear = |p: usize, window: &mut Window| {
             window.valid[p] = 0;
             window.data[p * bands..(p + 1) * bands].fill(0.0);
@@ -522,7 +543,7 @@ impl Raster {
         }
         let m = margin as u32;
         let around = self.read_named(x0 - i64::from(m), y0 - i64::from(m), window.width + 2 * m, window.height + 2 * m)?;
-        let marks = solid(&around);
+        let marks = solid(&around, x0 - i64::from(m), y0 - i64::from(m));
         for p in suspects {
             if marks[(p / width + margin) * around.width as usize + p % width + margin] != 0 {
                 clear(p, window);

@@ -105,6 +105,8 @@ pub(super) struct Header {
     pub(super) layout: Layout,
     /// The sample that is alpha.
     pub(super) alpha: Option<u32>,
+    /// Whether chunks say where there is data, by a mask of the file.
+    pub(super) masked: bool,
     /// Descriptions by sample.
     pub(super) names: Vec<Option<String>>,
     pub(super) nodata: Option<f64>,
@@ -123,6 +125,7 @@ impl Header {
             sample_type,
             layout,
             alpha: None,
+            masked: false,
             names: vec![None; samples as usize],
             nodata: None,
             claim: Claim::default(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::chunk::{Chunk, Samples};
-use super::crs::GeoKeys;
+use super::crs::{Crs, GeoKeys};
 use super::error::{Error, Result};
 use super::georef;
 use super::metadata::GdalMetadata;
@@ -77,7 +77,7 @@ fn describe(path: &Path, bytes: &TiffBytes, dir: &Directory, header: &mut Header
         Some(_) => Vec::new(),
         None => tiepoints.as_chunks::<6>().0.iter().map(|t| Tie { px: [t[0] + half, t[1] + half], map: [t[3], t[4]] }).collect(),
     };
-    header.claim = Claim { affine, ties, crs: keys.crs().map(|c| c.map_err(|e| e.to_string())), rpc: dir.has(tag::RPC) };
+    header.claim = Claim { affine, ties, crs: keys.crs().map(|c| c.map(Crs::by_proj).map_err(|e| e.to_string())), rpc: dir.has(tag::RPC) };
     if let Some(text) = dir.text(bytes, tag::GDAL_NODATA)?.filter(|t| !t.trim().is_empty()) {
         header.nodata = nodata::parse(&text);
         if header.nodata.is_none() {

@@ -45,8 +45,9 @@ pub struct Crs {
 #[derive(Clone)]
 enum Engine {
     Own(Box<Computed>),
+    /// GDAL's PROJ; with the parameters, where they are known too.
     #[cfg(feature = "gdal")]
-    Gdal(by_gdal::Pair),
+    Gdal(by_gdal::Pair, Option<Box<Computed>>),
 }
 
 impl std::fmt::Debug for Crs {
@@ -144,6 +145,25 @@ impl Crs {
         Self::from_text(&text)
     }
 
+    /// Itself, by GDAL's PROJ where that is at hand and knows the shift of the datum better.
+    #[cfg(feature = "gdal")]
+    pub(in crate::scene) fn by_proj(mut self) -> Self {
+        let unshifted = [Shift::Same, definition::Tie::NONE.shift];
+        if let Engine::Own(own) = &self.engine
+            && !unshifted.contains(&own.parameters.tie.shift)
+            && let Ok((_, _, pair)) = by_gdal::read(&self.text)
+        {
+            self.engine = Engine::Gdal(pair, Some(own.clone()));
+        }
+        self
+    }
+
+    /// Itself: PROJ is not at hand.
+    #[cfg(not(feature = "gdal"))]
+    pub(in crate::scene) fn by_proj(self) -> Self {
+        self
+    }
+
     /// The EPSG code, where the system is known by one.
     pub fn epsg(&self) -> Option<u32> {
         self.code
@@ -164,16 +184,21 @@ impl Crs {
         match &self.engine {
             Engine::Own(own) => own.parameters.method.is_none(),
             #[cfg(feature = "gdal")]
-            Engine::Gdal(pair) => pair.geographic,
+            Engine::Gdal(pair, _) => pair.geographic,
         }
     }
 
-    /// Its parameters, where it is computed by the built-in ways.
+    /// Whether its shift to WGS 84 is fitted: PROJ's differs from place to place, and the built-in one is within ten metres of it.
+    pub fn is_fitted(&self) -> bool {
+        matches!(&self.engine, Engine::Own(own) if !own.parameters.tie.areas.is_empty())
+    }
+
+    /// Its parameters, where they are known to the built-in ways.
     fn parameters(&self) -> Option<&Definition> {
         match &self.engine {
             Engine::Own(own) => Some(&own.parameters),
             #[cfg(feature = "gdal")]
-            Engine::Gdal(_) => None,
+            Engine::Gdal(_, own) => own.as_ref().map(|o| &o.parameters),
         }
     }
 
@@ -183,7 +208,7 @@ impl Crs {
             Engine::Own(own) if own.parameters.method.is_none() => own.parameters.to_degree,
             Engine::Own(own) => own.parameters.to_meter,
             #[cfg(feature = "gdal")]
-            Engine::Gdal(pair) => pair.unit,
+            Engine::Gdal(pair, _) => pair.unit,
         }
     }
 
@@ -200,7 +225,7 @@ impl Crs {
         let place = match &self.engine {
             Engine::Own(own) => own.to_lonlat((x, y)),
             #[cfg(feature = "gdal")]
-            Engine::Gdal(pair) => pair.to_lonlat((x, y)),
+            Engine::Gdal(pair, _) => pair.to_lonlat((x, y)),
         };
         place.map_err(|detail| self.failed((x, y), detail))
     }
@@ -213,7 +238,7 @@ impl Crs {
         let point = match &self.engine {
             Engine::Own(own) => own.from_lonlat((lon, lat)),
             #[cfg(feature = "gdal")]
-            Engine::Gdal(pair) => pair.from_lonlat((lon, lat)),
+            Engine::Gdal(pair, _) => pair.from_lonlat((lon, lat)),
         };
         point.map_err(|detail| self.failed((lon, lat), detail))
     }
@@ -284,9 +309,10 @@ fn code_of(text: &str) -> Option<u32> {
 /// A system that was refused, by GDAL's PROJ where that is at hand.
 #[cfg(feature = "gdal")]
 fn or_gdal(own: Result<Crs>, text: &str) -> Result<Crs> {
-    let Err(refused) = own else { return own };
-    let Ok((code, name, pair)) = by_gdal::read(text) else { return Err(refused) };
-    Ok(Crs { code, text: text.to_string(), name, engine: Engine::Gdal(pair) })
+    own.map(Crs::by_proj).or_else(|refused| {
+        let (code, name, pair) = by_gdal::read(text).map_err(|_| refused)?;
+        Ok(Crs { code, text: text.to_string(), name, engine: Engine::Gdal(pair, None) })
+    })
 }
 
 #[cfg(not(feature = "gdal"))]
