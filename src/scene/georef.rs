@@ -151,7 +151,7 @@ impl Georeference {
                 let (x, y) = self.crs.from_lonlat(lonlat.0, lonlat.1)?;
                 Ok(geo.map_to_pixel(self.near(x), y).into())
             }
-            Place::Ties(surface) => surface.from_lonlat(lonlat).ok_or_else(|| Error::Projection {
+            Place::Ties(surface) => surface.pixel_of(lonlat).ok_or_else(|| Error::Projection {
                 system: "ground control points".into(),
                 x: lonlat.0,
                 y: lonlat.1,

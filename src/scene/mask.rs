@@ -1,5 +1,7 @@
 //! Where an image has data, at a coarse scale: answers "what share of this window is missing?" at once.
 
+use rayon::prelude::*;
+
 use super::{Raster, Result};
 
 /// Shares of valid pixels in square blocks, summed from the upper left corner.
@@ -32,7 +34,10 @@ impl ValidityMask {
         let (_, chunk) = raster.chunk_size();
         let strip = block * chunk.min(512).div_ceil(block).max(1);
         let segment = block * (2048 / block).max(1);
-        for y0 in (0..h).step_by(strip as usize) {
+        // A strip's rows of blocks are its own, so strips are counted side by side.
+        let per_strip = (strip / block) as usize * (columns + 1);
+        sums[columns + 1..].par_chunks_mut(per_strip).enumerate().try_for_each(|(i, sums)| -> Result<()> {
+            let y0 = i as u32 * strip;
             let lines = strip.min(h - y0);
             for x0 in (0..w).step_by(segment as usize) {
                 let width = segment.min(w - x0);
@@ -41,14 +46,15 @@ impl ValidityMask {
                 }
                 let window = raster.read_window(i64::from(x0), i64::from(y0), width, lines)?;
                 for (y, line) in window.valid.chunks_exact(width as usize).enumerate() {
-                    let row = (y0 as usize + y) / block as usize;
-                    for (x, v) in line.iter().enumerate() {
-                        let column = (x0 as usize + x) / block as usize;
-                        sums[(row + 1) * (columns + 1) + column + 1] += f64::from(*v);
+                    let row = &mut sums[y / block as usize * (columns + 1) + 1..][..columns];
+                    let row = &mut row[(x0 / block) as usize..];
+                    for (sum, part) in row.iter_mut().zip(line.chunks(block as usize)) {
+                        *sum += part.iter().map(|v| u32::from(*v)).sum::<u32>() as f64;
                     }
                 }
             }
-        }
+            Ok(())
+        })?;
         for row in 1..=rows {
             let mut left = 0.0;
             for column in 1..=columns {

@@ -77,7 +77,7 @@ impl TieSurface {
     }
 
     /// The pixel position of a longitude and latitude (degrees); none where Newton's method finds none, as on the far side of the globe.
-    pub(super) fn from_lonlat(&self, lonlat: (f64, f64)) -> Option<[f64; 2]> {
+    pub(super) fn pixel_of(&self, lonlat: (f64, f64)) -> Option<[f64; 2]> {
         let goal = normal(lonlat);
         let nearest = self.normals.iter().enumerate().max_by(|a, b| dot(*a.1, goal).total_cmp(&dot(*b.1, goal)))?.0;
         let mut p = self.points[nearest];
@@ -232,10 +232,10 @@ fn solve(matrix: &mut [f64], right: &mut [[f64; 3]]) -> Option<()> {
         }
     }
     for i in (0..n).rev() {
-        for k in 0..3 {
+        right[i] = [0, 1, 2].map(|k| {
             let known: f64 = (i + 1..n).map(|j| matrix[i * n + j] * right[j][k]).sum();
-            right[i][k] = (right[i][k] - known) / matrix[i * n + i];
-        }
+            (right[i][k] - known) / matrix[i * n + i]
+        });
     }
     Some(())
 }
@@ -283,7 +283,7 @@ mod tests {
         assert!(matches!(surface.shape, Shape::Lattice(..)));
         for p in [[0.0, 0.0], [13_111.0, 7_777.0], [24_999.0, 16_000.0], [-50.0, 300.0]] {
             assert!(far(&surface, p) < 12.0, "{p:?}: {} m", far(&surface, p));
-            let back = surface.from_lonlat(surface.to_lonlat(p)).unwrap();
+            let back = surface.pixel_of(surface.to_lonlat(p)).unwrap();
             assert!((back[0] - p[0]).abs() < 1e-3 && (back[1] - p[1]).abs() < 1e-3, "{back:?} for {p:?}");
         }
         // One affine transform through the corners is off by kilometres: the reason for all this.
@@ -304,7 +304,7 @@ mod tests {
         assert!(matches!(surface.shape, Shape::Spline(..)));
         assert!(points.iter().all(|p| far(&surface, *p) < 0.1));
         assert!(far(&surface, [12_000.0, 8_000.0]) < 20.0, "{}", far(&surface, [12_000.0, 8_000.0]));
-        let back = surface.from_lonlat(swath([9_000.0, 5_000.0])).unwrap();
+        let back = surface.pixel_of(swath([9_000.0, 5_000.0])).unwrap();
         assert!((back[0] - 9_000.0).abs() < 3.0 && (back[1] - 5_000.0).abs() < 3.0, "{back:?}");
     }
 

@@ -100,6 +100,9 @@ fn describe(path: &Path, bytes: &TiffBytes, dir: &Directory, header: &mut Header
     Ok(())
 }
 
+/// Bytes of rows as they are stored, and where strips of them are absent.
+type Stored = (Vec<u8>, Option<Vec<u8>>);
+
 impl TiffImage {
     /// The image of a directory, and the plain facts of it.
     fn new(path: &Path, bytes: &Arc<TiffBytes>, dir: &Directory) -> Result<(Self, Header)> {
@@ -243,7 +246,7 @@ impl TiffImage {
     }
 
     /// Rows of strips without compression, one after the other; those of absent strips are 0 and marked so.
-    fn raw_rows(&self, plane: u32, y0: u32, rows: u32, strip_rows: u32) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>> {
+    fn raw_rows(&self, plane: u32, y0: u32, rows: u32, strip_rows: u32) -> Result<Option<Stored>> {
         let (row_bytes, width) = (self.row_bytes(self.width), self.width as usize);
         let mut out = Vec::with_capacity((row_bytes * u64::from(rows)) as usize);
         let mut valid = Vec::new();

@@ -67,7 +67,7 @@ impl Pair {
     }
 
     /// Map coordinates of longitude and latitude, degrees.
-    pub(super) fn from_lonlat(&self, p: (f64, f64)) -> Result<(f64, f64), String> {
+    pub(super) fn point_of(&self, p: (f64, f64)) -> Result<(f64, f64), String> {
         self.with(|t| run(&t.1, p))
     }
 }

@@ -55,7 +55,7 @@ impl Computed {
     ///
     /// # Errors
     /// Why there are none.
-    pub(super) fn from_lonlat(&self, (lon, lat): (f64, f64)) -> Result<(f64, f64), String> {
+    pub(super) fn point_of(&self, (lon, lat): (f64, f64)) -> Result<(f64, f64), String> {
         let place = (normal(lon).ok_or("it is no longitude")?, lat);
         self.within(place)?;
         let point = self.forward(place)?;

@@ -134,7 +134,7 @@ impl Definition {
     pub(super) fn checked(mut self) -> Result<Self, String> {
         let finite = self.values.iter().all(|(_, v)| v.is_finite()) && self.meridian.abs() <= 360.0;
         let e = self.ellipsoid;
-        if !finite || !(e.a > 1.0 && e.a < 1e9) || !(e.rf == 0.0 || e.rf > 1.1) {
+        if !(finite && e.a > 1.0 && e.a < 1e9 && (e.rf == 0.0 || e.rf > 1.1)) {
             return Err("a parameter or the ellipsoid makes no sense".into());
         }
         let unit = |v: f64| v.is_finite() && v > 0.0;

@@ -236,9 +236,9 @@ impl Crs {
     /// [`Error::Projection`] for a point outside the projection's domain.
     pub fn from_lonlat(&self, lon: f64, lat: f64) -> Result<(f64, f64)> {
         let point = match &self.engine {
-            Engine::Own(own) => own.from_lonlat((lon, lat)),
+            Engine::Own(own) => own.point_of((lon, lat)),
             #[cfg(feature = "gdal")]
-            Engine::Gdal(pair, _) => pair.from_lonlat((lon, lat)),
+            Engine::Gdal(pair, _) => pair.point_of((lon, lat)),
         };
         point.map_err(|detail| self.failed((lon, lat), detail))
     }

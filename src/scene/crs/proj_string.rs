@@ -120,7 +120,7 @@ pub(super) fn read(text: &str, tie: Option<Tie>) -> Result<Definition, String> {
         } else if !(SILENT.contains(&key) || READ.contains(&key) || key.is_empty() || pole && key == "lat_0") {
             let zero = value.parse::<f64>().is_ok_and(|v| v == 0.0 || v == 1.0 && key == "k_0");
             // Krovak's azimuth is part of the projection.
-            if !zero && !(name == "krovak" && key == "alpha") {
+            if !(zero || name == "krovak" && key == "alpha") {
                 return Err(format!("the parameter +{key}={value} of its projection is not read"));
             }
         }

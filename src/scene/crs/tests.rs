@@ -276,13 +276,13 @@ fn crs_sweep() {
             last = Some((fields[0], system_of(fields[0])));
         }
         let Some((_, system)) = &last else { unreachable!() };
-        let found = system.as_ref().map_err(ToString::to_string).and_then(|crs| {
+        let found = system.as_ref().map_err(ToString::to_string).map(|crs| {
             let forward = crs.from_lonlat(v[0], v[1]).map_err(|e| e.to_string());
             let inverse = crs.to_lonlat(v[2], v[3]).map_err(|e| e.to_string());
             let show =
                 |p: std::result::Result<(f64, f64), String>| p.map_or_else(|e| format!("! {e}"), |p| format!("{:?}\t{:?}", p.0, p.1));
             let keys = crs.geo_keys().map_or_else(|e| format!("! {e}"), |k| format!("[{:?},{:?},{:?}]", k.directory, k.doubles, k.ascii));
-            Ok(format!("{}\t{}\t{keys}", show(forward), show(inverse)))
+            format!("{}\t{}\t{keys}", show(forward), show(inverse))
         });
         out += &found.unwrap_or_else(|e| format!("! {e}"));
         out.push('\n');

@@ -88,7 +88,7 @@ fn dark_pixels_of_a_stretched_map_are_data() {
     let dir = folder();
     // A third of the pixels is 0 here and there; a block of 0, a corner of 0.
     let block = |x: u32, y: u32| (40..60).contains(&x) && (30..55).contains(&y) || x + y < 20;
-    let dark = |x: u32, y: u32| (x * 7 + y * 13) % 3 == 0;
+    let dark = |x: u32, y: u32| (x * 7 + y * 13).is_multiple_of(3);
     let data: Vec<u8> = (0..SIDE * SIDE)
         .flat_map(|i| {
             let (x, y) = (i % SIDE, i / SIDE);
