@@ -625,8 +625,9 @@ fn images_that_are_none_or_cut_short_or_without_a_place() {
     }
 
     write_geotiff(&bad, SIZE, SIZE, 3, SampleData::U8(&w.scene.optical), None, None, Some(0.0)).unwrap();
-    index(&bad, &out).fails(1, &["bad.tif", "has no geotransform", "world file"]);
-    run(&["eval", "--map", b, "--sar", s, "--model", text(&w.model), "--protocol", "aligned"]).fails(1, &["has no geotransform"]);
+    index(&bad, &out).fails(1, &["bad.tif", "has neither a geotransform nor ground control points", "world file"]);
+    run(&["eval", "--map", b, "--sar", s, "--model", text(&w.model), "--protocol", "aligned"])
+        .fails(1, &["has neither a geotransform nor ground control points"]);
     index(&dir.join("none.tif"), &out).fails(1, &["none.tif", "cannot be read"]);
     assert_eq!(names(&dir), ["bad.tif"]);
 
@@ -1349,3 +1350,6 @@ fn transport_between_arrays_of_either_kind_of_file() {
     }
     run(&["transport", &a, &a, "--eps=-1"]).fails(1, &["--eps must be above 0"]);
 }
+
+#[path = "cli/files.rs"]
+mod files;
