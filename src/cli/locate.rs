@@ -129,7 +129,7 @@ fn scale_range(text: &str) -> std::result::Result<f64, String> {
 pub(super) fn found(located: &Located) -> Vec<Found<'_>> {
     let one = |p| -> Found<'_> {
         let p: &crate::index::Patch = p;
-        Found { sar_px: p.sar_px, matrix: located.frame.matrix, truth_px: p.own_px, hits: &p.hits }
+        Found { sar_px: p.sar_px, matrix: located.frame.matrix_at(p.sar_px), truth_px: p.own_px, hits: &p.hits }
     };
     located.patches.iter().map(one).collect()
 }

@@ -44,7 +44,7 @@ pub(super) fn queries(located: &DenseLocated) -> Vec<Query<'_>> {
         let f: &DenseFix = f;
         Query {
             sar_px: f.sar_px,
-            matrix: located.frame.matrix,
+            matrix: located.frame.matrix_at(f.sar_px),
             truth_px: f.own_px,
             found: &f.found,
             peak: f.peak,

@@ -9,7 +9,7 @@ use super::vote::vote;
 use crate::index::{CellHit, Database, LocateConfig, Patch, patches};
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::scene::pages::DEFAULT_PAGES;
-use crate::scene::{Frame, Image, Mirrored, PageCache, compose, inverse, lonlat_distance_m};
+use crate::scene::{Frame, Image, Mirrored, PageCache, compose, lonlat_distance_m};
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -261,8 +261,8 @@ fn locate_as(
         LocateConfig { patch: config.patch, step: config.step, top: 1, pixel_m: config.pixel_m, prior_m: None, mirrored: Mirrored::No };
     let (patches, no_data) = patches(sar, &frame, &cut, side)?;
     let variants = config.variants();
-    let matrix = compose(frame.matrix, [[layout.step, 0.0], [0.0, layout.step]]);
-    let records = patches.iter().map(|p| variant_records(p.sar_px, matrix, &variants, side)).collect::<Result<Vec<_>>>()?.concat();
+    let cut = |p: [f64; 2]| compose(frame.matrix_at(p), [[layout.step, 0.0], [0.0, layout.step]]);
+    let records = patches.iter().map(|p| variant_records(p.sar_px, cut(p.sar_px), &variants, side)).collect::<Result<Vec<_>>>()?.concat();
     let mut cache = PageCache::new(matcher.engine(), vec![sar.clone()], DEFAULT_PAGES)?;
     let taps = sampler::taps_for(frame.scale() * layout.step);
     // The best of each tile, too, where peaks are chosen by more than their height.
@@ -280,7 +280,7 @@ fn locate_as(
     if let Some((closer, image)) = closer {
         for (m, patch) in found.iter_mut().zip(&patches) {
             let variant = m.peaks.first().map_or(0, |p| p.variant.min(variants.len() - 1));
-            let pose = (patch.sar_px, compose(frame.matrix, turn(variants[variant])));
+            let pose = (patch.sar_px, compose(frame.matrix_at(patch.sar_px), turn(variants[variant])));
             let mut fine = closer.look(matcher.engine(), matcher.model(), image, &mut cache, database, pose, f64::from(config.patch), m)?;
             fine.peaks.iter_mut().for_each(|p| p.variant = variant);
             *m = Match { tiles: m.tiles.take(), ..fine };
@@ -289,9 +289,7 @@ fn locate_as(
     let calibration = matcher.model().calibration();
     let metres = closer.map_or(map.ground_m() * layout.step, |(c, _)| c.metres);
     let votes = (config.vote && patches.len() > 1).then(|| {
-        let to_map = inverse(&frame.matrix);
-        let expected: Vec<[f64; 2]> =
-            patches.iter().map(|p| [0, 1].map(|d| to_map[d][0] * p.sar_px[0] + to_map[d][1] * p.sar_px[1])).collect();
+        let expected: Vec<[f64; 2]> = patches.iter().map(|p| frame.relative(p.sar_px)).collect();
         // Registration errors differ by some pixels from patch to patch; a rotation or scale between those tried bends the image.
         let stretch = if variants.len() > 1 { 0.03 } else { 0.01 };
         let share = (f64::from(config.step) / f64::from(config.patch)).min(1.0).powi(2);

@@ -118,7 +118,6 @@ pub fn patches(sar: &Image, frame: &Frame, config: &LocateConfig, input: usize) 
     }
     let to_map = inverse(&frame.matrix);
     let network = side / input as f64;
-    let matrix = compose(frame.matrix, [[network, 0.0], [0.0, network]]);
     let mask = ValidityMask::new(raster)?;
     let centres = |axis: usize| -> Vec<f64> {
         // A step's length along this axis of the image.
@@ -144,6 +143,7 @@ pub fn patches(sar: &Image, frame: &Frame, config: &LocateConfig, input: usize) 
                 no_data += 1;
                 continue;
             }
+            let matrix = compose(frame.matrix_at(sar_px), [[network, 0.0], [0.0, network]]);
             let record = PatchRecord::from_affine(0, sar_px, matrix, input)?;
             let own_px = frame.own.as_ref().and_then(|link| link.apply(sar_px).ok());
             all.push(Patch { sar_px, record, own_px, hits: Vec::new() });

@@ -29,6 +29,9 @@ pub struct Frame {
     pub flipped: bool,
     /// From SAR pixels to map pixels by the image's own georeference: for a prior and for comparison, not for the search.
     pub own: Option<Link>,
+    /// Whether scale and direction change over the image, as control points say, and its claim lies on the map: then they are taken from
+    /// where each patch is claimed to lie. A raw product of 250 km turns by a degree or two from edge to edge.
+    bent: bool,
 }
 
 impl Frame {
@@ -48,7 +51,7 @@ impl Frame {
             (Ok(place), _) => place,
             (Err(_), Some(m)) => {
                 let [x, y] = map.pixel_m.map(|p| p / m);
-                return Ok(Self { matrix: [[x, 0.0], [0.0, y]], pixel_m: m, oriented: false, flipped: false, own: None });
+                return Ok(Self { matrix: [[x, 0.0], [0.0, y]], pixel_m: m, oriented: false, flipped: false, own: None, bent: false });
             }
             (Err(e), None) => {
                 return Err(Error::invalid(format!(
@@ -80,7 +83,13 @@ impl Frame {
                 raster.path().display()
             )));
         }
-        Ok(Self { matrix, pixel_m: size(&from_sar), oriented: true, flipped: false, own: Some(Link::between(place, on_map)) })
+        let by_points = place.transform().is_none() && pixel_m.is_none();
+        let own = Link::between(place, on_map);
+        let on_map = |p: [f64; 2]| p[0] > 0.0 && p[1] > 0.0 && p[0] < f64::from(map.width) && p[1] < f64::from(map.height);
+        let bent = by_points && own.apply(middle).is_ok_and(on_map);
+        let mut frame = Self { matrix, pixel_m: size(&from_sar), oriented: true, flipped: false, own: Some(own), bent };
+        frame.matrix = frame.matrix_at(middle);
+        Ok(frame)
     }
 
     /// The frames to try: this one, that of the image with its columns the other way, or both. An image that says how it lies has its own alone.
@@ -98,6 +107,18 @@ impl Frame {
             (Mirrored::Yes, false) => Ok(vec![flipped()]),
             (Mirrored::Auto, false) => Ok(vec![self.clone(), flipped()]),
         }
+    }
+
+    /// The matrix about a position of the image, SAR pixels.
+    pub fn matrix_at(&self, p: [f64; 2]) -> [[f64; 2]; 2] {
+        let local = self.own.as_ref().filter(|_| self.bent).and_then(|own| own.jacobian(p).ok());
+        local.map(|j| inverse(&j)).filter(|m| m.iter().flatten().all(|v| v.is_finite())).unwrap_or(self.matrix)
+    }
+
+    /// Where a position of the image lies on the map but for one shift that all positions share, map pixels.
+    pub fn relative(&self, p: [f64; 2]) -> [f64; 2] {
+        let local = self.own.as_ref().filter(|_| self.bent).and_then(|own| own.apply(p).ok());
+        local.unwrap_or_else(|| inverse(&self.matrix).map(|row| row[0] * p[0] + row[1] * p[1]))
     }
 
     /// SAR pixels a map pixel: the root of the ratio of areas.

@@ -112,6 +112,14 @@ fn tie_points_of_a_raw_product_give_scale_direction_and_mirroring() {
     let (u, v) = utm.from_lonlat(lon, lat).unwrap();
     let there = geo.map_to_pixel(u, v);
     assert!((own[0] - there.0).abs() < 0.01 && (own[1] - there.1).abs() < 0.01, "{own:?} {there:?}");
+    // Where the claim lies on the map, each position has its own scale and direction, and patches lie to each other as it says.
+    let apart = [0, 1].map(|d| frame.relative([90.0, 45.0])[d] - frame.relative([10.0, 70.0])[d]);
+    let [lon, lat] = place(10.0, 70.0);
+    let (u, v) = utm.from_lonlat(lon, lat).unwrap();
+    let other = geo.map_to_pixel(u, v);
+    assert!((apart[0] - (there.0 - other.0)).abs() < 0.01 && (apart[1] - (there.1 - other.1)).abs() < 0.01, "{apart:?}");
+    let back = compose(frame.matrix_at([10.0, 70.0]), frame.own.as_ref().unwrap().jacobian([10.0, 70.0]).unwrap());
+    assert!((back[0][0] - 1.0).abs() < 1e-9 && back[0][1].abs() < 1e-9 && (back[1][1] - 1.0).abs() < 1e-9, "{back:?}");
     let message = frame.ways(Mirrored::Yes).unwrap_err().to_string();
     assert!(message.contains("leave --mirrored out"), "{message}");
     // Points alone say nothing without a system, and two are too few.
