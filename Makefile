@@ -2,13 +2,17 @@
 CARGO ?= cargo
 export XDG_RUNTIME_DIR ?= /tmp
 
-.PHONY: demo test bench lint driver
+.PHONY: demo test test-gdal bench lint driver gdal
 
 demo: driver
 	$(CARGO) run --release -- demo
 
 test: driver
 	$(CARGO) test --release
+
+# The built-in reader held against GDAL, and what GDAL reads besides.
+test-gdal: gdal
+	$(CARGO) test --release --features gdal --test gdal
 
 bench: driver
 	$(CARGO) run --release -- bench
@@ -29,4 +33,13 @@ driver:
 	  echo "no Vulkan loader found: installing it (libvulkan1)"; \
 	  if [ "$$(id -u)" = 0 ]; then sudo=; else sudo=sudo; fi; \
 	  $$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q libvulkan1; \
+	fi
+
+# GDAL's library and headers, for the feature of that name.
+gdal:
+	@if ! pkg-config --exists gdal 2>/dev/null; then \
+	  if [ "$$(uname)" != Linux ]; then echo "install GDAL with its headers (on macOS: brew install gdal)"; exit 1; fi; \
+	  echo "no GDAL found: installing it (libgdal-dev)"; \
+	  if [ "$$(id -u)" = 0 ]; then sudo=; else sudo=sudo; fi; \
+	  $$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends libgdal-dev pkg-config; \
 	fi

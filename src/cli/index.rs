@@ -7,7 +7,7 @@ use crate::Result;
 use crate::dense::{DenseDatabase, DenseModel};
 use crate::gpu::Engine;
 use crate::index::{DEFAULT_VIEWS, Database, Embedder, IndexConfig, LoadedModel, build};
-use crate::scene::{Image, MapInfo};
+use crate::scene::{Grid, Image, MapInfo};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -107,14 +107,20 @@ fn retrieval(global: &Global, args: &Args, engine: &Engine, map: &Arc<Image>, mo
     warn_of_scale(&database, model);
     let (cells, rows, dim) = (database.cells(), database.len(), database.dim());
     let (rate, views) = (cells as f64 / seconds, rows as f64 / seconds);
+    let grid = Grid::new(map.raster.width(), map.raster.height(), args.grid.cell, args.grid.stride.unwrap_or(args.grid.cell))?;
+    let left_out = (grid.len() as usize).saturating_sub(cells);
+    let why = map.raster.no_data_words();
     let value = json!({
-        "out": args.out, "cells": cells, "rows": rows, "dim": dim, "seconds": seconds, "cells_per_s": rate,
+        "out": args.out, "cells": cells, "cells_left_out": left_out, "no_data_by": why, "rows": rows, "dim": dim, "seconds": seconds, "cells_per_s": rate,
         "views_per_s": views, "mb": megabytes(&args.out), "model": model.hash, "supply": embedder.supply(),
     });
-    let text = format!(
+    let mut text = format!(
         "{}: {cells} cells, {rows} rows of {dim} values, {seconds:.1} s, {rate:.1} cells/s ({views:.0} views/s)",
         args.out.display()
     );
+    if left_out > 0 {
+        text += &format!("\n{left_out} more cells are left out: more than 1 % of each has no data (by {why})");
+    }
     Ok((value, text))
 }
 

@@ -280,6 +280,15 @@ impl Raster {
         }
     }
 
+    /// In words, what tells pixels without data.
+    pub fn no_data_words(&self) -> String {
+        let mut parts: Vec<String> = self.validity().map(|v| format!("its {v}")).into_iter().collect();
+        parts.extend(self.nodata().map(|v| format!("the value {v}")));
+        parts.extend(self.fills.iter().map(|f| format!("areas of {}, which nothing names", f.value)));
+        parts.push("what is absent or no number".into());
+        parts.join(", ")
+    }
+
     /// Bounds the decoded tiles kept in memory, bytes (0 keeps none).
     pub fn set_cache_bytes(&mut self, bytes: usize) {
         self.lock_cache().set_limit(bytes);
