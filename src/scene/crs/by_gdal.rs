@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use gdal::spatial_ref::{AxisMappingStrategy, CoordTransform, SpatialRef};
+use gdal::spatial_ref::{AxisMappingStrategy, CoordTransform, CoordTransformOptions, SpatialRef};
 
 /// A system that PROJ computes.
 #[derive(Clone)]
@@ -54,7 +54,10 @@ impl Pair {
         TRANSFORMS.with_borrow_mut(|all| {
             if !all.contains_key(&self.text) {
                 let (own, lonlat) = (system(&self.text)?, system("EPSG:4326")?);
-                let make = |from, to| CoordTransform::new(from, to).map_err(|e| e.to_string());
+                // PROJ's default leaves a datum's shift out, in silence, where it knows none: hundreds of metres.
+                let mut options = CoordTransformOptions::new().map_err(|e| e.to_string())?;
+                options.set_ballpark_allowed(false).map_err(|e| e.to_string())?;
+                let make = |from, to| CoordTransform::new_with_options(from, to, &options).map_err(|e| e.to_string());
                 all.insert(self.text.clone(), (make(&own, &lonlat)?, make(&lonlat, &own)?));
             }
             work(&all[&self.text])
@@ -76,4 +79,23 @@ fn run(transform: &CoordTransform, (x, y): (f64, f64)) -> Result<(f64, f64), Str
     let (mut x, mut y) = ([x], [y]);
     transform.transform_coords(&mut x, &mut y, &mut []).map_err(|e| e.to_string())?;
     if x[0].is_finite() && y[0].is_finite() { Ok((x[0], y[0])) } else { Err("the result is not finite".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Crs, lonlat_distance_m};
+
+    #[test]
+    fn a_shift_that_proj_leaves_out_is_an_error() {
+        // Indian 1960 / UTM zone 48N at Ho Chi Minh City, 488 m off its own longitudes, and at Phnom Penh, where PROJ knows no shift.
+        let crs = Crs::from_epsg(3148).unwrap();
+        let (lon, lat) = crs.to_lonlat(685_861.0, 1_194_203.0).unwrap();
+        let (x, y) = crs.from_lonlat(lon, lat).unwrap();
+        assert!((x - 685_861.0).abs() < 0.01 && (y - 1_194_203.0).abs() < 0.01);
+        let message = crs.to_lonlat(489_000.0, 1_282_000.0).map_err(|e| e.to_string());
+        assert!(message.as_ref().is_err_and(|m| m.contains("EPSG:3148")), "{message:?}");
+        // What the built-in ways refuse comes by PROJ: longitudes from Rome; the point by pyproj 3.7.2.
+        let rome = Crs::from_epsg(26591).unwrap();
+        assert!(lonlat_distance_m(rome.to_lonlat(541_433.577, 5_107_735.974).unwrap(), (9.19, 45.46)) < 1.0);
+    }
 }

@@ -66,7 +66,7 @@ impl Computed {
     }
 
     /// Whether the shift of the datum is known at a place.
-    fn within(&self, place: (f64, f64)) -> Result<(), String> {
+    pub(super) fn within(&self, place: (f64, f64)) -> Result<(), String> {
         if self.parameters.tie.holds_at(place) {
             return Ok(());
         }

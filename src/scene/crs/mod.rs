@@ -225,7 +225,7 @@ impl Crs {
         let place = match &self.engine {
             Engine::Own(own) => own.to_lonlat((x, y)),
             #[cfg(feature = "gdal")]
-            Engine::Gdal(pair, _) => pair.to_lonlat((x, y)),
+            Engine::Gdal(pair, own) => pair.to_lonlat((x, y)).and_then(|place| known_at(own.as_deref(), place).map(|()| place)),
         };
         place.map_err(|detail| self.failed((x, y), detail))
     }
@@ -238,7 +238,7 @@ impl Crs {
         let point = match &self.engine {
             Engine::Own(own) => own.point_of((lon, lat)),
             #[cfg(feature = "gdal")]
-            Engine::Gdal(pair, _) => pair.point_of((lon, lat)),
+            Engine::Gdal(pair, own) => known_at(own.as_deref(), (lon, lat)).and_then(|()| pair.point_of((lon, lat))),
         };
         point.map_err(|detail| self.failed((lon, lat), detail))
     }
@@ -304,6 +304,12 @@ fn code_of(text: &str) -> Option<u32> {
     }
     let version_and_code = rest.strip_prefix("URN:OGC:DEF:CRS:EPSG:")?;
     version_and_code.rsplit(':').next()?.parse().ok()
+}
+
+/// Whether the shift of a datum is known at a place: elsewhere PROJ takes that of another place, or none.
+#[cfg(feature = "gdal")]
+fn known_at(own: Option<&Computed>, place: (f64, f64)) -> std::result::Result<(), String> {
+    own.map_or(Ok(()), |own| own.within(place))
 }
 
 /// A system that was refused, by GDAL's PROJ where that is at hand.
