@@ -119,7 +119,12 @@ fn retrieval(global: &Global, args: &Args, engine: &Engine, map: &Arc<Image>, mo
         args.out.display()
     );
     if left_out > 0 {
-        text += &format!("\n{left_out} more cells are left out: more than 1 % of each has no data (by {why})");
+        let said = format!("{left_out} more cells are left out: more than 1 % of each has no data (by {why})");
+        match map.raster.fills().is_empty() {
+            true => text += &format!("\n{said}"),
+            // Nothing in the file says so.
+            false => warn(said),
+        }
     }
     Ok((value, text))
 }

@@ -8,7 +8,7 @@ use crate::gpu::Engine;
 use crate::index::{Database, LocateConfig, Located, Patch, RESIDENT_BYTES, Searcher, locate};
 use crate::refine::{self, Strip};
 use crate::report::{Fix, csv, geojson, html::Page};
-use crate::scene::{Image, MapInfo, NoData, OpenOptions, inverse};
+use crate::scene::{Frame, Image, MapInfo, NoData, OpenOptions, inverse};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -146,6 +146,15 @@ pub(super) fn map_of(args: &Args, info: &MapInfo, database: &Path) -> Result<Opt
     let options = OpenOptions { no_data: args.map_no_data, ..OpenOptions::default() };
     let map = if beside.iter().all(|p| p.is_file()) { Image::open_map(&beside, options).ok() } else { None };
     Ok(map.filter(|m| check_map(info, database, m).is_ok()).map(Arc::new))
+}
+
+/// Says what is not known of an image that does not say how it lies.
+pub(super) fn warn_unoriented(frame: &Frame) {
+    if !frame.oriented {
+        warn(
+            "the image does not say how it lies: it is taken to lie as the map does, and what is turned by some degrees may be found beside its place; try --rotation-range DEGREES (dense matching), or give it a georeference",
+        );
+    }
 }
 
 pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
@@ -296,6 +305,7 @@ fn retrieval(global: &Global, args: &Args, outputs: &[&Path], start: Instant) ->
         bar.set_position(done as u64);
     })?;
     bar.finish_and_clear();
+    warn_unoriented(&located.frame);
     let begun = Instant::now();
     refined(&engine, &searcher, &database, &prepared, &mut located, config.step, args.strip.unwrap_or(STRIP) as usize)?;
     let refine_s = begun.elapsed().as_secs_f64();

@@ -2,7 +2,7 @@
 
 use super::common::{Global, command_line, name_of, print_json};
 use super::dense_args::{FeatureKind, LARGEST_PATCH, Method, dense_beside, largest_patch};
-use super::locate::{Args, map_of, median};
+use super::locate::{Args, map_of, median, warn_unoriented};
 use super::present::{features_name, meta, model_name, overview};
 use super::present_dense::{add_pictures, fixes, queries, room_for_tiles};
 use crate::dense::{
@@ -87,6 +87,9 @@ fn search(
         bar.set_position(done as u64);
     })?;
     bar.finish_and_clear();
+    if config.rotations.len() == 1 {
+        warn_unoriented(&located.frame);
+    }
     Ok(located)
 }
 

@@ -172,6 +172,12 @@ pub enum Error {
         /// File concerned.
         path: PathBuf,
     },
+    /// The file stores no pixel at all.
+    #[error("{}: stores no pixel: all of its tiles or strips are absent; check that it was written to its end", path.display())]
+    Empty {
+        /// File concerned.
+        path: PathBuf,
+    },
     /// The image is smaller than one cell or patch.
     #[error("the image of {width}x{height} px is smaller than one cell of {cell} px; take a smaller cell or patch, or a larger image")]
     TooSmall {

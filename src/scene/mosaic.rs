@@ -17,6 +17,10 @@ const CHUNK: u32 = 512;
 const OPEN: usize = 64;
 /// Pixels that a file's corner may lie off the lattice for it to count as on it.
 const ON_LATTICE: f64 = 0.01;
+/// Decoded tiles that each keeps, bytes: what is put together is kept already.
+const PIECE_CACHE: usize = 8 << 20;
+/// Warnings of files that are told.
+const TOLD: usize = 12;
 /// Places along each axis at which gaps and overlaps are counted.
 const COUNTED: u32 = 512;
 
@@ -47,20 +51,42 @@ struct Mosaic {
 /// # Errors
 /// As [`Raster::open`] of each; one without a transform and a system; pixel sizes or numbers of bands that do not go together.
 pub(super) fn open(paths: &[PathBuf], options: &OpenOptions) -> Result<Raster> {
-    let first = options.open(&paths[0])?;
+    let first = paths.iter().map(|p| options.open(p)).find(|r| !matches!(r, Err(Error::Empty { .. })));
+    let first = first.unwrap_or_else(|| Err(Error::Empty { path: paths[0].clone() }))?;
     let (geo, crs) = first.georeference()?;
     let (geo, crs) = (*geo, crs.clone());
     let lattice = Georeference::affine(geo, crs.clone(), [first.width(), first.height()]);
-    let mut warnings = first.warnings().to_vec();
+    let mut warnings = Vec::new();
     let mut pieces = Vec::with_capacity(paths.len());
+    let mut opened = Vec::new();
     for path in paths {
-        let raster = options.open_unread(path)?;
+        // Of a few files all is known at once; of many only what their headers say.
+        let mut raster = match if paths.len() <= OPEN { options.open(path) } else { options.open_unread(path) } {
+            Err(Error::Empty { path }) => {
+                warnings.push(format!("{}: stores no pixel, and adds nothing to the map", path.display()));
+                continue;
+            }
+            other => other?,
+        };
+        warnings.extend(raster.warnings().iter().cloned());
+        if raster.sample_type() != first.sample_type() {
+            return Err(Error::argument(
+                "map",
+                format!(
+                    "{} holds {} and {} {}: files of one map must have one type, or their values mean different things; write them with one (gdal_translate -ot)",
+                    first.path().display(),
+                    first.sample_type().name(),
+                    path.display(),
+                    raster.sample_type().name()
+                ),
+            ));
+        }
         if raster.bands() != first.bands() {
             return Err(Error::argument(
                 "map",
                 format!(
                     "{} is read in {} bands and {} in {}: files of one map must have the same",
-                    paths[0].display(),
+                    first.path().display(),
                     first.bands(),
                     path.display(),
                     raster.bands()
@@ -68,6 +94,15 @@ pub(super) fn open(paths: &[PathBuf], options: &OpenOptions) -> Result<Raster> {
             ));
         }
         pieces.push(piece(&raster, &lattice, &geo)?);
+        if paths.len() <= OPEN {
+            raster.set_cache_bytes(PIECE_CACHE);
+            opened.push((pieces.len() as u32 - 1, Arc::new(raster)));
+        }
+    }
+    let more = warnings.len().saturating_sub(TOLD);
+    warnings.truncate(TOLD);
+    if more > 0 {
+        warnings.push(format!("{more} more warnings of its files; `echogrid info FILE` tells those of each"));
     }
     let resampled = pieces.iter().filter(|p| p.place.is_some()).count();
     let bound = |d: usize, most: fn(i64, i64) -> i64| pieces.iter().map(|p| p.area[d]).reduce(most).unwrap_or(0);
@@ -98,9 +133,9 @@ pub(super) fn open(paths: &[PathBuf], options: &OpenOptions) -> Result<Raster> {
     header.warnings = warnings;
     let place = Georeference::affine(geo, crs, size);
     let bands = first.bands();
-    let open = Mutex::new(vec![(0, Arc::new(first))]);
+    let open = Mutex::new(opened);
     let source = Mosaic { pieces, layout, place, bands, options: options.clone(), by_chunk, open };
-    let mut raster = Raster::from_source(&paths[0], header, Arc::new(source))?;
+    let mut raster = Raster::from_source(first.path(), header, Arc::new(source))?;
     raster.set_pieces(paths.to_vec());
     Ok(raster)
 }
@@ -185,8 +220,7 @@ impl Mosaic {
             }
         }
         let mut raster = self.options.open(&self.pieces[piece as usize].path)?;
-        // What is put together is kept already.
-        raster.set_cache_bytes(8 << 20);
+        raster.set_cache_bytes(PIECE_CACHE);
         let raster = Arc::new(raster);
         let mut open = lock();
         open.push((piece, raster.clone()));

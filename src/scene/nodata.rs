@@ -69,17 +69,21 @@ const ALONG: u32 = 32;
 /// Places looked at along each axis inside.
 const INSIDE: u32 = 12;
 /// Values that programs write where there is nothing.
-const SENTINELS: [f64; 12] = [0.0, -9999.0, -32768.0, -32767.0, -99999.0, -999.0, -9999999.0, -1.0, 1e20, -1e20, 9999.0, 65535.0];
+const SENTINELS: [f64; 13] =
+    [0.0, -9999.0, -32768.0, -32767.0, -99999.0, -999.0, -999999.0, -9999999.0, -10000.0, 1e20, -1e20, 9999.0, 65535.0];
 /// Share of the border that a value which no program is known for must fill.
 const LARGE: f64 = 0.25;
 /// Share of the border and of the inside from which on a value is all that an image shows.
 const ALL: f64 = 0.98;
+/// Share of the inside from which on a value that no program is known for is what an image mostly shows.
+const MOSTLY: f64 = 0.75;
 /// Fill values at most.
-const MOST: usize = 2;
+const MOST: usize = 4;
 
 /// Values that fill 8 x 8 px squares along the border of a raster, or many inside, though nothing names them.
 ///
-/// Of 8- and 16-bit whole numbers 0 is always one: as only squares of it count, dark pixels among others stay data.
+/// Values that programs use, and the ends of a type of whole numbers, count where they fill two places of the border; others where they fill
+/// a quarter of it, the file names none, and little else is as flat. Of 8- and 16-bit whole numbers 0 is always one: as only squares of it count, dark pixels among others stay data.
 ///
 /// # Errors
 /// Errors of reading.
@@ -114,23 +118,23 @@ pub(super) fn recognise(raster: &Raster) -> Result<Vec<Fill>> {
     let mut values: Vec<f32> = at_border.iter().chain(&within).copied().collect();
     values.sort_by(f32::total_cmp);
     values.dedup();
+    let constant_places = at_border.len() + within.len();
     let share = |all: &[f32], of: usize, v: f32| all.iter().filter(|w| **w == v).count() as f64 / of.max(1) as f64;
     let kind = raster.sample_type();
     let mut fills: Vec<Fill> = values
         .into_iter()
         .map(|v| Fill { value: f64::from(v), border: share(&at_border, border, v), inside: share(&within, inside, v) })
         .filter(|f| {
-            let known = SENTINELS.contains(&f.value) || f.value.abs() >= 1e30;
+            let known = SENTINELS.contains(&f.value) || f.value.abs() >= 1e30 || extremes(kind).contains(&(f.value as f32));
             let places = f.border * border as f64;
             // What fills all of an image is all there is; but 0 everywhere is nothing.
             let not_all = f.value == 0.0 || f.border.min(f.inside) < ALL;
-            not_all
-                && match kind {
-                    SampleType::U8 | SampleType::I8 => f.value == 0.0 || f.value == 255.0 && f.border >= LARGE,
-                    SampleType::U16 | SampleType::I16 | SampleType::U32 | SampleType::I32 if !known => false,
-                    _ if known => places >= 1.5 || f.inside >= LARGE,
-                    _ => f.border >= LARGE,
-                }
+            let zero = f.value == 0.0 && untagged(kind).is_some();
+            // Where many values fill squares, the picture itself is flat.
+            let alone = places + f.inside * inside as f64 >= 0.5 * constant_places as f64;
+            let white = kind == SampleType::U8 && f.value == 255.0;
+            let odd = (white || raster.nodata().is_none()) && f.border >= LARGE && alone && f.inside < MOSTLY;
+            not_all && (zero || odd || known && (places >= 1.5 || f.inside >= LARGE))
         })
         .collect();
     fills.sort_by(|a, b| (b.border + b.inside).total_cmp(&(a.border + a.inside)));
@@ -139,6 +143,20 @@ pub(super) fn recognise(raster: &Raster) -> Result<Vec<Fill>> {
         fills.push(Fill { value, border: 0.0, inside: 0.0 });
     }
     Ok(fills)
+}
+
+/// The least and the greatest of a type of whole numbers, as they read.
+fn extremes(kind: SampleType) -> Vec<f32> {
+    match kind {
+        // Its greatest is where it saturates.
+        SampleType::I8 => vec![-128.0],
+        SampleType::U16 => vec![65_535.0],
+        SampleType::I16 => vec![-32_768.0, 32_767.0],
+        SampleType::U32 => vec![u32::MAX as f32],
+        SampleType::I32 => vec![i32::MIN as f32, i32::MAX as f32],
+        // Black and white are common in pictures.
+        SampleType::U8 | SampleType::F16 | SampleType::F32 | SampleType::F64 => Vec::new(),
+    }
 }
 
 /// What fills 8- and 16-bit images where no tag says so.

@@ -235,15 +235,15 @@ fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
                 image && p.is_file()
             });
             if all.is_empty() {
-                // Says what the folder is.
-                formats::kind(path)?;
+                return Err(Error::argument("map", format!("the folder {} holds no GeoTIFF, PNG or JPEG", path.display())));
             }
             all.sort();
             out.extend(all);
         } else if matches!(extension.as_str(), "txt" | "lst" | "list") {
             let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
             let folder = path.parent().unwrap_or(Path::new(""));
-            out.extend(text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).map(|l| folder.join(l)));
+            let lines = text.trim_start_matches('\u{feff}').lines().map(|l| l.trim().trim_matches(['"', '\'']));
+            out.extend(lines.filter(|l| !l.is_empty() && !l.starts_with('#')).map(|l| folder.join(l)));
         } else {
             out.push(path.clone());
         }

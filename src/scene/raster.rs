@@ -49,6 +49,11 @@ impl SampleType {
         }
     }
 
+    /// Its name: `u8`, `f32`, ...
+    pub fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+
     /// Whether samples are floating point numbers.
     pub fn is_float(self) -> bool {
         matches!(self, Self::F16 | Self::F32 | Self::F64)
@@ -132,7 +137,7 @@ impl Raster {
             ));
         }
         if (0..header.layout.chunks()).all(|i| !source.stored(i)) {
-            return Err(Error::damaged(path, "it stores no pixel: all of its tiles or strips are absent"));
+            return Err(Error::Empty { path: path.into() });
         }
         let surface = match &header.claim {
             c if c.ties.is_empty() => None,
@@ -148,7 +153,7 @@ impl Raster {
             && crs.is_fitted()
         {
             header.warnings.push(format!(
-                "{}: the shift of {} to WGS 84 differs from place to place; the built-in one is within 10 m of PROJ's (a build with --features gdal takes PROJ's own)",
+                "{}: the shift of {} to WGS 84 differs from place to place; where the built-in one is known it is within 10 m of PROJ's (a build with --features gdal takes PROJ's own)",
                 path.display(),
                 crs.name()
             ));
@@ -184,12 +189,13 @@ impl Raster {
             return Ok(());
         }
         self.fills = nodata::recognise(self)?;
-        for f in self.fills.iter().filter(|f| f.border > 0.0) {
+        for f in self.fills.iter().filter(|f| f.border > 0.0 || f.inside > 0.0) {
             self.header.warnings.push(format!(
-                "{}: the value {} is taken for no data where it fills whole areas: {:.0} % of the border, {}; --no-data none reads it as data, --no-data VALUE names another",
+                "{}: the value {} is taken for no data where it fills whole areas: {:.0} % of the border and {:.0} % of the inside, {}; --no-data none (of a map --map-no-data none) reads it as data, --no-data VALUE names another",
                 self.path.display(),
                 f.value,
                 100.0 * f.border,
+                100.0 * f.inside,
                 match self.header.nodata {
                     Some(v) => format!("though the file names {v}"),
                     None => "though the file names no such value".into(),
@@ -456,8 +462,8 @@ impl Raster {
     /// [`Error::Damaged`], [`Error::Unsupported`] or [`Error::Read`] from the tiles touched.
     pub fn read_window(&self, x0: i64, y0: i64, width: u32, height: u32) -> Result<Window> {
         let mut window = self.read_named(x0, y0, width, height)?;
-        for fill in &self.fills {
-            self.clear_fill(fill.value as f32, &mut window, x0, y0)?;
+        if !self.fills.is_empty() {
+            self.clear_fill(&mut window, x0, y0)?;
         }
         Ok(window)
     }
@@ -502,10 +508,14 @@ impl Raster {
         Ok(window)
     }
 
-    /// Clears pixels of a fill value that lie in whole squares of it.
-    fn clear_fill(&self, value: f32, window: &mut Window, x0: i64, y0: i64) -> Result<()> {
+    /// Clears pixels of fill values that lie in whole squares of such.
+    fn clear_fill(&self, window: &mut Window, x0: i64, y0: i64) -> Result<()> {
         let bands = window.bands as usize;
-        let filled = |w: &Window, p: usize| w.valid[p] != 0 && w.data[p * bands..(p + 1) * bands].iter().all(|v| *v == value);
+        let values: Vec<f32> = self.fills.iter().map(|f| f.value as f32).collect();
+        let filled = |w: &Window, p: usize| {
+            let pixel = &w.data[p * bands..(p + 1) * bands];
+            w.valid[p] != 0 && values.contains(&pixel[0]) && pixel.iter().all(|v| *v == pixel[0])
+        };
         let (width, height) = (window.width as usize, window.height as usize);
         let mut suspects: Vec<usize> = (0..window.valid.len()).filter(|p| filled(window, *p)).collect();
         if suspects.is_empty() {

@@ -54,8 +54,19 @@ pub(super) fn apply(image: &Path, header: &mut Header) -> Result<()> {
         pam(&path, header)?;
     }
     let claim = &mut header.claim;
-    if claim.affine.is_none() && claim.ties.is_empty() {
-        claim.affine = world_file(image)?;
+    // Of a PNG the world file wins over `.aux.xml`, as in GDAL.
+    let png = image.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
+    if claim.affine.is_none() && claim.ties.is_empty() || png {
+        let own = world_file(image)?;
+        if let (Some(a), Some(b)) = (&own, &claim.affine)
+            && (0..6).any(|i| (a.coefficients()[i] - b.coefficients()[i]).abs() > 1e-6 * b.pixel_size().0)
+        {
+            header.warnings.push(format!(
+                "{}: its world file gives another place than its .aux.xml, and wins, as in GDAL; remove the wrong one",
+                image.display()
+            ));
+        }
+        claim.affine = own.or(claim.affine);
     }
     if claim.crs.is_none() {
         claim.crs = prj_file(image)?;
@@ -132,7 +143,18 @@ fn pam(path: &Path, header: &mut Header) -> Result<()> {
     }
     let arcgis = child("GeodataXform").and_then(|x| x.descendants().find(|n| n.has_tag_name("WKT")));
     if let Some(node) = child("SRS").or(arcgis) {
-        claim.crs = Some(system(text_in(node))).filter(|_| !text_in(node).is_empty());
+        let text = text_in(node);
+        // Latitude may be the first coordinate, where the file says so and the system has it first.
+        let first = |word: &str| {
+            text.to_ascii_uppercase().find(&format!("AXIS[\"{word}")).or_else(|| text.to_ascii_uppercase().find(&format!("({word}")))
+        };
+        let north_first = matches!((first("LAT"), first("LON")), (Some(a), Some(b)) if a < b);
+        let as_stated = node.attribute("dataAxisToSRSAxisMapping").is_some_and(|m| m.trim() == "1,2");
+        claim.crs = Some(system(text.clone())).filter(|_| !text.is_empty());
+        if let (true, true, Some(g)) = (north_first, as_stated, &claim.affine) {
+            let c = g.coefficients();
+            claim.affine = GeoTransform::new([c[3], c[4], c[5], c[0], c[1], c[2]]);
+        }
     }
     if let Some(list) = child("GCPList").filter(|_| claim.affine.is_none()) {
         for gcp in list.children().filter(|n| n.has_tag_name("GCP")) {
@@ -154,7 +176,7 @@ fn pam(path: &Path, header: &mut Header) -> Result<()> {
             .push(format!("{}: gives another place than the image itself, and wins, as in GDAL; remove it if it is old", path.display()));
     }
     header.claim = own.overruled_by(claim);
-    let mut metadata = GdalMetadata::default();
+    let (mut metadata, mut named) = (GdalMetadata::default(), false);
     for band in root.children().filter(|n| n.has_tag_name("PAMRasterBand")) {
         let Some(sample) = band.attribute("band").and_then(|b| b.parse::<u32>().ok()).and_then(|b| b.checked_sub(1)) else { continue };
         let field = |name: &str| band.children().find(|n| n.has_tag_name(name)).map(text_in).filter(|t| !t.is_empty());
@@ -164,13 +186,21 @@ fn pam(path: &Path, header: &mut Header) -> Result<()> {
         if let Some(colour) = field("ColorInterp") {
             metadata.colour(sample, &colour);
         }
-        if let (None, Some(text)) = (header.nodata, field("NoDataValue")) {
-            header.nodata = nodata::parse(&text);
-            if header.nodata.is_none() {
-                header
-                    .warnings
-                    .push(format!("{}: its NoDataValue `{text}` is no number, so no value is taken for no data", path.display()));
+        if let Some(text) = field("NoDataValue").filter(|_| !named) {
+            named = true;
+            let (own, value) = (header.nodata, nodata::parse(&text));
+            let same = |a: f64, b: f64| a == b || a.is_nan() && b.is_nan();
+            match (own, value) {
+                (_, None) => header.warnings.push(format!("{}: its NoDataValue `{text}` is no number, and not used", path.display())),
+                (Some(a), Some(b)) if !same(a, b) => {
+                    header.warnings.push(format!(
+                        "{}: its no-data value {b} wins over the image's own {a}, as in GDAL; remove it if it is old",
+                        path.display()
+                    ));
+                }
+                _ => {}
             }
+            header.nodata = value.or(own);
         }
     }
     metadata.apply(header);

@@ -303,7 +303,10 @@ impl Source for TiffImage {
 /// Whether colours are YCbCr that must become RGB; colours of other kinds are refused.
 fn ycbcr(path: &Path, bytes: &TiffBytes, dir: &Directory, samples: u32, kind: SampleType, compression: u64) -> Result<bool> {
     let refused = |what: &str, advice: &str| Err(Error::unsupported(path, what, advice));
-    match dir.unsigned(bytes, tag::PHOTOMETRIC)?.unwrap_or(1) {
+    let photometric = dir.unsigned(bytes, tag::PHOTOMETRIC)?.unwrap_or(1);
+    // GDAL takes grey with a colour map for a palette too.
+    let palette = samples == 1 && kind == SampleType::U8 && dir.has(tag::COLOR_MAP);
+    match if palette { 3 } else { photometric } {
         3 => return refused("a colour palette", "expand it: gdal_translate -expand rgb IN OUT.tif"),
         5 => return refused("CMYK colour", "convert it to RGB: gdal_translate -co PHOTOMETRIC=RGB -b 1 -b 2 -b 3 IN OUT.tif"),
         8..=10 => return refused("L*a*b* colour", "convert it to RGB with an image editor, and copy the georeference"),
@@ -359,7 +362,7 @@ fn sample_type(path: &Path, bytes: &TiffBytes, dir: &Directory) -> Result<(Sampl
             return Err(Error::unsupported(
                 path,
                 format!("{b}-bit samples of TIFF format {f}"),
-                "rewrite it with gdal_translate -ot Byte, UInt16 or Float32",
+                "rewrite it: gdal_translate -ot UInt16 IN OUT.tif (or -ot Float32)",
             ));
         }
     };

@@ -70,7 +70,7 @@ impl Computed {
         if self.parameters.tie.holds_at(place) {
             return Ok(());
         }
-        Err("no shift of its datum to WGS 84 is known there".into())
+        Err("no shift of its datum to WGS 84 is known there, so reproject the file by one that is (gdalwarp -t_srs EPSG:3857 -ct PIPELINE IN OUT.tif)".into())
     }
 
     /// Whether there and back need not be held against each other.

@@ -234,6 +234,28 @@ fn tiles_off_the_lattice_are_resampled_and_unlike_ones_refused() {
     write_geotiff(&grey, 9, 9, 1, SampleData::U8(&[5; 81]), Some(&geo), Some(3857), None).unwrap();
     let message = OpenOptions::default().open_map(&[paths[0].clone(), grey]).unwrap_err().to_string();
     assert!(message.contains("grey.tif in 1") && message.contains("must have the same"), "{message}");
+    let deep = dir.path().join("deep.tif");
+    write_geotiff(&deep, 9, 9, 3, SampleData::F32(&[5.0; 243]), Some(&geo), Some(3857), None).unwrap();
+    let message = OpenOptions::default().open_map(&[paths[0].clone(), deep]).unwrap_err().to_string();
+    assert!(message.contains("holds u8") && message.contains("deep.tif f32"), "{message}");
+    // A file without a pixel adds nothing, wherever it stands; doubts about any file are told.
+    let empty = dir.path().join("empty.tif");
+    let mut none = Picture::bytes([30, 30], 3, &[7; 2700]).placed();
+    none.strips = vec![None];
+    std::fs::write(&empty, tiff(&[none.with(262, Value::Short(vec![2]))])).unwrap();
+    assert!(matches!(Raster::open(&empty), Err(Error::Empty { .. })));
+    std::fs::write(
+        dir.path().join("other.tif.aux.xml"),
+        "<PAMDataset><PAMRasterBand band=\"1\"><NoDataValue>7</NoDataValue></PAMRasterBand></PAMDataset>",
+    )
+    .unwrap();
+    let all = [empty, paths[0].clone(), paths[1].clone()];
+    let raster = OpenOptions { bands: Bands::Colours, ..OpenOptions::default() }.open_map(&all).unwrap();
+    let said = raster.warnings().join("\n");
+    assert!(
+        said.contains("empty.tif: stores no pixel, and adds nothing") && said.contains("no-data value 7 wins over the image's own 0"),
+        "{said}"
+    );
     let bare = picture(&dir, "bare.png");
     let message = OpenOptions::default().open_map(&[paths[0].clone(), bare]).unwrap_err().to_string();
     assert!(message.contains("bare.png") && message.contains("neither a geotransform"), "{message}");
@@ -302,7 +324,7 @@ fn sizes_that_a_header_merely_claims() {
     };
     let one = vec![None];
     assert!(refused(claimed([1 << 24, 1 << 24], 1 << 24, one.clone())).contains("is not supported; cut out the part"));
-    assert!(refused(claimed([200_000, 200_000], 200_000, one)).contains("stores no pixel"));
+    assert!(refused(claimed([200_000, 200_000], 200_000, one)).contains("stores no pixel: all of its tiles"));
     // One strip of many is stored: found at once, and all else is passed over.
     let mut strips = vec![None; 3000];
     strips[1234] = Some((0..60_000u32 * 20).map(|i| (i % 97 + 3) as u8).collect());

@@ -72,6 +72,19 @@ fn fill_that_no_tag_names_is_found_said_and_overruled() {
         assert!(own.warnings().is_empty());
         check_swath(&own);
     }
+    // Whole numbers: the ends of their type at once, others where they fill a quarter of the border; several at once.
+    let i16s = |fill: i16| -> Vec<u8> {
+        let data = swath(|i| 10.0 * (i % 2000) as f32 - 9000.0, f32::from(fill));
+        data.iter().flat_map(|v| (*v as i16).to_le_bytes()).collect()
+    };
+    for fill in [-32768, 32767, -10000, -5001] {
+        check_swath(&Raster::open(write(&dir, "i16.tif", &[Picture::new([SIDE, SIDE], 1, 16, 2, i16s(fill))])).unwrap());
+    }
+    let bytes: Vec<u8> = swath(|i| 20.0 + (i % 97) as f32, 128.0).iter().map(|v| *v as u8).collect();
+    check_swath(&Raster::open(write(&dir, "u8.tif", &[Picture::bytes([SIDE, SIDE], 1, &bytes)])).unwrap());
+    let mut several = swath(speckle, 0.0);
+    several.iter_mut().zip(0..).filter(|(v, _)| **v == 0.0).for_each(|(v, i)| *v = [0.0, -9999.0, -32768.0][(i / SIDE / 32) as usize]);
+    check_swath(&Raster::open(write(&dir, "several.tif", &[Picture::floats([SIDE, SIDE], 1, &several)])).unwrap());
     // Decibels, in which 0 is a number like others.
     let decibels = |i: u32| 10.0 * speckle(i).log10();
     let raster = Raster::open(write(&dir, "db.tif", &[Picture::floats([SIDE, SIDE], 1, &swath(decibels, 0.0))])).unwrap();
