@@ -288,26 +288,35 @@ fn locate_as(
     }
     let calibration = matcher.model().calibration();
     let metres = closer.map_or(map.ground_m() * layout.step, |(c, _)| c.metres);
+    let expected: Vec<[f64; 2]> = patches.iter().map(|p| frame.relative(p.sar_px)).collect();
     let votes = (config.vote && patches.len() > 1).then(|| {
-        let expected: Vec<[f64; 2]> = patches.iter().map(|p| frame.relative(p.sar_px)).collect();
         // Registration errors differ by some pixels from patch to patch; a rotation or scale between those tried bends the image.
         let stretch = if variants.len() > 1 { 0.03 } else { 0.01 };
         let share = (f64::from(config.step) / f64::from(config.patch)).min(1.0).powi(2);
         vote(&found, &expected, 6.0 * layout.step, stretch, layout.step, share)
     });
+    // Where the patches that agree put each, if any of them is near.
+    let agreed: Vec<([f64; 2], [f64; 2])> = match votes.as_ref().filter(|v| v.agreeing > 1 && variants.len() == 1) {
+        Some(v) => (0..found.len()).filter_map(|i| Some((expected[i], found[i].peaks[v.chosen[i]?].map_px))).collect(),
+        None => Vec::new(),
+    };
     let threshold = config.threshold.unwrap_or(calibration.threshold);
     let mut fixes = Vec::with_capacity(patches.len());
     for (i, (patch, found)) in patches.into_iter().zip(found).enumerate() {
         let (mut peak, mut probability, mut ellipse) = fix(&found, calibration, metres);
-        if let Some(chosen) = votes.as_ref().filter(|v| v.agreeing > 1).and_then(|v| v.chosen[i]) {
-            let v = votes.as_ref().expect("filtered");
+        if let Some(v) = votes.as_ref().filter(|v| v.agreeing > 1) {
             let root = |credit: f64| (2.0 * credit.max(0.0)).sqrt();
             let joint = Evidence { height: root(v.credit), runner_up: root(v.runner_up), offsets: found.offsets };
             let joint = calibration.probability(&joint);
-            if chosen > 0 || joint > probability {
-                let p = found.peaks[chosen];
-                (peak, ellipse) = (Some(p), Some(Ellipse::new(calibration.covariance(&p, found.noise, metres), metres)));
-                probability = joint;
+            match (v.chosen[i], peak) {
+                (Some(chosen), _) if chosen > 0 || joint > probability => {
+                    let p = found.peaks[chosen];
+                    (peak, ellipse) = (Some(p), Some(Ellipse::new(calibration.covariance(&p, found.noise, metres), metres)));
+                    probability = joint;
+                }
+                // An image is whole: what lies elsewhere is right only if those that agree are wrong.
+                (None, Some(p)) if contradicts(&agreed, expected[i], p.map_px, f64::from(config.patch)) => probability *= 1.0 - joint,
+                _ => {}
             }
         }
         let variant = peak.map_or((0.0, 1.0), |p| variants[p.variant.min(variants.len() - 1)]);
@@ -316,6 +325,18 @@ fn locate_as(
     }
     let agreeing = votes.map(|v| v.agreeing);
     Ok(DenseLocated { frame, fixes, no_data, side_px: side as f64 * layout.step, agreeing, seconds: 0.0 })
+}
+
+/// Whether a place lies more than half a patch from where the nearest agreeing patch, no farther than three patches off, puts it.
+///
+/// `agreed` are such patches' places in the image, at the map's scale, and on the map.
+fn contradicts(agreed: &[([f64; 2], [f64; 2])], expected: [f64; 2], place: [f64; 2], patch: f64) -> bool {
+    let apart = |a: [f64; 2], b: [f64; 2]| (a[0] - b[0]).hypot(a[1] - b[1]);
+    let nearest = agreed.iter().min_by(|a, b| apart(a.0, expected).total_cmp(&apart(b.0, expected)));
+    nearest.is_some_and(|(image, map)| {
+        let there = [0, 1].map(|d| map[d] + expected[d] - image[d]);
+        apart(*image, expected) <= 3.0 * patch && apart(there, place) > patch / 2.0
+    })
 }
 
 /// Refuses an image that is smaller than one patch, and says how large a patch it holds.
@@ -432,6 +453,21 @@ mod tests {
             let corner = side as f64 / 2f64.sqrt();
             assert!(all.windows(2).all(|w| (w[1] - w[0]) / 2.0 * corner <= CORNER_PX + 1e-9), "{all:?}");
         }
+    }
+
+    #[test]
+    fn a_place_far_from_where_neighbours_put_it_contradicts_them() {
+        let agreed = [([0.0, 0.0], [1000.0, 500.0]), ([200.0, 0.0], [1205.0, 500.0])];
+        for (expected, place, want) in [
+            ([200.0, 200.0], [1210.0, 690.0], false),
+            ([200.0, 200.0], [1210.0, 590.0], true),
+            ([0.0, 200.0], [4000.0, 4000.0], true),
+            // Too far from any of them to tell.
+            ([2000.0, 200.0], [4000.0, 4000.0], false),
+        ] {
+            assert_eq!(contradicts(&agreed, expected, place, 200.0), want, "{expected:?} {place:?}");
+        }
+        assert!(!contradicts(&[], [0.0; 2], [1.0; 2], 200.0));
     }
 
     #[test]

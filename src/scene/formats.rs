@@ -51,6 +51,13 @@ const FOREIGN: [(&[u8], usize, &str, &str); 17] = [
 /// # Errors
 /// A name of what it is instead, with what to do.
 pub(super) fn kind(path: &Path) -> Result<Kind> {
+    if is_virtual(path) {
+        return Err(Error::unsupported(
+            path,
+            "an address, or a part of a file",
+            "fetch the file, or write the part out: gdal_translate IN OUT.tif",
+        ));
+    }
     if path.is_dir() {
         return Err(folder(path));
     }
@@ -79,6 +86,15 @@ pub(super) fn kind(path: &Path) -> Result<Kind> {
         ));
     }
     Err(Error::NotAnImage { path: path.into() })
+}
+
+/// Whether a path is one that only GDAL understands: an address, a file of its virtual file systems, or a part of a file.
+pub(super) fn is_virtual(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    ["/vsi", "https://", "http://", "HDF5:", "NETCDF:", "SENTINEL1_", "SENTINEL2_", "GTIFF_DIR:", "vrt://"]
+        .iter()
+        .any(|p| text.starts_with(p))
+        && !path.exists()
 }
 
 /// What to say of a folder.

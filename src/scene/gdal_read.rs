@@ -39,14 +39,6 @@ fn name(path: &Path) -> PathBuf {
     }
 }
 
-/// Whether a path is one that only GDAL understands: an address, a file of its virtual file systems, or a part of a file.
-pub(super) fn is_its_own(path: &Path) -> bool {
-    let text = path.to_string_lossy();
-    ["/vsi", "https://", "http://", "HDF5:", "NETCDF:", "SENTINEL1_", "SENTINEL2_", "GTIFF_DIR:", "vrt://"]
-        .iter()
-        .any(|p| text.starts_with(p))
-}
-
 /// Opens a raster through GDAL.
 ///
 /// # Errors

@@ -144,7 +144,7 @@ fn read_header(path: &Path, reader: Option<Reader>) -> Result<Raster> {
     if reader == Some(Reader::BuiltIn) {
         return built_in(path);
     }
-    let refused = if reader.is_some() || gdal_read::is_its_own(path) {
+    let refused = if reader.is_some() || formats::is_virtual(path) {
         None
     } else {
         match built_in(path) {

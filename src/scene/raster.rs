@@ -386,13 +386,18 @@ impl Raster {
         Ok((j[0][0].hypot(j[1][0]), j[0][1].hypot(j[1][1])))
     }
 
-    /// SHA-256 of the whole file in hexadecimal, read in pieces; of a map in pieces that of the hashes of its files.
+    /// SHA-256 of the whole file in hexadecimal, read in pieces; of a map in pieces that of the hashes of its files; of what is no plain file
+    /// (an address, a folder, a part of a file) that of its name, size and place.
     ///
     /// # Errors
     /// [`Error::Read`].
     pub fn sha256(&self) -> Result<String> {
         let hex = |hash: Sha256| hash.finalize().iter().map(|b| format!("{b:02x}")).collect::<String>();
         let one = |path: &PathBuf| -> Result<String> {
+            if !path.is_file() {
+                let about = format!("{} {}x{} {:?}", path.display(), self.width(), self.height(), self.geo());
+                return Ok(hex(Sha256::new_with_prefix(about)));
+            }
             let mut file = std::fs::File::open(path).map_err(|e| Error::read(path, e))?;
             let mut hash = Sha256::new();
             let mut buffer = vec![0; 1 << 20];

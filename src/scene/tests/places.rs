@@ -297,6 +297,10 @@ fn kinds_that_are_not_read_are_refused_by_name() {
     assert!(tif(262, Value::Short(vec![5])).contains("CMYK"));
     let rpc = tif(50844, Value::Double(vec![0.0; 92]));
     assert!(rpc.contains("rational polynomial coefficients (RPC)") && rpc.contains("gdalwarp -rpc"), "{rpc}");
+    for address in ["https://example.org/a.tif", "/vsizip/a.zip/a.tif", "NETCDF:\"a.nc\":b"] {
+        let got = Raster::open(address).unwrap_err().to_string();
+        assert!(got.contains("an address, or a part of a file") && got.contains("gdal_translate"), "{got}");
+    }
     // Products as folders.
     let safe = dir.path().join("S1A_IW_GRDH.SAFE");
     std::fs::create_dir_all(safe.join("measurement")).unwrap();
