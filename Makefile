@@ -13,6 +13,7 @@ test: driver
 # The built-in reader held against GDAL, and what GDAL reads besides.
 test-gdal: gdal
 	$(CARGO) test --release --features gdal --test gdal
+	$(CARGO) test --release --features gdal --lib by_gdal
 
 bench: driver
 	$(CARGO) run --release -- bench

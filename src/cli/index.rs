@@ -120,10 +120,10 @@ fn retrieval(global: &Global, args: &Args, engine: &Engine, map: &Arc<Image>, mo
     );
     if left_out > 0 {
         let said = format!("{left_out} more cells are left out: more than 1 % of each has no data (by {why})");
-        match map.raster.fills().is_empty() {
-            true => text += &format!("\n{said}"),
+        match map.raster.has_unnamed_fill() {
             // Nothing in the file says so.
-            false => warn(said),
+            true => warn(said),
+            false => text += &format!("\n{said}"),
         }
     }
     Ok((value, text))

@@ -139,11 +139,12 @@ pub fn patches(sar: &Image, frame: &Frame, config: &LocateConfig, input: usize) 
     for y in &ys {
         for x in &xs {
             let sar_px = [*x, *y];
-            if share(&mask, frame, sar_px, side) < PATCH_MIN_VALID {
+            let local = frame.matrix_at(sar_px);
+            if share(&mask, local, frame.scale(), sar_px, side) < PATCH_MIN_VALID {
                 no_data += 1;
                 continue;
             }
-            let matrix = compose(frame.matrix_at(sar_px), [[network, 0.0], [0.0, network]]);
+            let matrix = compose(local, [[network, 0.0], [0.0, network]]);
             let record = PatchRecord::from_affine(0, sar_px, matrix, input)?;
             let own_px = frame.own.as_ref().and_then(|link| link.apply(sar_px).ok());
             all.push(Patch { sar_px, record, own_px, hits: Vec::new() });
@@ -160,14 +161,14 @@ pub fn patches(sar: &Image, frame: &Frame, config: &LocateConfig, input: usize) 
 }
 
 /// Share of a patch that has data, over 8 x 8 parts of it: it may lie askew in the image.
-fn share(mask: &ValidityMask, frame: &Frame, centre: [f64; 2], side: f64) -> f64 {
+fn share(mask: &ValidityMask, matrix: [[f64; 2]; 2], scale: f64, centre: [f64; 2], side: f64) -> f64 {
     const PARTS: usize = 8;
     let part = side / PARTS as f64;
-    let edge = frame.scale() * part;
+    let edge = scale * part;
     let at = |i: usize| (i as f64 + 0.5) * part - side / 2.0;
     let parts = (0..PARTS * PARTS).map(|i| {
         let (u, v) = (at(i % PARTS), at(i / PARTS));
-        let [x, y] = [0, 1].map(|d| centre[d] + frame.matrix[d][0] * u + frame.matrix[d][1] * v);
+        let [x, y] = [0, 1].map(|d| centre[d] + matrix[d][0] * u + matrix[d][1] * v);
         mask.share(x - edge / 2.0, y - edge / 2.0, edge, edge)
     });
     parts.sum::<f64>() / (PARTS * PARTS) as f64

@@ -67,7 +67,12 @@ pub(super) fn open(path: &Path) -> Result<(GdalImage, Header)> {
     let (bw, bh) = first.block_size();
     let (chunk_width, chunk_height) = match EDGES.contains(&bw) && EDGES.contains(&bh) {
         true => (bw.min(width), bh.min(height)),
-        false if bw >= width => (width, (CHUNK_SAMPLES / width).next_multiple_of(bh.max(1)).clamp(1, height)),
+        // Rows; whole blocks of them, unless a block is much of the image.
+        false if bw >= width => {
+            let rows = (CHUNK_SAMPLES / width).max(1);
+            let whole = rows.next_multiple_of(bh.max(1));
+            (width, if whole <= 8 * rows { whole } else { rows }.min(height))
+        }
         false => (512.min(width), 512.min(height)),
     };
     // A sample a chunk: bands that are not wanted are not read.
@@ -77,11 +82,11 @@ pub(super) fn open(path: &Path) -> Result<(GdalImage, Header)> {
     let flags = first.mask_flags().map_err(failed)?;
     let masked = flags.is_per_dataset() && !flags.is_alpha();
     header.masked = masked;
-    if !masked {
-        header.nodata = first.no_data_value();
-    }
     for i in 0..samples {
         let band = dataset.rasterband(i + 1).map_err(failed)?;
+        if !masked {
+            header.nodata_of[i] = band.no_data_value();
+        }
         header.names[i] = band.description().ok().filter(|d| !d.is_empty());
         if samples > 1 && header.alpha.is_none() && band.color_interpretation() == ColorInterpretation::AlphaBand {
             header.alpha = Some(i as u32);

@@ -18,6 +18,10 @@ const MAX_EDGE: u32 = 65_535;
 pub(super) struct Whole(pub(super) Arc<Chunk>);
 
 impl Source for Whole {
+    fn resident(&self) -> usize {
+        self.0.bytes()
+    }
+
     fn decode(&self, _index: u64) -> Result<Arc<Chunk>> {
         Ok(self.0.clone())
     }

@@ -48,5 +48,9 @@ impl GdalMetadata {
             header.alpha = None;
         }
         header.alpha = self.alpha.into_iter().find(|a| *a < header.samples).or(header.alpha);
+        if header.samples == 1 {
+            // All there is of an image is not its mask.
+            header.alpha = None;
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::chunk::{Chunk, Samples};
 use super::error::{Error, Result};
 use super::georef::{GeoTransform, Georeference};
 use super::open::OpenOptions;
-use super::raster::Raster;
+use super::raster::{DEFAULT_CACHE_BYTES, Raster};
 use super::source::{Header, Layout, Source};
 use super::warp::Warp;
 
@@ -17,8 +17,10 @@ const CHUNK: u32 = 512;
 const OPEN: usize = 64;
 /// Pixels that a file's corner may lie off the lattice for it to count as on it.
 const ON_LATTICE: f64 = 0.01;
-/// Decoded tiles that each keeps, bytes: what is put together is kept already.
+/// Decoded tiles that each keeps, bytes, or one row of them: what is put together is kept already.
 const PIECE_CACHE: usize = 8 << 20;
+/// Bytes of pictures that open files hold decoded, at most.
+const RESIDENT: usize = 1 << 30;
 /// Warnings of files that are told.
 const TOLD: usize = 12;
 /// Places along each axis at which gaps and overlaps are counted.
@@ -58,7 +60,7 @@ pub(super) fn open(paths: &[PathBuf], options: &OpenOptions) -> Result<Raster> {
     let lattice = Georeference::affine(geo, crs.clone(), [first.width(), first.height()]);
     let mut warnings = Vec::new();
     let mut pieces = Vec::with_capacity(paths.len());
-    let mut opened = Vec::new();
+    let (mut opened, mut no_data) = (Vec::new(), (Vec::new(), false));
     for path in paths {
         // Of a few files all is known at once; of many only what their headers say.
         let mut raster = match if paths.len() <= OPEN { options.open(path) } else { options.open_unread(path) } {
@@ -94,9 +96,14 @@ pub(super) fn open(paths: &[PathBuf], options: &OpenOptions) -> Result<Raster> {
             ));
         }
         pieces.push(piece(&raster, &lattice, &geo)?);
+        let words = raster.no_data_words();
+        if !no_data.0.contains(&words) {
+            no_data.0.push(words);
+        }
+        no_data.1 |= raster.has_unnamed_fill();
         if paths.len() <= OPEN {
-            raster.set_cache_bytes(PIECE_CACHE);
-            opened.push((pieces.len() as u32 - 1, Arc::new(raster)));
+            raster.set_cache_bytes(PIECE_CACHE.max(raster.row_of_chunks()).min(DEFAULT_CACHE_BYTES));
+            keep(&mut opened, pieces.len() as u32 - 1, Arc::new(raster));
         }
     }
     let more = warnings.len().saturating_sub(TOLD);
@@ -136,7 +143,7 @@ pub(super) fn open(paths: &[PathBuf], options: &OpenOptions) -> Result<Raster> {
     let open = Mutex::new(opened);
     let source = Mosaic { pieces, layout, place, bands, options: options.clone(), by_chunk, open };
     let mut raster = Raster::from_source(first.path(), header, Arc::new(source))?;
-    raster.set_pieces(paths.to_vec());
+    raster.set_pieces(paths.to_vec(), no_data);
     Ok(raster)
 }
 
@@ -149,7 +156,9 @@ fn piece(raster: &Raster, lattice: &Georeference, first: &GeoTransform) -> Resul
     let edge = w.max(h);
     let alike = [1, 2, 4, 5].iter().all(|i| (a[*i] - b[*i]).abs() * edge < ON_LATTICE * (a[1].hypot(a[4])));
     let (x, y) = first.map_to_pixel(b[0], b[3]);
-    if crs == lattice.crs() && alike && (x - x.round()).abs() < ON_LATTICE && (y - y.round()).abs() < ON_LATTICE {
+    let far = || Error::argument("map", format!("{} lies too far from the first file to be one map with it", raster.path().display()));
+    let near = |v: f64| v.abs() < f64::from(i32::MAX);
+    if crs == lattice.crs() && alike && near(x) && near(y) && (x - x.round()).abs() < ON_LATTICE && (y - y.round()).abs() < ON_LATTICE {
         let (x, y) = (x.round() as i64, y.round() as i64);
         return Ok(Piece { path, area: [x, y, x + i64::from(raster.width()), y + i64::from(raster.height())], place: None });
     }
@@ -162,8 +171,8 @@ fn piece(raster: &Raster, lattice: &Georeference, first: &GeoTransform) -> Resul
             (0..2).for_each(|d| (area[d], area[d + 2]) = (area[d].min(q[d]), area[d + 2].max(q[d])));
         }
     }
-    if !area.iter().all(|v| v.abs() < f64::from(i32::MAX)) {
-        return Err(Error::argument("map", format!("{} lies too far from the first file to be one map with it", path.display())));
+    if !area.iter().all(|v| near(*v)) {
+        return Err(far());
     }
     let area = [area[0].floor(), area[1].floor(), area[2].ceil(), area[3].ceil()].map(|v| v as i64);
     Ok(Piece { path, area, place: Some(place) })
@@ -208,6 +217,14 @@ fn coverage(pieces: &[Piece], size: [u32; 2], resampled: usize) -> Option<String
     (!parts.is_empty()).then(|| format!("the map of {} files, {}x{} px: {}", pieces.len(), size[0], size[1], parts.join("; ")))
 }
 
+/// Keeps a file open, and lets go of those used longest ago where they are too many or hold too much.
+fn keep(open: &mut Vec<(u32, Arc<Raster>)>, piece: u32, raster: Arc<Raster>) {
+    open.push((piece, raster));
+    while open.len() > OPEN || open.len() > 1 && open.iter().map(|(_, r)| r.resident()).sum::<usize>() > RESIDENT {
+        open.remove(0);
+    }
+}
+
 impl Mosaic {
     fn raster(&self, piece: u32) -> Result<Arc<Raster>> {
         let lock = || self.open.lock().unwrap_or_else(|e| e.into_inner());
@@ -220,13 +237,9 @@ impl Mosaic {
             }
         }
         let mut raster = self.options.open(&self.pieces[piece as usize].path)?;
-        raster.set_cache_bytes(PIECE_CACHE);
+        raster.set_cache_bytes(PIECE_CACHE.max(raster.row_of_chunks()).min(DEFAULT_CACHE_BYTES));
         let raster = Arc::new(raster);
-        let mut open = lock();
-        open.push((piece, raster.clone()));
-        if open.len() > OPEN {
-            open.remove(0);
-        }
+        keep(&mut lock(), piece, raster.clone());
         Ok(raster)
     }
 

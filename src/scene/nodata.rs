@@ -129,7 +129,7 @@ pub(super) fn recognise(raster: &Raster) -> Result<Vec<Fill>> {
             let places = f.border * border as f64;
             // What fills all of an image is all there is; but 0 everywhere is nothing.
             let not_all = f.value == 0.0 || f.border.min(f.inside) < ALL;
-            let zero = f.value == 0.0 && untagged(kind).is_some();
+            let zero = f.value == 0.0 && untagged(kind).is_some() && raster.nodata().is_none();
             // Where many values fill squares, the picture itself is flat.
             let alone = places + f.inside * inside as f64 >= 0.5 * constant_places as f64;
             let white = kind == SampleType::U8 && f.value == 255.0;

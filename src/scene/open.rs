@@ -122,7 +122,8 @@ fn built_in(path: &Path) -> Result<Raster> {
         Kind::Tiff => from_tiff(path)?,
         Kind::Picture => from_image(path)?,
     };
-    if let Some(path) = sidecar::behind(path, ".msk") {
+    // A mask inside the file goes before one beside it.
+    if let Some(path) = sidecar::behind(path, ".msk").filter(|_| raster.validity() != Some("mask")) {
         let (image, header) = tiff(&path)?;
         raster.set_mask(beside(&path, image, header, &raster)?);
     }
@@ -243,7 +244,8 @@ fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
             let folder = path.parent().unwrap_or(Path::new(""));
             let lines = text.trim_start_matches('\u{feff}').lines().map(|l| l.trim().trim_matches(['"', '\'']));
-            out.extend(lines.filter(|l| !l.is_empty() && !l.starts_with('#')).map(|l| folder.join(l)));
+            let place = |l: &str| if formats::is_virtual(Path::new(l)) { l.into() } else { folder.join(l) };
+            out.extend(lines.filter(|l| !l.is_empty() && !l.starts_with('#')).map(place));
         } else {
             out.push(path.clone());
         }

@@ -199,7 +199,13 @@ fn sample(raster: &Raster) -> Result<Vec<Vec<f32>>> {
     } else {
         let mut stored = raster.stored_chunks(LISTED_BLOCKS as usize);
         stored.sort_by_key(|[x, y, ..]| scatter(x ^ y.rotate_left(16)));
-        stored.into_iter().map(|[x, y, ..]| [x, y]).collect()
+        // Of each one of its blocks.
+        let within = |from: u32, size: u32, key: u64| from + (key % u64::from(size.div_ceil(BLOCK))) as u32 * BLOCK;
+        stored
+            .into_iter()
+            .map(|[x, y, w, h]| (x, y, w, h, scatter(y ^ x.rotate_left(16))))
+            .map(|(x, y, w, h, key)| [within(x, w, key), within(y, h, key >> 32)])
+            .collect()
     };
     let area = u64::from(raster.width()).saturating_mul(u64::from(raster.height()));
     let sampled = area.min(u64::from(BLOCK * BLOCK) * MAX_BLOCKS as u64);

@@ -97,6 +97,8 @@ pub struct Raster {
     surface: Option<Result<Arc<TieSurface>, String>>,
     /// The files it is made of, where it is several.
     pieces: Vec<PathBuf>,
+    /// What tells pixels without data in these, in words, and whether some of it is unnamed fill.
+    pieces_no_data: (Vec<String>, bool),
 }
 
 impl std::fmt::Debug for Raster {
@@ -136,7 +138,7 @@ impl Raster {
                 "cut out the part that you need: gdal_translate -projwin LEFT TOP RIGHT BOTTOM IN OUT.tif",
             ));
         }
-        if (0..header.layout.chunks()).all(|i| !source.stored(i)) {
+        if source.is_empty() {
             return Err(Error::Empty { path: path.into() });
         }
         let surface = match &header.claim {
@@ -160,11 +162,25 @@ impl Raster {
         }
         let bands = (0..header.samples).filter(|b| Some(*b) != header.alpha).collect();
         let cache = Mutex::new(ChunkCache::new(DEFAULT_CACHE_BYTES));
-        Ok(Self { path: path.into(), header, bands, source, cache, mask: None, fills: Vec::new(), surface, pieces: Vec::new() })
+        Ok(Self {
+            path: path.into(),
+            header,
+            bands,
+            source,
+            cache,
+            mask: None,
+            fills: Vec::new(),
+            surface,
+            pieces: Vec::new(),
+            pieces_no_data: Default::default(),
+        })
     }
 
     /// Reads these samples alone, in this order.
     pub(super) fn set_bands(&mut self, bands: Vec<u32>) {
+        if let Some(own) = bands.first().and_then(|b| self.header.nodata_of[*b as usize]) {
+            self.header.nodata = Some(own);
+        }
         self.bands = bands;
     }
 
@@ -179,8 +195,20 @@ impl Raster {
         self.header.nodata = nodata;
     }
 
-    pub(super) fn set_pieces(&mut self, pieces: Vec<PathBuf>) {
-        self.pieces = pieces;
+    pub(super) fn set_pieces(&mut self, pieces: Vec<PathBuf>, no_data: (Vec<String>, bool)) {
+        (self.pieces, self.pieces_no_data) = (pieces, no_data);
+    }
+
+    /// Bytes that it holds whatever is read.
+    pub(super) fn resident(&self) -> usize {
+        self.source.resident()
+    }
+
+    /// Bytes of one row of its tiles, decoded.
+    pub(super) fn row_of_chunks(&self) -> usize {
+        let l = &self.header.layout;
+        let samples = u64::from(l.across) * u64::from(l.chunk_width) * u64::from(l.chunk_height) * u64::from(self.header.samples);
+        usize::try_from(samples.saturating_mul(u64::from(self.header.sample_type.bytes()))).unwrap_or(usize::MAX)
     }
 
     /// Finds fill that nothing names, and says so.
@@ -286,8 +314,16 @@ impl Raster {
         }
     }
 
+    /// Whether values are taken for no data that nothing names, in it or in one of its files.
+    pub fn has_unnamed_fill(&self) -> bool {
+        !self.fills.is_empty() || self.pieces_no_data.1
+    }
+
     /// In words, what tells pixels without data.
     pub fn no_data_words(&self) -> String {
+        if !self.pieces_no_data.0.is_empty() {
+            return format!("{}, what no file covers", self.pieces_no_data.0.join(", or "));
+        }
         let mut parts: Vec<String> = self.validity().map(|v| format!("its {v}")).into_iter().collect();
         parts.extend(self.nodata().map(|v| format!("the value {v}")));
         parts.extend(self.fills.iter().map(|f| format!("areas of {}, which nothing names", f.value)));
@@ -419,8 +455,11 @@ impl Raster {
     /// Chunks that hold anything, at most `most` of them, as rectangles: left, top, width, height.
     pub(super) fn stored_chunks(&self, most: usize) -> Vec<[u32; 4]> {
         let l = &self.header.layout;
+        let plane = self.planes()[0];
         let per_plane = u64::from(l.across) * u64::from(l.down);
-        let stored = (0..per_plane).filter(|i| self.source.stored(*i));
+        // Not the first ones alone, where they are more.
+        let step = (per_plane / most as u64).max(1) as usize;
+        let stored = (0..per_plane).step_by(step).map(|i| u64::from(plane) * per_plane + i).filter(|i| self.source.stored(*i));
         let rectangle = |i: u64| {
             let (_, row, column) = l.place(i);
             let (x, y) = (column * l.chunk_width, row * l.chunk_height);

@@ -169,14 +169,17 @@ fn pam(path: &Path, header: &mut Header) -> Result<()> {
         claim.rpc = true;
     }
     let own = std::mem::take(&mut header.claim);
-    let moved = matches!((&own.affine, &claim.affine), (Some(a), Some(b)) if a != b);
-    if moved {
+    if let (Some(Ok(_)), Some(Err(e))) = (&own.crs, &claim.crs) {
+        header.warnings.push(format!("{e}; the image's own system is used"));
+    }
+    let (claim, differs) = own.overruled_by(claim);
+    header.claim = claim;
+    if differs {
         header
             .warnings
             .push(format!("{}: gives another place than the image itself, and wins, as in GDAL; remove it if it is old", path.display()));
     }
-    header.claim = own.overruled_by(claim);
-    let (mut metadata, mut named) = (GdalMetadata::default(), false);
+    let mut metadata = GdalMetadata::default();
     for band in root.children().filter(|n| n.has_tag_name("PAMRasterBand")) {
         let Some(sample) = band.attribute("band").and_then(|b| b.parse::<u32>().ok()).and_then(|b| b.checked_sub(1)) else { continue };
         let field = |name: &str| band.children().find(|n| n.has_tag_name(name)).map(text_in).filter(|t| !t.is_empty());
@@ -186,8 +189,7 @@ fn pam(path: &Path, header: &mut Header) -> Result<()> {
         if let Some(colour) = field("ColorInterp") {
             metadata.colour(sample, &colour);
         }
-        if let Some(text) = field("NoDataValue").filter(|_| !named) {
-            named = true;
+        if let Some(text) = field("NoDataValue") {
             let (own, value) = (header.nodata, nodata::parse(&text));
             let same = |a: f64, b: f64| a == b || a.is_nan() && b.is_nan();
             match (own, value) {
@@ -200,7 +202,9 @@ fn pam(path: &Path, header: &mut Header) -> Result<()> {
                 }
                 _ => {}
             }
-            header.nodata = value.or(own);
+            if let Some(to) = header.nodata_of.get_mut(sample as usize) {
+                *to = value;
+            }
         }
     }
     metadata.apply(header);

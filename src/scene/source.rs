@@ -14,6 +14,16 @@ pub(super) trait Source: Send + Sync {
     /// Decodes a chunk, whole as the layout says (a strip at the lower edge may be shorter).
     fn decode(&self, index: u64) -> Result<Arc<Chunk>>;
 
+    /// Bytes of pixels that it holds decoded, whatever is read.
+    fn resident(&self) -> usize {
+        0
+    }
+
+    /// Whether no chunk holds anything.
+    fn is_empty(&self) -> bool {
+        false
+    }
+
     /// Whether the chunk holds anything: false where it is known to be absent.
     fn stored(&self, _index: u64) -> bool {
         true
@@ -86,11 +96,18 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// What the other says, where it says something: it wins.
-    pub(super) fn overruled_by(self, other: Claim) -> Claim {
+    /// What the other says, where it says something that can be used: it wins. Also, whether they differ.
+    pub(super) fn overruled_by(self, other: Claim) -> (Claim, bool) {
         let placed = other.affine.is_some() || !other.ties.is_empty();
+        let own = self.affine.is_some() || !self.ties.is_empty();
+        let moved = placed && own && (self.affine != other.affine || self.ties != other.ties);
+        let renamed = matches!((&self.crs, &other.crs), (Some(Ok(a)), Some(Ok(b))) if a != b);
         let (affine, ties) = if placed { (other.affine, other.ties) } else { (self.affine, self.ties) };
-        Claim { affine, ties, crs: other.crs.or(self.crs), rpc: self.rpc || other.rpc }
+        let crs = match (self.crs, other.crs) {
+            (Some(Ok(own)), Some(Err(_)) | None) => Some(Ok(own)),
+            (own, other) => other.or(own),
+        };
+        (Claim { affine, ties, crs, rpc: self.rpc || other.rpc }, moved || renamed)
     }
 }
 
@@ -109,7 +126,10 @@ pub(super) struct Header {
     pub(super) masked: bool,
     /// Descriptions by sample.
     pub(super) names: Vec<Option<String>>,
+    /// The value that marks no data in the bands that are read.
     pub(super) nodata: Option<f64>,
+    /// Values of single samples, where they have their own.
+    pub(super) nodata_of: Vec<Option<f64>>,
     pub(super) claim: Claim,
     pub(super) warnings: Vec<String>,
     pub(super) reader: Reader,
@@ -128,6 +148,7 @@ impl Header {
             masked: false,
             names: vec![None; samples as usize],
             nodata: None,
+            nodata_of: vec![None; samples as usize],
             claim: Claim::default(),
             warnings: Vec::new(),
             reader: Reader::BuiltIn,

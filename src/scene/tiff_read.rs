@@ -90,12 +90,10 @@ fn describe(path: &Path, bytes: &TiffBytes, dir: &Directory, header: &mut Header
     }
     let extra = dir.unsigned_array(bytes, tag::EXTRA_SAMPLES)?;
     let first_extra = header.samples.saturating_sub(extra.len() as u32);
-    header.alpha = extra.iter().position(|e| matches!(e, 1 | 2)).map(|i| first_extra + i as u32);
+    let alpha = extra.iter().position(|e| matches!(e, 1 | 2)).map(|i| first_extra + i as u32);
+    header.alpha = alpha.filter(|a| *a < header.samples && header.samples > 1);
     if let Some(xml) = dir.text(bytes, tag::GDAL_METADATA)? {
         GdalMetadata::parse(&xml).apply(header);
-    }
-    if header.samples == 1 {
-        header.alpha = None;
     }
     Ok(())
 }
@@ -216,6 +214,14 @@ impl TiffImage {
             if self.compression == NONE && n > 0 && n < need {
                 return Err(Error::damaged(&self.path, format!("tile or strip {i} of {expected} holds {n} bytes, its pixels need {need}")));
             }
+            if self.compression != NONE && n > 2 * MAX_CHUNK_BYTES {
+                return Err(Error::TooLarge {
+                    path: self.path.clone(),
+                    what: format!("what is stored of tile or strip {i}"),
+                    bytes: n.into(),
+                    limit: 2 * MAX_CHUNK_BYTES,
+                });
+            }
             if n > 0 && at.checked_add(n).is_none_or(|end| end > self.bytes.len) {
                 return Err(Error::damaged(
                     &self.path,
@@ -277,7 +283,10 @@ impl Source for TiffImage {
         let payload = match self.raw_strip_rows {
             Some(strip_rows) => self.raw_rows(plane, row * self.layout.chunk_height, height, strip_rows)?,
             None => {
-                let (at, n) = (self.offsets[index as usize], self.counts[index as usize]);
+                let (at, mut n) = (self.offsets[index as usize], self.counts[index as usize]);
+                if self.compression == NONE {
+                    n = n.min(self.row_bytes(self.layout.chunk_width) * u64::from(height));
+                }
                 (n > 0).then(|| self.bytes.read(at, n, &format!("tile or strip {index}")).map(|b| (b, None))).transpose()?
             }
         };
@@ -286,6 +295,10 @@ impl Source for TiffImage {
             Some((payload, valid)) => (self.expand(index, height, &payload)?, valid),
         };
         Ok(Arc::new(Chunk { samples, valid, width: self.layout.chunk_width, height, samples_per_pixel: self.chunk_samples() }))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.counts.iter().all(|n| *n == 0)
     }
 
     fn stored(&self, index: u64) -> bool {

@@ -96,6 +96,16 @@ pub(super) struct Warp<'a> {
     whole: bool,
 }
 
+/// What a tile needs of the source.
+enum Area {
+    /// Nothing of it.
+    Nothing,
+    /// Some of the tile's positions have no place in it.
+    Partly,
+    /// Left, top, right and bottom, whole pixels, clipped to it.
+    Box([f64; 4]),
+}
+
 impl<'a> Warp<'a> {
     /// Of samples as they are, `nodata` where there are none; `place` says where a position of the target lies in the source.
     pub(super) fn new(source: &'a Raster, place: &'a (dyn Fn([f64; 2]) -> [f64; 2] + Sync), nodata: f32) -> Self {
@@ -105,9 +115,14 @@ impl<'a> Warp<'a> {
     /// Samples `[h, w, bands]` of a tile of the target.
     pub(super) fn tile(&self, x0: u32, y0: u32, w: u32, h: u32) -> Result<Vec<f32>> {
         let mut out = vec![self.nodata; w as usize * h as usize * self.bands];
-        let Some(area) = self.area(x0, y0, w, h) else { return Ok(out) };
-        let [left, top, right, bottom] = area;
-        if (right - left) * (bottom - top) > WINDOW && w.max(h) > 1 {
+        // Where some positions have no place, parts may have: the tile is cut too.
+        let ([left, top, right, bottom], whole) = match self.area(x0, y0, w, h) {
+            Area::Nothing => return Ok(out),
+            Area::Partly if w.max(h) == 1 => return Ok(out),
+            Area::Partly => ([0.0; 4], false),
+            Area::Box(area) => (area, true),
+        };
+        if (!whole || (right - left) * (bottom - top) > WINDOW) && w.max(h) > 1 {
             // Along the longer side.
             let (w1, h1) = if w >= h { (w / 2, h) } else { (w, h / 2) };
             let one = self.tile(x0, y0, w1, h1)?;
@@ -185,26 +200,31 @@ impl<'a> Warp<'a> {
         Ok(out)
     }
 
-    /// Left, top, right and bottom of what a tile needs of the source, whole pixels, clipped to it; none where it needs nothing.
-    fn area(&self, x0: u32, y0: u32, w: u32, h: u32) -> Option<[f64; 4]> {
+    /// What a tile needs of the source.
+    fn area(&self, x0: u32, y0: u32, w: u32, h: u32) -> Area {
         const PARTS: u32 = 8;
         let mut area = [f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY, f64::NEG_INFINITY];
+        let mut lost = 0;
         for i in 0..=PARTS {
             for k in 0..=PARTS {
                 let at = |from: u32, size: u32, i: u32| f64::from(from) + f64::from(size) * f64::from(i) / f64::from(PARTS);
                 let q = (self.place)([at(x0, w, i), at(y0, h, k)]);
                 if !q.iter().all(|v| v.is_finite()) {
-                    return None;
+                    lost += 1;
+                    continue;
                 }
                 area = [area[0].min(q[0]), area[1].min(q[1]), area[2].max(q[0]), area[3].max(q[1])];
             }
+        }
+        if lost > 0 {
+            return if lost == (PARTS + 1).pow(2) { Area::Nothing } else { Area::Partly };
         }
         // A bent edge bulges between the positions tried: an eighth of a part's length is more than any bend of use makes of it.
         let slack = [area[2] - area[0], area[3] - area[1]].map(|v| v / f64::from(8 * PARTS) + 2.0);
         let size = [self.source.width(), self.source.height()].map(f64::from);
         let low = [0, 1].map(|d| (area[d] - slack[d]).floor().max(0.0));
         let high = [0, 1].map(|d| (area[d + 2] + slack[d]).ceil().min(size[d]));
-        (low[0] < high[0] && low[1] < high[1]).then_some([low[0], low[1], high[0], high[1]])
+        if low[0] < high[0] && low[1] < high[1] { Area::Box([low[0], low[1], high[0], high[1]]) } else { Area::Nothing }
     }
 
     /// Source pixels (rows) a target pixel.

@@ -52,6 +52,13 @@ fn side_cars_of_any_case_and_of_gdal_and_arcgis() {
     std::fs::copy(&aux, dir.path().join("own.tif.aux.xml")).unwrap();
     let raster = Raster::open(&tif).unwrap();
     assert!(metres(corner(&raster), want) < 0.01 && raster.warnings()[0].contains("gives another place"), "{:?}", raster.warnings());
+    // Another system alone is said too; one that cannot be read does not take the file's own away.
+    let own_aux = dir.path().join("own.tif.aux.xml");
+    std::fs::write(&own_aux, "<PAMDataset><SRS>EPSG:32610</SRS></PAMDataset>").unwrap();
+    let raster = Raster::open(&tif).unwrap();
+    assert!(raster.epsg() == Some(32610) && raster.warnings()[0].contains("gives another place"), "{raster:?}");
+    std::fs::write(&own_aux, "<PAMDataset><SRS>somewhere</SRS></PAMDataset>").unwrap();
+    assert_eq!(Raster::open(&tif).unwrap().epsg(), Some(32611));
     // ArcGIS writes the system there and leaves the world file.
     pam(&format!("<GeodataXform><SpatialReference><WKT>{UTM}</WKT></SpatialReference></GeodataXform>"));
     std::fs::write(path.with_extension("pgw"), world).unwrap();

@@ -211,6 +211,11 @@ fn masks_inside_and_beside_and_alpha_anywhere() {
     assert!(!whole(&Raster::open(&path).unwrap()).valid.contains(&0));
     write(&dir, "beside.tif.msk", &[eight()]);
     check_swath(&Raster::open(&path).unwrap());
+    // One inside goes before one beside.
+    write(&dir, "both.tif", &[image(), one_bit([SIDE, SIDE], 4)]);
+    let path_of_both = dir.path().join("both.tif");
+    write(&dir, "both.tif.msk", &[Picture::bytes([SIDE, SIDE], 1, &[255; (SIDE * SIDE) as usize])]);
+    check_swath(&Raster::open(&path_of_both).unwrap());
     write(&dir, "beside.tif.msk", &[Picture::bytes([3, 3], 1, &[1; 9])]);
     let message = Raster::open(&path).unwrap_err().to_string();
     assert!(message.contains("beside.tif.msk") && message.contains("3x3 px"), "{message}");
@@ -225,6 +230,19 @@ fn masks_inside_and_beside_and_alpha_anywhere() {
         check_swath(&raster);
         let p = (10 * SIDE + 40) as usize;
         assert_eq!(whole(&raster).data[2 * p..2 * p + 2], [9.0, 11.0]);
+    }
+    // What cannot be alpha is none: of a single band, or beyond the last.
+    let path = write(&dir, "single.tif", &[Picture::bytes([8, 8], 1, &[7; 64]).with(338, Value::Short(vec![2]))]);
+    std::fs::write(
+        dir.path().join("single.tif.aux.xml"),
+        "<PAMDataset><PAMRasterBand band=\"1\"><ColorInterp>Alpha</ColorInterp></PAMRasterBand></PAMDataset>",
+    )
+    .unwrap();
+    let beyond = Picture::bytes([8, 8], 2, &[7; 128]).with(338, Value::Short(vec![0, 0, 2]));
+    for path in [path, write(&dir, "beyond.tif", &[beyond])] {
+        let raster = Raster::open(&path).unwrap();
+        assert!(raster.validity().is_none() && !whole(&raster).valid.contains(&0));
+        assert!(Image::sar(&path, None).is_ok());
     }
     // Few bits a sample are numbers too.
     for (n, want) in [(2u16, 3u8), (4, 15)] {
@@ -257,6 +275,12 @@ fn validity_comes_from_the_bands_that_are_read() {
     // A second band without any data takes nothing from the first.
     let path = write(&dir, "nan.tif", &[picture(&|_| f32::NAN)]);
     check_swath(&band("1").open(&path).unwrap());
+    // A band's own no-data value, which GDAL keeps beside the file.
+    let path = write(&dir, "own.tif", &[Picture::bytes([4, 1], 2, &[1, 1, 2, 2, 1, 2, 2, 1]).with(338, Value::Short(vec![0]))]);
+    let bands = [1, 2].map(|b| format!("<PAMRasterBand band=\"{b}\"><NoDataValue>{b}</NoDataValue></PAMRasterBand>")).concat();
+    std::fs::write(dir.path().join("own.tif.aux.xml"), format!("<PAMDataset>{bands}</PAMDataset>")).unwrap();
+    assert_eq!(whole(&band("1").open(&path).unwrap()).valid, [0, 1, 0, 1]);
+    assert_eq!(whole(&band("2").open(&path).unwrap()).valid, [1, 0, 0, 1]);
     // By name; and without a word the one that has a polarisation.
     let path = write(&dir, "named.tif", &[picture(&|i| speckle(i as u32)).with(42112, Value::Text(xml.into()))]);
     for options in [band("vh"), band("Sigma0_VH_db"), OpenOptions { bands: Bands::Polarisation, ..OpenOptions::default() }] {
