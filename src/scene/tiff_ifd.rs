@@ -1,7 +1,7 @@
 //! The directory of a TIFF or BigTIFF file, read against the file's length.
 //!
 //! Our own reader, because the `tiff` crate's decoder (0.11) is one stream behind `&mut`, so that tiles cannot be decoded side by
-//! side, and it keeps each entry of a tile table as an enum of 32 bytes. Nothing is allocated that the file does not
+//! side, and it keeps each entry of a tile table as an enum that may hold a text. Nothing is allocated that the file does not
 //! hold: an array is read only where `offset + bytes` lies within the file.
 
 use std::collections::HashMap;
