@@ -33,6 +33,7 @@ mod tiff_chunk;
 mod tiff_ifd;
 mod tiff_read;
 pub mod warp;
+mod window;
 pub mod write;
 
 #[cfg(test)]
@@ -51,6 +52,7 @@ pub use open::{Bands, OpenOptions};
 pub use pages::{Image, PageCache};
 pub use pair::{Link, ScenePair, compose};
 pub use radiometry::{Radiometry, SarUnit, Standardisation};
-pub use raster::{DEFAULT_CACHE_BYTES, Raster, SampleType, Window};
+pub use raster::{DEFAULT_CACHE_BYTES, Raster, SampleType};
 pub use source::Reader;
+pub use window::Window;
 pub use write::{GeoTiff, SampleData, write_geotiff, write_geotiff_rows};

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::Result;
-use super::raster::{Raster, SampleType, Window};
+use super::raster::{Raster, SampleType};
+use super::window::Window;
 
 /// What is asked of values that mark pixels without data.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

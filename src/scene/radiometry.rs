@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
-use super::raster::{Raster, SampleType, Window};
+use super::raster::{Raster, SampleType};
+use super::window::Window;
 
 /// Pixels sampled at most for the statistics of a scene.
 const MAX_SAMPLES: usize = 1 << 20;
