@@ -187,7 +187,7 @@ pub fn matmul_by(plan: &mut PlanBuilder<'_>, tiling: Tiling, a: &Tensor, op_a: O
     append(plan, tiling, extents, [a, b, c], None)
 }
 
-/// Appends y = x w + bias in each row: x is [M, K], w [K, N], bias [N], y [M, N]. x and w may be stored as f16, each by itself; bias and y are
+/// Appends y = x w + bias in each row: x is `[M, K]`, w `[K, N]`, bias `[N]`, y `[M, N]`. x and w may be stored as f16, each by itself; bias and y are
 /// f32.
 ///
 /// # Errors

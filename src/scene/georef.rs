@@ -12,7 +12,7 @@ use super::ties::TieSurface;
 ///
 /// Pixel coordinates run from (0, 0) at the **upper left corner of the upper left pixel**, x to
 /// the right and y down; the centre of that pixel is (0.5, 0.5). Map coordinates are in the units
-/// of the raster's [`Crs`](super::Crs) (metres, or degrees as longitude then latitude).
+/// of the raster's [`Crs`] (metres, or degrees as longitude then latitude).
 ///
 /// `x = c[0] + c[1] px + c[2] py`, `y = c[3] + c[4] px + c[5] py` (GDAL's order).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

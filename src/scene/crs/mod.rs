@@ -1,6 +1,6 @@
 //! Coordinate reference systems: by EPSG code, text or GeoTIFF keys, to longitude and latitude of WGS 84 and back.
 //!
-//! Every way in leads to a [`definition::Definition`], which makes the PROJ string that `proj4rs` computes. What would be more than
+//! Every way in leads to a `Definition`, which makes the PROJ string that `proj4rs` computes. What would be more than
 //! ten metres off is refused by name: a place that is silently wrong is worse than none. `studies/crs_sweep.py` holds all codes
 //! against PROJ.
 
