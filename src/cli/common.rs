@@ -176,17 +176,14 @@ impl SarArgs {
 
     /// The same for a pair of files, a map of one file.
     pub(super) fn pair_of(&self, files: &[PathBuf]) -> Result<ScenePair> {
-        let map = MapArgs { map: vec![files[0].clone()], map_no_data: NoData::Auto };
+        let map = MapArgs { map: vec![files[0].clone()], no_data: MapNoData { map_no_data: NoData::Auto } };
         self.pair(&map, &files[1])
     }
 }
 
-/// A map to read.
-#[derive(Debug, Clone, Args)]
-pub struct MapArgs {
-    /// Optical map: GeoTIFF, or PNG or JPEG with a world file; several files, a folder of them, or a list (.txt, a path a line) count as one map
-    #[arg(long, value_name = "MAP", required = true, num_args = 1..)]
-    pub map: Vec<PathBuf>,
+/// What marks no data in a map.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct MapNoData {
     /// Value of the map that marks no data; `none`: every value is data [default: the file's own, and fill that it does not name]
     #[arg(
         long,
@@ -199,10 +196,27 @@ pub struct MapArgs {
     pub map_no_data: NoData,
 }
 
+impl MapNoData {
+    /// For opening the map.
+    pub(super) fn options(self) -> OpenOptions {
+        OpenOptions { no_data: self.map_no_data, ..OpenOptions::default() }
+    }
+}
+
+/// A map to read.
+#[derive(Debug, Clone, Args)]
+pub struct MapArgs {
+    /// Optical map: GeoTIFF, or PNG or JPEG with a world file; several files, a folder of them, or a list (.txt, a path a line) count as one map
+    #[arg(long, value_name = "MAP", required = true, num_args = 1..)]
+    pub map: Vec<PathBuf>,
+    #[command(flatten)]
+    pub no_data: MapNoData,
+}
+
 impl MapArgs {
     /// Opens it, and says what is doubtful about it.
     pub(super) fn open(&self) -> Result<Image> {
-        open_map(&self.map, self.map_no_data)
+        open_map(&self.map, self.no_data)
     }
 
     /// Its name, for people.
@@ -212,8 +226,8 @@ impl MapArgs {
 }
 
 /// Opens a map, and says what is doubtful about it.
-pub(super) fn open_map(files: &[PathBuf], no_data: NoData) -> Result<Image> {
-    let image = Image::open_map(files, OpenOptions { no_data, ..OpenOptions::default() })?;
+pub(super) fn open_map(files: &[PathBuf], no_data: MapNoData) -> Result<Image> {
+    let image = Image::open_map(files, no_data.options())?;
     warn_of(&image.raster);
     Ok(image)
 }

@@ -1,6 +1,6 @@
 //! `echogrid locate`.
 
-use super::common::{Global, MirrorArgs, SarArgs, check_output, command_line, name_of, open_map, print_json, warn};
+use super::common::{Global, MapNoData, MirrorArgs, SarArgs, check_output, command_line, name_of, open_map, print_json, warn};
 use super::dense_args::{DenseArgs, MatchArgs, Method};
 use super::present::{Found, add_pictures, check_map, fixes, meta, model_name, overview};
 use super::refine_args::{Prepared, RefineArgs};
@@ -8,7 +8,7 @@ use crate::gpu::Engine;
 use crate::index::{Database, LocateConfig, Located, Patch, RESIDENT_BYTES, Searcher, locate};
 use crate::refine::{self, Strip};
 use crate::report::{Fix, csv, geojson, html::Page};
-use crate::scene::{Frame, Image, MapInfo, NoData, OpenOptions, inverse};
+use crate::scene::{Frame, Image, MapInfo, inverse};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -87,16 +87,8 @@ pub struct Args {
     /// The map, for the method `both` and the report's pictures [default: the file of the map's name beside DB, if it is there]
     #[arg(long, value_name = "MAP", num_args = 1..)]
     pub(super) map: Vec<PathBuf>,
-    /// Value of the map that marks no data, as it was given to `echogrid index`
-    #[arg(
-        long,
-        value_name = "VALUE",
-        allow_negative_numbers = true,
-        hide_default_value = true,
-        default_value = "auto",
-        help_heading = "Reading"
-    )]
-    pub(super) map_no_data: NoData,
+    #[command(flatten)]
+    pub(super) map_no_data: MapNoData,
     /// Fixes to write, GeoJSON: footprint, longitude and latitude, score, candidates; by dense matching probability and ellipse too
     #[arg(long, value_name = "FIXES.geojson")]
     pub(super) out: PathBuf,
@@ -143,8 +135,7 @@ pub(super) fn map_of(args: &Args, info: &MapInfo, database: &Path) -> Result<Opt
     }
     let names = if info.files.is_empty() { std::slice::from_ref(&info.name) } else { &info.files[..] };
     let beside: Vec<PathBuf> = names.iter().map(|n| args.index.with_file_name(n)).collect();
-    let options = OpenOptions { no_data: args.map_no_data, ..OpenOptions::default() };
-    let map = if beside.iter().all(|p| p.is_file()) { Image::open_map(&beside, options).ok() } else { None };
+    let map = if beside.iter().all(|p| p.is_file()) { Image::open_map(&beside, args.map_no_data.options()).ok() } else { None };
     Ok(map.filter(|m| check_map(info, database, m).is_ok()).map(Arc::new))
 }
 

@@ -57,13 +57,17 @@ pub(super) fn open(paths: &[PathBuf], options: &OpenOptions) -> Result<Raster> {
     let first = first.unwrap_or_else(|| Err(Error::Empty { path: paths[0].clone() }))?;
     let (geo, crs) = first.georeference()?;
     let (geo, crs) = (*geo, crs.clone());
+    let (bands, kind, reader, first_path) = (first.bands(), first.sample_type(), first.reader(), first.path().to_path_buf());
+    let names = first.band_names().into_iter().map(|(_, name)| name.map(Into::into)).collect();
     let lattice = Georeference::affine(geo, crs.clone(), [first.width(), first.height()]);
-    let mut warnings = Vec::new();
+    let (mut first, mut warnings) = (Some(first), Vec::new());
     let mut pieces = Vec::with_capacity(paths.len());
     let (mut opened, mut no_data) = (Vec::new(), (Vec::new(), false));
     for path in paths {
         // Of a few files all is known at once; of many only what their headers say.
-        let mut raster = match if paths.len() <= OPEN { options.open(path) } else { options.open_unread(path) } {
+        let open = || if paths.len() <= OPEN { options.open(path) } else { options.open_unread(path) };
+        let again = if *path == first_path { first.take() } else { None };
+        let mut raster = match again.map_or_else(open, Ok) {
             Err(Error::Empty { path }) => {
                 warnings.push(format!("{}: stores no pixel, and adds nothing to the map", path.display()));
                 continue;
@@ -71,25 +75,25 @@ pub(super) fn open(paths: &[PathBuf], options: &OpenOptions) -> Result<Raster> {
             other => other?,
         };
         warnings.extend(raster.warnings().iter().cloned());
-        if raster.sample_type() != first.sample_type() {
+        if raster.sample_type() != kind {
             return Err(Error::argument(
                 "map",
                 format!(
                     "{} holds {} and {} {}: files of one map must have one type, or their values mean different things; write them with one (gdal_translate -ot)",
-                    first.path().display(),
-                    first.sample_type().name(),
+                    first_path.display(),
+                    kind.name(),
                     path.display(),
                     raster.sample_type().name()
                 ),
             ));
         }
-        if raster.bands() != first.bands() {
+        if raster.bands() != bands {
             return Err(Error::argument(
                 "map",
                 format!(
                     "{} is read in {} bands and {} in {}: files of one map must have the same",
-                    first.path().display(),
-                    first.bands(),
+                    first_path.display(),
+                    bands,
                     path.display(),
                     raster.bands()
                 ),
@@ -132,17 +136,16 @@ pub(super) fn open(paths: &[PathBuf], options: &OpenOptions) -> Result<Raster> {
         }
     }
     warnings.extend(coverage(&pieces, size, resampled));
-    let mut header = Header::plain(size, first.bands(), first.sample_type(), layout);
+    let mut header = Header::plain(size, bands, kind, layout);
     header.claim.affine = Some(geo);
     header.claim.crs = Some(Ok(crs.clone()));
-    header.names = first.band_names().into_iter().map(|(_, name)| name.map(Into::into)).collect();
-    header.reader = first.reader();
+    header.names = names;
+    header.reader = reader;
     header.warnings = warnings;
     let place = Georeference::affine(geo, crs, size);
-    let bands = first.bands();
     let open = Mutex::new(opened);
     let source = Mosaic { pieces, layout, place, bands, options: options.clone(), by_chunk, open };
-    let mut raster = Raster::from_source(first.path(), header, Arc::new(source))?;
+    let mut raster = Raster::from_source(&first_path, header, Arc::new(source))?;
     raster.set_pieces(paths.to_vec(), no_data);
     Ok(raster)
 }

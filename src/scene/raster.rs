@@ -154,7 +154,8 @@ impl Raster {
 
     /// Reads these samples alone, in this order.
     pub(super) fn set_bands(&mut self, bands: Vec<u32>) {
-        if let Some(own) = bands.first().and_then(|b| self.header.nodata_of[*b as usize]) {
+        let own = bands.first().and_then(|b| self.header.nodata_of[*b as usize]);
+        if let Some(own) = own.filter(|_| !self.header.masked) {
             self.header.nodata = Some(own);
         }
         self.bands = bands;

@@ -231,6 +231,11 @@ fn masks_inside_and_beside_and_alpha_anywhere() {
         let p = (10 * SIDE + 40) as usize;
         assert_eq!(whole(&raster).data[2 * p..2 * p + 2], [9.0, 11.0]);
     }
+    // And before a value that GDAL keeps beside the file: what it masks not is data.
+    let flat = write(&dir, "flat.tif", &[Picture::bytes([SIDE, SIDE], 1, &[9; (SIDE * SIDE) as usize]), one_bit([SIDE, SIDE], 4)]);
+    let aux = "<PAMDataset><PAMRasterBand band=\"1\"><NoDataValue>9</NoDataValue></PAMRasterBand></PAMDataset>";
+    std::fs::write(dir.path().join("flat.tif.aux.xml"), aux).unwrap();
+    check_swath(&Raster::open(&flat).unwrap());
     // What cannot be alpha is none: of a single band, or beyond the last.
     let path = write(&dir, "single.tif", &[Picture::bytes([8, 8], 1, &[7; 64]).with(338, Value::Short(vec![2]))]);
     std::fs::write(
