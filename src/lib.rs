@@ -35,6 +35,7 @@ pub mod eval;
 pub mod gpu;
 pub mod index;
 pub mod kernels;
+pub mod locate;
 pub mod nn;
 mod random;
 pub mod reference;

@@ -154,7 +154,9 @@ fn table(path: &Path) -> Vec<std::collections::HashMap<String, String>> {
     let content = std::fs::read_to_string(path).unwrap();
     let mut lines = content.lines();
     let head: Vec<&str> = lines.next().unwrap().split(',').collect();
-    lines.map(|l| head.iter().map(ToString::to_string).zip(l.split(',').map(str::to_string)).collect()).collect()
+    let all = lines.map(|l| head.iter().map(ToString::to_string).zip(l.split(',').map(str::to_string)).collect());
+    // Of images and their patches, the patches.
+    all.filter(|row: &std::collections::HashMap<String, String>| row.get("kind").is_none_or(|k| k == "patch")).collect()
 }
 
 fn number(row: &std::collections::HashMap<String, String>, column: &str) -> f64 {
@@ -247,17 +249,18 @@ fn a_newcomers_round_ends_in_fixes_and_a_page() {
     // Corners from 0 to 500 px every 75: seven a side.
     assert_eq!((&value["fixes"], &value["precision"]), (&49.into(), &"full".into()), "{value}");
     let collection: serde_json::Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
-    assert_eq!(collection["features"].as_array().unwrap().len(), 49);
-    assert_eq!(collection["features"][0]["properties"]["candidates"].as_array().unwrap().len(), 10);
+    // The image, and its patches.
+    assert_eq!(collection["features"].as_array().unwrap().len(), 50);
+    assert_eq!(collection["features"][1]["properties"]["candidates"].as_array().unwrap().len(), 10);
     assert_eq!(table(&csv).len(), 49);
     let page = std::fs::read_to_string(&html).unwrap();
-    assert!(page.contains("not used to find the place") && page.contains("data:image/jpeg"));
+    assert!(page.contains("data:image/jpeg"));
     assert_eq!(names(&dir), ["fixes.csv", "fixes.geojson", "fixes.html"]);
 
     // A prior that only the right cell and its neighbours fulfil.
-    let near = locate(&w.sar, &out, &["--prior", "100", "--json", "--csv", text(&csv)]).ok();
+    let near = locate(&w.sar, &out, &["--prior", "100", "--truth", "--json", "--csv", text(&csv)]).ok();
     let near: serde_json::Value = serde_json::from_str(&near.out).unwrap();
-    assert_eq!(near["own_georeference"]["within_half_a_cell"], near["fixes"], "a prior within a cell finds the cell: {near}");
+    assert_eq!(near["truth"]["right"], near["fixes"], "a prior within a cell finds the cell: {near}");
 
     // eval's JSON, exactly.
     let (m, s) = (text(&w.map), text(&w.sar));
@@ -473,30 +476,34 @@ fn dense_matching_finds_a_city_to_the_metre_and_says_how_sure_it_is() {
     run(&[&eval[..], &["--method", "index"]].concat()).fails(1, &["--protocol arbitrary"]);
     let (out, csv, html) = (dir.join("fixes.geojson"), dir.join("fixes.csv"), dir.join("fixes.html"));
     let map = ["--map", text(&w.map)];
-    let value = locate_dense(&w.sar, &out, &[&["--csv", text(&csv), "--report", text(&html)][..], &map].concat());
+    let value = locate_dense(&w.sar, &out, &[&["--truth", "--csv", text(&csv), "--report", text(&html)][..], &map].concat());
     assert_eq!((&value["method"], &value["precision"]), (&"dense".into(), &"full".into()), "{value}");
-    assert_eq!((&value["patches"], &value["fixes"], &value["not_found"], &value["agreeing"]), (&9.into(), &9.into(), &0.into(), &9.into()));
-    let own = &value["own_georeference"];
-    assert!(own["median_distance_m"].as_f64().unwrap() < 30.0 && own["within_100_m"] == 9 && own["used"] == false, "{value}");
-    assert!((20.0..200.0).contains(&value["median_ellipse_m"].as_f64().unwrap()), "{value}");
+    assert_eq!((&value["schema"], &value["patches"], &value["fixes"], &value["not_found"]), (&1.into(), &9.into(), &9.into(), &0.into()));
+    let truth = &value["truth"];
+    assert!(truth["median_distance_m"].as_f64().unwrap() < 30.0 && truth["right"] == 9 && truth["of"] == 9, "{value}");
+    let image = &value["images"][0];
+    assert_eq!((&image["verdict"], &image["agreeing"], image["fixes"].as_array().unwrap().len()), (&"here".into(), &9.into(), 9), "{image}");
+    assert_eq!(image["footprint"].as_array().unwrap().len(), 4);
+    assert!(image["displaced_m"].as_f64().unwrap() < 30.0 && image["probability"].as_f64().unwrap() > 0.9, "{image}");
+    assert!((5.0..100.0).contains(&image["ellipse"]["major_m"].as_f64().unwrap()), "{image}");
 
     let collection: serde_json::Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
     let features = collection["features"].as_array().unwrap();
-    assert_eq!(features.len(), 9);
-    for f in features {
+    assert!(features.len() == 10 && features[0]["properties"]["kind"] == "image" && features[0]["geometry"]["type"] == "Polygon");
+    for f in &features[1..] {
         let p = &f["properties"];
         assert!(f["geometry"]["type"] == "Polygon" && p["found"] == true && p["right"] == true, "{f}");
         assert!(p["probability"].as_f64().unwrap() > 0.9 && p["lon"].is_number() && p["map_x"].is_number(), "{p}");
         let e = &p["ellipse"];
         assert!(e["major_m"].as_f64().unwrap() >= e["minor_m"].as_f64().unwrap() && e["azimuth_deg"].is_number(), "{p}");
-        assert!(p["rotation_deg"] == 0.0 && p["scale"] == 1.0 && p["candidates"][0]["cell"].is_null(), "{p}");
+        assert!(p["rotation_deg_clockwise"].is_null() && p["agrees"] == true && p["candidates"][0]["cell"].is_null(), "{p}");
     }
     for row in table(&csv) {
         assert!(row["found"] == "true" && number(&row, "ellipse_major_m") > 0.0 && number(&row, "probability") > 0.9, "{row:?}");
         assert!(number(&row, "distance_m") < 100.0 && row["cell"].is_empty(), "{row:?}");
     }
     let page = std::fs::read_to_string(&html).unwrap();
-    for part in ["9</strong> found", "SAR over map", "Correlation", "<ellipse", "not used to find the place"] {
+    for part in ["9</strong> found", "SAR over map", "Correlation", "<ellipse"] {
         assert!(page.contains(part), "{part}");
     }
 
@@ -515,10 +522,13 @@ fn dense_matching_finds_a_city_to_the_metre_and_says_how_sure_it_is() {
     let sar = dir.join("turned.tif");
     write_sar(&sar, [SIZE; 2], SampleData::U8(&turned), Some(own_geo()), Some(EPSG));
     let value = locate_dense(&sar, &out, &["--rotation-range", "4", "--csv", text(&csv)]);
-    assert!(value["fixes"].as_u64().unwrap() >= 8 && value["variants"].as_u64().unwrap() >= 3, "{value}");
-    let turns: Vec<f64> = table(&csv).iter().filter(|r| r["found"] == "true").map(|r| number(r, "rotation_deg")).collect();
+    assert!(value["fixes"].as_u64().unwrap() >= 8 && value["images"][0]["variants"].as_u64().unwrap() >= 3, "{value}");
+    let turns: Vec<f64> = table(&csv).iter().filter(|r| r["found"] == "true").map(|r| number(r, "rotation_deg_clockwise")).collect();
+    // Its content was turned clockwise, so that it lies turned the other way on the map.
     let mean = turns.iter().sum::<f64>() / turns.len() as f64;
-    assert!((mean - 3.0).abs() < 1.5, "{turns:?}");
+    assert!((mean + 3.0).abs() < 1.5, "{turns:?}");
+    let whole = value["images"][0]["rotation_deg_clockwise"].as_f64().unwrap();
+    assert!((whole + 3.0).abs() < 0.5 && (value["images"][0]["scale"].as_f64().unwrap() - 1.0).abs() < 0.01, "{value}");
 }
 
 #[test]
@@ -536,10 +546,14 @@ fn what_is_not_on_the_map_is_not_found() {
         .collect();
     for image in [city, noise] {
         write_sar(&sar, [SIZE; 2], SampleData::U8(&image), Some(own_geo()), Some(EPSG));
-        let value = locate_dense(&sar, &out, &["--step", "100", "--csv", text(&csv), "--report", text(&html)]);
+        let args = ["locate", "--index", text(&DENSE), "--sar", text(&sar), "--out", text(&out), "--json", "--step", "100"];
+        let outcome = run(&[&args[..], &["--csv", text(&csv), "--report", text(&html)]].concat());
+        assert_eq!(outcome.code, Some(3), "{outcome:?}");
+        let value: serde_json::Value = serde_json::from_str(&outcome.out).unwrap();
+        assert_eq!((&value["images"][0]["verdict"], &value["not_here"]), (&"not_here".into(), &1.into()), "{value}");
         assert_eq!((&value["patches"], &value["fixes"], &value["not_found"]), (&25.into(), &0.into(), &25.into()), "{value}");
         let collection: serde_json::Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
-        for f in collection["features"].as_array().unwrap() {
+        for f in &collection["features"].as_array().unwrap()[1..] {
             let p = &f["properties"];
             assert!(f["geometry"].is_null() && p["found"] == false && p["lon"].is_null() && p["ellipse"].is_null(), "{f}");
             assert!(!p["candidates"].as_array().unwrap().is_empty(), "{p}");
@@ -549,7 +563,7 @@ fn what_is_not_on_the_map_is_not_found() {
     }
     // Whoever wants a position all the same can have it.
     let value = locate_dense(&sar, &out, &["--threshold", "0", "--no-vote"]);
-    assert_eq!((&value["fixes"], &value["agreeing"]), (&9.into(), &serde_json::Value::Null), "{value}");
+    assert_eq!((&value["fixes"], &value["images"][0]["agreeing"]), (&9.into(), &serde_json::Value::Null), "{value}");
 }
 
 #[test]
@@ -566,32 +580,36 @@ fn both_methods_together_and_what_is_said_where_something_is_missing() {
     assert_eq!((info["kind"].as_str(), info["features"].as_str()), (Some("dense database"), Some("learned")), "{info}");
     assert!(info["layout"]["query"].as_u64().unwrap() >= 40 && info["tensors"]["spectra"].is_string(), "{info}");
     let by = |more: &[&str]| -> serde_json::Value {
-        let args = [&["locate", "--index", d, "--model", model, "--sar", s, "--out", o, "--json", "--csv", text(&csv)], more].concat();
+        let args = [&["locate", "--index", d, "--sar", s, "--out", o, "--json", "--truth", "--csv", text(&csv)], more].concat();
         serde_json::from_str(&run(&args).ok().out).expect("one JSON object")
     };
     assert_eq!(by(&["--patch", "90"])["method"], "dense");
     // All cells: the same as over the whole map, by way of the index and a temporary database.
-    let value = by(&["--method", "both", "--map", m, "--cells", "36"]);
-    assert_eq!((value["method"].as_str(), &value["cells"], &value["patches"]), (Some("both"), &36.into(), &36.into()), "{value}");
-    assert!(value["own_georeference"]["median_distance_m"].as_f64().unwrap() < 60.0, "{value}");
+    let value = by(&["--method", "both", "--model", model, "--map", m, "--cells", "36"]);
+    assert_eq!((value["method"].as_str(), &value["patches"]), (Some("both"), &36.into()), "{value}");
+    assert!(value["truth"]["median_distance_m"].as_f64().unwrap() < 60.0, "{value}");
     // A prior keeps what lies near.
     let value = by(&["--prior", "60", "--threshold", "0", "--no-vote"]);
-    assert!(value["own_georeference"]["median_distance_m"].as_f64().unwrap() <= 60.0, "{value}");
+    assert!(value["truth"]["median_distance_m"].as_f64().unwrap() <= 60.0, "{value}");
     assert!(table(&csv).iter().filter(|r| r["found"] == "true").all(|r| number(r, "distance_m") <= 60.0));
 
     let locate = |index: &str, sar: &str, more: &[&str]| {
-        run(&[&["locate", "--index", index, "--model", model, "--sar", sar, "--out", o], more].concat())
+        run(&[&["locate", "--index", index, "--sar", sar, "--out", o], more].concat())
     };
     locate(d, s, &["--patch", "150"]).fails(1, &["larger than the database was made for", "--patch"]);
     locate(d, s, &["--patch", "8"]).fails(1, &["larger --patch"]);
     locate(text(&DENSE), s, &["--method", "both"]).fails(1, &["is a dense database", "--method dense"]);
     locate(text(&w.db), s, &["--method", "dense"]).fails(1, &["no dense database", "echogrid index --method dense"]);
-    locate(d, s, &["--method", "both"]).fails(1, &["optical.tif", "does not lie beside", "--map"]);
+    locate(d, s, &["--method", "both", "--model", model]).fails(1, &["optical.tif", "does not lie beside", "--map"]);
     locate(d, s, &["--rotation-range", "200"]).fails(2, &["from 0 to 180"]);
     locate(d, s, &["--threshold", "3"]).fails(1, &["0 to 1"]);
+    for unused in [["--rotation-range", "5"], ["--scale-range", "0.1"], ["--threshold", "0.5"], ["--closer", "10"]] {
+        locate(d, s, &[&["--method", "index", "--model", model], &unused[..]].concat()).fails(1, &["--method index does not use", unused[0]]);
+    }
+    locate(d, s, &["--model", model]).fails(1, &["--method dense does not use --model"]);
     let sar = dir.join("in.tif");
     write_sar(&sar, [120, 70], SampleData::U8(&vec![7; 8400]), Some(own_geo()), Some(EPSG));
-    locate(d, text(&sar), &[]).fails(1, &["120x70", "smaller than one patch", "--patch 70"]);
+    locate(d, text(&sar), &["--patch", "100"]).fails(1, &["120x70", "smaller than one patch", "--patch 70"]);
     write_sar(&sar, [SIZE; 2], SampleData::U8(&w.scene.sar), None, None);
     locate(d, text(&sar), &["--pixel-size", "7.5", "--prior", "500"]).fails(1, &["a prior limits the search", "it has none"]);
     // Features that this build does not make.
@@ -667,7 +685,7 @@ fn sar_images_too_small_or_of_unknown_scale_or_empty() {
     let scale = own_scale(&WORLD.sar);
     let outcome = locate(&sar, &out, &["--pixel-size", &scale.to_string(), "--csv", text(&csv), "--json"]).ok();
     let value: serde_json::Value = serde_json::from_str(&outcome.out).unwrap();
-    assert!(value["own_georeference"].is_null(), "{value}");
+    assert!(value["images"][0]["displaced_m"].is_null() && value["truth"].is_null(), "{value}");
     same_fixes(&baseline(), &table(&csv), |a, b| near(a, b, &["sar_px_x", "sar_px_y"], 0.05), 0.01);
 
     // NaN in the upper third: those patches are left out, the others found as before.
@@ -675,7 +693,7 @@ fn sar_images_too_small_or_of_unknown_scale_or_empty() {
     holed[..(SIZE * SIZE / 3) as usize].fill(f32::NAN);
     write_sar(&sar, [SIZE; 2], SampleData::F32(&holed), Some(own_geo()), Some(EPSG));
     let value: serde_json::Value = serde_json::from_str(&locate(&sar, &out, &["--json"]).ok().out).unwrap();
-    assert_eq!((value["fixes"].as_u64(), value["no_data"].as_u64()), (Some(24), Some(12)), "{value}");
+    assert_eq!((value["fixes"].as_u64(), value["images"][0]["no_data"].as_u64()), (Some(24), Some(12)), "{value}");
 }
 
 fn own_scale(path: &Path) -> f64 {
@@ -722,7 +740,7 @@ fn a_sar_image_in_other_coordinates_is_brought_to_the_maps_scale_and_north() {
     let (w, dir) = (&*WORLD, folder("coordinates"));
     let (sar, out, csv) = (dir.join("in.tif"), dir.join("out.geojson"), dir.join("out.csv"));
     let n = SIZE as usize;
-    let by_truth = |a: &Row, b: &Row| near(a, b, &["truth_lon", "truth_lat"], 2e-5);
+    let by_truth = |a: &Row, b: &Row| near(a, b, &["claimed_lon", "claimed_lat"], 2e-5);
 
     // Turned by a quarter, and the geotransform with it: the new image's x runs south, its y runs west.
     let turned: Vec<u8> = (0..n * n).map(|i| w.scene.sar[(i % n) * n + (n - 1 - i / n)]).collect();
@@ -750,7 +768,7 @@ fn a_sar_image_in_other_coordinates_is_brought_to_the_maps_scale_and_north() {
     locate(&sar, &out, &["--csv", text(&csv)]).ok();
     let rows = table(&csv);
     same_fixes(&baseline(), &rows, |a, b| near(a, b, &["sar_px_x", "sar_px_y"], 0.5), 0.02);
-    assert!(rows.iter().all(|r| number(r, "distance_m") > 1e6));
+    assert!(rows.iter().all(|r| number(r, "displaced_m") > 1e6 && r["right"].is_empty()));
     locate(&sar, &out, &["--prior", "1000"]).fails(1, &["no patch within 1000 m"]);
 
     // In the map's own coordinates, but 300 km away: not one score changes.

@@ -1,9 +1,10 @@
 //! `echogrid calibrate`.
 
 use super::common::{Global, MapArgs, SarArgs, check_output, print_json};
-use super::dense_args::{FeatureArgs, FeatureKind};
+use super::dense_args::FeatureArgs;
 use super::eval_dense::build_dense_with_bar;
 use crate::Result;
+use crate::dense::FeatureKind;
 use crate::dense::{Calibration, DenseDatabase, Layout, Matcher, SearchConfig};
 use crate::eval::dense::{DenseResult, RIGHT_M, dense_matches, dense_queries, dense_results, labelled};
 use crate::eval::metrics::calibration_error;

@@ -149,7 +149,8 @@ pub struct SarArgs {
 }
 
 impl SarArgs {
-    fn options(&self) -> OpenOptions {
+    /// How a file is opened.
+    pub(super) fn options(&self) -> OpenOptions {
         OpenOptions { bands: self.band.clone().map_or(Bands::All, Bands::Named), no_data: self.no_data, reader: None }
     }
 
@@ -261,6 +262,26 @@ pub(super) fn warn_of(raster: &Raster) {
 pub(super) fn check_output(path: &Path) -> Result<()> {
     // Dropped at once: nothing stays behind.
     AtomicFile::create(path).map(drop).map_err(|source| crate::report::Error::Write { path: path.into(), source }.into())
+}
+
+/// Refuses outputs of one name, those that cannot be written, and two things on standard output.
+pub(super) fn check_outputs(outputs: &[&Path], json: bool) -> Result<()> {
+    if outputs.iter().enumerate().any(|(i, p)| outputs[..i].contains(p)) {
+        return Err(Error::invalid("two outputs have the same name; give each its own"));
+    }
+    if json && outputs.contains(&Path::new("-")) {
+        return Err(Error::invalid("--json prints on standard output: give the output that is named - a file"));
+    }
+    outputs.iter().filter(|p| **p != Path::new("-")).try_for_each(|p| check_output(p))
+}
+
+/// How a command ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It did what it was asked to.
+    Done,
+    /// It looked for something, and nothing was found.
+    NothingFound,
 }
 
 /// A file's name without its folder.

@@ -1,23 +1,28 @@
 //! `echogrid demo`.
 
 use super::common::{Global, check_output, name_of, print_json};
+use super::eval_dense::build_dense_with_bar;
 use super::index::{build_with_bar, warn_of_scale};
-use super::locate::{found, rows};
-use super::present::{add_pictures, fixes, meta, model_name, overview};
+use super::present::{features_name, meta, model_name, overview, pictured};
 use crate::Result;
-use crate::eval::metrics::{EvalReport, QueryResult, Summary, recall_curve};
-use crate::eval::{MAX_RANK, right};
-use crate::index::{Database, IndexConfig, LoadedModel, LocateConfig, RESIDENT_BYTES, Searcher, locate};
-use crate::report::{csv, figures, geojson, html::Page};
-use crate::scene::Image;
+use crate::dense::{DenseDatabase, DenseModel, FeatureKind, Layout};
+use crate::eval::MAX_RANK;
+use crate::eval::metrics::{QueryResult, Summary, recall_curve};
+use crate::gpu::{Engine, Precision};
+use crate::index::{Database, IndexConfig, LoadedModel};
+use crate::locate::{Located, Locator, Method, Options, Query, dense_beside};
+use crate::report::pictures::Subject;
+use crate::report::{Outcome, csv, figures, geojson, html::Page, write_atomically};
+use crate::scene::{Image, MapInfo};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Everything once: a synthetic city, its index, its SAR patches located, a report to look at
+/// Everything once: a synthetic city, its databases, its SAR image located by dense matching and by retrieval, a report to look at
 ///
-/// Needs no data and takes under two minutes on two processor cores. The patches lie anywhere, not on the grid.
+/// Needs no data and takes under two minutes on two processor cores. The patches lie anywhere, not on the grid; those that are not probable
+/// enough are "not found".
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Folder for the scene, the index, the fixes and report.html; made if it is not there
@@ -39,10 +44,32 @@ pub struct Args {
 
 /// Distance between the patches: shares no factor with the cells, so that they lie anywhere against the grid.
 const STEP: u32 = 137;
+/// Side of a patch, map pixels.
+const PATCH: u32 = 200;
+
+/// Locates the image by a method, its own georeference the truth.
+fn locate(global: &Global, engine: &Engine, db: &Path, sar: &Path, options: Options) -> Result<Located> {
+    let locator = Locator::open(engine, db, options)?;
+    let bar = global.bar(0, "locating");
+    let mut all = locator.locate(&[Query::file(sar)], |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    })?;
+    bar.finish_and_clear();
+    let mut located = all.remove(0)?;
+    locator.own_is_true(&mut located);
+    Ok(located)
+}
+
+/// Rank and error of each patch.
+fn results(located: &Located) -> Vec<QueryResult> {
+    located.fixes.iter().map(|f| QueryResult { right_rank: f.right_rank(), error_m: f.error_m() }).collect()
+}
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let whole = Instant::now();
     let model = LoadedModel::load(args.model.as_deref())?;
+    let features = DenseModel::of(FeatureKind::Learned, None, Precision::Full)?;
     let engine = global.engine()?;
     let mut seconds = BTreeMap::new();
     let mut lap = Instant::now();
@@ -57,74 +84,86 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     stage("synth", &mut lap);
 
     let map = Arc::new(Image::map(&scene.map)?);
-    let sar = Arc::new(Image::sar(&scene.sar, None)?);
     let embedder = model.embedder(&engine, 64)?;
-    stage("start", &mut lap);
-    let (database, index_s) = build_with_bar(global, &embedder, &model, &map, &IndexConfig::default(), Database::writer(&db))?;
+    let (database, _) = build_with_bar(global, &embedder, &model, &map, &IndexConfig::default(), Database::writer(&db))?;
     warn_of_scale(&database, &model);
-    let searcher = Searcher::new(&engine, &database, RESIDENT_BYTES)?;
+    let layout = Layout::new(&MapInfo::of(&map)?, features.metres(), f64::from(PATCH), 0)?;
+    let cells = database.cells();
+    drop((database, embedder));
+    let writer = DenseDatabase::writer(&dense_beside(&db));
+    drop(build_dense_with_bar(global, &engine, &features, &map, &layout, writer)?);
     stage("index", &mut lap);
 
-    let config = LocateConfig { step: STEP, top: MAX_RANK, ..LocateConfig::new(&database) };
-    let bar = global.bar(0, "locating");
-    let located = locate(&embedder, &database, &searcher, &sar, &config, |done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    })?;
-    bar.finish_and_clear();
-    stage("locate", &mut lap);
+    let both = Options { step: Some(STEP), patch: Some(PATCH), ..Options::default() };
+    let dense = Options { method: Some(Method::Dense), surfaces: true, ..both.clone() };
+    let located = locate(global, &engine, &db, &scene.sar, dense)?;
+    stage("dense matching", &mut lap);
+    let index = Options { method: Some(Method::Index), model: args.model.clone(), top: MAX_RANK, ..both };
+    let retrieved = locate(global, &engine, &db, &scene.sar, index)?;
+    stage("retrieval", &mut lap);
 
-    let found = found(&located);
-    let side = f64::from(config.patch);
-    let mut fixes = fixes(&database, &found, side, 10)?;
-    geojson::write(&geo, &fixes)?;
-    csv::write_fixes(&table, &fixes)?;
-    let results: Vec<QueryResult> = found
-        .iter()
-        .zip(&fixes)
-        .map(|(f, fix)| QueryResult {
-            right_rank: f.truth_px.and_then(|p| f.hits.iter().position(|h| right(&database, h.cell, p))).map(|i| i as u32 + 1),
-            error_m: fix.error_m(),
-        })
-        .collect();
-    add_pictures(global, &mut fixes, &found, side, &sar, Some(&map))?;
-    let overview = overview(global, &map)?;
-    let summary = Summary::new(&results, 7)?;
-    let depth = (database.cells() as u32).min(MAX_RANK as u32);
-    let curve = recall_curve(&results, depth, 7)?;
+    let outcome: [Outcome<'_>; 1] = [Ok(&located)];
+    geojson::write(&geo, &outcome)?;
+    write_atomically(&table, csv::images(&outcome)?.as_bytes())?;
+    let (summary, found) = (Summary::new(&results(&retrieved), 7)?, results(&located));
+    let depth = (cells as u32).min(MAX_RANK as u32);
+    let curve = recall_curve(&results(&retrieved), depth, 7)?;
+    let errors = figures::error_cdf(&[("dense matching", &found), ("retrieval", &results(&retrieved))])?;
     let figures = [
-        ("Share of queries whose right cell is among the first k".to_string(), figures::recall_curve(&[("synthetic city", &curve)])?),
-        ("Share of queries whose fix is at most so far off".to_string(), figures::error_cdf(&[("synthetic city", &results)])?),
+        ("Share of patches whose fix is at most so far off; what was not found counts as off".to_string(), errors),
+        (
+            "Retrieval beside it: share of patches whose right cell is among the first k".to_string(),
+            figures::recall_curve(&[("cells", &curve)])?,
+        ),
     ];
-    stage("report", &mut lap);
-    let report = EvalReport::new("arbitrary", database.cells(), engine.adapter().to_string(), seconds, &summary);
-    let mut rows = rows(&located, &config, &name_of(&scene.map));
-    rows.push(("Compared with".into(), "the truth, which the generator knows exactly and the search does not".into()));
+    let right = located.fixes.iter().filter(|f| f.right() == Some(true)).count();
+    let percent = |k: u32| summary.recall.get(&k).map_or(0.0, |e| 100.0 * e.value);
+    let beside = format!("{:.1} % at the first place, {:.1} % among ten", percent(1), percent(10));
+    let rows = vec![
+        ("Patches".into(), format!("{} of {PATCH} map pixels, every {STEP}", located.fixes.len())),
+        ("Compared with".into(), "the truth, which the generator knows exactly and the search does not".into()),
+        ("Retrieval beside it".into(), format!("the right one of {cells} cells: {beside}")),
+        ("Cells by".into(), model_name(&model)),
+    ];
     let adapter = engine.adapter().to_string();
     let meta = meta(
         "Radar patches of a synthetic city, found on its map",
         "optical.tif (synthetic)",
         "sar.tif (synthetic)",
-        model_name(&model),
+        features_name(&features),
         &adapter,
         rows,
     );
-    Page { summary: Some(&report), overview: Some(&overview), figures: &figures, ..Page::new(&meta, &fixes) }.write(&page)?;
+    let database = DenseDatabase::open(&dense_beside(&db))?;
+    let subject = |(fix, found)| -> Subject<'_> {
+        let fix: &crate::locate::Fix = fix;
+        let matrix = located.frame.matrix_at(fix.sar_px);
+        Subject { sar: &located.image, matrix, side: located.side_px, map: Some(&map), surface: Some((found, &database)) }
+    };
+    let subjects: Vec<Subject<'_>> = located.fixes.iter().zip(&located.matches).map(subject).collect();
+    let pictures = pictured(global, &located.fixes, &subjects)?;
+    let overview = overview(global, &map)?;
+    Page { images: &outcome, pictures: &pictures, overview: Some(&overview), figures: &figures, ..Page::new(&meta, &located.fixes) }
+        .write(&page)?;
+    stage("report", &mut lap);
 
+    let all_s = whole.elapsed().as_secs_f64();
     if args.json {
-        let mut value = serde_json::to_value(&report).unwrap_or_default();
-        value["report"] = serde_json::json!(page);
-        value["fixes"] = serde_json::json!(geo);
-        value["all_s"] = serde_json::json!(whole.elapsed().as_secs_f64());
-        return print_json(&value);
+        return print_json(&serde_json::json!({
+            "verdict": located.verdict.name(), "probability": located.probability, "patches": located.fixes.len(), "found": located.found(),
+            "right": right, "retrieval": { "cells": cells, "r_at_1": percent(1) / 100.0, "r_at_10": percent(10) / 100.0 },
+            "report": page, "fixes": geo, "seconds": seconds, "all_s": all_s, "adapter": adapter,
+        }));
     }
-    out!("{report}");
+    out!("{}: {}", name_of(&scene.sar), located.verdict.words());
     out!(
-        "{} cells indexed in {index_s:.1} s, {} patches located; {:.1} s in all",
-        database.cells(),
-        fixes.len(),
-        whole.elapsed().as_secs_f64()
+        "dense matching  {} of {} patches found, {right} of them right, {} not found",
+        located.found(),
+        found.len(),
+        found.len() - located.found()
     );
+    out!("retrieval       {beside} of {cells} cells");
+    out!("time            {all_s:.1} s on {adapter}");
     out!("open {} in a browser; {} goes into any GIS", page.display(), geo.display());
     Ok(())
 }

@@ -1,60 +1,14 @@
 //! Options of dense matching that several subcommands share.
 
 use crate::Result;
-use crate::dense::{DenseModel, Layout, Structure};
+use crate::dense::{DenseModel, FeatureKind, Layout};
 use crate::gpu::Precision;
 use crate::index::LoadedModel;
 use crate::scene::MapInfo;
-use clap::ValueEnum;
 use std::path::{Path, PathBuf};
-
-/// What is correlated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum FeatureKind {
-    /// Oriented gradients: no weights, any sensor
-    Structure,
-    /// A network trained for it
-    Learned,
-}
-
-/// How places are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Method {
-    /// By retrieval: the cells that look like a patch
-    Index,
-    /// By correlating a patch with the whole map, to the metre
-    Dense,
-    /// Both
-    Both,
-}
-
-impl Method {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Index => "index",
-            Self::Dense => "dense",
-            Self::Both => "both",
-        }
-    }
-}
-
-/// Where the dense database lies that belongs to another: the name with `.dense` behind it.
-pub(super) fn dense_beside(index: &Path) -> PathBuf {
-    let mut name = index.as_os_str().to_owned();
-    name.push(".dense");
-    name.into()
-}
 
 /// Largest patch of a dense database unless told otherwise, map pixels.
 pub(super) const LARGEST_PATCH: u32 = 200;
-
-/// Largest patch that a layout's queries hold, map pixels: a round number where one comes to the same.
-pub(super) fn largest_patch(layout: &Layout) -> u32 {
-    let exact = layout.query as f64 * layout.step;
-    let same = |p: &f64| *p >= 1.0 && layout.query_side(*p).is_ok_and(|s| s == layout.query);
-    let round = [100.0, 50.0, 10.0, 1.0].map(|unit| (exact / unit).round() * unit);
-    round.into_iter().find(same).unwrap_or(exact.floor()).max(1.0) as u32
-}
 
 /// The networks, and how they are run.
 #[derive(Debug, clap::Args)]
@@ -67,7 +21,7 @@ pub(super) struct FeatureArgs {
     pub(super) dense_model: Option<PathBuf>,
     /// How networks multiply and store what they hand on; mixed, in f16: half the memory, and matrix units where the device has them
     #[arg(long, value_enum, default_value_t = Precision::Full)]
-    precision: Precision,
+    pub(super) precision: Precision,
 }
 
 impl FeatureArgs {
@@ -78,10 +32,7 @@ impl FeatureArgs {
 
     /// The features chosen, or those of `default`.
     pub(super) fn model(&self, default: FeatureKind) -> Result<DenseModel> {
-        match self.features.unwrap_or(default) {
-            FeatureKind::Structure => Ok(DenseModel::structure(Structure::default())),
-            FeatureKind::Learned => Ok(DenseModel::learned(self.dense_model.as_deref())?.with_precision(self.precision)),
-        }
+        DenseModel::of(self.features.unwrap_or(default), self.dense_model.as_deref(), self.precision)
     }
 }
 

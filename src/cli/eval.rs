@@ -1,13 +1,17 @@
 //! `echogrid eval`.
 
 use super::common::{Global, MapArgs, SarArgs, check_output, name_of, print_json};
-use super::dense_args::{DenseArgs, MatchArgs, Method};
+use super::dense_args::{DenseArgs, MatchArgs};
 use super::index::{GridArgs, build_with_bar};
-use super::present::{Found, add_pictures, fixes, meta, model_name, overview};
-use super::refine_args::{Prepared, RefineArgs};
+use super::present::{meta, model_name, overview, pictured};
+use super::refine_args::RefineArgs;
 use crate::eval::metrics::{EvalReport, Refined, Summary, calibration_error, recall_curve_of_strips};
 use crate::eval::{Evaluation, MAX_RANK, Protocol, Refinement, evaluate_refined, strips};
 use crate::index::{Database, LoadedModel, RESIDENT_BYTES, Searcher};
+use crate::locate::Method;
+use crate::locate::{Fix, Places, fill_cells};
+use crate::refine::Prepared;
+use crate::report::pictures::Subject;
 use crate::report::{figures, html::Page};
 use crate::scene::ScenePair;
 use crate::{Error, Result, refine};
@@ -97,13 +101,18 @@ fn write_page(
     report: &EvalReport,
 ) -> Result<()> {
     let side = f64::from(args.grid.cell);
-    let mut found = Vec::with_capacity(evaluation.queries.len());
-    for (query, hits) in evaluation.queries.iter().zip(&evaluation.hits) {
+    let places = Places::new(&database.manifest.map)?;
+    let digits = evaluation.queries.len().to_string().len().max(3);
+    let (mut fixes, mut subjects) = (Vec::new(), Vec::new());
+    for (i, (query, hits)) in evaluation.queries.iter().zip(&evaluation.hits).enumerate() {
         let (p, link) = (query.map_px, pair.link());
-        found.push(Found { sar_px: link.apply(p)?, matrix: link.jacobian(p)?, truth_px: Some(p), hits });
+        let mut fix = Fix::new(format!("p{:0digits$}", i + 1), link.apply(p)?);
+        fill_cells(&mut fix, hits, 10, side, &places)?;
+        fix.set_truth(places.at(p)?, |c, _| c.cell.is_some_and(|cell| database.cell_holds(cell, p)));
+        fixes.push(fix);
+        subjects.push(Subject { sar: &pair.sar, matrix: link.jacobian(p)?, side, map: Some(&pair.map), surface: None });
     }
-    let mut fixes = fixes(database, &found, side, 10)?;
-    add_pictures(global, &mut fixes, &found, side, &pair.sar, Some(&pair.map))?;
+    let pictures = pictured(global, &fixes, &subjects)?;
     let overview = overview(global, &pair.map)?;
     let depth = (database.cells() as u32).min(MAX_RANK as u32);
     let curve = recall_curve_of_strips(&evaluation.results, args.strip as usize, depth, args.seed)?;
@@ -119,7 +128,8 @@ fn write_page(
     rows.extend(report.refine.map(|r| ("Refinement".into(), r.to_string())));
     let (map, sar) = (args.map.name(), name_of(&args.sar));
     let meta = meta(&format!("How well {sar} is found on {map}"), &map, &sar, model_name(model), &report.adapter, rows);
-    Page { summary: Some(report), overview: Some(&overview), figures: &figures, ..Page::new(&meta, &fixes) }.write(path)?;
+    Page { summary: Some(report), pictures: &pictures, overview: Some(&overview), figures: &figures, ..Page::new(&meta, &fixes) }
+        .write(path)?;
     global.say(format_args!("wrote {}", path.display()));
     Ok(())
 }
@@ -134,9 +144,9 @@ fn probabilities(evaluation: &Evaluation, method: refine::Method) -> Option<Vec<
 
 /// Refuses options of refinement that make no sense together.
 fn check_refinement(args: &Args) -> Result<()> {
-    args.refinement.check()?;
+    args.refinement.choice().check()?;
     let e = match args.protocol {
-        ProtocolArg::Dense if !args.refinement.is_none() || args.strip > 1 => {
+        ProtocolArg::Dense if !args.refinement.choice().is_none() || args.strip > 1 => {
             "--refine, --refine-top, --slide and --strip are about cells, and dense matching finds places without them: leave them out, or take --protocol arbitrary".into()
         }
         ProtocolArg::Aligned if args.strip > 1 => {
@@ -175,7 +185,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     };
     let strip = args.strip as usize;
     let (queries, strips) = strips(&pair, &database, protocol, args.queries, strip, embedder.input(), args.seed)?;
-    let prepared = args.refinement.prepare(&engine, &model)?;
+    let prepared = args.refinement.choice().prepare(&engine, &model)?;
     let Prepared { method, top, ref slider, ref refiner } = prepared;
     let refinement = Refinement { method, top, strips: &strips, slider: slider.as_ref(), refiner: refiner.as_ref() };
     let evaluation = evaluate_refined(&embedder, &pair, &database, &searcher, queries, &refinement)?;

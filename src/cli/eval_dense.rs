@@ -1,11 +1,11 @@
 //! `echogrid eval --protocol dense`.
 
 use super::common::{Global, name_of, print_json};
-use super::dense_args::{FeatureKind, LARGEST_PATCH, Method};
+use super::dense_args::LARGEST_PATCH;
 use super::eval::Args;
 use super::index::build_with_bar;
-use super::present::{features_name, meta, overview};
-use super::present_dense::{Query, add_pictures, fixes, room_for_tiles};
+use super::present::{features_name, meta, overview, pictured};
+use crate::dense::FeatureKind;
 use crate::dense::{DenseDatabase, DenseModel, Hint, Layout, Match, Matcher, SearchConfig, build, keep_where, raise};
 use crate::eval::dense::{
     Absent, DenseQuery, DenseReport, DenseResult, RIGHT_M, dense_matches, dense_queries, dense_results, dense_summary,
@@ -15,7 +15,10 @@ use crate::eval::metrics::calibration_error;
 use crate::gpu::Engine;
 use crate::index::{Database, Embedder, IndexConfig, RESIDENT_BYTES, Searcher};
 use crate::kernels::sampler::{self, PatchRecord};
+use crate::locate::Method;
+use crate::locate::{Answer, Fix, Places, Variant, fill_peaks};
 use crate::nn::Modality;
+use crate::report::pictures::Subject;
 use crate::report::{figures, html::Page};
 use crate::scene::pages::DEFAULT_PAGES;
 use crate::scene::{Image, MapInfo, PageCache, ScenePair};
@@ -104,7 +107,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         Method::Both => Some(Cells::new(global, &engine, args, &pair.map, patch)?),
         _ => None,
     };
-    let tiles = cells.is_some() || args.report.is_some() && room_for_tiles(&database, queries.len());
+    let tiles = cells.is_some() || args.report.is_some() && database.room_for_surfaces(queries.len());
     let search = SearchConfig { tiles, ..SearchConfig::default() };
     let bar = global.bar(queries.len() as u64, "searching");
     let advance = |done: usize, _| bar.set_position(done as u64);
@@ -221,23 +224,20 @@ struct Shown<'a> {
 fn write_page(global: &Global, args: &Args, path: &Path, shown: &Shown<'_>, report: &DenseReport, cases: &[(f64, bool)]) -> Result<()> {
     let (database, model) = (shown.matcher.database(), shown.matcher.model());
     let link = shown.pair.link();
-    let mut all = Vec::with_capacity(shown.queries.len());
-    for ((q, found), r) in shown.queries.iter().zip(shown.found).zip(shown.results) {
-        all.push(Query {
-            sar_px: link.apply(q.map_px)?,
-            matrix: link.jacobian(q.map_px)?,
-            truth_px: Some(q.map_px),
-            found,
-            peak: found.peaks.first().copied(),
-            probability: r.probability,
-            accepted: r.accepted,
-            ellipse: r.ellipse,
-            variant: (0.0, 1.0),
-        });
-    }
     let side = shown.side as f64 * database.manifest.layout.step;
-    let mut fixes = fixes(&database.manifest.map, &all, side, 10)?;
-    add_pictures(global, &mut fixes, &all, database, side, &shown.pair.sar, Some(&shown.pair.map))?;
+    let places = Places::new(&database.manifest.map)?;
+    let digits = shown.queries.len().to_string().len().max(3);
+    let (mut fixes, mut subjects) = (Vec::new(), Vec::new());
+    for (i, ((q, found), r)) in shown.queries.iter().zip(shown.found).zip(shown.results).enumerate() {
+        let mut fix = Fix::new(format!("p{:0digits$}", i + 1), link.apply(q.map_px)?);
+        let answer = Answer { number: 0, probability: r.probability, accepted: r.accepted, ellipse: r.ellipse, variant: Variant::PLAIN };
+        fill_peaks(&mut fix, found, &answer, side, 10, &places)?;
+        fix.set_truth(places.at(q.map_px)?, |_, off| off <= RIGHT_M);
+        fixes.push(fix);
+        let matrix = link.jacobian(q.map_px)?;
+        subjects.push(Subject { sar: &shown.pair.sar, matrix, side, map: Some(&shown.pair.map), surface: Some((found, database)) });
+    }
+    let pictures = pictured(global, &fixes, &subjects)?;
     let overview = overview(global, &shown.pair.map)?;
     let errors: Vec<QueryResult> = shown.results.iter().map(|r| QueryResult { right_rank: None, error_m: r.error_m }).collect();
     let figures = [
@@ -254,7 +254,8 @@ fn write_page(global: &Global, args: &Args, path: &Path, shown: &Shown<'_>, repo
     }
     let (map, sar) = (args.map.name(), name_of(&args.sar));
     let meta = meta(&format!("How well {sar} is found on {map}"), &map, &sar, features_name(model), &report.adapter, rows);
-    Page { dense: Some(report), overview: Some(&overview), figures: &figures, ..Page::new(&meta, &fixes) }.write(path)?;
+    Page { dense: Some(report), pictures: &pictures, overview: Some(&overview), figures: &figures, ..Page::new(&meta, &fixes) }
+        .write(path)?;
     global.say(format_args!("wrote {}", path.display()));
     Ok(())
 }

@@ -1,12 +1,14 @@
 //! `echogrid index`.
 
 use super::common::{Global, MapArgs, check_output, print_json, warn};
-use super::dense_args::{DenseArgs, FeatureKind, LARGEST_PATCH, Method, dense_beside, largest_patch};
+use super::dense_args::{DenseArgs, LARGEST_PATCH};
 use super::eval_dense::build_dense_with_bar;
 use crate::Result;
+use crate::dense::FeatureKind;
 use crate::dense::{DenseDatabase, DenseModel};
 use crate::gpu::Engine;
 use crate::index::{DEFAULT_VIEWS, Database, Embedder, IndexConfig, LoadedModel, build};
+use crate::locate::{Method, dense_beside};
 use crate::scene::{Grid, Image, MapInfo};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -134,7 +136,7 @@ fn dense(global: &Global, args: &Args, engine: &Engine, map: &Arc<Image>, model:
     let layout = args.dense.layout(&MapInfo::of(map)?, model, f64::from(args.dense.patch.unwrap_or(LARGEST_PATCH)))?;
     let (database, seconds) = build_dense_with_bar(global, engine, model, map, &layout, DenseDatabase::writer(out))?;
     let (blocks, mb) = (database.len(), megabytes(out));
-    let largest = largest_patch(&layout);
+    let largest = layout.largest_patch();
     let value = json!({
         "out": out, "blocks": blocks, "side": layout.side, "step": layout.step, "patch": largest, "features": model.name(),
         "channels": model.channels(), "seconds": seconds, "mb": mb, "model": model.hash(),

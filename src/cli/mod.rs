@@ -11,10 +11,9 @@ mod eval_dense;
 mod gap;
 mod index;
 mod info;
+mod inputs;
 mod locate;
-mod locate_dense;
 mod present;
-mod present_dense;
 mod profile;
 mod refine_args;
 mod register;
@@ -72,7 +71,13 @@ pub fn main() -> ExitCode {
         Command::Synth(args) => synth::run(&cli.global, &args),
         Command::Train(args) => train::run(&cli.global, &args),
         Command::Index(args) => index::run(&cli.global, &args),
-        Command::Locate(args) => locate::run(&cli.global, &args),
+        Command::Locate(args) => {
+            return match locate::run(&cli.global, &args) {
+                Ok(common::Outcome::Done) => ExitCode::SUCCESS,
+                Ok(common::Outcome::NothingFound) => ExitCode::from(3),
+                Err(e) => failed(&e),
+            };
+        }
         Command::Eval(args) => eval::run(&cli.global, &args),
         Command::Gap(args) => gap::run(&cli.global, &args),
         Command::Register(args) => register::run(&cli.global, &args),
@@ -86,11 +91,13 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("error: {e}");
-            ExitCode::FAILURE
-        }
+        Err(e) => failed(&e),
     }
+}
+
+fn failed(e: &crate::Error) -> ExitCode {
+    eprintln!("error: {e}");
+    ExitCode::FAILURE
 }
 
 #[cfg(test)]

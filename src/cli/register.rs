@@ -1,9 +1,10 @@
 //! `echogrid register`.
 
 use super::common::{Global, MapArgs, MirrorArgs, SarArgs, check_output, command_line, name_of, print_json};
-use super::dense_args::{FeatureArgs, FeatureKind};
+use super::dense_args::FeatureArgs;
 use super::present::{Averaged, NO_DATA, averaged, features_name, meta, overview};
 use crate::dense::DenseModel;
+use crate::dense::FeatureKind;
 use crate::register::{DenseFinder, Extent, ModelKind, RegisterConfig, Registration, Round, extent_px, register, write_on_map};
 use crate::report::registration::RegistrationPage;
 use crate::report::{Thumb, Tie, csv, figures, geojson, write_atomically};

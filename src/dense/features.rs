@@ -40,6 +40,16 @@ impl Default for Structure {
     }
 }
 
+/// What is correlated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum FeatureKind {
+    /// Oriented gradients: no weights, any sensor
+    Structure,
+    /// A network trained for it
+    Learned,
+}
+
 /// Which features.
 #[derive(Debug, Clone)]
 pub enum Features {
@@ -83,6 +93,17 @@ impl DenseModel {
             None => serde_json::from_str(STRUCTURE).expect("a file of this build's own"),
         };
         Ok(Self { calibration, hash: file.hash(), features: Features::Learned(Arc::new(file), path), precision: Precision::Full })
+    }
+
+    /// Features of a kind, learned ones from a file or the shipped ones, made under `precision`.
+    ///
+    /// # Errors
+    /// As [`learned`](Self::learned).
+    pub fn of(kind: FeatureKind, path: Option<&Path>, precision: Precision) -> Result<Self> {
+        match kind {
+            FeatureKind::Structure => Ok(Self::structure(Structure::default())),
+            FeatureKind::Learned => Ok(Self::learned(path)?.with_precision(precision)),
+        }
     }
 
     /// The same features, learned ones made under `precision`. Those of either precision may be matched with those of the other.

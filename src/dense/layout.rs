@@ -88,6 +88,14 @@ impl Layout {
         Ok(side)
     }
 
+    /// The largest patch that its queries hold, map pixels: a round number where one comes to the same.
+    pub fn largest_patch(&self) -> u32 {
+        let exact = self.query as f64 * self.step;
+        let same = |p: &f64| *p >= 1.0 && self.query_side(*p).is_ok_and(|s| s == self.query);
+        let round = [100.0, 50.0, 10.0, 1.0].map(|unit| (exact / unit).round() * unit);
+        round.into_iter().find(same).unwrap_or(exact.floor()).max(1.0) as u32
+    }
+
     /// Upper left corners of the blocks along an axis of so many map pixels.
     fn axis(&self, pixels: u32) -> impl Iterator<Item = i32> + use<> {
         let margin = (self.query / 4) as i32;

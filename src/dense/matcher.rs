@@ -94,14 +94,36 @@ impl<'d> Matcher<'d> {
     /// # Errors
     /// A database of other features; device memory.
     pub fn new(engine: &'d Engine, database: &'d DenseDatabase, model: &'d DenseModel, resident_bytes: u64) -> Result<Self> {
+        Self::among(engine, database, model, resident_bytes, |_| true)
+    }
+
+    /// The same, of those blocks alone that are to be kept: a search then takes their share of the time, and says nothing of the others.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); no block that is kept.
+    pub fn among(
+        engine: &'d Engine,
+        database: &'d DenseDatabase,
+        model: &'d DenseModel,
+        resident_bytes: u64,
+        keep: impl Fn(usize) -> bool,
+    ) -> Result<Self> {
         database.check_model(model.name(), model.hash())?;
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        for block in (0..database.len()).filter(|b| keep(*b)) {
+            match runs.last_mut().filter(|r| r.end == block) {
+                Some(run) => run.end += 1,
+                None => runs.push(block..block + 1),
+            }
+        }
+        let longest = runs.iter().map(Range::len).max().ok_or_else(|| Error::invalid("no part of the map is to be searched"))?;
         let block = database.spectra(0..1).len();
         let most = (SHARD_BYTES.min(engine.caps().max_binding as usize) / block).max(2);
-        let width = (most / 2 * 2).min(database.len().next_multiple_of(2));
-        let total = (database.len() * (block + database.planes(0..1).len())) as u64;
+        let width = (most / 2 * 2).min(longest.next_multiple_of(2));
+        let total = runs.iter().map(Range::len).sum::<usize>() * (block + database.planes(0..1).len());
+        let total = total as u64;
         let mut shards = Vec::new();
-        for start in (0..database.len()).step_by(width) {
-            let blocks = start..(start + width).min(database.len());
+        for blocks in runs.into_iter().flat_map(|r| r.clone().step_by(width).map(move |start| start..(start + width).min(r.end))) {
             let resident = match total <= resident_bytes {
                 true => {
                     let shard = Self::room(engine, database, width)?;

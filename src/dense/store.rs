@@ -122,6 +122,14 @@ impl DenseDatabase {
         self.origins.is_empty()
     }
 
+    /// Whether the best score of every tile of the map may be kept for so many patches: of all together at most 384 MiB.
+    pub fn room_for_surfaces(&self, patches: usize) -> bool {
+        // 12 bytes each.
+        const MOST: usize = 32 << 20;
+        let each = self.manifest.layout.offsets().div_ceil(crate::kernels::peaks::TILE).pow(2) * self.len();
+        each.saturating_mul(patches) <= MOST
+    }
+
     /// Complex values of a plane of a block's spectrum: (N/2 + 1) N.
     pub fn frequencies(&self) -> usize {
         let n = self.manifest.layout.side;

@@ -4,6 +4,7 @@ use super::metrics::{Interval, MetricsError, QueryResult, Summary};
 use crate::dense::{Calibration, Ellipse, Evidence, Labelled, Layout, Match, Matcher, SearchConfig, evidence, fix};
 use crate::gpu::Precision;
 use crate::kernels::sampler::{self, PatchRecord};
+pub use crate::locate::RIGHT_M;
 use crate::random::Random;
 use crate::scene::pages::DEFAULT_PAGES;
 use crate::scene::{PageCache, ScenePair, compose, lonlat_distance_m};
@@ -16,8 +17,6 @@ use std::time::Instant;
 const QUERY_VALID: f64 = 0.99;
 /// And the map below it in this share.
 const MAP_VALID: f64 = 0.75;
-/// A fix this far off is right.
-pub const RIGHT_M: f64 = 100.0;
 
 /// A query with its true place.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -7,4 +7,4 @@ mod paired;
 mod protocol;
 
 pub use paired::paired_difference;
-pub use protocol::{Evaluation, MAX_RANK, Protocol, Query, Refinement, encode, evaluate, evaluate_refined, judge, queries, right, strips};
+pub use protocol::{Evaluation, MAX_RANK, Protocol, Query, Refinement, encode, evaluate, evaluate_refined, judge, queries, strips};

@@ -203,15 +203,8 @@ impl<'d> Nearby<'d> {
         let side = f64::from(self.database.manifest.grid.cell);
         let (x, y) = ((p[0] / side) as i64, (p[1] / side) as i64);
         (y - 1..=y + 1)
-            .any(|y| (x - 1..=x + 1).any(|x| self.bins.get(&(x, y)).is_some_and(|b| b.iter().any(|c| right(self.database, *c, p)))))
+            .any(|y| (x - 1..=x + 1).any(|x| self.bins.get(&(x, y)).is_some_and(|b| b.iter().any(|c| self.database.cell_holds(*c, p)))))
     }
-}
-
-/// A candidate is right when its centre lies within half a cell of the query's centre in both axes.
-pub fn right(database: &Database, cell: u32, p: [f64; 2]) -> bool {
-    let half = f64::from(database.manifest.grid.cell) / 2.0;
-    let c = database.cell_px[cell as usize];
-    (c[0] - p[0]).abs() <= half && (c[1] - p[1]).abs() <= half
 }
 
 /// Encodes and searches the queries, and compares with the truth.
@@ -282,7 +275,7 @@ pub fn judge(database: &Database, queries: &[Query], hits: &[Vec<CellHit>]) -> R
     };
     let mut results = Vec::with_capacity(queries.len());
     for (query, hits) in queries.iter().zip(hits) {
-        let rank = hits.iter().position(|h| right(database, h.cell, query.map_px)).map(|i| i as u32 + 1);
+        let rank = hits.iter().position(|h| database.cell_holds(h.cell, query.map_px)).map(|i| i as u32 + 1);
         let error_m = match hits.first() {
             Some(h) => Some(lonlat_distance_m(lonlat(h.centre_px)?, lonlat(query.map_px)?)),
             None => None,

@@ -241,6 +241,16 @@ impl Database {
         [metres[0] / pixel[0], metres[1] / pixel[1]]
     }
 
+    /// Whether a cell is right for a place on the map (map pixels): its centre lies within half a cell in both axes.
+    ///
+    /// # Panics
+    /// No such cell.
+    pub fn cell_holds(&self, cell: u32, p: [f64; 2]) -> bool {
+        let half = f64::from(self.manifest.grid.cell) / 2.0;
+        let c = self.cell_px[cell as usize];
+        (c[0] - p[0]).abs() <= half && (c[1] - p[1]).abs() <= half
+    }
+
     /// Refuses a model other than the one that encoded the rows.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod gnnrr;
 mod graph;
 mod krnn;
 mod network;
+mod prepare;
 mod share;
 mod shortlist;
 mod slide;
@@ -20,6 +21,7 @@ mod vote;
 
 pub use graph::Refiner;
 pub use network::{Position, RefineLoss, RefinerConfig, Refining, Supervision};
+pub use prepare::{Choice, Prepared};
 pub use slide::{DEPTH, Slider};
 
 pub(crate) use batch::{Candidates, Trainer, Turn};

@@ -3,7 +3,7 @@
 use super::{Candidate, Finder, Hunt, Query};
 use crate::Result;
 use crate::dense::{
-    Calibration, DenseDatabase, DenseModel, Evidence, Layout, Match, Matcher, Peak, SearchConfig, build, build_at, variant_records,
+    Calibration, DenseDatabase, DenseModel, Evidence, Layout, Match, Matcher, Peak, SearchConfig, Variant, build, build_at, variant_records,
 };
 use crate::gpu::Engine;
 use crate::index::RESIDENT_BYTES;
@@ -48,7 +48,7 @@ impl<'a> DenseFinder<'a> {
         &self.info
     }
 
-    fn records(&self, queries: &[Query], layout: &Layout, side: usize, variants: &[(f64, f64)]) -> Result<Vec<PatchRecord>> {
+    fn records(&self, queries: &[Query], layout: &Layout, side: usize, variants: &[Variant]) -> Result<Vec<PatchRecord>> {
         let grid = [[layout.step, 0.0], [0.0, layout.step]];
         let of = |q: &Query| variant_records(q.sar_px, compose(q.matrix, grid), variants, side);
         Ok(queries.iter().map(of).collect::<Result<Vec<_>>>()?.concat())

@@ -15,6 +15,7 @@ pub use dense::DenseFinder;
 pub use fit::{Fit, FitConfig, fit, fit_best};
 pub use model::{Model, ModelKind, TiePoint};
 
+use crate::dense::Variant;
 use crate::scene::warp::{Target, resample};
 use crate::scene::{Crs, Frame, Image, MapInfo, Mirrored, ValidityMask, compose, inverse};
 use crate::{Error, Result};
@@ -44,8 +45,8 @@ pub struct Hunt {
     pub patch: u32,
     /// Map pixels around the place expected.
     pub reach_px: f64,
-    /// Rotations (degrees) and factors of scale to try on each.
-    pub variants: Vec<(f64, f64)>,
+    /// Turns and scales to try on each, against how its query cuts it.
+    pub variants: Vec<Variant>,
     /// Candidates kept of each patch.
     pub top: usize,
 }
@@ -136,9 +137,10 @@ impl RegisterConfig {
     }
 
     /// The plain variant first, then all there are.
-    fn stages(&self) -> Vec<Vec<(f64, f64)>> {
-        let mut all: Vec<(f64, f64)> = self.rotations.iter().flat_map(|r| self.scales.iter().map(|s| (*r, *s))).collect();
-        all.sort_by(|a, b| (a.0.abs() + (a.1 - 1.0).abs()).total_cmp(&(b.0.abs() + (b.1 - 1.0).abs())));
+    fn stages(&self) -> Vec<Vec<Variant>> {
+        let mut all: Vec<Variant> = self.rotations.iter().flat_map(|r| self.scales.iter().map(|s| Variant::new(*r, *s))).collect();
+        let off = |v: &Variant| v.rotation_deg.abs() + (v.scale - 1.0).abs();
+        all.sort_by(|a, b| off(a).total_cmp(&off(b)));
         all.dedup();
         match all.len() {
             1 => vec![all],
@@ -345,7 +347,7 @@ pub fn register(
             Some(Query { sar_px: *c, matrix: coarse.model.derivative(near), near: Some(near) })
         })
         .collect();
-    let hunt = Hunt { patch: config.patch, reach_px, variants: vec![(0.0, 1.0)], top: 1 };
+    let hunt = Hunt { patch: config.patch, reach_px, variants: vec![Variant::PLAIN], top: 1 };
     let found = finder.find(&queries, &hunt, &mut |done, total| progress(Round::Fine, done, total))?;
     let points: Vec<TiePoint> = queries
         .iter()

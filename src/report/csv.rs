@@ -4,11 +4,15 @@
 
 use std::path::Path;
 
-use super::{Error, Fix, Tie, wrap_lon, write_atomically};
+use super::{Error, Outcome, Tie, wrap_lon, write_atomically};
+use crate::locate::{Fix, Located, Place, Variant};
 
-/// Columns of [`fixes`].
-const FIX_COLUMNS: [&str; 26] = [
+/// Columns of [`images`]: an image's row, and below it one for each of its patches.
+const FIX_COLUMNS: [&str; 34] = [
+    "file",
+    "kind",
     "query",
+    "verdict",
     "sar_px_x",
     "sar_px_y",
     "lon",
@@ -17,23 +21,28 @@ const FIX_COLUMNS: [&str; 26] = [
     "map_y",
     "map_px_x",
     "map_px_y",
-    "score",
-    "margin",
-    "cell",
-    "cell_lon",
-    "cell_lat",
-    "truth_lon",
-    "truth_lat",
-    "distance_m",
-    "right",
-    "right_rank",
     "found",
     "probability",
     "ellipse_major_m",
     "ellipse_minor_m",
     "ellipse_azimuth_deg",
-    "rotation_deg",
+    "rotation_deg_clockwise",
     "scale",
+    "agreeing",
+    "score",
+    "margin",
+    "cell",
+    "candidate_lon",
+    "candidate_lat",
+    "claimed_lon",
+    "claimed_lat",
+    "displaced_m",
+    "truth_lon",
+    "truth_lat",
+    "distance_m",
+    "right",
+    "right_rank",
+    "problem",
 ];
 
 /// Columns of [`candidates`].
@@ -74,45 +83,131 @@ pub fn ties(ties: &[Tie]) -> Result<String, Error> {
     table(&TIE_COLUMNS, rows)
 }
 
-/// The fixes as CSV text, one row a fix, with its first candidate's cell or place. One that was not found has no position, but its best
-/// candidate's.
+/// One row of [`FIX_COLUMNS`], by name.
+struct Row([String; FIX_COLUMNS.len()]);
+
+impl Row {
+    fn new(file: &str, kind: &str) -> Self {
+        let mut row = Self(std::array::from_fn(|_| String::new()));
+        row.put("file", file.to_string());
+        row.put("kind", kind.to_string());
+        row
+    }
+
+    fn put(&mut self, column: &str, value: String) {
+        if let Some(i) = FIX_COLUMNS.iter().position(|c| *c == column) {
+            self.0[i] = value;
+        }
+    }
+
+    fn lonlat(&mut self, what: &str, [lon, lat]: [f64; 2]) {
+        self.put(&format!("{what}lon"), degrees(wrap_lon(lon)));
+        self.put(&format!("{what}lat"), degrees(lat));
+    }
+
+    fn place(&mut self, place: &Place) {
+        self.lonlat("", place.lonlat);
+        self.put("map_x", degrees(place.map_xy[0]));
+        self.put("map_y", degrees(place.map_xy[1]));
+        self.put("map_px_x", pixel(place.map_px[0]));
+        self.put("map_px_y", pixel(place.map_px[1]));
+        if let Some(e) = place.ellipse {
+            self.put("ellipse_major_m", pixel(e.major_m));
+            self.put("ellipse_minor_m", pixel(e.minor_m));
+            self.put("ellipse_azimuth_deg", format!("{:.1}", e.azimuth_deg));
+        }
+    }
+
+    fn variant(&mut self, v: Variant) {
+        self.put("rotation_deg_clockwise", pixel(v.rotation_deg));
+        self.put("scale", format!("{:.5}", v.scale));
+    }
+
+    fn image(image: &Located) -> Self {
+        let mut row = Self::new(&image.file, "image");
+        row.put("verdict", image.verdict.name().into());
+        row.put("found", image.place.is_some().to_string());
+        row.put("probability", maybe(image.probability, |p| format!("{p:.4}")));
+        row.put("agreeing", text(image.agreeing));
+        if let Some(place) = &image.place {
+            let middle = [image.image.raster.width(), image.image.raster.height()].map(|v| f64::from(v) / 2.0);
+            row.put("sar_px_x", pixel(middle[0]));
+            row.put("sar_px_y", pixel(middle[1]));
+            row.place(place);
+            row.variant(image.variant);
+        }
+        if let Some(c) = &image.claimed {
+            row.lonlat("claimed_", c.lonlat);
+        }
+        row.put("displaced_m", maybe(image.displaced.map(|d| d.metres), pixel));
+        row
+    }
+
+    /// A patch. One that was not found has no position, but its best candidate's.
+    fn patch(file: &str, f: &Fix) -> Self {
+        let mut row = Self::new(file, "patch");
+        row.put("query", f.id.clone());
+        row.put("sar_px_x", pixel(f.sar_px[0]));
+        row.put("sar_px_y", pixel(f.sar_px[1]));
+        if f.probability.is_some() {
+            row.put("found", f.found().to_string());
+        }
+        row.put("probability", maybe(f.probability, |p| format!("{p:.4}")));
+        if let Some(place) = &f.place {
+            row.place(place);
+            f.variant.into_iter().for_each(|v| row.variant(v));
+        }
+        row.put("agreeing", text(f.agrees));
+        row.put("score", score(f.score));
+        row.put("margin", score(f.margin));
+        if let Some(first) = f.candidates.first() {
+            row.put("cell", text(first.cell));
+            row.lonlat("candidate_", first.place.lonlat);
+        }
+        if let Some(c) = &f.claimed {
+            row.lonlat("claimed_", c.lonlat);
+        }
+        row.put("displaced_m", maybe(f.displaced_m(), pixel));
+        if let Some(t) = &f.truth {
+            row.lonlat("truth_", t.lonlat);
+        }
+        row.put("distance_m", maybe(f.error_m(), pixel));
+        row.put("right", text(f.right()));
+        row.put("right_rank", text(f.right_rank()));
+        row
+    }
+}
+
+/// Images and their patches as CSV text: a row for each image, and below it one for each of its patches; a file that failed has its row too,
+/// with what was wrong.
 ///
 /// # Errors
 /// [`Error::Encode`] when the encoder fails.
-pub fn fixes(fixes: &[Fix]) -> Result<String, Error> {
-    let rows = fixes.iter().map(|f| {
-        let first = f.candidates.first();
-        let claimed = |value: String| if f.claimed() { value } else { String::new() };
-        vec![
-            f.query_id.clone(),
-            pixel(f.sar_px[0]),
-            pixel(f.sar_px[1]),
-            claimed(degrees(wrap_lon(f.lonlat[0]))),
-            claimed(degrees(f.lonlat[1])),
-            claimed(degrees(f.center_map[0])),
-            claimed(degrees(f.center_map[1])),
-            claimed(pixel(f.map_px[0])),
-            claimed(pixel(f.map_px[1])),
-            score(f.score),
-            score(f.margin),
-            text(first.and_then(|c| c.cell_id)),
-            maybe(first.map(|c| wrap_lon(c.lonlat[0])), degrees),
-            maybe(first.map(|c| c.lonlat[1]), degrees),
-            maybe(f.truth_lonlat.map(|t| wrap_lon(t[0])), degrees),
-            maybe(f.truth_lonlat.map(|t| t[1]), degrees),
-            maybe(f.error_m(), pixel),
-            text(f.right()),
-            text(f.right_rank()),
-            text(f.found),
-            maybe(f.probability, |p| format!("{p:.4}")),
-            maybe(f.ellipse_m.filter(|_| f.claimed()).map(|e| e.major_m), pixel),
-            maybe(f.ellipse_m.filter(|_| f.claimed()).map(|e| e.minor_m), pixel),
-            maybe(f.ellipse_m.filter(|_| f.claimed()).map(|e| e.azimuth_deg), |v| format!("{v:.1}")),
-            maybe(f.turn.filter(|_| f.claimed()).map(|t| t[0]), pixel),
-            maybe(f.turn.filter(|_| f.claimed()).map(|t| t[1]), |v| format!("{v:.5}")),
-        ]
-    });
-    table(&FIX_COLUMNS, rows)
+pub fn images(images: &[Outcome<'_>]) -> Result<String, Error> {
+    let mut rows = Vec::new();
+    for outcome in images {
+        match outcome {
+            Ok(image) => {
+                rows.push(Row::image(image));
+                rows.extend(image.fixes.iter().map(|f| Row::patch(&image.file, f)));
+            }
+            Err(failed) => {
+                let mut row = Row::new(failed.file, "image");
+                row.put("verdict", "failed".into());
+                row.put("problem", failed.problem.clone());
+                rows.push(row);
+            }
+        }
+    }
+    table(&FIX_COLUMNS, rows.into_iter().map(|r| r.0.to_vec()))
+}
+
+/// The fixes of patches alone as CSV text, in the same columns.
+///
+/// # Errors
+/// [`Error::Encode`] when the encoder fails.
+pub fn fixes(file: &str, fixes: &[Fix]) -> Result<String, Error> {
+    table(&FIX_COLUMNS, fixes.iter().map(|f| Row::patch(file, f).0.to_vec()))
 }
 
 /// The candidates of all fixes as CSV text, one row a candidate.
@@ -123,28 +218,20 @@ pub fn candidates(fixes: &[Fix]) -> Result<String, Error> {
     let rows = fixes.iter().flat_map(|f| {
         f.candidates.iter().map(|c| {
             vec![
-                f.query_id.clone(),
+                f.id.clone(),
                 c.rank.to_string(),
-                text(c.cell_id),
+                text(c.cell),
                 score(c.score),
-                degrees(wrap_lon(c.lonlat[0])),
-                degrees(c.lonlat[1]),
-                degrees(c.center_map[0]),
-                degrees(c.center_map[1]),
+                degrees(wrap_lon(c.place.lonlat[0])),
+                degrees(c.place.lonlat[1]),
+                degrees(c.place.map_xy[0]),
+                degrees(c.place.map_xy[1]),
                 maybe(c.distance_m, pixel),
                 text(c.right),
             ]
         })
     });
     table(&CANDIDATE_COLUMNS, rows)
-}
-
-/// Writes [`fixes`] to a file.
-///
-/// # Errors
-/// Those of [`fixes`], and [`Error::Write`].
-pub fn write_fixes(path: &Path, rows: &[Fix]) -> Result<(), Error> {
-    write_atomically(path, fixes(rows)?.as_bytes())
 }
 
 /// Writes [`candidates`] to a file.
@@ -208,7 +295,7 @@ mod tests {
 
     #[test]
     fn one_row_a_fix_reads_back() {
-        let text = fixes(&[fix("a,\"b\"\nc", -118.25, 34.05, 2), fix("d", 1.0, 2.0, 0)]).unwrap();
+        let text = fixes("a.tif", &[fix("a,\"b\"\nc", -118.25, 34.05, 2), fix("d", 1.0, 2.0, 0)]).unwrap();
         let mut reader = ::csv::Reader::from_reader(text.as_bytes());
         assert_eq!(reader.headers().unwrap().iter().collect::<Vec<_>>(), FIX_COLUMNS);
         let rows: Vec<::csv::StringRecord> = reader.records().map(Result::unwrap).collect();
@@ -217,20 +304,23 @@ mod tests {
         assert_eq!(at(0, "query"), "a,\"b\"\nc");
         assert_eq!((at(0, "lon"), at(0, "lat")), ("-118.2500000".to_string(), "34.0500000".to_string()));
         assert_eq!((at(0, "cell"), at(0, "right"), at(0, "right_rank")), ("10".into(), "false".into(), "2".into()));
-        assert_eq!(at(0, "distance_m"), "12.500");
+        assert_eq!(at(0, "distance_m"), "9.283");
         assert_eq!((at(1, "distance_m"), at(1, "right")), (String::new(), String::new()));
         assert_eq!((at(1, "found"), at(1, "probability")), (String::new(), String::new()));
     }
 
     #[test]
     fn one_that_was_not_found_claims_no_position() {
-        let text = fixes(&[dense("a", 1.0, 2.0, 1, true), dense("b", 1.0, 2.0, 1, false)]).unwrap();
+        let text = fixes("a.tif", &[dense("a", 1.0, 2.0, 1, true), dense("b", 1.0, 2.0, 1, false)]).unwrap();
         let mut reader = ::csv::Reader::from_reader(text.as_bytes());
         let rows: Vec<::csv::StringRecord> = reader.records().map(Result::unwrap).collect();
         let at = |row: usize, name: &str| rows[row][FIX_COLUMNS.iter().position(|c| *c == name).unwrap()].to_string();
         assert_eq!((at(0, "found"), at(0, "probability"), at(0, "cell")), ("true".into(), "0.8750".into(), String::new()));
-        assert_eq!((at(0, "ellipse_major_m"), at(0, "rotation_deg"), at(0, "scale")), ("40.000".into(), "1.500".into(), "1.00000".into()));
-        assert_eq!((at(1, "found"), at(1, "probability"), at(1, "cell_lon")), ("false".into(), "0.1250".into(), "1.0000000".into()));
+        assert_eq!(
+            (at(0, "ellipse_major_m"), at(0, "rotation_deg_clockwise"), at(0, "scale")),
+            ("40.000".into(), "1.500".into(), "1.00000".into())
+        );
+        assert_eq!((at(1, "found"), at(1, "probability"), at(1, "candidate_lon")), ("false".into(), "0.1250".into(), "1.0000000".into()));
         for column in ["lon", "lat", "map_x", "map_px_y", "distance_m", "right", "ellipse_major_m", "scale"] {
             assert!(at(1, column).is_empty(), "{column}");
         }
@@ -243,6 +333,6 @@ mod tests {
         write_candidates(&path, &[fix("a", 1.0, 2.0, 1), fix("b", 3.0, 4.0, 0)]).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 1 + 6);
-        assert_eq!(text.lines().nth(2), Some("a,2,20,0.700000,1.0200000,2.0000000,500000.0200000,4000000.0000000,25.000,false"));
+        assert_eq!(text.lines().nth(2), Some("a,2,20,0.700000,1.0200000,2.0000000,500000.0000000,4000000.0000000,2214."));
     }
 }

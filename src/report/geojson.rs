@@ -11,37 +11,67 @@ use ::geojson::feature::Id;
 use ::geojson::{Bbox, Feature, FeatureCollection, Geometry, JsonObject, JsonValue};
 use serde_json::json;
 
-use super::{Candidate, Error, Fix, Tie, wrap_lon, write_atomically};
+use super::{Error, Outcome, Tie, wrap_lon, write_atomically};
+use crate::locate::{Candidate, Fix, Located, Place, Variant};
 
 type Ring = Vec<[f64; 2]>;
 
-/// The fixes as a feature collection: one feature a fix, its footprint as geometry (its position where the footprint
-/// has fewer than three corners or holds a pole), its figures and candidates as properties.
+/// Images and their patches as a feature collection: one feature an image (`kind` is `image`), its turned footprint as geometry, and behind it
+/// one for each of its patches (`kind` is `patch`) with figures and candidates as properties. The geometry is a position where a footprint
+/// has fewer than three corners or holds a pole. Files that failed are features without geometry, with `problem`.
 ///
 /// # Errors
 /// [`Error::Position`] when a coordinate is not finite or a latitude lies beyond a pole.
-pub fn collection(fixes: &[Fix]) -> Result<FeatureCollection, Error> {
-    let mut features = Vec::with_capacity(fixes.len());
-    let mut spans = Vec::new();
-    let mut lats = Vec::new();
-    for fix in fixes {
-        let (feature, rings) = feature(fix)?;
-        for ring in &rings {
-            let (lon, lat) = extent(ring);
-            spans.push(lon);
-            lats.extend(lat);
+pub fn collection(images: &[Outcome<'_>]) -> Result<FeatureCollection, Error> {
+    let mut all = Features::default();
+    for outcome in images {
+        match outcome {
+            Ok(image) => {
+                let place = image.place.as_ref();
+                all.add(&image.file, place, &image.footprint, whole(image))?;
+                for fix in &image.fixes {
+                    all.add_fix(&image.file, fix)?;
+                }
+            }
+            Err(failed) => all.add(
+                failed.file,
+                None,
+                &[],
+                object(json!({
+                    "kind": "image", "file": failed.file, "verdict": "failed", "problem": failed.problem,
+                })),
+            )?,
         }
-        features.push(feature);
     }
-    Ok(FeatureCollection { bbox: bbox(&spans, &lats), features, foreign_members: None })
+    Ok(all.collection())
 }
 
-/// Writes the fixes to a GeoJSON file.
+/// The fixes of patches alone as a feature collection.
+///
+/// # Errors
+/// As [`collection`].
+pub fn of_fixes(file: &str, fixes: &[Fix]) -> Result<FeatureCollection, Error> {
+    let mut all = Features::default();
+    fixes.iter().try_for_each(|f| all.add_fix(file, f))?;
+    Ok(all.collection())
+}
+
+/// A feature collection as text.
+///
+/// # Errors
+/// [`Error::Encode`].
+pub fn text(collection: &FeatureCollection) -> Result<Vec<u8>, Error> {
+    let mut text = serde_json::to_vec(collection).map_err(|e| Error::Encode { format: "GeoJSON", problem: e.to_string() })?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// Writes images and their patches to a GeoJSON file.
 ///
 /// # Errors
 /// Those of [`collection`], and [`Error::Write`].
-pub fn write(path: &Path, fixes: &[Fix]) -> Result<(), Error> {
-    write_collection(path, &collection(fixes)?)
+pub fn write(path: &Path, images: &[Outcome<'_>]) -> Result<(), Error> {
+    write_atomically(path, &text(&collection(images)?)?)
 }
 
 /// Writes tie points to a GeoJSON file.
@@ -49,13 +79,7 @@ pub fn write(path: &Path, fixes: &[Fix]) -> Result<(), Error> {
 /// # Errors
 /// Those of [`tie_collection`], and [`Error::Write`].
 pub fn write_ties(path: &Path, ties: &[Tie]) -> Result<(), Error> {
-    write_collection(path, &tie_collection(ties)?)
-}
-
-fn write_collection(path: &Path, collection: &FeatureCollection) -> Result<(), Error> {
-    let mut text = serde_json::to_vec(collection).map_err(|e| Error::Encode { format: "GeoJSON", problem: e.to_string() })?;
-    text.push(b'\n');
-    write_atomically(path, &text)
+    write_atomically(path, &text(&tie_collection(ties)?)?)
 }
 
 /// Tie points as a feature collection of points.
@@ -90,97 +114,153 @@ fn check_place(name: &str, [lon, lat]: [f64; 2]) -> Result<(), Error> {
     Err(Error::Position { query: name.to_string(), problem: format!("longitude {lon}, latitude {lat}") })
 }
 
-fn feature(fix: &Fix) -> Result<(Feature, Vec<Ring>), Error> {
-    check(fix)?;
-    if !fix.claimed() {
-        let id = Some(Id::String(fix.query_id.clone()));
-        return Ok((Feature { bbox: None, geometry: None, id, properties: Some(properties(fix)), foreign_members: None }, Vec::new()));
-    }
-    let rings = footprint(&fix.footprint_lonlat);
-    let polygon = |ring: &Ring| vec![ring.clone()];
-    let (geometry, rings) = match rings.as_slice() {
-        [] => {
-            let at = position(fix.lonlat);
-            (Geometry::new_point(at), vec![vec![at]])
+/// Features as they come, and what they span.
+#[derive(Default)]
+struct Features {
+    features: Vec<Feature>,
+    spans: Vec<[f64; 2]>,
+    lats: Vec<f64>,
+}
+
+impl Features {
+    fn add(&mut self, id: &str, place: Option<&Place>, corners: &[[f64; 2]], properties: JsonObject) -> Result<(), Error> {
+        for p in corners.iter().chain(place.map(|p| &p.lonlat)) {
+            check_place(id, *p)?;
         }
-        [ring] => (Geometry::new_polygon(polygon(ring)), rings),
-        _ => (Geometry::new_multi_polygon(rings.iter().map(polygon)), rings),
-    };
-    let (spans, lats): (Vec<_>, Vec<_>) = rings.iter().map(extent).unzip();
-    let feature = Feature {
-        bbox: bbox(&spans, &lats.concat()),
-        geometry: Some(geometry),
-        id: Some(Id::String(fix.query_id.clone())),
-        properties: Some(properties(fix)),
-        foreign_members: None,
-    };
-    Ok((feature, rings))
+        let mut feature = Feature {
+            bbox: None,
+            geometry: None,
+            id: Some(Id::String(id.to_string())),
+            properties: Some(properties),
+            foreign_members: None,
+        };
+        if let Some(place) = place {
+            let rings = footprint(corners);
+            let polygon = |ring: &Ring| vec![ring.clone()];
+            let (geometry, rings) = match rings.as_slice() {
+                [] => {
+                    let at = position(place.lonlat);
+                    (Geometry::new_point(at), vec![vec![at]])
+                }
+                [ring] => (Geometry::new_polygon(polygon(ring)), rings),
+                _ => (Geometry::new_multi_polygon(rings.iter().map(polygon)), rings),
+            };
+            let (spans, lats): (Vec<_>, Vec<_>) = rings.iter().map(extent).unzip();
+            feature.bbox = bbox(&spans, &lats.concat());
+            feature.geometry = Some(geometry);
+            self.spans.extend(spans);
+            self.lats.extend(lats.concat());
+        }
+        self.features.push(feature);
+        Ok(())
+    }
+
+    fn add_fix(&mut self, file: &str, fix: &Fix) -> Result<(), Error> {
+        let places = fix.truth.iter().chain(&fix.claimed).chain(fix.candidates.iter().map(|c| &c.place));
+        places.into_iter().try_for_each(|p| check_place(&fix.id, p.lonlat))?;
+        let id = if file.is_empty() { fix.id.clone() } else { format!("{file}#{}", fix.id) };
+        self.add(&id, fix.place.as_ref(), &fix.footprint, patch(file, fix))
+    }
+
+    fn collection(self) -> FeatureCollection {
+        FeatureCollection { bbox: bbox(&self.spans, &self.lats), features: self.features, foreign_members: None }
+    }
 }
 
-fn check(fix: &Fix) -> Result<(), Error> {
-    let own = fix.footprint_lonlat.iter().chain([&fix.lonlat]).filter(|_| fix.claimed());
-    let places = own.chain(&fix.truth_lonlat);
-    for p in places.chain(fix.candidates.iter().map(|c| &c.lonlat)) {
-        check_place(&fix.query_id, *p)?;
-    }
-    Ok(())
+fn object(value: JsonValue) -> JsonObject {
+    value.as_object().cloned().unwrap_or_default()
 }
 
-fn properties(fix: &Fix) -> JsonObject {
-    let mut object = JsonObject::new();
-    let mut put = |name: &str, value: JsonValue| {
-        object.insert(name.to_string(), value);
-    };
-    put("query", json!(fix.query_id));
-    if let Some(found) = fix.found {
-        put("found", json!(found));
+/// What a place says, beside its geometry.
+fn put_place(object: &mut JsonObject, place: &Place, variant: Option<Variant>) {
+    let [lon, lat] = position(place.lonlat);
+    let mut put = |name: &str, value: JsonValue| object.insert(name.to_string(), value);
+    put("lon", json!(lon));
+    put("lat", json!(lat));
+    put("map_x", json!(round(place.map_xy[0], 7)));
+    put("map_y", json!(round(place.map_xy[1], 7)));
+    put("map_px", json!(place.map_px.map(|v| round(v, 3))));
+    if let Some(e) = place.ellipse {
+        put("ellipse", json!({ "major_m": round(e.major_m, 2), "minor_m": round(e.minor_m, 2), "azimuth_deg": round(e.azimuth_deg, 1) }));
     }
+    if let Some(v) = variant {
+        put("rotation_deg_clockwise", json!(round(v.rotation_deg, 3)));
+        put("scale", json!(round(v.scale, 5)));
+    }
+}
+
+fn put_claim(object: &mut JsonObject, claimed: Option<&Place>, displaced_m: Option<f64>) {
+    if let Some(c) = claimed {
+        let [lon, lat] = position(c.lonlat);
+        object.insert("claimed_lon".into(), json!(lon));
+        object.insert("claimed_lat".into(), json!(lat));
+    }
+    if let Some(m) = displaced_m {
+        object.insert("displaced_m".into(), json!(round(m, 3)));
+    }
+}
+
+/// Properties of an image: those that `locate --json` prints, too.
+pub fn whole(image: &Located) -> JsonObject {
+    let mut o = object(json!({
+        "kind": "image", "file": image.file, "verdict": image.verdict.name(), "patches": image.fixes.len(), "patches_found": image.found(),
+        "agreeing": image.agreeing, "probability": image.probability.map(|p| round(p, 4)), "mirrored": image.frame.flipped,
+        "pixel_m": round(image.frame.pixel_m, 4),
+    }));
+    if let Some(place) = &image.place {
+        put_place(&mut o, place, Some(image.variant));
+    }
+    if let Some(g) = image.geotransform {
+        o.insert("geotransform".into(), json!(g));
+    }
+    put_claim(&mut o, image.claimed.as_ref(), image.displaced.map(|d| d.metres));
+    if let Some(d) = image.displaced {
+        o.insert("displaced".into(), json!(d.to_string()));
+    }
+    o
+}
+
+/// Properties of a patch.
+pub fn patch(file: &str, fix: &Fix) -> JsonObject {
+    let mut o = object(json!({ "kind": "patch", "file": file, "query": fix.id }));
     if let Some(p) = fix.probability {
-        put("probability", json!(round(p, 4)));
+        o.insert("found".into(), json!(fix.found()));
+        o.insert("probability".into(), json!(round(p, 4)));
     }
-    put("score", json!(round(f64::from(fix.score), 6)));
-    put("margin", json!(round(f64::from(fix.margin), 6)));
-    if fix.claimed() {
-        let [lon, lat] = position(fix.lonlat);
-        put("lon", json!(lon));
-        put("lat", json!(lat));
-        put("map_x", json!(round(fix.center_map[0], 7)));
-        put("map_y", json!(round(fix.center_map[1], 7)));
-        put("map_px", json!(fix.map_px.map(|v| round(v, 3))));
-        if let Some(e) = fix.ellipse_m {
-            let ellipse = json!({ "major_m": round(e.major_m, 2), "minor_m": round(e.minor_m, 2), "azimuth_deg": round(e.azimuth_deg, 1) });
-            put("ellipse", ellipse);
-        }
-        if let Some([rotation, scale]) = fix.turn {
-            put("rotation_deg", json!(round(rotation, 3)));
-            put("scale", json!(round(scale, 5)));
-        }
+    o.insert("score".into(), json!(round(f64::from(fix.score), 6)));
+    o.insert("margin".into(), json!(round(f64::from(fix.margin), 6)));
+    if let Some(agrees) = fix.agrees {
+        o.insert("agrees".into(), json!(agrees));
     }
-    put("sar_px", json!(fix.sar_px.map(|v| round(v, 3))));
-    if let Some(truth) = fix.truth_lonlat {
-        let [lon, lat] = position(truth);
-        put("truth_lon", json!(lon));
-        put("truth_lat", json!(lat));
+    if let Some(place) = &fix.place {
+        put_place(&mut o, place, fix.variant);
+    }
+    o.insert("sar_px".into(), json!(fix.sar_px.map(|v| round(v, 3))));
+    put_claim(&mut o, fix.claimed.as_ref(), fix.displaced_m());
+    if let Some(truth) = &fix.truth {
+        let [lon, lat] = position(truth.lonlat);
+        o.insert("truth_lon".into(), json!(lon));
+        o.insert("truth_lat".into(), json!(lat));
     }
     if let Some(distance) = fix.error_m() {
-        put("distance_m", json!(round(distance, 3)));
+        o.insert("distance_m".into(), json!(round(distance, 3)));
     }
     if let Some(right) = fix.right() {
-        put("right", json!(right));
+        o.insert("right".into(), json!(right));
     }
-    put("candidates", fix.candidates.iter().map(candidate).collect());
-    object
+    o.insert("candidates".into(), fix.candidates.iter().map(candidate).collect());
+    o
 }
 
 fn candidate(c: &Candidate) -> JsonValue {
-    let [lon, lat] = position(c.lonlat);
+    let [lon, lat] = position(c.place.lonlat);
     let mut value = json!({
         "rank": c.rank,
         "score": round(f64::from(c.score), 6),
         "lon": lon,
         "lat": lat,
     });
-    if let Some(cell) = c.cell_id {
+    if let Some(cell) = c.cell {
         value["cell"] = json!(cell);
     }
     if let Some(distance) = c.distance_m {
@@ -344,7 +424,7 @@ mod tests {
     fn parse(fixes: &[Fix]) -> FeatureCollection {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("fixes.geojson");
-        write(&path, fixes).unwrap();
+        std::fs::write(&path, text(&of_fixes("", fixes).unwrap()).unwrap()).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(!text.contains("\"crs\""));
         FeatureCollection::try_from(text.parse::<GeoJson>().unwrap()).unwrap()
@@ -354,7 +434,7 @@ mod tests {
     fn reads_back_with_rings_anticlockwise_and_closed() {
         let clockwise = fix("a", -118.25, 34.05, 1);
         let mut anticlockwise = fix("b", -118.0, 34.0, 0);
-        anticlockwise.footprint_lonlat.reverse();
+        anticlockwise.footprint.reverse();
         let read = parse(&[clockwise, anticlockwise]);
         assert_eq!(read.features.len(), 2);
         for feature in &read.features {
@@ -363,9 +443,12 @@ mod tests {
         assert_eq!(read.bbox, Some(vec![-118.255, 33.995, -117.995, 34.055]));
         let first = &read.features[0];
         assert_eq!(first.id, Some(Id::String("a".to_string())));
-        let expect = json!({"rank": 2, "cell": 20, "score": 0.7, "lon": -118.23, "lat": 34.05, "distance_m": 25.0, "right": false});
-        assert_eq!(first.property("candidates").unwrap()[1], expect);
-        assert_eq!(first.property("distance_m"), Some(&json!(12.5)));
+        let expect = json!({"rank": 2, "cell": 20, "score": 0.7, "lon": -118.23, "lat": 34.05, "right": false});
+        let mut second = first.property("candidates").unwrap()[1].clone();
+        let off = second.as_object_mut().unwrap().remove("distance_m").unwrap();
+        assert!((off.as_f64().unwrap() - 1836.0).abs() < 5.0, "{off}");
+        assert_eq!(second, expect);
+        assert_eq!(first.property("distance_m"), Some(&json!(9.228)));
         assert_eq!(first.property("score"), Some(&json!(0.8)));
         assert!(!read.features[1].contains_property("distance_m"));
     }
@@ -376,7 +459,7 @@ mod tests {
         let [a, b] = &read.features[..] else { panic!("{read:?}") };
         assert_eq!((a.property("found"), a.property("probability")), (Some(&json!(true)), Some(&json!(0.875))));
         assert_eq!(a.property("ellipse").unwrap()["major_m"], json!(40.0));
-        assert_eq!((a.property("rotation_deg"), a.property("scale")), (Some(&json!(1.5)), Some(&json!(1.0))));
+        assert_eq!((a.property("rotation_deg_clockwise"), a.property("scale")), (Some(&json!(1.5)), Some(&json!(1.0))));
         assert!(a.geometry.is_some() && !a.property("candidates").unwrap()[0].as_object().unwrap().contains_key("cell"));
         assert!(b.geometry.is_none() && b.bbox.is_none());
         assert_eq!(b.property("found"), Some(&json!(false)));
@@ -408,7 +491,7 @@ mod tests {
         }
         // The same when the corners are given as wrapped longitudes.
         let mut f = fix("a", 179.999, 10.0, 0);
-        for p in &mut f.footprint_lonlat {
+        for p in &mut f.footprint {
             p[0] = wrap_lon(p[0]);
         }
         assert_eq!(rings(&parse(&[f]).features[0]).len(), 2);
@@ -427,9 +510,9 @@ mod tests {
     #[test]
     fn no_footprint_or_one_round_a_pole_becomes_a_point() {
         let mut f = fix("a", 5.0, 10.0, 0);
-        f.footprint_lonlat.clear();
+        f.footprint.clear();
         let mut pole = fix("b", 0.0, 89.99, 0);
-        pole.footprint_lonlat = vec![[0.0, 89.9], [90.0, 89.9], [180.0, 89.9], [-90.0, 89.9]];
+        pole.footprint = vec![[0.0, 89.9], [90.0, 89.9], [180.0, 89.9], [-90.0, 89.9]];
         for feature in parse(&[f, pole]).features {
             assert!(matches!(feature.geometry.unwrap().value, GeometryValue::Point { .. }));
         }
@@ -438,11 +521,11 @@ mod tests {
     #[test]
     fn impossible_positions_are_refused() {
         let mut f = fix("q7", 5.0, 10.0, 0);
-        f.lonlat[1] = f64::NAN;
-        let text = collection(&[f]).unwrap_err().to_string();
+        f.place.as_mut().unwrap().lonlat[1] = f64::NAN;
+        let text = of_fixes("", &[f]).unwrap_err().to_string();
         assert!(text.contains("q7") && text.contains("NaN"), "{text}");
         let mut f = fix("q8", 5.0, 10.0, 0);
-        f.footprint_lonlat[2][1] = 91.0;
-        assert!(collection(&[f]).is_err());
+        f.footprint[2][1] = 91.0;
+        assert!(of_fixes("", &[f]).is_err());
     }
 }

@@ -74,6 +74,26 @@ impl MapInfo {
         Ok(Georeference::affine(geo, crs, [self.width, self.height]))
     }
 
+    /// Refuses an image that is not the map a database was made of, by its size and place.
+    ///
+    /// # Errors
+    /// Another map; the message names both.
+    pub fn check_is(&self, map: &Image, database: &std::path::Path) -> Result<()> {
+        let same = (map.raster.width(), map.raster.height()) == (self.width, self.height)
+            && map.raster.geo().is_some_and(|g| g.coefficients() == self.geotransform);
+        if same {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "{}: is not the map that {} was made of ({}, {}x{} px)",
+            map.raster.path().display(),
+            database.display(),
+            self.name,
+            self.width,
+            self.height
+        )))
+    }
+
     /// Ground size of a pixel, metres: the root of its area in the map's middle.
     pub fn ground_m(&self) -> f64 {
         (self.pixel_m[0] * self.pixel_m[1]).sqrt()

@@ -56,7 +56,7 @@ impl OpenOptions {
     /// # Errors
     /// As [`open`](Self::open); several of which one has no transform and system; [`Error::Argument`] where they do not go together.
     pub fn open_map(&self, paths: &[PathBuf]) -> Result<Raster> {
-        let paths = expand(paths)?;
+        let paths = expand_paths(paths)?;
         match &paths[..] {
             [] => Err(Error::argument("map", "no file is named")),
             [one] => self.open(one),
@@ -222,8 +222,12 @@ fn check_place(path: &Path, header: &Header) -> Result<()> {
     Ok(())
 }
 
-/// The files that `--map` names: files, folders of them, and lists (text files of one path a line).
-fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+/// The files that some paths name: files as they are, the images of folders, and those that lists name (text files, `.txt` or `.lst`, of one
+/// path a line, relative to the list's folder).
+///
+/// # Errors
+/// A folder or list that cannot be read; a folder without images.
+pub fn expand_paths(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut out = Vec::new();
     for path in paths {
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
@@ -236,7 +240,7 @@ fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
                 image && p.is_file()
             });
             if all.is_empty() {
-                return Err(Error::argument("map", format!("the folder {} holds no GeoTIFF, PNG or JPEG", path.display())));
+                return Err(Error::argument("folder", format!("{} holds no GeoTIFF, PNG or JPEG", path.display())));
             }
             all.sort();
             out.extend(all);

@@ -56,7 +56,14 @@ impl Image {
         if options.bands == Bands::All {
             options.bands = Bands::Polarisation;
         }
-        let raster = options.open(path)?;
+        Self::of_sar(options.open(path)?, unit)
+    }
+
+    /// Of a raster that is open: a SAR image, its unit given or guessed.
+    ///
+    /// # Errors
+    /// Reading, or no valid pixel.
+    pub fn of_sar(raster: Raster, unit: Option<SarUnit>) -> Result<Self> {
         let radiometry = Radiometry::sar(&raster, unit)?;
         let standardisation = Standardisation::measure(&raster, radiometry)?;
         Ok(Self { raster, standardisation })

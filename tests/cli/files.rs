@@ -15,7 +15,7 @@ fn swath(fill: f32) -> Vec<f32> {
 fn found(path: &Path) -> Vec<([f64; 2], (f64, f64))> {
     let all: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let number = |v: &Value| v.as_f64().unwrap();
-    let properties = all["features"].as_array().unwrap().iter().map(|f| &f["properties"]).filter(|p| p["found"] == true);
+    let properties = all["features"].as_array().unwrap().iter().map(|f| &f["properties"]).filter(|p| p["kind"] == "patch" && p["found"] == true);
     properties.map(|p| ([number(&p["sar_px"][0]), number(&p["sar_px"][1])], (number(&p["lon"]), number(&p["lat"])))).collect()
 }
 
@@ -60,14 +60,14 @@ fn an_image_without_a_place_is_tried_mirrored_too() {
     let unflip = |p: [f64; 2]| [f64::from(SIZE) - p[0], p[1]];
     for (more, mirrored) in [(&[][..], true), (&["--mirrored", "yes"], true), (&["--mirrored", "no"], false)] {
         let value = locate_dense(&sar, &out, &[&["--pixel-size", &size], more].concat());
-        assert_eq!(value["mirrored"], mirrored, "{value}");
+        assert_eq!(value["images"][0]["mirrored"], mirrored, "{value}");
         let off = errors(&out, unflip);
         assert!(off.iter().all(|e| *e < 100.0) && (off.len() >= 8) == mirrored, "{more:?}: {off:?}");
     }
     // As it was taken, it is not mirrored; and an image that says how it lies is not to be told.
     write_sar(&sar, [SIZE; 2], SampleData::U8(&w.scene.sar), None, None);
     let value = locate_dense(&sar, &out, &["--pixel-size", &size]);
-    assert!(value["mirrored"] == false && errors(&out, |p| p).len() >= 8, "{value}");
+    assert!(value["images"][0]["mirrored"] == false && errors(&out, |p| p).len() >= 8, "{value}");
     let outcome = locate(&w.sar, &out, &["--mirrored", "yes"]);
     outcome.fails(1, &["georeference says how it lies"]);
 }

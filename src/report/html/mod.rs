@@ -13,9 +13,10 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{RgbImage, imageops};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{Candidate, Error, Fix, MapOverview, ReportMeta, Thumb, distance_text, write_atomically};
+use super::{Error, MapOverview, Outcome, Pictures, ReportMeta, Thumb, distance_text, write_atomically};
 use crate::eval::dense::DenseReport;
 use crate::eval::metrics::{EvalReport, Interval};
+use crate::locate::{Candidate, Fix, Variant};
 
 /// Size a page stays under unless told otherwise.
 pub const DEFAULT_LIMIT_BYTES: usize = 9_500_000;
@@ -44,6 +45,10 @@ pub struct Page<'a> {
     pub overview: Option<&'a MapOverview>,
     /// The fixes, in the order they are shown.
     pub fixes: &'a [Fix],
+    /// The images whose patches they are, in order; none for an evaluation.
+    pub images: &'a [Outcome<'a>],
+    /// Pictures of the first of the fixes.
+    pub pictures: &'a [Pictures],
     /// More figures: a caption and SVG text each (see [`super::figures`]).
     pub figures: &'a [(String, String)],
     /// Bytes the page stays under: queries past it are listed without pictures.
@@ -54,7 +59,17 @@ impl<'a> Page<'a> {
     /// A page of fixes; fill in the other parts as they are at hand.
     #[must_use]
     pub fn new(meta: &'a ReportMeta, fixes: &'a [Fix]) -> Self {
-        Self { meta, summary: None, dense: None, overview: None, fixes, figures: &[], limit_bytes: DEFAULT_LIMIT_BYTES }
+        Self {
+            meta,
+            summary: None,
+            dense: None,
+            overview: None,
+            fixes,
+            images: &[],
+            pictures: &[],
+            figures: &[],
+            limit_bytes: DEFAULT_LIMIT_BYTES,
+        }
     }
 
     /// The page as HTML text.
@@ -79,9 +94,9 @@ impl<'a> Page<'a> {
 
         // Pictures are spent in order until the page is full; the plain list keeps room for the rest.
         let mut room = self.limit_bytes.saturating_sub(head.0.len() + CSS.len() + 8192);
-        let mut pictured = Vec::new();
+        let (mut pictured, none) = (Vec::new(), Pictures::default());
         for (i, fix) in fixes.iter().enumerate() {
-            let article = article(i, fix)?;
+            let article = article(i, fix, self.pictures.get(i).unwrap_or(&none))?;
             let rest = (fixes.len() - i - 1) * LINE_BYTES;
             if article.0.len() + rest > room {
                 break;
@@ -99,12 +114,12 @@ impl<'a> Page<'a> {
             listed.push(line);
         }
 
-        let known = fixes.iter().any(|f| f.right().is_some() || f.found.is_some());
+        let known = fixes.iter().any(|f| f.right().is_some() || f.probability.is_some());
         let body = html! {
             (head)
             section.queries {
                 h2 { "Queries" }
-                (shown(fixes, pictured.len(), listed.len()))
+                (shown(fixes, self.pictures, pictured.len(), listed.len()))
                 @if known { (filter(fixes)) }
                 div.list {
                     @for article in &pictured { (article) }
@@ -152,8 +167,8 @@ pub(super) fn document(meta: &ReportMeta, body: &Markup) -> String {
 fn header(meta: &ReportMeta, fixes: &[Fix]) -> Markup {
     let right = fixes.iter().filter(|f| f.right() == Some(true)).count();
     let known = fixes.iter().filter(|f| f.right().is_some()).count();
-    let claimed = fixes.iter().filter(|f| f.claimed()).count();
-    let judged = fixes.iter().any(|f| f.found.is_some());
+    let claimed = fixes.iter().filter(|f| f.found()).count();
+    let judged = fixes.iter().any(|f| f.probability.is_some());
     headed(
         meta,
         &html! {
@@ -319,13 +334,12 @@ fn overview(map: &MapOverview, fixes: &[Fix]) -> Result<Markup, Error> {
     let spot = |p: [f64; 2]| Some(p.map(|v| v / unit)).filter(|p| p.iter().all(|v| v.is_finite()));
     let stride = fixes.len().div_ceil(MAP_FIXES).max(1);
     // One that was not found is drawn where it truly lies, if that is known.
-    let place = |f: &Fix| if f.claimed() { spot(f.map_px) } else { f.truth_map_px.and_then(spot) };
+    let place = |f: &Fix| f.place.or(f.truth).and_then(|p| spot(p.map_px));
     let drawn: Vec<(usize, &Fix, [f64; 2])> =
         fixes.iter().enumerate().step_by(stride).filter_map(|(i, f)| Some((i, f, place(f)?))).collect();
     // Marks keep their size on the page whatever the size of the picture.
     let mut r = f64::from(width.max(height)) / if drawn.len() > 300 { 220.0 } else { 130.0 };
-    let mut axes: Vec<f64> =
-        drawn.iter().filter(|(_, f, _)| f.claimed() && map.pixel_m > 0.0).filter_map(|(_, f, _)| Some(f.ellipse_m?.major_m)).collect();
+    let mut axes: Vec<f64> = drawn.iter().filter(|_| map.pixel_m > 0.0).filter_map(|(_, f, _)| Some(f.place?.ellipse?.major_m)).collect();
     axes.sort_by(f64::total_cmp);
     let axis = axes.get(axes.len() / 2).map(|m| m / map.pixel_m / unit);
     // Of ellipses that would hide below their marks all are enlarged alike.
@@ -339,7 +353,7 @@ fn overview(map: &MapOverview, fixes: &[Fix]) -> Result<Markup, Error> {
     let mut lines = String::new();
     for (i, fix, [x, y]) in &drawn {
         let class = class(fix);
-        if let Some([tx, ty]) = fix.truth_map_px.and_then(spot)
+        if let Some([tx, ty]) = fix.truth.and_then(|p| spot(p.map_px))
             && fix.right() == Some(false)
         {
             let _ = write!(
@@ -348,7 +362,7 @@ fn overview(map: &MapOverview, fixes: &[Fix]) -> Result<Markup, Error> {
                 r * 0.55
             );
         }
-        if let Some(e) = fix.ellipse_m.filter(|_| axis.is_some() && fix.claimed()) {
+        if let Some(e) = fix.place.and_then(|p| p.ellipse).filter(|_| axis.is_some()) {
             let [rx, ry] = [e.major_m, e.minor_m].map(|m| enlarged * m / map.pixel_m / unit);
             let _ = write!(
                 lines,
@@ -356,8 +370,8 @@ fn overview(map: &MapOverview, fixes: &[Fix]) -> Result<Markup, Error> {
                 e.azimuth_deg - 90.0
             );
         }
-        let d = r * if fix.claimed() { 0.75 } else { 1.1 };
-        let mark = if !fix.claimed() {
+        let d = r * if fix.found() { 0.75 } else { 1.1 };
+        let mark = if !fix.found() {
             format!(r#"<path d="M{:.1} {y:.1}l{d:.1} {d:.1}l{d:.1} -{d:.1}l-{d:.1} -{d:.1}z"/>"#, x - d)
         } else if fix.right() == Some(false) {
             format!(r#"<path d="M{:.1} {:.1}l{d2:.1} {d2:.1}m0 -{d2:.1}l-{d2:.1} {d2:.1}"/>"#, x - d, y - d, d2 = 2.0 * d)
@@ -365,8 +379,8 @@ fn overview(map: &MapOverview, fixes: &[Fix]) -> Result<Markup, Error> {
             format!(r#"<circle cx="{x:.1}" cy="{y:.1}" r="{r:.1}"/>"#)
         };
         let name = html! {
-            (fix.query_id)
-            @if !fix.claimed() { ", not found" }
+            (fix.id)
+            @if !fix.found() { ", not found" }
             @if let Some(p) = fix.probability { ", probability " (probability(p)) }
             @if let Some(e) = fix.error_m() { ", " (distance_text(e)) " off" }
         }
@@ -374,7 +388,7 @@ fn overview(map: &MapOverview, fixes: &[Fix]) -> Result<Markup, Error> {
         let _ = write!(marks, r##"<a class="{class}" href="#q{i}"><title>{name}</title>{mark}</a>"##);
     }
     let has = |name: &str| drawn.iter().any(|(_, f, _)| class(f) == name);
-    let unplaced = fixes.iter().step_by(stride).filter(|f| !f.claimed() && place(f).is_none()).count();
+    let unplaced = fixes.iter().step_by(stride).filter(|f| !f.found() && place(f).is_none()).count();
     Ok(html! {
         section {
             h2 { "Map" }
@@ -402,9 +416,9 @@ fn overview(map: &MapOverview, fixes: &[Fix]) -> Result<Markup, Error> {
     })
 }
 
-fn shown(fixes: &[Fix], pictured: usize, listed: usize) -> Markup {
+fn shown(fixes: &[Fix], pictures: &[Pictures], pictured: usize, listed: usize) -> Markup {
     let all = fixes.len();
-    let dense = fixes.iter().any(|f| f.found.is_some());
+    let dense = fixes.iter().any(|f| f.probability.is_some());
     html! {
         p.note {
             @if all == 0 { "There are no queries." }
@@ -416,7 +430,7 @@ fn shown(fixes: &[Fix], pictured: usize, listed: usize) -> Markup {
                 @if pictured + listed < all { ", the others are in the GeoJSON and CSV files only" }
                 "."
             }
-            @if fixes.iter().any(|f| !f.pictures.is_empty()) {
+            @if pictures.iter().any(|p| !p.more.is_empty()) {
                 " In a correlation picture, which spans the map, bright is a good fit; a ring marks the fix, a cross the true place where it is known."
             }
         }
@@ -430,8 +444,8 @@ fn filter(fixes: &[Fix]) -> Markup {
         ("all", format!("All {}", fixes.len())),
         ("wrong", format!("Wrong {}", count(false))),
         ("right", format!("Right {}", count(true))),
-        ("unknown", format!("Found {}", fixes.iter().filter(|f| f.claimed() && f.right().is_none()).count())),
-        ("lost", format!("Not found {}", fixes.iter().filter(|f| !f.claimed()).count())),
+        ("unknown", format!("Found {}", fixes.iter().filter(|f| f.found() && f.right().is_none()).count())),
+        ("lost", format!("Not found {}", fixes.iter().filter(|f| !f.found()).count())),
     ];
     let any = |name: &str| fixes.iter().any(|f| class(f) == name);
     let known = any("right") || any("wrong");
@@ -449,35 +463,37 @@ fn filter(fixes: &[Fix]) -> Markup {
     }
 }
 
-fn article(index: usize, fix: &Fix) -> Result<Markup, Error> {
+fn article(index: usize, fix: &Fix, pictures: &Pictures) -> Result<Markup, Error> {
     let state = class(fix);
-    let query = match &fix.thumb {
-        Some(thumb) => Some(picture(thumb, THUMB_SIDE, &fix.query_id)?),
+    let query = match &pictures.patch {
+        Some(thumb) => Some(picture(thumb, THUMB_SIDE, &fix.id)?),
         None => None,
     };
     let mut cells = Vec::new();
-    for candidate in fix.candidates.iter().take(TOP.saturating_sub(fix.pictures.len()).max(1)) {
-        cells.push(cell(fix, candidate)?);
+    for (i, candidate) in fix.candidates.iter().take(TOP.saturating_sub(pictures.more.len()).max(1)).enumerate() {
+        cells.push(cell(fix, candidate, pictures.candidates.get(i))?);
     }
     let mut more = Vec::new();
-    for (what, thumb) in &fix.pictures {
+    for (what, thumb) in &pictures.more {
         let (address, _) = picture(thumb, THUMB_SIDE, what)?;
-        more.push(html! { figure.cell.extra { (frame(Some(&address), &format!("{what} of {}", fix.query_id))) figcaption { strong { (what) } } } });
+        more.push(
+            html! { figure.cell.extra { (frame(Some(&address), &format!("{what} of {}", fix.id))) figcaption { strong { (what) } } } },
+        );
     }
     let first = cells.len().min(1);
     Ok(html! {
         article.q.(state) id={ "q" (index) } {
             header {
-                h3 { (fix.query_id) }
+                h3 { (fix.id) }
                 (verdict(fix))
                 p.where {
-                    @if fix.claimed() { span { (place(fix.lonlat)) } }
+                    @if let Some(p) = &fix.place { span { (place(p.lonlat)) } }
                     @if let Some(p) = fix.probability { span { "probability " (probability(p)) } }
-                    @if let Some(e) = fix.ellipse_m.filter(|_| fix.claimed()) {
+                    @if let Some(e) = fix.place.and_then(|p| p.ellipse) {
                         span { (format!("± {:.0} x {:.0} m at {:.0}°", e.major_m, e.minor_m, e.azimuth_deg)) }
                     }
-                    @if let Some([turn, scale]) = fix.turn.filter(|t| fix.claimed() && *t != [0.0, 1.0]) {
-                        span { (format!("turned {turn:.1}°, scale {scale:.3}")) }
+                    @if let Some(v) = fix.variant.filter(|v| *v != Variant::PLAIN) {
+                        span { (format!("turned {:.1}° clockwise, scale {:.3}", v.rotation_deg, v.scale)) }
                     }
                     @if !fix.candidates.is_empty() {
                         span { "score " (format!("{:.3}", fix.score)) }
@@ -487,7 +503,7 @@ fn article(index: usize, fix: &Fix) -> Result<Markup, Error> {
             }
             div.strip {
                 figure.cell.query {
-                    (frame(query.as_ref().map(|p| p.0.as_str()), &format!("SAR patch {}", fix.query_id)))
+                    (frame(query.as_ref().map(|p| p.0.as_str()), &format!("SAR patch {}", fix.id)))
                     figcaption { strong { "SAR query" } span { "px " (format!("{:.0}, {:.0}", fix.sar_px[0], fix.sar_px[1])) } }
                 }
                 @for cell in &cells[..first] { (cell) }
@@ -498,9 +514,9 @@ fn article(index: usize, fix: &Fix) -> Result<Markup, Error> {
     })
 }
 
-fn cell(fix: &Fix, candidate: &Candidate) -> Result<Markup, Error> {
-    let what = format!("candidate {} of {}", candidate.rank, fix.query_id);
-    let address = match &candidate.thumb {
+fn cell(fix: &Fix, candidate: &Candidate, thumb: Option<&Thumb>) -> Result<Markup, Error> {
+    let what = format!("candidate {} of {}", candidate.rank, fix.id);
+    let address = match thumb {
         Some(thumb) => Some(picture(thumb, THUMB_SIDE, &what)?.0),
         None => None,
     };
@@ -508,7 +524,7 @@ fn cell(fix: &Fix, candidate: &Candidate) -> Result<Markup, Error> {
         figure.cell.(truth(candidate.right)) {
             (frame(address.as_deref(), &what))
             figcaption {
-                strong { (mark(candidate.right)) (candidate.rank) "." @if candidate.rank == 1 && fix.found == Some(true) { " fix" } }
+                strong { (mark(candidate.right)) (candidate.rank) "." @if candidate.rank == 1 && fix.probability.is_some() && fix.found() { " fix" } }
                 span { (format!("{:.3}", candidate.score)) }
                 @if let Some(distance) = candidate.distance_m { span.distance { (distance_text(distance)) } }
             }
@@ -527,7 +543,7 @@ fn frame(address: Option<&str>, what: &str) -> Markup {
 
 fn verdict(fix: &Fix) -> Markup {
     let error = fix.error_m().map(distance_text);
-    if !fix.claimed() {
+    if !fix.found() {
         let best = fix.candidates.first().and_then(|c| c.right);
         return html! {
             span.badge.lost { "not found" }
@@ -544,12 +560,12 @@ fn verdict(fix: &Fix) -> Markup {
             Some(false) => {
                 span.badge.wrong { "✕ wrong" @if let Some(e) = &error { ", " (e) " off" } }
                 span.soft {
-                    @let what = if fix.found.is_some() { "right place" } else { "right cell" };
+                    @let what = if fix.probability.is_some() { "right place" } else { "right cell" };
                     @if let Some(rank) = fix.right_rank() { (what) " at rank " (rank) }
                     @else { (what) " not among the best " (fix.candidates.len()) }
                 }
             },
-            None => @if fix.found == Some(true) { span.badge.found { "found" } },
+            None => @if fix.probability.is_some() { span.badge.found { "found" } },
         }
     }
 }
@@ -575,8 +591,8 @@ fn plain_list(lines: &[Markup]) -> Markup {
 fn line(fix: &Fix) -> Markup {
     html! {
         tr.q.(class(fix)) {
-            th scope="row" { (fix.query_id) }
-            td { @if fix.claimed() { (place(fix.lonlat)) } @else { "not found" } }
+            th scope="row" { (fix.id) }
+            td { @if let Some(p) = &fix.place { (place(p.lonlat)) } @else { "not found" } }
             td.num { (format!("{:.3}", fix.score)) }
             td.num { (format!("{:.3}", fix.margin)) }
             td.num { @if let Some(e) = fix.error_m() { (distance_text(e)) } }
@@ -586,7 +602,7 @@ fn line(fix: &Fix) -> Markup {
 }
 
 fn class(fix: &Fix) -> &'static str {
-    if fix.claimed() { truth(fix.right()) } else { "lost" }
+    if fix.found() { truth(fix.right()) } else { "lost" }
 }
 
 fn truth(right: Option<bool>) -> &'static str {

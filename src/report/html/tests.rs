@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::figures;
-use super::super::tests::{dense, fix};
+use super::super::tests::{dense, fix, pictures};
 use super::*;
 use crate::eval::metrics::{QueryResult, Summary};
 
@@ -60,12 +60,11 @@ fn hostile_names_are_escaped() {
 
 #[test]
 fn many_queries_stay_under_the_limit() {
-    let mut fixes: Vec<Fix> = (0..60).map(|i| fix(&format!("q{i}"), 1.0, 2.0, i % 3)).collect();
-    for (i, f) in fixes.iter_mut().enumerate() {
-        f.thumb = Some(noise(i as u64, 100, 100));
-    }
+    let fixes: Vec<Fix> = (0..60).map(|i| fix(&format!("q{i}"), 1.0, 2.0, i % 3)).collect();
+    let all: Vec<Pictures> = (0..60).map(|i| Pictures { patch: Some(noise(i, 100, 100)), ..pictures() }).collect();
     let meta = meta();
     let mut page = Page::new(&meta, &fixes);
+    page.pictures = &all;
     page.limit_bytes = 400_000;
     let text = page.render().unwrap();
     assert!(text.len() < page.limit_bytes, "{}", text.len());
@@ -77,9 +76,10 @@ fn many_queries_stay_under_the_limit() {
 
 #[test]
 fn a_picture_that_does_not_fill_its_size_is_refused() {
-    let mut f = fix("q3", 1.0, 2.0, 1);
-    f.candidates[1].thumb = Some(Thumb { width: 9, height: 9, rgb: vec![0; 5] });
-    let text = Page::new(&meta(), &[f]).render().unwrap_err().to_string();
+    let mut bad = pictures();
+    bad.candidates[1] = Thumb { width: 9, height: 9, rgb: vec![0; 5] };
+    let (meta, fixes) = (meta(), [fix("q3", 1.0, 2.0, 1)]);
+    let text = Page { pictures: &[bad], ..Page::new(&meta, &fixes) }.render().unwrap_err().to_string();
     assert!(text.contains("candidate 2 of q3") && text.contains("need 243 bytes"), "{text}");
 }
 

@@ -10,7 +10,7 @@ use super::checkpoint::{self, refuse_unfinished};
 use super::course::{self, Course, Event, Learner, Outcome, Task, pair_sampling};
 use crate::Result;
 use crate::eval::metrics::{QueryResult, Summary};
-use crate::eval::{self, Protocol, Query, right};
+use crate::eval::{self, Protocol, Query};
 use crate::gpu::{Engine, Plan, PlanBuilder, Precision, Tensor};
 use crate::index::{CellHit, Database, Embedder, LoadedModel, RESIDENT_BYTES, Searcher, build};
 use crate::kernels::sampler::{self, PatchRecord};
@@ -65,7 +65,7 @@ struct Drawn {
 impl Drawn {
     /// The place of the right one among a query's candidates.
     fn truth(&self, database: &Database, query: usize, hits: &[CellHit]) -> Option<usize> {
-        hits.iter().position(|h| right(database, h.cell, self.queries[query].map_px))
+        hits.iter().position(|h| database.cell_holds(h.cell, self.queries[query].map_px))
     }
 }
 
@@ -305,7 +305,7 @@ impl Task for Refinement<'_> {
             for q in strip.queries.clone() {
                 let mut own = drawn.hits[q].clone();
                 if withheld {
-                    own.retain(|h| !right(&seen.database, h.cell, drawn.queries[q].map_px));
+                    own.retain(|h| !seen.database.cell_holds(h.cell, drawn.queries[q].map_px));
                 }
                 own.truncate(c.refiner.top);
                 truth.push(drawn.truth(&seen.database, q, &own));
@@ -361,7 +361,7 @@ impl Task for Refinement<'_> {
             let results: Vec<QueryResult> = hits
                 .iter()
                 .zip(&drawn.queries)
-                .map(|(h, q)| QueryResult { right_rank: right(database, h[0].cell, q.map_px).then_some(1), error_m: None })
+                .map(|(h, q)| QueryResult { right_rank: database.cell_holds(h[0].cell, q.map_px).then_some(1), error_m: None })
                 .collect();
             Ok(Summary::new(&results, 7)?.recall[&1].value)
         };
