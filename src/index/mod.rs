@@ -1,6 +1,7 @@
 //! The grid database: build, store, map from disk, search, locate.
 
 mod build;
+mod config;
 mod embed;
 mod locate;
 mod search;
@@ -8,7 +9,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use build::{DEFAULT_VIEWS, IndexConfig, build, profile_encoding};
+pub use build::{build, profile_encoding};
+pub use config::{DEFAULT_VIEWS, IndexConfig};
 pub use embed::{Embedder, LoadedModel, Supply};
 pub use locate::{LocateConfig, Located, PATCH_MIN_VALID, Patch, locate, patches};
 pub use search::{CellHit, RESIDENT_BYTES, Searcher};

@@ -54,6 +54,16 @@ pub enum Error {
     },
 }
 
+impl From<Error> for crate::Error {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::Write { path, source } => Self::Io { path, message, source },
+            _ => Self::Invalid(message),
+        }
+    }
+}
+
 /// What a reader can do about a file that could not be written.
 fn write_hint(path: &Path, source: &std::io::Error) -> String {
     use std::io::ErrorKind as Kind;

@@ -469,7 +469,7 @@ impl<'a, T: Task> Run<'a, T> {
         NetworkFile { manifest, tensors }.save(self.out)?;
         let file = checkpoint_path(self.out);
         std::fs::remove_file(&file)
-            .map_err(|e| Error::file(&file, format!("the model is written, but this checkpoint cannot be removed ({e})")))
+            .map_err(|e| Error::io(&file, format!("the model is written, but this checkpoint cannot be removed ({e})"), e))
     }
 }
 

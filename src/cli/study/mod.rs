@@ -51,7 +51,7 @@ fn shown(argument: &str) -> String {
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    AtomicFile::write(path, text.as_bytes()).map_err(|e| Error::file(path, format!("cannot be written ({e})")))
+    AtomicFile::write(path, text.as_bytes()).map_err(|e| Error::io(path, format!("cannot be written ({e})"), e))
 }
 
 fn percent(v: f64) -> String {
