@@ -1030,6 +1030,13 @@ fn a_graph_network_is_trained_onto_a_model_and_refines() {
     }
 }
 
+/// The steps that the log of a run tells of, in its order.
+#[cfg(unix)]
+fn steps_told(model: &Path) -> Vec<u64> {
+    let text = std::fs::read_to_string(model.with_extension("log.jsonl")).unwrap();
+    text.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap()["step"].as_u64().unwrap()).collect()
+}
+
 #[cfg(unix)]
 #[test]
 fn a_run_that_was_killed_or_stopped_goes_on_to_the_same_bits() {
@@ -1058,6 +1065,8 @@ fn a_run_that_was_killed_or_stopped_goes_on_to_the_same_bits() {
         assert!(run(&["info", text(&checkpoint)]).ok().out.contains("checkpoint"));
         go(&train(&out, &["--resume"])).ok();
         assert!(std::fs::read(&out).unwrap() == want, "{name}: resumed weights differ from those of an uninterrupted run");
+        // Nothing is told twice, nor left out.
+        assert_eq!(steps_told(&out), steps_told(&whole), "{name}");
         assert!(!checkpoint.exists());
     }
     // Only what belongs there is left.

@@ -8,12 +8,11 @@ use crate::nn::OptimizerConfig;
 use crate::report::figures::{self, Series};
 use crate::scene::ScenePair;
 use crate::train::{
-    DenseTrainConfig, Event, InitFrom, Outcome, RefineTrainConfig, TrainConfig, refuse_unfinished, train, train_dense, train_refiner,
+    DenseTrainConfig, Event, InitFrom, Log, Outcome, RefineTrainConfig, TrainConfig, refuse_unfinished, train, train_dense, train_refiner,
 };
 use crate::{Error, Result};
 use serde::Serialize;
 use serde_json::Value;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -208,69 +207,51 @@ fn session(
     let stop = interrupt_flag()?;
 
     if !args.resume {
-        // Before its log is cut.
         refuse_unfinished(out)?;
     }
-    let log_path = out.with_file_name(format!("{}.log.jsonl", out.file_name().unwrap_or_default().to_string_lossy()));
-    let mut log = std::fs::OpenOptions::new()
-        .create(true)
-        .write(true)
-        .append(args.resume)
-        .truncate(!args.resume)
-        .open(&log_path)
-        .map_err(|e| Error::file(&log_path, format!("cannot be written ({e}); does the folder exist, and may you write there?")))?;
-    let mut write = |value: Value| {
-        // The log is a convenience: a full disk must not end a run whose checkpoint may still fit.
-        if let Err(e) = writeln!(log, "{value}") {
-            tracing::warn!("{}: {e}", log_path.display());
-        }
-    };
+    let mut log = Log::beside(out)?;
     let bar = global.bar(words.total as u64, "training");
     let quiet = bar.is_hidden();
-    let mut on = |event| match event {
-        Event::Start { step, total, parameters, flops, bytes } => {
-            bar.set_position(step as u64);
-            global.say(format_args!(
-                "{parameters} parameters, {:.1} GFLOP a step of {} {}, {:.0} MiB of activations, steps {step} to {total}",
-                flops * 1e-9,
-                words.items,
-                words.item,
-                bytes as f64 / f64::from(1 << 20)
-            ));
-        }
-        Event::Step { step, loss, accuracy, lr, rate, figures } => {
-            let mut right = accuracy.map_or(String::new(), |a| format!(", {:.0} % right", 100.0 * a));
-            figures.iter().for_each(|(name, v)| right += &format!(", {} {v:.4}", name.replace('_', " ")));
-            bar.set_position(step as u64);
-            bar.set_message(format!("loss {loss:.3}{right}, {rate:.1} {}/s", words.item));
-            if quiet && step.is_multiple_of(10) {
-                global.say(format_args!("step {step}/{}: loss {loss:.4}{right}, {rate:.1} {}/s", words.total, words.item));
+    let mut on = |event| {
+        log.note(&event);
+        match event {
+            Event::Start { step, total, parameters, flops, bytes } => {
+                bar.set_position(step as u64);
+                global.say(format_args!(
+                    "{parameters} parameters, {:.1} GFLOP a step of {} {}, {:.0} MiB of activations, steps {step} to {total}",
+                    flops * 1e-9,
+                    words.items,
+                    words.item,
+                    bytes as f64 / f64::from(1 << 20)
+                ));
             }
-            let mut value = serde_json::json!({ "step": step, "loss": loss, "lr": lr, "pairs_per_s": rate });
-            if let Some(a) = accuracy {
-                value["accuracy"] = a.into();
+            Event::Step { step, loss, accuracy, rate, figures, .. } => {
+                let mut right = accuracy.map_or(String::new(), |a| format!(", {:.0} % right", 100.0 * a));
+                figures.iter().for_each(|(name, v)| right += &format!(", {} {v:.4}", name.replace('_', " ")));
+                bar.set_position(step as u64);
+                bar.set_message(format!("loss {loss:.3}{right}, {rate:.1} {}/s", words.item));
+                if quiet && step.is_multiple_of(10) {
+                    global.say(format_args!("step {step}/{}: loss {loss:.4}{right}, {rate:.1} {}/s", words.total, words.item));
+                }
             }
-            figures.iter().for_each(|(name, v)| value[*name] = (*v).into());
-            write(value);
+            Event::Validation { step, figures } => {
+                bar.suspend(|| global.say(format_args!("step {step}: validation {}", (words.figures)(&figures))));
+            }
+            Event::Checkpoint(step) => tracing::info!("checkpoint at step {step}"),
+            Event::Skipped(step) => tracing::warn!("step {step}: the loss is not finite; the step is left out"),
         }
-        Event::Validation { step, figures } => {
-            bar.suspend(|| global.say(format_args!("step {step}: validation {}", (words.figures)(&figures))));
-            write(figures);
-        }
-        Event::Checkpoint(step) => tracing::info!("checkpoint at step {step}"),
-        Event::Skipped(step) => tracing::warn!("step {step}: the loss is not finite; the step is left out"),
     };
     let run = Run { engine: &engine, scenes: &scenes, val: &val, out, stop: &stop };
     let outcome = go(run, &mut on)?;
     bar.finish_and_clear();
     let figure = out.with_extension("svg");
-    draw_log(&log_path, &figure)?;
+    draw_log(log.path(), &figure)?;
     match outcome {
         Outcome::Finished => {
             global.say(format_args!(
                 "wrote {}, {} (what was told of each step) and {}",
                 out.display(),
-                log_path.display(),
+                log.path().display(),
                 figure.display()
             ));
             Ok(())
