@@ -4,7 +4,8 @@
 
 use super::closer::Closer;
 use super::fix::{Calibration, Ellipse, Evidence};
-use super::matcher::{Match, Matcher, Peak, SearchConfig};
+use super::matcher::Matcher;
+use super::search::{Match, Peak, SearchConfig};
 use super::vote::vote;
 use crate::index::{CellHit, Database, LocateConfig, Patch, patches};
 use crate::kernels::sampler::{self, PatchRecord};

@@ -10,6 +10,8 @@ mod fix;
 mod layout;
 mod locate;
 mod matcher;
+mod prepare;
+mod search;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,7 @@ pub use fix::{Calibration, Ellipse, Evidence, Labelled};
 pub use layout::Layout;
 pub(crate) use locate::variant_records;
 pub use locate::{DenseConfig, DenseFix, DenseLocated, Hint, Hints, evidence, fix, keep_where, locate_dense, raise, spread, turn};
-pub use matcher::{Match, Matcher, Peak, Search, SearchConfig};
+pub use matcher::Matcher;
+pub use search::{Match, Peak, Search, SearchConfig};
 pub use store::{DenseDatabase, DenseManifest, DenseWriter};
 pub use vote::{Vote, vote};
