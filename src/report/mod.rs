@@ -5,6 +5,7 @@
 //! failure leaves no half file and an earlier report stays whole.
 
 pub mod csv;
+pub mod describe;
 pub mod figures;
 pub mod geojson;
 pub mod html;

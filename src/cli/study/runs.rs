@@ -1,6 +1,6 @@
 //! What every study does: it opens its scenes, runs each way with each seed once, keeps what it found, and goes on where it was stopped.
 
-use super::write;
+use super::words::write;
 use crate::cli::common::{Global, SarArgs, interrupt_flag};
 use crate::gpu::Engine;
 use crate::scene::ScenePair;
