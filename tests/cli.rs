@@ -405,6 +405,16 @@ fn a_displaced_image_is_brought_onto_the_maps_pixels() {
     run(&["register", "--map", m, "--sar", s, "--out", s]).fails(1, &["name of an input"]);
 }
 
+/// That `info` of a database says where its map lies and how large it is.
+fn assert_covers(database: &serde_json::Value, map: &Path) {
+    let image: serde_json::Value = serde_json::from_str(&run(&["info", text(map), "--json"]).ok().out).unwrap();
+    assert!(database["corners_lonlat"][2][1].is_number() && database["corners_lonlat"] == image["corners_lonlat"], "{database}");
+    let side = |d: usize, pixels: &str| image[pixels].as_f64().unwrap() * image["pixel_m"][d].as_f64().unwrap();
+    for (d, pixels) in ["width", "height"].into_iter().enumerate() {
+        assert!((database["extent_m"][d].as_f64().unwrap() - side(d, pixels)).abs() < 0.1, "{database}");
+    }
+}
+
 #[test]
 fn info_prints_what_files_say_about_themselves() {
     let w = &*WORLD;
@@ -413,6 +423,10 @@ fn info_prints_what_files_say_about_themselves() {
         let value: serde_json::Value = serde_json::from_str(&outcome.out).expect("one JSON object");
         assert_eq!(value["kind"], kind);
         assert!(run(&["info", text(file)]).ok().out.contains(kind));
+        if kind == "database" {
+            assert_eq!(value["bytes"], std::fs::metadata(file).unwrap().len());
+            assert_covers(&value, &w.map);
+        }
     }
     let value: serde_json::Value = serde_json::from_str(&run(&["info", "--json", "--self-test"]).ok().out).expect("one JSON object");
     assert!(value["self_test"].as_array().unwrap().iter().all(|c| c["ok"] == true), "{value}");
@@ -565,6 +579,8 @@ fn both_methods_together_and_what_is_said_where_something_is_missing() {
     let info: serde_json::Value = serde_json::from_str(&run(&["info", &format!("{d}.dense"), "--json"]).ok().out).unwrap();
     assert_eq!((info["kind"].as_str(), info["features"].as_str()), (Some("dense database"), Some("learned")), "{info}");
     assert!(info["layout"]["query"].as_u64().unwrap() >= 40 && info["tensors"]["spectra"].is_string(), "{info}");
+    assert_eq!(info["bytes"], std::fs::metadata(format!("{d}.dense")).unwrap().len());
+    assert_covers(&info, &w.map);
     let by = |more: &[&str]| -> serde_json::Value {
         let args = [&["locate", "--index", d, "--model", model, "--sar", s, "--out", o, "--json", "--csv", text(&csv)], more].concat();
         serde_json::from_str(&run(&args).ok().out).expect("one JSON object")

@@ -137,16 +137,15 @@ fn in_short(m: &LoadedModel) -> String {
 
 fn file(path: &Path, args: &Args) -> Result<()> {
     let options = OpenOptions { bands: args.band.clone().map_or(Bands::All, Bands::Named), no_data: args.no_data, reader: None };
-    let value = match options.open(path) {
+    let (value, doubts) = match options.open(path) {
         Ok(raster) => {
             warn_of(&raster);
-            let (value, doubts) = describe_raster(&raster)?;
-            doubts.into_iter().for_each(warn);
-            value
+            describe_raster(&raster)?
         }
         Err(crate::scene::Error::NotAnImage { .. }) => describe_tensors(path)?,
         Err(e) => return Err(e.into()),
     };
+    doubts.into_iter().for_each(warn);
     if args.json {
         return print_json(&value);
     }

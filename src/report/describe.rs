@@ -58,7 +58,8 @@ pub fn describe_raster(raster: &Raster) -> Result<(Value, Vec<crate::scene::Erro
 ///
 /// # Errors
 /// A file of another kind, or cut short.
-pub fn describe_tensors(path: &Path) -> Result<Value> {
+pub fn describe_tensors(path: &Path) -> Result<(Value, Vec<crate::scene::Error>)> {
+    let mut doubts = Vec::new();
     let bad = |reason: String| Error::file(path, format!("{reason}; {GIVE}"));
     let refused = |verb: &str, e: std::io::Error| Error::io(path, format!("cannot be {verb} ({e}); {GIVE}"), e);
     let file = std::fs::File::open(path).map_err(|e| refused("opened", e))?;
@@ -77,7 +78,10 @@ pub fn describe_tensors(path: &Path) -> Result<Value> {
     } else if ["database", "dense database"].contains(&kind) {
         let map: MapInfo = serde_json::from_value(value.clone()).map_err(|e| bad(format!("its map cannot be read ({e})")))?;
         let size = [map.width, map.height];
-        value["corners_lonlat"] = json!(corners(&map.placement()?, size, &mut Vec::new()));
+        match map.placement() {
+            Ok(place) => value["corners_lonlat"] = json!(corners(&place, size, &mut doubts)),
+            Err(e) => doubts.push(e),
+        }
         value["extent_m"] = json!([0, 1].map(|d| (f64::from(size[d]) * map.pixel_m[d] * 10.0).round() / 10.0));
     } else {
         value["hash"] = json!(LoadedModel::load(Some(path))?.hash);
@@ -86,7 +90,7 @@ pub fn describe_tensors(path: &Path) -> Result<Value> {
         header.tensors().iter().map(|(name, t)| (name.clone(), json!(format!("{:?} {:?}", t.dtype, t.shape)))).collect();
     value["bytes"] = json!(data.len());
     value["tensors"] = Value::Object(tensors);
-    Ok(value)
+    Ok((value, doubts))
 }
 
 /// Longitude and latitude of an image's corners, in ring order from its first pixel; none where they cannot be computed, for the reason that is
