@@ -45,7 +45,7 @@ fn train(bench: &mut Bench<'_>) -> Result<()> {
 }
 
 fn index(bench: &mut Bench<'_>) -> Result<()> {
-    let dir = tempfile::tempdir().map_err(|e| Error::file(std::env::temp_dir(), format_args!("no folder can be made in it ({e})")))?;
+    let dir = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), format!("no folder can be made in it ({e})"), e))?;
     let path = dir.path().join("optical.tif");
     let size = 1200;
     let scene = generate(&SynthConfig { size, ..SynthConfig::default() });

@@ -98,7 +98,7 @@ impl Record {
     }
 
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, format_args!("cannot be read ({e})")))?;
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, format!("cannot be read ({e})"), e))?;
         serde_json::from_str(&text).map_err(|e| Error::file(path, format_args!("is no record of `echogrid bench --out` ({e})")))
     }
 

@@ -26,37 +26,29 @@ struct Params {
     pad: u32,
 }
 
-#if MODE == 0
-    #if KIND == 1
-@group(0) @binding(0) var<storage, read> src: array<vec4<${SRC}>>;
-@group(0) @binding(1) var<storage, read> weights: array<vec4<${WEIGHTS}>>;
-@group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> dst: array<vec4<${DST}>>;
-    #else
-@group(0) @binding(0) var<storage, read> src: array<${SRC}>;
-@group(0) @binding(1) var<storage, read> weights: array<${WEIGHTS}>;
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> dst: array<${DST}>;
-    #endif
-@group(0) @binding(4) var<uniform> params: Params;
+// KIND 1 loads and stores fours of channels.
+#if KIND == 1
+alias Src = vec4<${SRC}>;
+alias Weights = vec4<${WEIGHTS}>;
+alias Bias = vec4<f32>;
+alias Dst = vec4<${DST}>;
 #else
-    #if MODE == 3 || KIND != 1
-@group(0) @binding(0) var<storage, read> src: array<${SRC}>;
-        #if MODE == 3
-@group(0) @binding(1) var<storage, read_write> dst: array<${DST}>;
-@group(0) @binding(2) var<uniform> params: Params;
-        #else
-@group(0) @binding(1) var<storage, read> weights: array<${WEIGHTS}>;
-@group(0) @binding(2) var<storage, read_write> dst: array<${DST}>;
-@group(0) @binding(3) var<uniform> params: Params;
-        #endif
-    #else
-@group(0) @binding(0) var<storage, read> src: array<vec4<${SRC}>>;
-@group(0) @binding(1) var<storage, read> weights: array<vec4<${WEIGHTS}>>;
-@group(0) @binding(2) var<storage, read_write> dst: array<vec4<${DST}>>;
-@group(0) @binding(3) var<uniform> params: Params;
-    #endif
+alias Src = ${SRC};
+alias Weights = ${WEIGHTS};
+alias Bias = f32;
+alias Dst = ${DST};
 #endif
+
+// In this order, without gaps: src, weights (not in MODE 3), bias (in MODE 0), dst, params.
+@group(0) @binding(0) var<storage, read> src: array<Src>;
+#if MODE != 3
+@group(0) @binding(1) var<storage, read> weights: array<Weights>;
+#endif
+#if MODE == 0
+@group(0) @binding(2) var<storage, read> bias: array<Bias>;
+#endif
+@group(0) @binding(${1 + (MODE != 3) + (MODE == 0)}) var<storage, read_write> dst: array<Dst>;
+@group(0) @binding(${2 + (MODE != 3) + (MODE == 0)}) var<uniform> params: Params;
 
 const TAPS = KH * KW;
 const CIG = CI / GROUPS;

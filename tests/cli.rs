@@ -408,6 +408,16 @@ fn a_displaced_image_is_brought_onto_the_maps_pixels() {
     run(&["register", "--map", m, "--sar", s, "--out", s]).fails(1, &["name of an input"]);
 }
 
+/// That `info` of a database says where its map lies and how large it is.
+fn assert_covers(database: &serde_json::Value, map: &Path) {
+    let image: serde_json::Value = serde_json::from_str(&run(&["info", text(map), "--json"]).ok().out).unwrap();
+    assert!(database["corners_lonlat"][2][1].is_number() && database["corners_lonlat"] == image["corners_lonlat"], "{database}");
+    let side = |d: usize, pixels: &str| image[pixels].as_f64().unwrap() * image["pixel_m"][d].as_f64().unwrap();
+    for (d, pixels) in ["width", "height"].into_iter().enumerate() {
+        assert!((database["extent_m"][d].as_f64().unwrap() - side(d, pixels)).abs() < 0.1, "{database}");
+    }
+}
+
 #[test]
 fn info_prints_what_files_say_about_themselves() {
     let w = &*WORLD;
@@ -416,6 +426,10 @@ fn info_prints_what_files_say_about_themselves() {
         let value: serde_json::Value = serde_json::from_str(&outcome.out).expect("one JSON object");
         assert_eq!(value["kind"], kind);
         assert!(run(&["info", text(file)]).ok().out.contains(kind));
+        if kind == "database" {
+            assert_eq!(value["bytes"], std::fs::metadata(file).unwrap().len());
+            assert_covers(&value, &w.map);
+        }
     }
     let value: serde_json::Value = serde_json::from_str(&run(&["info", "--json", "--self-test"]).ok().out).expect("one JSON object");
     assert!(value["self_test"].as_array().unwrap().iter().all(|c| c["ok"] == true), "{value}");
@@ -482,7 +496,11 @@ fn dense_matching_finds_a_city_to_the_metre_and_says_how_sure_it_is() {
     let truth = &value["truth"];
     assert!(truth["median_distance_m"].as_f64().unwrap() < 30.0 && truth["right"] == 9 && truth["of"] == 9, "{value}");
     let image = &value["images"][0];
-    assert_eq!((&image["verdict"], &image["agreeing"], image["fixes"].as_array().unwrap().len()), (&"here".into(), &9.into(), 9), "{image}");
+    assert_eq!(
+        (&image["verdict"], &image["agreeing"], image["fixes"].as_array().unwrap().len()),
+        (&"here".into(), &9.into(), 9),
+        "{image}"
+    );
     assert_eq!(image["footprint"].as_array().unwrap().len(), 4);
     assert!(image["displaced_m"].as_f64().unwrap() < 30.0 && image["probability"].as_f64().unwrap() > 0.9, "{image}");
     assert!((5.0..100.0).contains(&image["ellipse"]["major_m"].as_f64().unwrap()), "{image}");
@@ -579,6 +597,8 @@ fn both_methods_together_and_what_is_said_where_something_is_missing() {
     let info: serde_json::Value = serde_json::from_str(&run(&["info", &format!("{d}.dense"), "--json"]).ok().out).unwrap();
     assert_eq!((info["kind"].as_str(), info["features"].as_str()), (Some("dense database"), Some("learned")), "{info}");
     assert!(info["layout"]["query"].as_u64().unwrap() >= 40 && info["tensors"]["spectra"].is_string(), "{info}");
+    assert_eq!(info["bytes"], std::fs::metadata(format!("{d}.dense")).unwrap().len());
+    assert_covers(&info, &w.map);
     let by = |more: &[&str]| -> serde_json::Value {
         let args = [&["locate", "--index", d, "--sar", s, "--out", o, "--json", "--truth", "--csv", text(&csv)], more].concat();
         serde_json::from_str(&run(&args).ok().out).expect("one JSON object")
@@ -593,9 +613,7 @@ fn both_methods_together_and_what_is_said_where_something_is_missing() {
     assert!(value["truth"]["median_distance_m"].as_f64().unwrap() <= 60.0, "{value}");
     assert!(table(&csv).iter().filter(|r| r["found"] == "true").all(|r| number(r, "distance_m") <= 60.0));
 
-    let locate = |index: &str, sar: &str, more: &[&str]| {
-        run(&[&["locate", "--index", index, "--sar", sar, "--out", o], more].concat())
-    };
+    let locate = |index: &str, sar: &str, more: &[&str]| run(&[&["locate", "--index", index, "--sar", sar, "--out", o], more].concat());
     locate(d, s, &["--patch", "150"]).fails(1, &["larger than the database was made for", "--patch"]);
     locate(d, s, &["--patch", "8"]).fails(1, &["larger --patch"]);
     locate(text(&DENSE), s, &["--method", "both"]).fails(1, &["is a dense database", "--method dense"]);
@@ -604,7 +622,8 @@ fn both_methods_together_and_what_is_said_where_something_is_missing() {
     locate(d, s, &["--rotation-range", "200"]).fails(2, &["from 0 to 180"]);
     locate(d, s, &["--threshold", "3"]).fails(1, &["0 to 1"]);
     for unused in [["--rotation-range", "5"], ["--scale-range", "0.1"], ["--threshold", "0.5"], ["--closer", "10"]] {
-        locate(d, s, &[&["--method", "index", "--model", model], &unused[..]].concat()).fails(1, &["--method index does not use", unused[0]]);
+        locate(d, s, &[&["--method", "index", "--model", model], &unused[..]].concat())
+            .fails(1, &["--method index does not use", unused[0]]);
     }
     locate(d, s, &["--model", model]).fails(1, &["--method dense does not use --model"]);
     let sar = dir.join("in.tif");
@@ -1048,6 +1067,13 @@ fn a_graph_network_is_trained_onto_a_model_and_refines() {
     }
 }
 
+/// The steps that the log of a run tells of, in its order.
+#[cfg(unix)]
+fn steps_told(model: &Path) -> Vec<u64> {
+    let text = std::fs::read_to_string(model.with_extension("log.jsonl")).unwrap();
+    text.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap()["step"].as_u64().unwrap()).collect()
+}
+
 #[cfg(unix)]
 #[test]
 fn a_run_that_was_killed_or_stopped_goes_on_to_the_same_bits() {
@@ -1076,6 +1102,8 @@ fn a_run_that_was_killed_or_stopped_goes_on_to_the_same_bits() {
         assert!(run(&["info", text(&checkpoint)]).ok().out.contains("checkpoint"));
         go(&train(&out, &["--resume"])).ok();
         assert!(std::fs::read(&out).unwrap() == want, "{name}: resumed weights differ from those of an uninterrupted run");
+        // Nothing is told twice, nor left out.
+        assert_eq!(steps_told(&out), steps_told(&whole), "{name}");
         assert!(!checkpoint.exists());
     }
     // Only what belongs there is left.

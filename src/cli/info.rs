@@ -5,11 +5,9 @@ use super::selftest;
 use super::tune::{self, Known, Origin};
 use crate::gpu::{AdapterSummary, Caps, Engine, list_adapters};
 use crate::index::LoadedModel;
-use crate::nn::{DenseEncoderConfig, DenseFile, Network};
-use crate::scene::{Bands, NoData, OpenOptions, Raster};
+use crate::report::describe::{describe_raster, describe_tensors};
+use crate::scene::{Bands, NoData, OpenOptions};
 use crate::{Error, Result};
-use memmap2::Mmap;
-use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -139,7 +137,7 @@ fn in_short(m: &LoadedModel) -> String {
 
 fn file(path: &Path, args: &Args) -> Result<()> {
     let options = OpenOptions { bands: args.band.clone().map_or(Bands::All, Bands::Named), no_data: args.no_data, reader: None };
-    let value = match options.open(path) {
+    let (value, doubts) = match options.open(path) {
         Ok(raster) => {
             warn_of(&raster);
             describe_raster(&raster)?
@@ -147,77 +145,13 @@ fn file(path: &Path, args: &Args) -> Result<()> {
         Err(crate::scene::Error::NotAnImage { .. }) => describe_tensors(path)?,
         Err(e) => return Err(e.into()),
     };
+    doubts.into_iter().for_each(warn);
     if args.json {
         return print_json(&value);
     }
     out!("{}", path.display());
     print_value(&value, 1);
     Ok(())
-}
-
-fn describe_raster(raster: &Raster) -> Result<Value> {
-    let names: Vec<Value> = raster.band_names().iter().map(|(band, name)| json!({ "band": band, "name": name })).collect();
-    let lies = match (raster.geo(), raster.control_points()) {
-        (Some(_), _) => "by a transform".to_string(),
-        (None, 0) => "unknown".into(),
-        (None, n) => format!("by {n} ground control points"),
-    };
-    let mut value = json!({
-        "kind": "raster",
-        "reader": raster.reader().name(),
-        "width": raster.width(),
-        "height": raster.height(),
-        "bands": raster.bands(),
-        "reads": names,
-        "type": format!("{:?}", raster.sample_type()).to_lowercase(),
-        "no_data": raster.nodata(),
-        "fill": raster.fills().iter().map(|f| f.value).collect::<Vec<_>>(),
-        "validity": raster.validity(),
-        "tile": [raster.chunk_size().0, raster.chunk_size().1],
-        "lies": lies,
-        "epsg": raster.epsg(),
-        "crs": raster.crs().map(|c| c.name()),
-        "crs_definition": raster.crs().map(|c| c.definition()),
-        "geotransform": raster.geo().map(|g| g.coefficients()),
-        "sha256": raster.sha256()?,
-    });
-    match raster.placement() {
-        Ok(place) => {
-            let (w, h) = (f64::from(raster.width()), f64::from(raster.height()));
-            let corners = [[0.0, 0.0], [w, 0.0], [w, h], [0.0, h]]
-                .map(|p| place.to_lonlat(p).map_err(warn).ok().map(|(lon, lat)| [lon, lat].map(|v| (v * 1e7).round() / 1e7)));
-            value["corners_lonlat"] = json!(corners);
-            value["pixel_m"] = json!(raster.ground_pixel_size().ok());
-        }
-        Err(e) if raster.geo().is_some() || raster.control_points() > 0 => warn(e),
-        Err(_) => {}
-    }
-    Ok(value)
-}
-
-fn describe_tensors(path: &Path) -> Result<Value> {
-    let bad =
-        |reason: String| Error::file(path, format!("{reason}; give an image, or a file that `echogrid train` or `echogrid index` wrote"));
-    let file = std::fs::File::open(path).map_err(|e| bad(format!("cannot be opened ({e})")))?;
-    // SAFETY: the file is only read; one that another process cuts short while it is mapped ends this process, as with
-    // any mapped file.
-    let data = unsafe { Mmap::map(&file) }.map_err(|e| bad(format!("cannot be read ({e})")))?;
-    let (_, header) = SafeTensors::read_metadata(&data).map_err(|e| bad(format!("neither an image nor a whole safetensors file ({e})")))?;
-    let text = header.metadata().as_ref().and_then(|m| m.get("echogrid")).ok_or_else(|| bad("no echogrid manifest in it".into()))?;
-    let mut value: Value = serde_json::from_str(text).map_err(|e| bad(format!("its manifest cannot be read ({e})")))?;
-    if !value.is_object() {
-        return Err(bad("its manifest is no object".into()));
-    }
-    let kind = value["kind"].as_str().unwrap_or_default();
-    if <DenseEncoderConfig as Network>::KINDS.contains(&kind) {
-        value["hash"] = json!(DenseFile::load(path)?.hash());
-    } else if kind != "database" && kind != "dense database" {
-        value["hash"] = json!(LoadedModel::load(Some(path))?.hash);
-    }
-    let tensors: serde_json::Map<String, Value> =
-        header.tensors().iter().map(|(name, t)| (name.clone(), json!(format!("{:?} {:?}", t.dtype, t.shape)))).collect();
-    value["tensors"] = Value::Object(tensors);
-    Ok(value)
 }
 
 /// A value for people: indented, one field a line, short lists on one.

@@ -36,7 +36,7 @@ pub(super) struct Files {
 /// Generates a scene and writes its files into a folder, which is made where it is missing.
 pub(super) fn write(folder: &Path, seed: u64, size: u32) -> Result<Files> {
     std::fs::create_dir_all(folder)
-        .map_err(|e| Error::file(folder, format!("this folder cannot be made ({e}); name another with --out")))?;
+        .map_err(|e| Error::io(folder, format!("this folder cannot be made ({e}); name another with --out"), e))?;
     let files = Files { map: folder.join("optical.tif"), sar: folder.join("sar.tif"), height: folder.join("height.tif") };
     for file in [&files.map, &files.sar, &files.height] {
         check_output(file)?;

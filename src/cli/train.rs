@@ -1,21 +1,19 @@
 //! `echogrid train`.
 
-use super::common::{Global, SarArgs, check_output, interrupt_flag};
+mod session;
+mod words;
+
+use super::common::{Global, SarArgs};
 use crate::align::Align;
-use crate::gpu::{Engine, Precision};
+use crate::gpu::Precision;
 use crate::index::LoadedModel;
 use crate::nn::OptimizerConfig;
-use crate::report::figures::{self, Series};
-use crate::scene::ScenePair;
-use crate::train::{
-    DenseTrainConfig, Event, InitFrom, Outcome, RefineTrainConfig, TrainConfig, refuse_unfinished, train, train_dense, train_refiner,
-};
+use crate::train::{DenseTrainConfig, Event, InitFrom, Outcome, RefineTrainConfig, TrainConfig, train, train_dense, train_refiner};
 use crate::{Error, Result};
 use serde::Serialize;
-use serde_json::Value;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use session::{Run, Wanted, session};
+use std::path::PathBuf;
+use words::{Words, dense_figures, recall_figures, refine_figures};
 
 /// How a graph network is trained onto an encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -105,7 +103,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         args.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);
         config.check()?;
         let words = Words { total: config.total_steps(), items: config.patches, item: "SAR patches", figures: dense_figures };
-        session(global, args, &config, &words, |r, on| train_dense(r.engine, &config, r.scenes, r.val, r.out, args.resume, r.stop, on))
+        go(global, args, &config, &words, |r, on| train_dense(r.engine, &config, r.scenes, r.val, r.out, args.resume, r.stop, on))
     } else if let Some(refine) = args.refine {
         let mut config = args.config.as_deref().map_or_else(|| Ok(RefineTrainConfig::default()), RefineTrainConfig::load)?;
         args.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);
@@ -113,9 +111,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         config.check()?;
         let words = Words { total: config.total_steps(), items: config.queries, item: "queries", figures: refine_figures };
         let model = LoadedModel::load(args.model.as_deref())?;
-        session(global, args, &config, &words, |r, on| {
-            train_refiner(r.engine, &config, &model, r.scenes, r.val, r.out, args.resume, r.stop, on)
-        })
+        go(global, args, &config, &words, |r, on| train_refiner(r.engine, &config, &model, r.scenes, r.val, r.out, args.resume, r.stop, on))
     } else {
         let mut config = match (&args.config, &args.init_from) {
             (Some(file), _) => TrainConfig::load(file)?,
@@ -128,185 +124,23 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         config.align.weight = args.align_weight.or(config.align.weight);
         config.check()?;
         let words = Words { total: config.total_steps(), items: config.batch, item: "pairs", figures: recall_figures };
-        session(global, args, &config, &words, |r, on| train(r.engine, &config, r.scenes, r.val, r.out, args.resume, r.stop, on))
+        go(global, args, &config, &words, |r, on| train(r.engine, &config, r.scenes, r.val, r.out, args.resume, r.stop, on))
     }
 }
 
-/// What is said of a run.
-struct Words {
-    /// Steps.
-    total: usize,
-    /// What a step consists of, and what they are called.
-    items: usize,
-    item: &'static str,
-    /// A line about a validation.
-    figures: fn(&Value) -> String,
-}
-
-/// What a run is given.
-struct Run<'a> {
-    engine: &'a Engine,
-    scenes: &'a [ScenePair],
-    val: &'a ScenePair,
-    out: &'a Path,
-    stop: &'a AtomicBool,
-}
-
-fn percent(v: &Value) -> f64 {
-    100.0 * v.as_f64().unwrap_or(f64::NAN)
-}
-
-fn recall_figures(figures: &Value) -> String {
-    let show = |p: &str| ["1", "5", "10"].map(|k| format!("{:.1}", percent(&figures[p][k]))).join("/");
-    format!("R@1/5/10 in %: aligned {}, arbitrary {} ({} views a side)", show("aligned"), show("arbitrary"), figures["views"])
-}
-
-fn refine_figures(figures: &Value) -> String {
-    let f = |k: &str| format!("{:.1}", percent(&figures[k]));
-    format!(
-        "R@1 in % of {} queries anywhere: {} as searched{}, {} refined, {} refined in strips of {}",
-        figures["queries"],
-        f("coarse"),
-        if figures["slide"].as_u64() > Some(0) { " and slid" } else { "" },
-        f("refined"),
-        f("refined_strips"),
-        figures["strip"]
-    )
-}
-
-fn dense_figures(figures: &Value) -> String {
-    let f = |k: &str| &figures[k];
-    format!(
-        "{:.1} % of {} SAR patches of {} px found within {} px in {} windows of {} px",
-        percent(f("found")),
-        f("patches"),
-        f("patch"),
-        f("within_px"),
-        f("windows"),
-        f("window")
-    )
-}
-
-/// Opens what a run needs, runs it, and tells of it: bar, lines, log.
-fn session(
+/// Prints the settings, or runs with them.
+fn go(
     global: &Global,
     args: &Args,
     config: &impl Serialize,
     words: &Words,
-    go: impl FnOnce(Run<'_>, &mut dyn FnMut(Event)) -> Result<Outcome>,
+    run: impl FnOnce(Run<'_>, &mut dyn FnMut(Event)) -> Result<Outcome>,
 ) -> Result<()> {
     if args.print_config {
         out_raw!("{}", toml::to_string(config).map_err(|e| Error::invalid(format!("cannot be printed as TOML: {e}")))?);
         return Ok(());
     }
     let out = args.out.as_deref().ok_or_else(|| Error::invalid("--out MODEL is missing"))?;
-    check_output(out)?;
-    let open = |pair: &[PathBuf]| args.reading.pair_of(pair);
-    let scenes = args.scene.chunks(2).map(open).collect::<Result<Vec<_>, _>>()?;
-    let val = open(&args.val)?;
-    let engine = global.engine()?;
-    let stop = interrupt_flag()?;
-
-    if !args.resume {
-        // Before its log is cut.
-        refuse_unfinished(out)?;
-    }
-    let log_path = out.with_file_name(format!("{}.log.jsonl", out.file_name().unwrap_or_default().to_string_lossy()));
-    let mut log = std::fs::OpenOptions::new()
-        .create(true)
-        .write(true)
-        .append(args.resume)
-        .truncate(!args.resume)
-        .open(&log_path)
-        .map_err(|e| Error::file(&log_path, format!("cannot be written ({e}); does the folder exist, and may you write there?")))?;
-    let mut write = |value: Value| {
-        // The log is a convenience: a full disk must not end a run whose checkpoint may still fit.
-        if let Err(e) = writeln!(log, "{value}") {
-            tracing::warn!("{}: {e}", log_path.display());
-        }
-    };
-    let bar = global.bar(words.total as u64, "training");
-    let quiet = bar.is_hidden();
-    let mut on = |event| match event {
-        Event::Start { step, total, parameters, flops, bytes } => {
-            bar.set_position(step as u64);
-            global.say(format_args!(
-                "{parameters} parameters, {:.1} GFLOP a step of {} {}, {:.0} MiB of activations, steps {step} to {total}",
-                flops * 1e-9,
-                words.items,
-                words.item,
-                bytes as f64 / f64::from(1 << 20)
-            ));
-        }
-        Event::Step { step, loss, accuracy, lr, rate, figures } => {
-            let mut right = accuracy.map_or(String::new(), |a| format!(", {:.0} % right", 100.0 * a));
-            figures.iter().for_each(|(name, v)| right += &format!(", {} {v:.4}", name.replace('_', " ")));
-            bar.set_position(step as u64);
-            bar.set_message(format!("loss {loss:.3}{right}, {rate:.1} {}/s", words.item));
-            if quiet && step.is_multiple_of(10) {
-                global.say(format_args!("step {step}/{}: loss {loss:.4}{right}, {rate:.1} {}/s", words.total, words.item));
-            }
-            let mut value = serde_json::json!({ "step": step, "loss": loss, "lr": lr, "pairs_per_s": rate });
-            if let Some(a) = accuracy {
-                value["accuracy"] = a.into();
-            }
-            figures.iter().for_each(|(name, v)| value[*name] = (*v).into());
-            write(value);
-        }
-        Event::Validation { step, figures } => {
-            bar.suspend(|| global.say(format_args!("step {step}: validation {}", (words.figures)(&figures))));
-            write(figures);
-        }
-        Event::Checkpoint(step) => tracing::info!("checkpoint at step {step}"),
-        Event::Skipped(step) => tracing::warn!("step {step}: the loss is not finite; the step is left out"),
-    };
-    let run = Run { engine: &engine, scenes: &scenes, val: &val, out, stop: &stop };
-    let outcome = go(run, &mut on)?;
-    bar.finish_and_clear();
-    let figure = out.with_extension("svg");
-    draw_log(&log_path, &figure)?;
-    match outcome {
-        Outcome::Finished => {
-            global.say(format_args!(
-                "wrote {}, {} (what was told of each step) and {}",
-                out.display(),
-                log_path.display(),
-                figure.display()
-            ));
-            Ok(())
-        }
-        Outcome::Stopped { step } => {
-            Err(Error::Interrupted(format!("stopped at step {step}; the checkpoint is saved, --resume goes on from it")))
-        }
-    }
-}
-
-/// Draws what the log of a run says: every number of its steps and validations against the step.
-fn draw_log(log: &Path, figure: &Path) -> Result<()> {
-    let text = std::fs::read_to_string(log).map_err(|e| Error::file(log, e))?;
-    let mut all: Vec<Series> = Vec::new();
-    let mut add = |name: String, share: bool, step: f64, value: f64| match all.iter_mut().find(|s| s.name == name) {
-        Some(s) => s.points.push((step, value)),
-        None => all.push(Series { name, points: vec![(step, value)], share }),
-    };
-    for line in text.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok()) {
-        let (Some(step), Some(fields)) = (line["step"].as_f64(), line.as_object()) else { continue };
-        if let Some(found) = line["found"].as_f64() {
-            add("validation: found".into(), true, step, found);
-            continue;
-        }
-        for protocol in ["aligned", "arbitrary"] {
-            if let Some(recall) = line[protocol]["1"].as_f64() {
-                add(format!("validation: R@1, {protocol}"), true, step, recall);
-            }
-        }
-        for (name, value) in fields {
-            if let Some(value) = value.as_f64().filter(|_| !["step", "lr", "pairs_per_s", "views"].contains(&name.as_str())) {
-                add(name.replace('_', " "), name.ends_with("accuracy"), step, value);
-            }
-        }
-    }
-    // The loss first; the sort is stable.
-    all.sort_by_key(|s| s.name != "loss");
-    Ok(figures::write(figure, &figures::training_curves(&all)?)?)
+    let wanted = Wanted { scene: &args.scene, val: &args.val, reading: &args.reading, out, resume: args.resume };
+    session(global, &wanted, words, run)
 }

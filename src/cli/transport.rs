@@ -109,7 +109,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
 /// A two-dimensional array of finite numbers.
 fn read(given: &Path) -> Result<Points> {
     let (path, name) = split(given);
-    let bytes = std::fs::read(&path).map_err(|e| Error::file(&path, format!("cannot be read ({e})")))?;
+    let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, format!("cannot be read ({e})"), e))?;
     let (shape, values) = match path.extension().and_then(|e| e.to_str()) {
         Some("npy") => npy(&path, &bytes)?,
         Some("safetensors") => tensor(&path, &bytes, name.as_deref())?,

@@ -3,7 +3,8 @@
 use super::build::build_at;
 use super::features::DenseModel;
 use super::layout::{Layout, even};
-use super::matcher::{Match, Matcher, SearchConfig};
+use super::matcher::Matcher;
+use super::search::{Match, SearchConfig};
 use super::store::DenseDatabase;
 use crate::gpu::Engine;
 use crate::kernels::sampler::{self, PatchRecord};

@@ -1,7 +1,7 @@
 //! What a match is worth: its evidence, its fix by itself, and what is known beforehand of where it lies.
 
 use super::fix::{Calibration, Ellipse, Evidence};
-use super::matcher::{Match, Peak, SearchConfig};
+use super::search::{Match, Peak, SearchConfig};
 use crate::Result;
 use crate::index::{CellHit, Database};
 

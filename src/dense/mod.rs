@@ -10,6 +10,8 @@ mod fix;
 mod judge;
 mod layout;
 mod matcher;
+mod prepare;
+mod search;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -21,7 +23,8 @@ pub use features::{DenseModel, Extractor, FeatureKind, Features, Structure};
 pub use fix::{Calibration, Ellipse, Evidence, Labelled};
 pub use judge::{Hint, evidence, fix, height, keep_where, raise};
 pub use layout::Layout;
-pub use matcher::{Match, Matcher, Peak, Search, SearchConfig};
+pub use matcher::Matcher;
+pub use search::{Match, Peak, Search, SearchConfig};
 pub use store::{DenseDatabase, DenseManifest, DenseWriter};
 pub(crate) use variants::variant_records;
 pub use variants::{Variant, spread, variants_around};

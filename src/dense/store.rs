@@ -62,7 +62,7 @@ impl DenseDatabase {
     /// Not there, not a dense database, cut short, tensors that do not fit each other.
     pub fn open(path: &Path) -> Result<Self> {
         let file = std::fs::File::open(path)
-            .map_err(|e| Error::file(path, format!("cannot be opened ({e}); make one with `echogrid index --method dense`")))?;
+            .map_err(|e| Error::io(path, format!("cannot be opened ({e}); make one with `echogrid index --method dense`"), e))?;
         Self::map(path, &file)
     }
 
@@ -81,7 +81,7 @@ impl DenseDatabase {
         };
         // SAFETY: the file is only read; one that another process cuts short while it is mapped ends this process, as with
         // any mapped file.
-        let mapped = unsafe { Mmap::map(file) }.map_err(|e| Error::file(path, format!("cannot be mapped ({e})")))?;
+        let mapped = unsafe { Mmap::map(file) }.map_err(|e| Error::io(path, format!("cannot be mapped ({e})"), e))?;
         let manifest = manifest(&mapped).map_err(|e| bad(&e))?;
         manifest.layout.check().map_err(|e| bad(&e))?;
         let tensors = SafeTensors::deserialize(&mapped).map_err(|e| bad(&format!("cut short, or not a database ({e})")))?;
@@ -198,9 +198,9 @@ impl DenseDatabase {
 }
 
 impl DenseWriter {
-    fn fail(&self, e: impl std::fmt::Display) -> Error {
+    fn fail(&self, e: std::io::Error) -> Error {
         let path = self.path.clone().unwrap_or_else(|| "(temporary file)".into());
-        Error::file(path, format!("cannot be written ({e}); check that the folder exists, is writable and has room"))
+        Error::io(path, format!("cannot be written ({e}); check that the folder exists, is writable and has room"), e)
     }
 
     /// Opens the spools beside the file to come.
@@ -226,7 +226,7 @@ impl DenseWriter {
     pub(super) fn finish(mut self, manifest: DenseManifest, origins: &[[i32; 2]]) -> Result<DenseDatabase> {
         let [a, b] = self.spools.take().expect("begin() was called");
         let map = |spool: BufWriter<std::fs::File>| -> Result<Mmap> {
-            let file = spool.into_inner().map_err(|e| self.fail(e.error()))?;
+            let file = spool.into_inner().map_err(|e| self.fail(e.into_error()))?;
             // SAFETY: the file has no name, so nobody else can change it.
             unsafe { Mmap::map(&file) }.map_err(|e| self.fail(e))
         };
@@ -240,9 +240,11 @@ impl DenseWriter {
         ];
         let views = views
             .into_iter()
-            .map(|(name, dtype, shape, data)| Ok((name, TensorView::new(dtype, shape, data).map_err(|e| self.fail(e))?)))
+            .map(|(name, dtype, shape, data)| {
+                Ok((name, TensorView::new(dtype, shape, data).map_err(|e| self.fail(std::io::Error::other(e)))?))
+            })
             .collect::<Result<Vec<_>>>()?;
-        let json = serde_json::to_string(&manifest).map_err(|e| self.fail(e))?;
+        let json = serde_json::to_string(&manifest).map_err(|e| self.fail(e.into()))?;
         let Some(path) = self.path.clone() else {
             let file = tempfile::tempfile().map_err(|e| self.fail(e))?;
             stream(&file, &json, views).map_err(|e| self.fail(e))?;

@@ -29,6 +29,12 @@ pub const RESAMPLES: usize = 2000;
 /// Lower and upper end of a 95 % interval.
 pub type Interval = [f64; 2];
 
+impl From<MetricsError> for crate::Error {
+    fn from(error: MetricsError) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
 /// Why no figures could be computed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum MetricsError {

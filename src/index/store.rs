@@ -2,7 +2,7 @@
 //!
 //! Tensors: `rows` F16 [R, D], `row_id` U32 [R] (cell * views * views + view; rising), `cell_px` F64 [C, 2], `cell_lonlat` F64 [C, 2].
 
-use super::build::{IndexConfig, MAX_VIEWS};
+use super::config::{IndexConfig, MAX_VIEWS};
 use crate::atomic::{AtomicFile, folder_of};
 use crate::container::{self, stream};
 use crate::scene::{Cell, Crs, GeoTransform, MapInfo};
@@ -95,10 +95,10 @@ impl Database {
     /// Not there, not a database, cut short, tensors that do not fit each other.
     pub fn open(path: &Path) -> Result<Self> {
         let file =
-            std::fs::File::open(path).map_err(|e| Error::file(path, format!("cannot be opened ({e}); make one with `echogrid index`")))?;
+            std::fs::File::open(path).map_err(|e| Error::io(path, format!("cannot be opened ({e}); make one with `echogrid index`"), e))?;
         // SAFETY: the file is only read; one that another process cuts short while it is mapped ends this process, as with
         // any mapped file.
-        let mapped = unsafe { Mmap::map(&file) }.map_err(|e| Error::file(path, format!("cannot be mapped ({e})")))?;
+        let mapped = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, format!("cannot be mapped ({e})"), e))?;
         Self::parse(path, Bytes::Mapped(mapped))
     }
 
@@ -276,7 +276,7 @@ impl Database {
     /// # Errors
     /// A code or transform that is not valid.
     pub fn georeference(&self) -> Result<(GeoTransform, Crs)> {
-        self.manifest.map.georeference()
+        Ok(self.manifest.map.georeference()?)
     }
 }
 
@@ -302,9 +302,9 @@ impl Database {
 }
 
 impl Writer {
-    fn fail(&self, e: impl std::fmt::Display) -> Error {
+    fn fail(&self, e: std::io::Error) -> Error {
         let path = self.path.clone().unwrap_or_else(|| "(temporary file)".into());
-        Error::file(path, format!("cannot be written ({e}); check that the folder exists, is writable and has room"))
+        Error::io(path, format!("cannot be written ({e}); check that the folder exists, is writable and has room"), e)
     }
 
     /// Opens the spool beside the file to come.
@@ -328,7 +328,7 @@ impl Writer {
 
     /// Writes the file and maps it.
     pub(super) fn finish(mut self, manifest: DatabaseManifest, cells: &[Cell], rows: &[RowId]) -> Result<Database> {
-        let spool = self.spool.take().expect("begin() was called").into_inner().map_err(|e| self.fail(e.error()))?;
+        let spool = self.spool.take().expect("begin() was called").into_inner().map_err(|e| self.fail(e.into_error()))?;
         // SAFETY: the file has no name, so nobody else can change it.
         let data = unsafe { Mmap::map(&spool) }.map_err(|e| self.fail(e))?;
         let flat = |p: &mut dyn Iterator<Item = [f64; 2]>| -> Vec<u8> {
@@ -346,12 +346,14 @@ impl Writer {
         ];
         let views = views
             .into_iter()
-            .map(|(name, dtype, shape, data)| Ok((name, TensorView::new(dtype, shape, data).map_err(|e| self.fail(e))?)))
+            .map(|(name, dtype, shape, data)| {
+                Ok((name, TensorView::new(dtype, shape, data).map_err(|e| self.fail(std::io::Error::other(e)))?))
+            })
             .collect::<Result<Vec<_>>>()?;
-        let json = serde_json::to_string(&manifest).map_err(|e| self.fail(e))?;
+        let json = serde_json::to_string(&manifest).map_err(|e| self.fail(e.into()))?;
         let Some(path) = self.path.clone() else {
             let meta = Some(HashMap::from([("echogrid".to_string(), json)]));
-            let bytes = safetensors::serialize(views, meta).map_err(|e| self.fail(e))?;
+            let bytes = safetensors::serialize(views, meta).map_err(|e| self.fail(std::io::Error::other(e)))?;
             return Database::parse(Path::new("(memory)"), Bytes::Owned(bytes));
         };
         let file = AtomicFile::create(&path).map_err(|e| self.fail(e))?;

@@ -5,14 +5,16 @@ mod build;
 mod dense;
 mod encoder;
 mod graph;
+mod lifetimes;
 mod memory;
 pub mod ops;
 mod optimizer;
 mod torchvision;
+mod training;
 mod twin;
 mod weights;
 
-pub use build::{InferencePlan, TrainingPlan};
+pub use build::InferencePlan;
 pub use dense::{DenseEncoderConfig, Level, Skip};
 pub use encoder::{Architecture, EncoderConfig, Head, Modality, Sharing, Stage};
 pub use graph::{Graph, NodeId};
@@ -20,5 +22,6 @@ pub use ops::{Backward, Forward, Halves, Host, Init, Keeps, Op, ParamKind, Param
 pub use optimizer::{Optimizer, OptimizerConfig, ScaleReadback, StepFactors};
 pub use torchvision::import_torchvision;
 pub(crate) use torchvision::parse_torchvision;
+pub use training::TrainingPlan;
 pub(crate) use weights::GRAPH_PREFIX;
 pub use weights::{DenseFile, Manifest, Network, NetworkFile, NetworkManifest, SceneRecord, TensorMap, WeightFile, Weights, WeightsError};

@@ -24,7 +24,7 @@ const HEAD: [&str; 3] = ["gem.", "fc.", "project."];
 /// A file that cannot be read or is no safetensors; an architecture that is no ResNet; a tensor that is missing, of another
 /// shape or type, not finite, or unknown (a deeper network's).
 pub fn import_torchvision(path: &Path, config: &EncoderConfig) -> Result<TensorMap> {
-    let bytes = std::fs::read(path).map_err(|e| WeightsError::Io { path: path.into(), reason: e.to_string() })?;
+    let bytes = std::fs::read(path).map_err(|source| WeightsError::Io { path: path.into(), reason: source.to_string(), source })?;
     parse_torchvision(path, &bytes, config)
 }
 

@@ -34,6 +34,16 @@ pub enum WeightsError {
         path: PathBuf,
         /// The system's words and what to do.
         reason: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Values that no file would be read back with.
+    #[error("{path}: not written: `{name}` holds values that are not finite; lower the learning rate")]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The parameter.
+        name: String,
     },
     /// The file is not what it should be.
     #[error("{path}: {reason}; give a file that `echogrid train` of this version wrote")]
@@ -156,7 +166,7 @@ impl<N: Network> NetworkFile<N> {
     /// # Errors
     /// Not there, truncated, not safetensors, without a manifest, with non-finite values.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|e| WeightsError::Io { path: path.into(), reason: e.to_string() })?;
+        let bytes = std::fs::read(path).map_err(|source| WeightsError::Io { path: path.into(), reason: source.to_string(), source })?;
         Self::parse(path, &bytes)
     }
 
@@ -198,24 +208,25 @@ impl<N: Network> NetworkFile<N> {
     /// # Errors
     /// Unwritable folder, full disk.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let io = |e: &dyn std::fmt::Display| WeightsError::Io {
+        let fail = |source: std::io::Error| WeightsError::Io {
             path: path.into(),
-            reason: format!("cannot be written ({e}); free some space or name another folder"),
+            reason: format!("cannot be written ({source}); free some space or name another folder"),
+            source,
         };
         // A file that could not be read again must not take the place of one that can.
         if let Some((name, _)) = self.tensors.iter().find(|(_, (_, v))| v.iter().any(|x| !x.is_finite())) {
-            let reason = format!("not written: `{name}` holds values that are not finite; lower the learning rate");
-            return Err(WeightsError::Io { path: path.into(), reason });
+            return Err(WeightsError::NotFinite { path: path.into(), name: name.clone() });
         }
-        let json = serde_json::to_string(&self.manifest).map_err(|e| io(&e))?;
+        let json = serde_json::to_string(&self.manifest).map_err(|e| fail(e.into()))?;
         let data: Vec<(&String, &Vec<usize>, &[u8])> =
             self.tensors.iter().map(|(n, (s, v))| (n, s, bytemuck::cast_slice(v.as_slice()))).collect();
         let views = data
             .iter()
-            .map(|(n, s, d)| Ok((n.as_str(), TensorView::new(Dtype::F32, s.to_vec(), d).map_err(|e| io(&e))?)))
+            .map(|(n, s, d)| Ok((n.as_str(), TensorView::new(Dtype::F32, s.to_vec(), d).map_err(|e| fail(std::io::Error::other(e)))?)))
             .collect::<Result<Vec<_>>>()?;
-        let bytes = safetensors::serialize(views, Some(HashMap::from([(MANIFEST.to_string(), json)]))).map_err(|e| io(&e))?;
-        AtomicFile::write(path, &bytes).map_err(|e| io(&e))
+        let bytes = safetensors::serialize(views, Some(HashMap::from([(MANIFEST.to_string(), json)])))
+            .map_err(|e| fail(std::io::Error::other(e)))?;
+        AtomicFile::write(path, &bytes).map_err(fail)
     }
 
     /// The network's own parameters: not those of the optimiser, of the loss or of the graph network behind it.

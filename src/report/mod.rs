@@ -5,6 +5,7 @@
 //! failure leaves no half file and an earlier report stays whole.
 
 pub mod csv;
+pub mod describe;
 pub mod figures;
 pub mod geojson;
 pub mod html;
@@ -53,6 +54,16 @@ pub enum Error {
         /// What the encoder said.
         problem: String,
     },
+}
+
+impl From<Error> for crate::Error {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::Write { path, source } => Self::Io { path, message, source },
+            _ => Self::Invalid(message),
+        }
+    }
 }
 
 /// What a reader can do about a file that could not be written.

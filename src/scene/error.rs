@@ -188,6 +188,12 @@ pub enum Error {
         /// Cell edge, px.
         cell: u32,
     },
+    /// What is known of an image is not enough, or contradicts itself.
+    #[error("{0}")]
+    Invalid(String),
+    /// The device.
+    #[error(transparent)]
+    Gpu(#[from] crate::gpu::Error),
     /// A caller's argument that makes no sense.
     #[error("{what}: {detail}")]
     Argument {
@@ -213,6 +219,10 @@ impl Error {
 
     pub(crate) fn unsupported(path: &Path, what: impl Into<String>, advice: impl Into<String>) -> Self {
         Error::Unsupported { path: path.into(), what: what.into(), advice: advice.into() }
+    }
+
+    pub(crate) fn invalid(reason: impl Into<String>) -> Self {
+        Error::Invalid(reason.into())
     }
 
     pub(crate) fn argument(what: impl Into<String>, detail: impl Into<String>) -> Self {

@@ -1,7 +1,7 @@
 //! How a SAR image lies on a map, but for its place: the scale and the direction, from the ground size of its pixels.
 
+use super::error::{Error, Result};
 use super::{GeoTransform, Image, Link, MapInfo, compose};
-use crate::{Error, Result};
 
 /// Whether an image that does not say how it lies is seen as from below, as raw images of descending passes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

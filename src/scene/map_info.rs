@@ -1,7 +1,7 @@
 //! What a database of any kind remembers of its map.
 
+use super::error::{Error, Result};
 use super::{Crs, GeoTransform, Georeference, Image};
-use crate::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// A map, without its pixels.

@@ -129,7 +129,7 @@ impl PageCache {
     ///
     /// # Errors
     /// Device limits or memory.
-    pub fn new(engine: &Engine, images: Vec<Arc<Image>>, pages: u32) -> crate::Result<Self> {
+    pub fn new(engine: &Engine, images: Vec<Arc<Image>>, pages: u32) -> Result<Self> {
         let sizes: Vec<[u32; 2]> = images.iter().map(|i| [i.raster.width(), i.raster.height()]).collect();
         let across = |s: u32| u64::from(s.div_ceil(PAGE as u32));
         let all: u64 = sizes.iter().map(|[w, h]| across(*w) * across(*h)).sum();
@@ -181,7 +181,7 @@ impl PageCache {
     ///
     /// # Errors
     /// Reading; more pages than there is room for.
-    pub fn require(&mut self, engine: &Engine, records: &[PatchRecord], side: usize) -> crate::Result<()> {
+    pub fn require(&mut self, engine: &Engine, records: &[PatchRecord], side: usize) -> Result<()> {
         let pages: BTreeSet<_> = records.iter().flat_map(|r| self.pages_of(r, side)).collect();
         self.load(engine, &pages)
     }
@@ -190,7 +190,7 @@ impl PageCache {
     ///
     /// # Errors
     /// Reading; more pages with data than there is room for.
-    pub fn require_all(&mut self, engine: &Engine) -> crate::Result<()> {
+    pub fn require_all(&mut self, engine: &Engine) -> Result<()> {
         let mut pages = BTreeSet::new();
         for image in 0..self.images.len() as u32 {
             let [px, py] = self.table.pages(image);
@@ -199,14 +199,14 @@ impl PageCache {
         self.load(engine, &pages)
     }
 
-    fn load(&mut self, engine: &Engine, pages: &BTreeSet<(u32, [u32; 2])>) -> crate::Result<()> {
+    fn load(&mut self, engine: &Engine, pages: &BTreeSet<(u32, [u32; 2])>) -> Result<()> {
         let loaded = self.fill(engine, pages);
         // Also after a failure: the device's table must know which pages had to go.
         self.table.flush(engine)?;
         loaded
     }
 
-    fn fill(&mut self, engine: &Engine, pages: &BTreeSet<(u32, [u32; 2])>) -> crate::Result<()> {
+    fn fill(&mut self, engine: &Engine, pages: &BTreeSet<(u32, [u32; 2])>) -> Result<()> {
         self.clock += 1;
         for layer in &mut self.layers {
             if layer.0.is_some_and(|p| pages.contains(&p)) {
@@ -226,7 +226,7 @@ impl PageCache {
                 let (slot, oldest) =
                     self.layers.iter().enumerate().min_by_key(|(_, l)| l.1).map(|(i, l)| (i, *l)).expect("at least one layer");
                 if oldest.1 == self.clock {
-                    return Err(Error::TooManyPages { pages: pages.len(), room: self.layers.len() }.into());
+                    return Err(Error::TooManyPages { pages: pages.len(), room: self.layers.len() });
                 }
                 if let Some((image, page)) = oldest.0 {
                     self.table.set(image, page, None)?;

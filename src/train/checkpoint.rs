@@ -1,10 +1,13 @@
 //! Checkpoints: everything a run needs to go on with the same bits, in one file that is written whole or not at all.
 
-use super::course::{Learner, Progress, Task};
+use super::learner::Learner;
+use super::task::{Progress, Task};
+use crate::container;
 use crate::gpu::Engine;
 use crate::nn::{Network, NetworkFile, NetworkManifest, SceneRecord};
 use crate::scene::ScenePair;
 use crate::{Error, Result};
+use memmap2::Mmap;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -15,16 +18,25 @@ pub fn checkpoint_path(model: &Path) -> PathBuf {
     model.with_file_name(name)
 }
 
-/// Refuses to start anew over the checkpoint of an unfinished run.
+/// Refuses to start anew over the checkpoint of an unfinished run that has done a step.
 ///
 /// # Errors
 /// It is there.
 pub fn refuse_unfinished(model: &Path) -> Result<()> {
     let file = checkpoint_path(model);
-    if file.exists() {
+    if file.exists() && steps_done(&file) != Some(0) {
         return Err(Error::file(file, "is the checkpoint of an unfinished run; go on with --resume, or delete it to start anew"));
     }
     Ok(())
+}
+
+/// Steps that a checkpoint says were done; none of a file that does not say it.
+fn steps_done(file: &Path) -> Option<u64> {
+    let file = std::fs::File::open(file).ok()?;
+    // SAFETY: the file is only read; checkpoints are replaced, never cut short.
+    let bytes = unsafe { Mmap::map(&file) }.ok()?;
+    let manifest: serde_json::Value = serde_json::from_str(&container::manifest(&bytes).ok()??).ok()?;
+    manifest["training"]["progress"]["step"].as_u64()
 }
 
 /// What describes the training scenes in the manifest.
@@ -110,6 +122,10 @@ pub(super) fn load<T: Task>(
     scenes: &[SceneRecord],
     learner: &Learner,
 ) -> Result<Progress<T::State>> {
+    if !path.exists() {
+        let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return Err(Error::io(path, "is not there, so there is no run to go on with; leave --resume out to start one", gone));
+    }
     let file = NetworkFile::<T::Network>::load(path)?;
     let bad = |reason: &str| Error::file(path, format!("{reason}; start anew without --resume, or give the options of the run it is from"));
     if file.manifest.kind != Kind::Checkpoint.name::<T::Network>() {

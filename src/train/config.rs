@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// Settings of any kind from a TOML file.
 pub(super) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e.to_string(), e))?;
     toml::from_str(&text).map_err(|e| Error::file(path, e))
 }
 

@@ -1,196 +1,234 @@
-//! Training of encoders of patches: InfoNCE over pairs, hard negatives from the embedding, recall on the validation scene.
+//! The loop of a run, whatever is trained: steps, reports, checkpoints, validations, the end.
 
-use super::batch::{Batcher, Place};
-use super::checkpoint::{self, Kind, refuse_unfinished};
-use super::config::TrainConfig;
-use super::course::{self, Course, Event, Learner, Outcome, Progress, Task, pair_sampling};
-use crate::Result;
-use crate::align::Objective;
-use crate::eval::metrics::Summary;
-use crate::eval::{Protocol, evaluate, queries};
-use crate::gpu::{Engine, OpTime, Plan, PlanBuilder, Precision, Tensor};
-use crate::index::{Database, Embedder, IndexConfig, LoadedModel, Searcher, build};
-use crate::kernels::sampler;
-use crate::nn::ops::{InfoNce, WeightedMeans};
-use crate::nn::{EncoderConfig, Graph, Modality, WeightFile};
-use crate::random::signed;
-use crate::scene::{PageCache, ScenePair};
+use super::checkpoint::{self, Kind, checkpoint_path};
+use super::course::Course;
+use super::event::{Event, Outcome};
+use super::learner::Learner;
+use super::task::{Progress, Task};
+use crate::align::Figures;
+use crate::gpu::{Engine, Plan, Readback};
+use crate::nn::{NetworkFile, ScaleReadback, SceneRecord, StepFactors};
+use crate::scene::ScenePair;
+use crate::{Error, Result};
+use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-/// Trains on `scenes` and writes the model to `out`; checkpoints go beside it. `stop` may be raised at any time.
-///
-/// # Errors
-/// Configuration, scenes, device, files. A checkpoint that does not fit the run, or one that would be overwritten; a loss
-/// that stays infinite.
-pub fn train(
+/// A run: what lives on the device, and where it stands.
+struct Run<'a, T: Task> {
+    engine: &'a Engine,
+    task: T,
+    course: Course,
+    learner: Learner,
+    /// Sampler, both passes, optimiser.
+    step_plan: Plan,
+    records: Vec<SceneRecord>,
+    out: &'a Path,
+    progress: Progress<T::State>,
+    pending: Option<Pending>,
+    recent: VecDeque<Instant>,
+    not_finite: usize,
+}
+
+/// A step whose loss is on its way back.
+struct Pending {
+    step: usize,
+    lr: f64,
+    loss: Readback,
+    told: Option<Readback>,
+    figures: Option<Figures>,
+    scale: Option<ScaleReadback>,
+}
+
+/// Steps without a finite loss in a row after which a run is given up.
+const NOT_FINITE: usize = 20;
+
+/// Steps that the rate is taken over, and one.
+const RATED: usize = 20;
+
+/// Trains and writes the model to `out`; checkpoints go beside it. `stop` may be raised at any time.
+pub(super) fn run<T: Task>(
     engine: &Engine,
-    config: &TrainConfig,
+    task: T,
+    learner: Learner,
     scenes: &[ScenePair],
-    val: &ScenePair,
     out: &Path,
     resume: bool,
     stop: &AtomicBool,
-    on: impl FnMut(Event),
+    mut on: impl FnMut(Event),
 ) -> Result<Outcome> {
-    config.check()?;
-    if !resume {
-        refuse_unfinished(out)?;
-    }
-    let mut learner = learner(engine, config)?;
-    if let Some(from) = config.init_from.as_ref().filter(|_| !resume) {
-        learner.start_from(engine, from.encoder_start(&config.encoder)?)?;
-    }
-    let task = Pairs::new(engine, config, scenes, val, &learner)?;
-    course::run(engine, task, learner, scenes, out, resume, stop, on)
-}
-
-/// The task: pairs of a map and a SAR patch.
-struct Pairs<'a> {
-    config: &'a TrainConfig,
-    val: &'a ScenePair,
-    patch_m: f64,
-    batcher: Batcher<'a>,
-    map_cache: PageCache,
-    patches: [Tensor; 2],
-    /// The towers' style, where they have one.
-    style: Option<Tensor>,
-    sampling: Plan,
-}
-
-impl<'a> Pairs<'a> {
-    fn new(engine: &Engine, config: &'a TrainConfig, scenes: &'a [ScenePair], val: &'a ScenePair, learner: &Learner) -> Result<Self> {
-        let batcher = Batcher::new(scenes, config)?;
-        let patches = [sampler::records(engine, config.batch)?, sampler::records(engine, config.batch)?];
-        let scale = f64::from(config.patch) / config.encoder.input as f64;
-        let mut builder = PlanBuilder::new(engine);
-        let [map, sar] = [0, 1].map(|i| (&patches[i], &learner.plan.inputs[i]));
-        let map_cache = pair_sampling(&mut builder, scenes, scale, map, sar)?;
-        let patch_m = f64::from(config.patch) * scenes[0].map.raster.ground_pixel_size()?.0;
-        let style = mixes(config).then(|| learner.plan.inputs[2].clone());
-        Ok(Self { config, val, patch_m, batcher, map_cache, patches, style, sampling: builder.finish() })
-    }
-}
-
-impl Task for Pairs<'_> {
-    type Config = TrainConfig;
-    type Network = EncoderConfig;
-    /// Places of the remaining steps of this epoch, where they came from the embedding of its start.
-    type State = Vec<Vec<Place>>;
-
-    fn config(&self) -> &TrainConfig {
-        self.config
-    }
-
-    fn network(&self) -> &EncoderConfig {
-        &self.config.encoder
-    }
-
-    fn course(&self) -> Course {
-        self.config.course()
-    }
-
-    fn patch_m(&self) -> f64 {
-        self.patch_m
-    }
-
-    fn pixel_m(&self) -> Option<f64> {
-        None
-    }
-
-    fn sampling(&self) -> &Plan {
-        &self.sampling
-    }
-
-    /// Places of an epoch's steps with hard negatives from the embedding as it is now.
-    fn start_epoch(&mut self, engine: &Engine, learner: &Learner, epoch: usize, planned: &mut Vec<Vec<Place>>) -> Result<()> {
-        let c = self.config;
-        if epoch < c.similar_from || c.similar <= 0.0 {
-            return Ok(());
+    let mut run = Run::new(engine, task, learner, scenes, out, resume)?;
+    run.start(&mut on)?;
+    let total = run.course.total();
+    while run.progress.step < total {
+        run.step(&mut on)?;
+        let stopping = stop.load(Ordering::Relaxed);
+        run.look_around(stopping, &mut on)?;
+        let step = run.progress.step;
+        if stopping && step < total {
+            return Ok(Outcome::Stopped { step });
         }
-        let batcher = &self.batcher;
-        let pool = batcher.pool(epoch)?;
-        let embedder = Embedder::new(engine, &c.encoder, &learner.weights, c.batch, Precision::Full)?;
-        let records = pool.iter().map(|p| batcher.plain_record(*p)).collect::<Result<Vec<_>>>()?;
-        let taps = sampler::taps_for(f64::from(c.patch) / c.encoder.input as f64);
-        let vectors = embedder.embed_all(Modality::Map, &mut self.map_cache, &records, taps)?;
-        *planned =
-            (0..c.steps).map(|i| batcher.similar_places(epoch * c.steps + i, &pool, &vectors, embedder.dim())).collect::<Result<_>>()?;
+    }
+    run.finish()?;
+    Ok(Outcome::Finished)
+}
+
+impl<'a, T: Task> Run<'a, T> {
+    fn new(engine: &'a Engine, task: T, learner: Learner, scenes: &[ScenePair], out: &'a Path, resume: bool) -> Result<Self> {
+        let mut step_plan = task.sampling().clone();
+        step_plan.extend(learner.plan.plan.clone());
+        step_plan.extend(learner.optimizer.plan.clone());
+        let records = checkpoint::scene_records(scenes)?;
+        let progress = match resume {
+            true => checkpoint::load(&checkpoint_path(out), engine, &task, &records, &learner)?,
+            false => Progress { init_hash: learner.init_hash.clone(), ..Progress::default() },
+        };
+        Ok(Self {
+            engine,
+            course: task.course(),
+            task,
+            learner,
+            step_plan,
+            records,
+            out,
+            progress,
+            pending: None,
+            recent: VecDeque::from([Instant::now()]),
+            not_finite: 0,
+        })
+    }
+
+    /// Tells of the run, and prepares what is left of a pass that an earlier call has begun.
+    fn start(&mut self, on: &mut impl FnMut(Event)) -> Result<()> {
+        let (step, total, every) = (self.progress.step, self.course.total(), self.course.steps);
+        let (parameters, bytes) = (self.learner.parameters(), self.learner.plan.bytes);
+        on(Event::Start { step, total, parameters, flops: self.step_plan.flops(), bytes });
+        if step < total && !step.is_multiple_of(every) {
+            self.task.resume_epoch(self.engine, &self.learner, step / every)?;
+        }
         Ok(())
     }
 
-    fn start_step(&mut self, engine: &Engine, step: usize, planned: &mut Vec<Vec<Place>>) -> Result<()> {
-        let places = if planned.is_empty() { self.batcher.places(step)? } else { planned.remove(0) };
-        let (map, sar) = self.batcher.records(step, &places)?;
-        if let Some(style) = &self.style {
-            engine.write(style, &self.batcher.styles(step))?;
+    /// After a step: a checkpoint and a validation, where they are due.
+    fn look_around(&mut self, stopping: bool, on: &mut impl FnMut(Event)) -> Result<()> {
+        let (step, course) = (self.progress.step, self.course);
+        let last = step == course.total();
+        let validating = step.is_multiple_of(course.steps) && ((step / course.steps).is_multiple_of(course.validate_every) || last);
+        // The first checkpoint comes early, so that a folder that cannot be written shows at once, not after an hour; but a run that
+        // cannot do a single step leaves none in the way of the corrected command.
+        let saving = last || stopping || step == 1 || step.is_multiple_of(course.checkpoint_every);
+        if validating || saving {
+            self.collect(on)?;
         }
-        engine.write(&self.patches[0], &map)?;
-        Ok(engine.write(&self.patches[1], &sar)?)
-    }
-
-    /// Recall of both protocols on the validation scene.
-    fn validate(&mut self, engine: &Engine, learner: &Learner, step: usize) -> Result<serde_json::Value> {
-        let c = self.config;
-        let embedder = Embedder::new(engine, &c.encoder, &learner.weights, c.batch, Precision::Full)?;
-        let grid = IndexConfig { cell: c.patch, stride: c.patch, views: c.validate_views, ..IndexConfig::default() };
-        let manifest = checkpoint::manifest(Kind::Model, engine, self, &[], &Progress::default())?;
-        let file = WeightFile { manifest, tensors: std::collections::BTreeMap::new() };
-        let model = LoadedModel { hash: file.hash(), file, path: "(training)".into(), precision: Precision::Full };
-        let database = build(&embedder, &model, &self.val.map, &grid, Database::in_memory(), |_, _| {})?;
-        let searcher = Searcher::new(engine, &database, crate::index::RESIDENT_BYTES)?;
-        let mut figures = serde_json::json!({ "step": step, "views": c.validate_views });
-        for (name, protocol) in [("aligned", Protocol::Aligned), ("arbitrary", Protocol::Arbitrary)] {
-            let queries = queries(self.val, &database, protocol, c.validate_queries, c.encoder.input, 7)?;
-            let evaluation = evaluate(&embedder, self.val, &database, &searcher, queries)?;
-            let summary = Summary::new(&evaluation.results, 7)?;
-            let recall: serde_json::Map<String, serde_json::Value> =
-                summary.recall.iter().map(|(k, e)| (k.to_string(), e.value.into())).collect();
-            figures[name] = recall.into();
+        if validating {
+            // A validation that fails must not cost the steps before it.
+            if saving {
+                self.save(on)?;
+            }
+            let figures = self.task.validate(self.engine, &self.learner, step)?;
+            self.progress.validation.push(figures.clone());
+            on(Event::Validation { step, figures });
+            self.recent = VecDeque::from([Instant::now()]);
         }
-        Ok(figures)
+        if saving {
+            self.save(on)?;
+        }
+        Ok(())
+    }
+
+    /// Submits one step and reports the one before it.
+    fn step(&mut self, on: &mut impl FnMut(Event)) -> Result<()> {
+        let step = self.progress.step;
+        if step.is_multiple_of(self.course.steps) {
+            self.collect(on)?;
+            self.task.start_epoch(self.engine, &self.learner, step / self.course.steps, &mut self.progress.state)?;
+        }
+        self.task.start_step(self.engine, step, &mut self.progress.state)?;
+        let lr = self.course.learning_rate(step);
+        self.learner.optimizer.set(self.engine, StepFactors { lr, step: step as u64 + 1 })?;
+        let aligned = self.learner.aligned.as_ref();
+        if let Some(aligned) = aligned {
+            aligned.before_step(self.engine, step as f64 / self.course.total() as f64)?;
+        }
+        self.step_plan.submit(self.engine)?;
+        if let Some(aligned) = aligned {
+            aligned.after_step(self.engine, step)?;
+        }
+        let loss = self.engine.start_read(&self.learner.plan.outputs[0])?;
+        let told = self.task.watched(&self.learner).map(|t| self.engine.start_read(t)).transpose()?;
+        let figures = aligned.map(|a| a.figures(self.engine)).transpose()?;
+        let scale = self.learner.optimizer.start_scale(self.engine)?;
+        let previous = self.pending.replace(Pending { step: step + 1, lr, loss, told, figures, scale });
+        self.progress.step += 1;
+        previous.map_or(Ok(()), |p| self.report(p, on))
+    }
+
+    /// Waits for the last step.
+    fn collect(&mut self, on: &mut impl FnMut(Event)) -> Result<()> {
+        let last = self.pending.take();
+        last.map_or(Ok(()), |p| self.report(p, on))
+    }
+
+    fn report(&mut self, pending: Pending, on: &mut impl FnMut(Event)) -> Result<()> {
+        let Pending { step, lr, loss, told, figures, scale } = pending;
+        let loss = loss.finish::<f32>(self.engine)?[0];
+        let told: Vec<f32> = told.map_or(Ok(Vec::new()), |t| t.finish(self.engine))?;
+        let accuracy = self.task.note(step - 1, &told, &mut self.progress.state);
+        let mut figures = figures.map_or(Ok(Vec::new()), |f| f.finish(self.engine))?;
+        let scale = scale.map(|s| s.finish(self.engine)).transpose()?;
+        figures.extend(scale.map(|(scale, _)| ("loss scale", scale)));
+        let rate = self.rate();
+        on(Event::Step { step, loss, accuracy, lr, rate, figures });
+        // A scale that was too large is lowered, and the next step may be right: only one that cannot be lowered is a fault.
+        let right = loss.is_finite() && !scale.is_some_and(|(scale, skipped)| skipped && scale <= 1.0);
+        self.judge(step, right, on)
+    }
+
+    /// Notes that a step was reported, and gives the items a second over the last ones.
+    fn rate(&mut self) -> f64 {
+        self.recent.push_back(Instant::now());
+        if self.recent.len() > RATED {
+            self.recent.pop_front();
+        }
+        let seconds = self.recent[0].elapsed().as_secs_f64().max(1e-9);
+        (self.course.items * (self.recent.len() - 1)) as f64 / seconds
+    }
+
+    /// Gives a run up whose steps are wrong for too long.
+    fn judge(&mut self, step: usize, right: bool, on: &mut impl FnMut(Event)) -> Result<()> {
+        self.not_finite = if right { 0 } else { self.not_finite + 1 };
+        if self.not_finite > 0 {
+            on(Event::Skipped(step));
+        }
+        if self.not_finite >= NOT_FINITE {
+            return Err(Error::invalid(format!(
+                "the loss or its gradient was not finite in {NOT_FINITE} steps in a row (up to step {step}); lower optimizer.lr, or look for broken values in the scenes"
+            )));
+        }
+        Ok(())
+    }
+
+    fn save(&self, on: &mut impl FnMut(Event)) -> Result<()> {
+        let manifest = checkpoint::manifest(Kind::Checkpoint, self.engine, &self.task, &self.records, &self.progress)?;
+        checkpoint::save(&checkpoint_path(self.out), manifest, self.engine, &self.learner)?;
+        on(Event::Checkpoint(self.progress.step));
+        Ok(())
+    }
+
+    /// Writes the model (the towers, without the loss's temperature) and removes the checkpoint.
+    fn finish(&self) -> Result<()> {
+        let manifest = checkpoint::manifest(Kind::Model, self.engine, &self.task, &self.records, &self.progress)?;
+        let manifest = self.task.finished(manifest)?;
+        let mut tensors = self.learner.weights.read(self.engine)?;
+        tensors.retain(|name, _| !name.starts_with("loss."));
+        tensors.extend(self.task.kept());
+        NetworkFile { manifest, tensors }.save(self.out)?;
+        let file = checkpoint_path(self.out);
+        std::fs::remove_file(&file)
+            .map_err(|e| Error::io(&file, format!("the model is written, but this checkpoint cannot be removed ({e})"), e))
     }
 }
 
-/// Median time of each dispatch of a training step over `steps` runs, for `echogrid profile`.
-///
-/// # Errors
-/// As [`train`].
-pub fn profile_step(engine: &Engine, config: &TrainConfig, steps: usize) -> Result<Vec<OpTime>> {
-    config.check()?;
-    learner(engine, config)?.profile(engine, steps)
-}
-
-/// The dispatches of a training step but for the sampler's: both passes and the optimiser, on patches of noise. For benchmarks.
-///
-/// # Errors
-/// As [`train`].
-pub fn step_plan(engine: &Engine, config: &TrainConfig) -> Result<Plan> {
-    config.check()?;
-    let learner = learner(engine, config)?;
-    for (seed, input) in (1..).zip(&learner.plan.inputs) {
-        engine.write(input, &signed(input.len(), seed))?;
-    }
-    learner.into_plan(engine)
-}
-
-/// Whether the towers mix their statistics.
-fn mixes(config: &TrainConfig) -> bool {
-    config.augment.mix_statistics > 0.0
-}
-
-/// Both towers and the loss, with what trains them; inputs `map`, `sar` and, where they mix their statistics, `style` in this order.
-fn learner(engine: &Engine, config: &TrainConfig) -> Result<Learner> {
-    let (input, batch) = (config.encoder.input, config.batch);
-    let mut graph = Graph::new();
-    let map_in = graph.input("map", &[batch, input, input, 4]);
-    let sar_in = graph.input("sar", &[batch, input, input, 4]);
-    let style = mixes(config).then(|| graph.input("style", &[batch]));
-    let [map, sar] = config.encoder.towers(&mut graph, [map_in, sar_in], style)?;
-    let mut loss = graph.add("loss", InfoNce { smoothing: config.smoothing }, &[sar, map])?;
-    let objective = Objective::append(&config.align, &mut graph, map, sar)?;
-    if let Some(objective) = &objective {
-        loss = graph.add("total", WeightedMeans { weights: vec![1.0, config.align.weight() as f32] }, &[loss, objective.loss()])?;
-    }
-    Learner::new(engine, &graph, loss, objective.as_ref(), &config.course())
-}
+#[cfg(test)]
+mod tests;

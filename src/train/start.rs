@@ -77,7 +77,7 @@ impl InitFrom {
             let model = self.encoder()?;
             return start(&model.file, &model.path, config);
         };
-        let bytes = std::fs::read(path).map_err(|e| Error::file(path, e))?;
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e.to_string(), e))?;
         // Whatever is wrong with the file, the reader of models says it.
         if config.architecture.torchvision().is_some() && matches!(container::manifest(&bytes), Ok(None)) {
             return Ok(Start { tensors: parse_torchvision(path, &bytes, config)?, hash: None });

@@ -15,7 +15,8 @@ fn swath(fill: f32) -> Vec<f32> {
 fn found(path: &Path) -> Vec<([f64; 2], (f64, f64))> {
     let all: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let number = |v: &Value| v.as_f64().unwrap();
-    let properties = all["features"].as_array().unwrap().iter().map(|f| &f["properties"]).filter(|p| p["kind"] == "patch" && p["found"] == true);
+    let properties =
+        all["features"].as_array().unwrap().iter().map(|f| &f["properties"]).filter(|p| p["kind"] == "patch" && p["found"] == true);
     properties.map(|p| ([number(&p["sar_px"][0]), number(&p["sar_px"][1])], (number(&p["lon"]), number(&p["lat"])))).collect()
 }
 

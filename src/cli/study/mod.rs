@@ -3,13 +3,11 @@
 mod align;
 mod refine;
 mod runs;
+mod words;
 
 use super::common::Global;
-use crate::atomic::AtomicFile;
-use crate::eval::metrics::Estimate;
-use crate::{Error, Result};
+use crate::Result;
 use clap::Subcommand;
-use std::path::Path;
 
 /// Compare methods by training and evaluating them all
 ///
@@ -31,33 +29,4 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         Study::Align(args) => align::run(global, args),
         Study::Refine(args) => refine::run(global, args),
     }
-}
-
-/// The command that is running, as a report shows it.
-fn command() -> String {
-    std::env::args().skip(1).map(|a| shown(&a)).collect::<Vec<_>>().join(" ")
-}
-
-/// An argument as it is shown in a report: of a path only the last two parts, so that no machine's folders are in it.
-fn shown(argument: &str) -> String {
-    match Path::new(argument).components().count() {
-        0..=2 => argument.into(),
-        _ => {
-            let parts: Vec<_> =
-                Path::new(argument).components().rev().take(2).map(|c| c.as_os_str().to_string_lossy().into_owned()).collect();
-            parts.into_iter().rev().collect::<Vec<_>>().join("/")
-        }
-    }
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    AtomicFile::write(path, text.as_bytes()).map_err(|e| Error::file(path, format!("cannot be written ({e})")))
-}
-
-fn percent(v: f64) -> String {
-    format!("{:.1}", 100.0 * v)
-}
-
-fn interval(e: &Estimate) -> String {
-    format!("{:+.1} [{:+.1}, {:+.1}]", 100.0 * e.value, 100.0 * e.ci95[0], 100.0 * e.ci95[1])
 }

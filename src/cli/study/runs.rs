@@ -1,6 +1,6 @@
 //! What every study does: it opens its scenes, runs each way with each seed once, keeps what it found, and goes on where it was stopped.
 
-use super::write;
+use super::words::write;
 use crate::cli::common::{Global, SarArgs, interrupt_flag};
 use crate::gpu::Engine;
 use crate::scene::ScenePair;
@@ -61,7 +61,7 @@ impl<'a> Runs<'a> {
         let scenes = options.scene.chunks(2).map(open).collect::<Result<Vec<_>, _>>()?;
         let val = open(&options.val)?;
         let folder = options.out.join(folder);
-        std::fs::create_dir_all(&folder).map_err(|e| Error::file(&folder, format!("cannot be made ({e}); name another --out")))?;
+        std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, format!("cannot be made ({e}); name another --out"), e))?;
         Ok(Self { global, options, scenes, val, engine: global.engine()?, stop: interrupt_flag()?, folder, start })
     }
 

@@ -11,7 +11,12 @@ pub use config::{DenseAugment, DenseTrainConfig};
 
 use super::batch::Place;
 use super::checkpoint::refuse_unfinished;
-use super::course::{self, Course, Event, Learner, Outcome, Task, resident, sar_scale};
+use super::course::Course;
+use super::event::{Event, Outcome};
+use super::learner::Learner;
+use super::run::run;
+use super::sampling::{resident, sar_scale};
+use super::task::Task;
 use crate::gpu::{Engine, OpTime, Plan, PlanBuilder, Tensor};
 use crate::kernels::offset_xent::{HIT, LOSS, stats_shape};
 use crate::kernels::sampler;
@@ -51,7 +56,7 @@ pub fn train_dense(
         learner.start_from(engine, from.dense_start(&config.encoder)?)?;
     }
     let task = Dense::new(engine, config, scenes, val, &learner)?;
-    course::run(engine, task, learner, scenes, out, resume, stop, on)
+    run(engine, task, learner, scenes, out, resume, stop, on)
 }
 
 /// Median time of each dispatch of a training step over `steps` runs, for `echogrid profile --dense`.

@@ -9,7 +9,7 @@ use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::ops::Correlate;
 use crate::nn::{DenseEncoderConfig, Graph, Modality, Weights};
 use crate::scene::{PageCache, ScenePair};
-use crate::train::course::{resident, sar_scale};
+use crate::train::sampling::{resident, sar_scale};
 use serde_json::{Value, json};
 
 /// A fix this near is right, feature pixels.

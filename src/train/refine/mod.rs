@@ -7,7 +7,12 @@ mod parts;
 pub use config::RefineTrainConfig;
 
 use super::checkpoint::{self, refuse_unfinished};
-use super::course::{self, Course, Event, Learner, Outcome, Task, pair_sampling};
+use super::course::Course;
+use super::event::{Event, Outcome};
+use super::learner::Learner;
+use super::run::run;
+use super::sampling::pair_sampling;
+use super::task::Task;
 use crate::Result;
 use crate::eval::metrics::{QueryResult, Summary};
 use crate::eval::{self, Protocol, Query};
@@ -41,7 +46,7 @@ pub fn train_refiner(
         refuse_unfinished(out)?;
     }
     let (task, learner) = Refinement::new(engine, config, model, scenes, val)?;
-    course::run(engine, task, learner, scenes, out, resume, stop, on)
+    run(engine, task, learner, scenes, out, resume, stop, on)
 }
 
 /// A scene seen through the encoder.

@@ -1,0 +1,52 @@
+//! The patches of a step, cut on the device out of pages that are all resident.
+
+use crate::gpu::{Engine, PAGE, PlanBuilder, Tensor};
+use crate::kernels::sampler;
+use crate::scene::{Image, PageCache, ScenePair, ValidityMask};
+use crate::{Error, Result};
+use std::sync::Arc;
+
+/// The pages of one modality's images, all on the device.
+pub(super) fn resident<'s>(
+    engine: &Engine,
+    scenes: &'s [ScenePair],
+    pick: fn(&'s ScenePair) -> (&'s Arc<Image>, &'s ValidityMask),
+) -> Result<PageCache> {
+    let pages = scenes.iter().map(|s| pages_with_data(pick(s).0, pick(s).1)).sum();
+    let mut cache = PageCache::new(engine, scenes.iter().map(|s| pick(s).0.clone()).collect(), pages)?;
+    cache.require_all(engine)?;
+    Ok(cache)
+}
+
+fn pages_with_data(image: &Image, mask: &ValidityMask) -> u32 {
+    let side = PAGE as f64;
+    let across = |size: u32| size.div_ceil(PAGE as u32);
+    let pages =
+        (0..across(image.raster.height())).flat_map(|y| (0..across(image.raster.width())).map(move |x| (f64::from(x), f64::from(y))));
+    pages.filter(|(x, y)| mask.share(x * side, y * side, side, side) > 0.0).count() as u32
+}
+
+/// Appends the cutting of patch pairs out of some scenes: by records of places into inputs of a network, of the map and of the SAR image,
+/// at `scale` map pixels a network pixel. Returns the maps on the device.
+pub(super) fn pair_sampling(
+    plan: &mut PlanBuilder<'_>,
+    scenes: &[ScenePair],
+    scale: f64,
+    map: (&Tensor, &Tensor),
+    sar: (&Tensor, &Tensor),
+) -> Result<PageCache> {
+    let map_cache = resident(plan.engine(), scenes, |s| (&s.map, &s.map_mask))?;
+    let sar_cache = resident(plan.engine(), scenes, |s| (&s.sar, &s.sar_mask))?;
+    let coarsest = scenes.iter().try_fold(0.0f64, |most, s| Ok::<_, Error>(most.max(sar_scale(s, scale)?)))?;
+    for (cache, scale, (records, input)) in [(&map_cache, scale, map), (&sar_cache, coarsest, sar)] {
+        sampler::forward(plan, cache.array(), cache.table(), records, sampler::taps_for(scale), true, input)?;
+    }
+    Ok(map_cache)
+}
+
+/// SAR pixels to a pixel of a grid that has `scale` map pixels to a pixel, in the middle of the scene.
+pub(super) fn sar_scale(scene: &ScenePair, scale: f64) -> Result<f64> {
+    let middle = [f64::from(scene.map.raster.width()) / 2.0, f64::from(scene.map.raster.height()) / 2.0];
+    let [a, b] = scene.link().jacobian(middle)?;
+    Ok(scale * (a[0] * b[1] - a[1] * b[0]).abs().sqrt())
+}
