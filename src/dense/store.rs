@@ -4,7 +4,7 @@
 //! scaled by 1/N; `origins` I32 [B, 2], upper left corners in feature pixels.
 
 use super::layout::Layout;
-use crate::atomic::{AtomicFile, folder_of};
+use crate::atomic::{AtomicFile, advice, spool};
 use crate::container::{self, stream};
 use crate::scene::MapInfo;
 use crate::{Error, Result};
@@ -190,18 +190,20 @@ impl DenseDatabase {
 }
 
 impl DenseWriter {
-    fn fail(&self, e: impl std::fmt::Display) -> Error {
-        let path = self.path.clone().unwrap_or_else(|| "(temporary file)".into());
-        Error::file(path, format!("cannot be written ({e}); check that the folder exists, is writable and has room"))
+    fn fail(&self, e: std::io::Error) -> Error {
+        let (path, advice) = match &self.path {
+            Some(path) => (path.clone(), advice(path, &e)),
+            None => ("(temporary file)".into(), format!("check that {} is writable and has room", std::env::temp_dir().display())),
+        };
+        Error::file(path, format!("cannot be written ({e}); {advice}"))
     }
 
     /// Opens the spools beside the file to come.
     pub(super) fn begin(&mut self) -> Result<()> {
-        let spool = || match &self.path {
-            Some(path) => tempfile::tempfile_in(folder_of(path)),
-            None => tempfile::tempfile(),
+        let open = || {
+            let spool = || spool(self.path.as_deref()).map(BufWriter::new);
+            Ok::<_, std::io::Error>([spool()?, spool()?])
         };
-        let open = || Ok::<_, std::io::Error>([BufWriter::new(spool()?), BufWriter::new(spool()?)]);
         self.spools = Some(open().map_err(|e| self.fail(e))?);
         Ok(())
     }
@@ -218,7 +220,7 @@ impl DenseWriter {
     pub(super) fn finish(mut self, manifest: DenseManifest, origins: &[[i32; 2]]) -> Result<DenseDatabase> {
         let [a, b] = self.spools.take().expect("begin() was called");
         let map = |spool: BufWriter<std::fs::File>| -> Result<Mmap> {
-            let file = spool.into_inner().map_err(|e| self.fail(e.error()))?;
+            let file = spool.into_inner().map_err(|e| self.fail(e.into_error()))?;
             // SAFETY: the file has no name, so nobody else can change it.
             unsafe { Mmap::map(&file) }.map_err(|e| self.fail(e))
         };
@@ -232,9 +234,11 @@ impl DenseWriter {
         ];
         let views = views
             .into_iter()
-            .map(|(name, dtype, shape, data)| Ok((name, TensorView::new(dtype, shape, data).map_err(|e| self.fail(e))?)))
+            .map(|(name, dtype, shape, data)| {
+                Ok((name, TensorView::new(dtype, shape, data).map_err(|e| self.fail(std::io::Error::other(e)))?))
+            })
             .collect::<Result<Vec<_>>>()?;
-        let json = serde_json::to_string(&manifest).map_err(|e| self.fail(e))?;
+        let json = serde_json::to_string(&manifest).map_err(|e| self.fail(e.into()))?;
         let Some(path) = self.path.clone() else {
             let file = tempfile::tempfile().map_err(|e| self.fail(e))?;
             stream(&file, &json, views).map_err(|e| self.fail(e))?;
@@ -242,7 +246,7 @@ impl DenseWriter {
         };
         let file = AtomicFile::create(&path).map_err(|e| self.fail(e))?;
         stream(file.file(), &json, views).map_err(|e| self.fail(e))?;
-        file.commit().map_err(|e| self.fail(e))?;
-        DenseDatabase::open(&path)
+        let file = file.commit().map_err(|e| self.fail(e))?;
+        DenseDatabase::map(&path, &file)
     }
 }

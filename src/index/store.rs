@@ -3,7 +3,7 @@
 //! Tensors: `rows` F16 [R, D], `row_id` U32 [R] (cell * views * views + view; rising), `cell_px` F64 [C, 2], `cell_lonlat` F64 [C, 2].
 
 use super::build::{IndexConfig, MAX_VIEWS};
-use crate::atomic::{AtomicFile, folder_of};
+use crate::atomic::{AtomicFile, advice, spool};
 use crate::container::{self, stream};
 use crate::scene::{Cell, Crs, GeoTransform, MapInfo};
 use crate::{Error, Result};
@@ -96,9 +96,13 @@ impl Database {
     pub fn open(path: &Path) -> Result<Self> {
         let file =
             std::fs::File::open(path).map_err(|e| Error::file(path, format!("cannot be opened ({e}); make one with `echogrid index`")))?;
+        Self::map(path, &file)
+    }
+
+    fn map(path: &Path, file: &std::fs::File) -> Result<Self> {
         // SAFETY: the file is only read; one that another process cuts short while it is mapped ends this process, as with
         // any mapped file.
-        let mapped = unsafe { Mmap::map(&file) }.map_err(|e| Error::file(path, format!("cannot be mapped ({e})")))?;
+        let mapped = unsafe { Mmap::map(file) }.map_err(|e| Error::file(path, format!("cannot be mapped ({e})")))?;
         Self::parse(path, Bytes::Mapped(mapped))
     }
 
@@ -292,17 +296,17 @@ impl Database {
 }
 
 impl Writer {
-    fn fail(&self, e: impl std::fmt::Display) -> Error {
-        let path = self.path.clone().unwrap_or_else(|| "(temporary file)".into());
-        Error::file(path, format!("cannot be written ({e}); check that the folder exists, is writable and has room"))
+    fn fail(&self, e: std::io::Error) -> Error {
+        let (path, advice) = match &self.path {
+            Some(path) => (path.clone(), advice(path, &e)),
+            None => ("(temporary file)".into(), format!("check that {} is writable and has room", std::env::temp_dir().display())),
+        };
+        Error::file(path, format!("cannot be written ({e}); {advice}"))
     }
 
     /// Opens the spool beside the file to come.
     pub(super) fn begin(&mut self, dim: usize) -> Result<()> {
-        let spool = match &self.path {
-            Some(path) => tempfile::tempfile_in(folder_of(path)),
-            None => tempfile::tempfile(),
-        };
+        let spool = spool(self.path.as_deref());
         self.spool = Some(BufWriter::new(spool.map_err(|e| self.fail(e))?));
         self.dim = dim;
         Ok(())
@@ -318,7 +322,7 @@ impl Writer {
 
     /// Writes the file and maps it.
     pub(super) fn finish(mut self, manifest: DatabaseManifest, cells: &[Cell], rows: &[RowId]) -> Result<Database> {
-        let spool = self.spool.take().expect("begin() was called").into_inner().map_err(|e| self.fail(e.error()))?;
+        let spool = self.spool.take().expect("begin() was called").into_inner().map_err(|e| self.fail(e.into_error()))?;
         // SAFETY: the file has no name, so nobody else can change it.
         let data = unsafe { Mmap::map(&spool) }.map_err(|e| self.fail(e))?;
         let flat = |p: &mut dyn Iterator<Item = [f64; 2]>| -> Vec<u8> {
@@ -336,18 +340,20 @@ impl Writer {
         ];
         let views = views
             .into_iter()
-            .map(|(name, dtype, shape, data)| Ok((name, TensorView::new(dtype, shape, data).map_err(|e| self.fail(e))?)))
+            .map(|(name, dtype, shape, data)| {
+                Ok((name, TensorView::new(dtype, shape, data).map_err(|e| self.fail(std::io::Error::other(e)))?))
+            })
             .collect::<Result<Vec<_>>>()?;
-        let json = serde_json::to_string(&manifest).map_err(|e| self.fail(e))?;
+        let json = serde_json::to_string(&manifest).map_err(|e| self.fail(e.into()))?;
         let Some(path) = self.path.clone() else {
             let meta = Some(HashMap::from([("echogrid".to_string(), json)]));
-            let bytes = safetensors::serialize(views, meta).map_err(|e| self.fail(e))?;
+            let bytes = safetensors::serialize(views, meta).map_err(|e| self.fail(std::io::Error::other(e)))?;
             return Database::parse(Path::new("(memory)"), Bytes::Owned(bytes));
         };
         let file = AtomicFile::create(&path).map_err(|e| self.fail(e))?;
         stream(file.file(), &json, views).map_err(|e| self.fail(e))?;
-        file.commit().map_err(|e| self.fail(e))?;
-        Database::open(&path)
+        let file = file.commit().map_err(|e| self.fail(e))?;
+        Database::map(&path, &file)
     }
 }
 

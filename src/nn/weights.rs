@@ -4,7 +4,7 @@ use super::dense::DenseEncoderConfig;
 use super::encoder::EncoderConfig;
 use super::graph::Graph;
 use super::ops::{Init, ParamSpec};
-use crate::atomic::AtomicFile;
+use crate::atomic::{AtomicFile, advice};
 use crate::container::{MANIFEST, manifest};
 use crate::gpu::{Engine, Tensor};
 use crate::random;
@@ -215,7 +215,10 @@ impl<N: Network> NetworkFile<N> {
             .map(|(n, s, d)| Ok((n.as_str(), TensorView::new(Dtype::F32, s.to_vec(), d).map_err(|e| io(&e))?)))
             .collect::<Result<Vec<_>>>()?;
         let bytes = safetensors::serialize(views, Some(HashMap::from([(MANIFEST.to_string(), json)]))).map_err(|e| io(&e))?;
-        AtomicFile::write(path, &bytes).map_err(|e| io(&e))
+        AtomicFile::write(path, &bytes).map_err(|e| {
+            let reason = format!("cannot be written ({e}); {}", advice(path, &e));
+            WeightsError::Io { path: path.into(), reason }
+        })
     }
 
     /// The network's own parameters: not those of the optimiser, of the loss or of the graph network behind it.

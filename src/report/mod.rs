@@ -10,7 +10,7 @@ pub mod geojson;
 pub mod html;
 pub mod registration;
 
-use crate::atomic::{AtomicFile, folder_of};
+use crate::atomic::{AtomicFile, advice};
 use crate::dense::Ellipse;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file could not be written.
-    #[error("cannot write {}: {source}; {}", .path.display(), write_hint(.path, .source))]
+    #[error("cannot write {}: {source}; {}", .path.display(), advice(.path, .source))]
     Write {
         /// The file that was to be written.
         path: PathBuf,
@@ -54,28 +54,18 @@ pub enum Error {
     },
 }
 
-/// What a reader can do about a file that could not be written.
-fn write_hint(path: &Path, source: &std::io::Error) -> String {
-    use std::io::ErrorKind as Kind;
-    let folder = folder_of(path).display();
-    match source.kind() {
-        Kind::NotFound => format!("create the folder {folder} first, or choose another path"),
-        Kind::NotADirectory => format!("{folder} is not a folder: choose another path"),
-        Kind::IsADirectory => "it is a folder: give the name of a file in it".to_string(),
-        Kind::PermissionDenied | Kind::ReadOnlyFilesystem => {
-            format!("make the folder {folder} writable, or choose another path")
-        }
-        Kind::StorageFull | Kind::QuotaExceeded => "free some space, or choose another disk".to_string(),
-        _ => format!("check the folder {folder}, or choose another path"),
-    }
-}
-
-/// Writes `bytes` to `path` whole or not at all: to a temporary file in the same folder, then moved into place.
+/// Writes `bytes` to `path` whole or not at all: to a temporary file in the same folder, then moved into place. Devices and pipes are
+/// written through, links are followed, and `-` is standard output.
 ///
 /// # Errors
 /// [`Error::Write`] names the path, the cause and what to do.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let fail = |source| Error::Write { path: path.to_path_buf(), source };
+    if path == Path::new("-") {
+        use std::io::Write as _;
+        let mut out = std::io::stdout().lock();
+        return out.write_all(bytes).and_then(|()| out.flush()).map_err(fail);
+    }
     AtomicFile::write(path, bytes).map_err(fail)
 }
 

@@ -5,9 +5,9 @@ mod refine;
 mod runs;
 
 use super::common::Global;
-use crate::atomic::AtomicFile;
+use crate::Result;
 use crate::eval::metrics::Estimate;
-use crate::{Error, Result};
+use crate::report::write_atomically;
 use clap::Subcommand;
 use std::path::Path;
 
@@ -51,7 +51,7 @@ fn shown(argument: &str) -> String {
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    AtomicFile::write(path, text.as_bytes()).map_err(|e| Error::file(path, format!("cannot be written ({e})")))
+    Ok(write_atomically(path, text.as_bytes())?)
 }
 
 fn percent(v: f64) -> String {
