@@ -1,6 +1,6 @@
 //! `echogrid demo`.
 
-use super::common::{Global, check_output, name_of, print_json};
+use super::common::{Global, check_file, check_output, name_of, print_json};
 use super::index::{build_with_bar, warn_of_scale};
 use super::locate::{found, rows};
 use super::present::{add_pictures, fixes, meta, model_name, overview};
@@ -53,7 +53,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let scene = super::synth::write(&args.out, args.seed, args.size)?;
     let file = |name: &str| args.out.join(name);
     let (db, geo, table, page) = (file("index.safetensors"), file("fixes.geojson"), file("fixes.csv"), file("report.html"));
-    [&db, &geo, &table, &page].into_iter().try_for_each(|p| check_output(p))?;
+    check_file(&db)?;
+    [&geo, &table, &page].into_iter().try_for_each(|p| check_output(p))?;
     stage("synth", &mut lap);
 
     let map = Arc::new(Image::map(&scene.map)?);
@@ -67,10 +68,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
 
     let config = LocateConfig { step: STEP, top: MAX_RANK, ..LocateConfig::new(&database) };
     let bar = global.bar(0, "locating");
-    let located = locate(&embedder, &database, &searcher, &sar, &config, |done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    })?;
+    let located = locate(&embedder, &database, &searcher, &sar, &config, |done, total| bar.advance(done, total))?;
     bar.finish_and_clear();
     stage("locate", &mut lap);
 

@@ -152,7 +152,7 @@ fn check_refinement(args: &Args) -> Result<()> {
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     check_refinement(args)?;
-    args.report.iter().try_for_each(|p| check_output(p))?;
+    [&args.report, &args.dump].into_iter().flatten().try_for_each(|p| check_output(p))?;
     if matches!(args.protocol, ProtocolArg::Dense) {
         return super::eval_dense::run(global, args);
     }

@@ -36,10 +36,7 @@ pub(super) fn build_dense_with_bar(
 ) -> Result<(DenseDatabase, f64)> {
     let start = Instant::now();
     let bar = global.bar(0, "transforming");
-    let database = build(engine, model, map, layout, writer, |done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    })?;
+    let database = build(engine, model, map, layout, writer, |done, total| bar.advance(done, total))?;
     bar.finish_and_clear();
     Ok((database, start.elapsed().as_secs_f64()))
 }
@@ -106,8 +103,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     };
     let tiles = cells.is_some() || args.report.is_some() && room_for_tiles(&database, queries.len());
     let search = SearchConfig { tiles, ..SearchConfig::default() };
-    let bar = global.bar(queries.len() as u64, "searching");
-    let advance = |done: usize, _| bar.set_position(done as u64);
+    let bar = global.bar(0, "searching");
+    let advance = |done, total| bar.advance(done, total);
     let searched = dense_matches(&matcher, &pair, &queries, side, args.matching.at_once, search, advance)?;
     bar.finish_and_clear();
     let mut found = searched.found;

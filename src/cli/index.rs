@@ -1,6 +1,6 @@
 //! `echogrid index`.
 
-use super::common::{Global, MapArgs, check_output, print_json, warn};
+use super::common::{Global, MapArgs, check_file, check_regular, print_json, warn};
 use super::dense_args::{DenseArgs, FeatureKind, LARGEST_PATCH, Method, dense_beside, largest_patch};
 use super::eval_dense::build_dense_with_bar;
 use crate::Result;
@@ -75,10 +75,7 @@ pub(super) fn build_with_bar(
 ) -> Result<(Database, f64)> {
     let start = Instant::now();
     let bar = global.bar(0, "indexing");
-    let database = build(embedder, model, map, config, writer, |done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    })?;
+    let database = build(embedder, model, map, config, writer, |done, total| bar.advance(done, total))?;
     bar.finish_and_clear();
     Ok((database, start.elapsed().as_secs_f64()))
 }
@@ -156,7 +153,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         Method::Both => Some(dense_beside(&args.out)),
     };
     let with_index = args.method != Method::Dense;
-    [with_index.then_some(&args.out), beside.as_ref()].into_iter().flatten().try_for_each(|p| check_output(p))?;
+    let check = if args.method == Method::Both { check_regular } else { check_file };
+    [with_index.then_some(&args.out), beside.as_ref()].into_iter().flatten().try_for_each(|p| check(p))?;
     let model = if with_index { Some(args.dense.what.encoder(args.model.as_deref())?) } else { None };
     let features = if beside.is_some() { Some(args.dense.what.model(FeatureKind::Learned)?) } else { None };
     let map = Arc::new(args.map.open()?);

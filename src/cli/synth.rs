@@ -1,6 +1,6 @@
 //! `echogrid synth`.
 
-use super::common::{Global, check_output};
+use super::common::{Global, check_file};
 use crate::scene::synth::{EPSG, SynthConfig, generate};
 use crate::scene::{GeoTransform, SampleData, write_geotiff};
 use crate::{Error, Result};
@@ -39,7 +39,7 @@ pub(super) fn write(folder: &Path, seed: u64, size: u32) -> Result<Files> {
         .map_err(|e| Error::file(folder, format!("this folder cannot be made ({e}); name another with --out")))?;
     let files = Files { map: folder.join("optical.tif"), sar: folder.join("sar.tif"), height: folder.join("height.tif") };
     for file in [&files.map, &files.sar, &files.height] {
-        check_output(file)?;
+        check_file(file)?;
     }
     let scene = generate(&SynthConfig { seed, size, ..SynthConfig::default() });
     let geo = GeoTransform::new(scene.geotransform());

@@ -1,6 +1,6 @@
 //! `echogrid train`.
 
-use super::common::{Global, SarArgs, check_output, interrupt_flag};
+use super::common::{Global, SarArgs, check_regular, interrupt_flag};
 use crate::align::Align;
 use crate::gpu::{Engine, Precision};
 use crate::index::LoadedModel;
@@ -200,7 +200,7 @@ fn session(
         return Ok(());
     }
     let out = args.out.as_deref().ok_or_else(|| Error::invalid("--out MODEL is missing"))?;
-    check_output(out)?;
+    check_regular(out)?;
     let open = |pair: &[PathBuf]| args.reading.pair_of(pair);
     let scenes = args.scene.chunks(2).map(open).collect::<Result<Vec<_>, _>>()?;
     let val = open(&args.val)?;
@@ -229,7 +229,7 @@ fn session(
     let quiet = bar.is_hidden();
     let mut on = |event| match event {
         Event::Start { step, total, parameters, flops, bytes } => {
-            bar.set_position(step as u64);
+            bar.start_at(step as u64);
             global.say(format_args!(
                 "{parameters} parameters, {:.1} GFLOP a step of {} {}, {:.0} MiB of activations, steps {step} to {total}",
                 flops * 1e-9,

@@ -205,7 +205,7 @@ pub(crate) fn variant_records(centre: [f64; 2], matrix: [[f64; 2]; 2], variants:
     variants.iter().map(one).collect()
 }
 
-/// Cuts a SAR image into patches and finds each on the map. `progress(done, total)` counts patches. With `closer` and the map, the best places of
+/// Cuts a SAR image into patches and finds each on the map. `progress(done, total)` counts parts of the map, for each batch of patches. With `closer` and the map, the best places of
 /// each patch are searched again at a finer scale. Where it is not known whether the image is mirrored, both ways are searched, and the one whose
 /// fixes are more probable is kept.
 ///

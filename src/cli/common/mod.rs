@@ -1,41 +1,37 @@
-//! What the subcommands share: global options, the engine, progress bars.
+//! What the subcommands share: global options, the engine, and by folder what they read, print, write and tell of their progress.
+
+#[macro_use]
+mod output;
+mod pace;
+mod progress;
+mod reading;
 
 use super::tune;
-use crate::atomic::AtomicFile;
 use crate::gpu::{AdapterChoice, Engine};
-use crate::scene::{Bands, Image, Mirrored, NoData, OpenOptions, Raster, SarUnit, ScenePair};
 use crate::{Error, Result};
-use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use clap::Args;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
-/// Text on standard output. A reader that went away (`| head`) ends the process quietly.
-pub(super) fn write_out(text: std::fmt::Arguments<'_>) {
-    use std::io::Write;
-    if let Err(e) = std::io::stdout().lock().write_fmt(text) {
-        if e.kind() != std::io::ErrorKind::BrokenPipe {
-            eprintln!("error: standard output cannot be written ({e})");
-            std::process::exit(1);
-        }
-        std::process::exit(0);
+pub(super) use output::{check_file, check_output, check_regular, expect_json, print_json, warn, warn_of, write_out, written_once};
+pub(super) use progress::Progress;
+pub(super) use reading::{MapArgs, MapNoData, MirrorArgs, SarArgs, open_map};
+
+/// What a command that did not fail has to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// What was asked for is done.
+    Done,
+    /// It was searched, and nothing was found: exit status 3.
+    #[allow(dead_code, reason = "locate and register are to return it")]
+    NothingFound,
+}
+
+impl From<()> for Outcome {
+    fn from((): ()) -> Self {
+        Self::Done
     }
-}
-
-/// `print!` by way of [`write_out`].
-macro_rules! out_raw {
-    ($($arg:tt)*) => { $crate::cli::common::write_out(format_args!($($arg)*)) };
-}
-
-/// `println!` by way of [`write_out`].
-macro_rules! out {
-    () => { $crate::cli::common::write_out(format_args!("\n")) };
-    ($($arg:tt)*) => {{
-        $crate::cli::common::write_out(format_args!($($arg)*));
-        $crate::cli::common::write_out(format_args!("\n"));
-    }};
 }
 
 /// Options of every subcommand.
@@ -50,7 +46,7 @@ pub struct Global {
     /// Choose kernels by the kind of adapter alone, not by what was measured on it (see `echogrid tune`)
     #[arg(long, global = true, help_heading = "Options of every command")]
     pub no_tune: bool,
-    /// No progress bars
+    /// No progress, and no messages but warnings and errors
     #[arg(short, long, global = true, help_heading = "Options of every command")]
     pub quiet: bool,
 }
@@ -93,174 +89,10 @@ impl Global {
         }
     }
 
-    /// A progress bar on a terminal; nothing elsewhere.
-    pub(super) fn bar(&self, len: u64, what: &'static str) -> ProgressBar {
-        let bar = ProgressBar::new(len);
-        if self.quiet || !std::io::stderr().is_terminal() {
-            bar.set_draw_target(ProgressDrawTarget::hidden());
-        }
-        let style = ProgressStyle::with_template("{prefix:>10} [{bar:30}] {pos}/{len} {msg} {elapsed} (left {eta})");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
-        bar.set_prefix(what);
-        bar
+    /// How far a command has got: a bar on a terminal, lines elsewhere, nothing if quiet.
+    pub(super) fn bar(&self, len: u64, what: &'static str) -> Progress {
+        Progress::new(len, what, self.quiet)
     }
-}
-
-/// What the SAR values measure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Unit {
-    /// Square root of intensity (most 8- and 16-bit products)
-    Amplitude,
-    /// Backscattered power
-    Intensity,
-    /// Decibels
-    Db,
-}
-
-impl From<Unit> for SarUnit {
-    fn from(u: Unit) -> Self {
-        match u {
-            Unit::Amplitude => Self::Amplitude,
-            Unit::Intensity => Self::Intensity,
-            Unit::Db => Self::Decibel,
-        }
-    }
-}
-
-/// How the SAR image is read.
-#[derive(Debug, Clone, Args)]
-pub struct SarArgs {
-    /// What the SAR values measure [default: guessed]
-    #[arg(long, value_enum, help_heading = "Reading")]
-    pub sar_unit: Option<Unit>,
-    /// Band of the SAR image: its number, or a word of its description such as VV [default: the first described as VV, VH, HH or HV, else the first]
-    #[arg(long, value_name = "BAND", help_heading = "Reading")]
-    pub band: Option<String>,
-    /// Value of the SAR image that marks no data; `none`: every value is data [default: the file's own, and fill along the border that it does not name]
-    #[arg(
-        long,
-        value_name = "VALUE",
-        allow_negative_numbers = true,
-        hide_default_value = true,
-        default_value = "auto",
-        help_heading = "Reading"
-    )]
-    pub no_data: NoData,
-}
-
-impl SarArgs {
-    fn options(&self) -> OpenOptions {
-        OpenOptions { bands: self.band.clone().map_or(Bands::All, Bands::Named), no_data: self.no_data, reader: None }
-    }
-
-    /// What the values measure, if it was said.
-    pub(super) fn unit(&self) -> Option<SarUnit> {
-        self.sar_unit.map(Into::into)
-    }
-
-    /// Opens a SAR image, and says what is doubtful about it.
-    pub(super) fn open(&self, path: &Path) -> Result<Image> {
-        let image = Image::open_sar(path, self.unit(), self.options())?;
-        warn_of(&image.raster);
-        let raster = &image.raster;
-        if let (true, Err(e)) = (raster.geo().is_some() || raster.control_points() > 0, raster.placement()) {
-            warn(format_args!("the image's own georeference is not used: {e}"));
-        }
-        Ok(image)
-    }
-
-    /// Opens the images of an area, and says what is doubtful about them. `map` reads the map.
-    pub(super) fn pair(&self, map: &MapArgs, sar: &Path) -> Result<ScenePair> {
-        Ok(ScenePair::of(map.open()?, self.open(sar)?)?)
-    }
-
-    /// The same for a pair of files, a map of one file.
-    pub(super) fn pair_of(&self, files: &[PathBuf]) -> Result<ScenePair> {
-        let map = MapArgs { map: vec![files[0].clone()], no_data: MapNoData { map_no_data: NoData::Auto } };
-        self.pair(&map, &files[1])
-    }
-}
-
-/// What marks no data in a map.
-#[derive(Debug, Clone, Copy, Args)]
-pub struct MapNoData {
-    /// Value of the map that marks no data; `none`: every value is data [default: the file's own, and fill that it does not name]
-    #[arg(
-        long,
-        value_name = "VALUE",
-        allow_negative_numbers = true,
-        hide_default_value = true,
-        default_value = "auto",
-        help_heading = "Reading"
-    )]
-    pub map_no_data: NoData,
-}
-
-impl MapNoData {
-    /// For opening the map.
-    pub(super) fn options(self) -> OpenOptions {
-        OpenOptions { no_data: self.map_no_data, ..OpenOptions::default() }
-    }
-}
-
-/// A map to read.
-#[derive(Debug, Clone, Args)]
-pub struct MapArgs {
-    /// Optical map: GeoTIFF, or PNG or JPEG with a world file; several files, a folder of them, or a list (.txt, a path a line) count as one map
-    #[arg(long, value_name = "MAP", required = true, num_args = 1..)]
-    pub map: Vec<PathBuf>,
-    #[command(flatten)]
-    pub no_data: MapNoData,
-}
-
-impl MapArgs {
-    /// Opens it, and says what is doubtful about it.
-    pub(super) fn open(&self) -> Result<Image> {
-        open_map(&self.map, self.no_data)
-    }
-
-    /// Its name, for people.
-    pub(super) fn name(&self) -> String {
-        name_of(&self.map[0])
-    }
-}
-
-/// Opens a map, and says what is doubtful about it.
-pub(super) fn open_map(files: &[PathBuf], no_data: MapNoData) -> Result<Image> {
-    let image = Image::open_map(files, no_data.options())?;
-    warn_of(&image.raster);
-    Ok(image)
-}
-
-/// Whether an image that does not say how it lies is mirrored.
-#[derive(Debug, Clone, Copy, Args)]
-pub struct MirrorArgs {
-    /// Whether an image without a georeference shows the ground as from below, as raw images of descending passes do
-    #[arg(long, value_enum, default_value_t = Mirrored::Auto, help_heading = "Reading")]
-    pub mirrored: Mirrored,
-}
-
-/// What was doubted so far: every JSON object that is printed lists it.
-static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-/// A doubt, on standard error and in JSON; each once.
-pub(super) fn warn(text: impl std::fmt::Display) {
-    let (text, mut all) = (text.to_string(), WARNINGS.lock().unwrap_or_else(|e| e.into_inner()));
-    if !all.contains(&text) {
-        eprintln!("warning: {text}");
-        all.push(text);
-    }
-}
-
-/// What is doubtful about a raster.
-pub(super) fn warn_of(raster: &Raster) {
-    raster.warnings().iter().for_each(warn);
-}
-
-/// Refuses a file that cannot be written, before long work starts.
-pub(super) fn check_output(path: &Path) -> Result<()> {
-    // Dropped at once: nothing stays behind.
-    AtomicFile::create(path).map(drop).map_err(|source| crate::report::Error::Write { path: path.into(), source }.into())
 }
 
 /// A file's name without its folder.
@@ -290,16 +122,4 @@ pub(super) fn interrupt_flag() -> Result<Arc<AtomicBool>> {
     })
     .map_err(|e| Error::invalid(format!("no handler for Ctrl-C: {e}")))?;
     Ok(flag)
-}
-
-/// One JSON object on standard output, with what was warned of as `warnings`.
-pub(super) fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    let mut value = serde_json::to_value(value).map_err(|e| Error::invalid(format!("cannot be printed as JSON: {e}")))?;
-    if let Some(fields) = value.as_object_mut() {
-        let warnings = WARNINGS.lock().unwrap_or_else(|e| e.into_inner());
-        fields.insert("warnings".into(), serde_json::json!(*warnings));
-    }
-    let text = serde_json::to_string(&value).map_err(|e| Error::invalid(format!("cannot be printed as JSON: {e}")))?;
-    out!("{text}");
-    Ok(())
 }

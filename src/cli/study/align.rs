@@ -21,7 +21,7 @@ use std::fmt::Write;
 pub struct Args {
     #[command(flatten)]
     options: Options,
-    /// Ways to compare [default: all]
+    /// Ways to compare [default: all of them]
     #[arg(long, value_name = "WAY", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(WAYS.map(|w| w.name)))]
     ways: Vec<String>,
     /// Passes of each training [default: that of the configuration]

@@ -26,7 +26,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "FOLDER", default_value = "studies")]
     pub(super) out: PathBuf,
     /// Seeds of training
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 2, 3])]
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,2,3")]
     seeds: Vec<u64>,
     /// Settings of training in TOML, as `train` takes them
     #[arg(long, value_name = "FILE")]
