@@ -1355,6 +1355,8 @@ fn transport_between_arrays_of_either_kind_of_file() {
 
 #[path = "cli/files.rs"]
 mod files;
+#[path = "cli/limits.rs"]
+mod limits;
 #[cfg(unix)]
 #[path = "cli/outputs.rs"]
 mod outputs;

@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long, value_name = "PX", value_delimiter = ',', default_value = "200,100,64")]
     patches: Vec<u32>,
     /// Patches of each size, and as many that are not on the map
-    #[arg(long, value_name = "N", default_value_t = 150)]
+    #[arg(long, value_name = "N", default_value_t = 150, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     queries: usize,
     /// Seed of the places
     #[arg(long, value_name = "N", default_value_t = 11)]

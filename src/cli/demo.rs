@@ -1,7 +1,7 @@
 //! `echogrid demo`.
 
 use super::common::{Global, check_file, check_output, name_of, print_json};
-use super::index::{build_with_bar, warn_of_scale};
+use super::index::build_with_bar;
 use super::locate::{found, rows};
 use super::present::{add_pictures, fixes, meta, model_name, overview};
 use crate::Result;
@@ -50,7 +50,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         seconds.insert(name.to_string(), lap.elapsed().as_secs_f64());
         *lap = Instant::now();
     };
-    let scene = super::synth::write(&args.out, args.seed, args.size)?;
+    let scene = super::synth::write(global, &args.out, args.seed, args.size)?;
     let file = |name: &str| args.out.join(name);
     let (db, geo, table, page) = (file("index.safetensors"), file("fixes.geojson"), file("fixes.csv"), file("report.html"));
     check_file(&db)?;
@@ -62,7 +62,6 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let embedder = model.embedder(&engine, 64)?;
     stage("start", &mut lap);
     let (database, index_s) = build_with_bar(global, &embedder, &model, &map, &IndexConfig::default(), Database::writer(&db))?;
-    warn_of_scale(&database, &model);
     let searcher = Searcher::new(&engine, &database, RESIDENT_BYTES)?;
     stage("index", &mut lap);
 

@@ -44,7 +44,7 @@ pub struct Args {
     #[arg(long, value_enum)]
     protocol: ProtocolArg,
     /// Number of queries (aligned: at most one a cell)
-    #[arg(long, value_name = "N", default_value_t = 500)]
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     pub(super) queries: usize,
     /// Seed of the places and of the intervals
     #[arg(long, value_name = "N", default_value_t = 7)]

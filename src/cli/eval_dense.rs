@@ -1,27 +1,25 @@
 //! `echogrid eval --protocol dense`.
 
-use super::common::{Global, name_of, print_json};
+use super::common::{Global, print_json};
+use super::cost::weigh_dense;
 use super::dense_args::{FeatureKind, LARGEST_PATCH, Method};
 use super::eval::Args;
+use super::eval_dense_page::{Shown, write_page};
 use super::index::build_with_bar;
-use super::present::{features_name, meta, overview};
-use super::present_dense::{Query, add_pictures, fixes, room_for_tiles};
+use super::present_dense::room_for_tiles;
 use crate::dense::{DenseDatabase, DenseModel, Hint, Layout, Match, Matcher, SearchConfig, build, keep_where, raise};
 use crate::eval::dense::{
     Absent, DenseQuery, DenseReport, DenseResult, RIGHT_M, dense_matches, dense_queries, dense_results, dense_summary,
 };
-use crate::eval::metrics::QueryResult;
 use crate::eval::metrics::calibration_error;
 use crate::gpu::Engine;
 use crate::index::{Database, Embedder, IndexConfig, RESIDENT_BYTES, Searcher};
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::Modality;
-use crate::report::{figures, html::Page};
 use crate::scene::pages::DEFAULT_PAGES;
 use crate::scene::{Image, MapInfo, PageCache, ScenePair};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,6 +32,7 @@ pub(super) fn build_dense_with_bar(
     layout: &Layout,
     writer: crate::dense::DenseWriter,
 ) -> Result<(DenseDatabase, f64)> {
+    weigh_dense(global, map, layout, model, writer.path())?;
     let start = Instant::now();
     let bar = global.bar(0, "transforming");
     let database = build(engine, model, map, layout, writer, |done, total| bar.advance(done, total))?;
@@ -200,58 +199,5 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     out!("calibration     expected error {:.3}", report.calibration_error);
     out!("time            {:.3} s a query, {} at once; the map's transform {built:.1} s", report.seconds_a_query, report.batch);
     out!("adapter         {}, {}", report.adapter, report.precision);
-    Ok(())
-}
-
-/// What a page shows.
-struct Shown<'a> {
-    matcher: &'a Matcher<'a>,
-    pair: &'a ScenePair,
-    queries: &'a [DenseQuery],
-    found: &'a [Match],
-    results: &'a [DenseResult],
-    /// Feature pixels.
-    side: usize,
-}
-
-/// Writes the page. `cases` are probabilities with whether they were right, of absent patches too.
-fn write_page(global: &Global, args: &Args, path: &Path, shown: &Shown<'_>, report: &DenseReport, cases: &[(f64, bool)]) -> Result<()> {
-    let (database, model) = (shown.matcher.database(), shown.matcher.model());
-    let link = shown.pair.link();
-    let mut all = Vec::with_capacity(shown.queries.len());
-    for ((q, found), r) in shown.queries.iter().zip(shown.found).zip(shown.results) {
-        all.push(Query {
-            sar_px: link.apply(q.map_px)?,
-            matrix: link.jacobian(q.map_px)?,
-            truth_px: Some(q.map_px),
-            found,
-            peak: found.peaks.first().copied(),
-            probability: r.probability,
-            accepted: r.accepted,
-            ellipse: r.ellipse,
-            variant: (0.0, 1.0),
-        });
-    }
-    let side = shown.side as f64 * database.manifest.layout.step;
-    let mut fixes = fixes(&database.manifest.map, &all, side, 10)?;
-    add_pictures(global, &mut fixes, &all, database, side, &shown.pair.sar, Some(&shown.pair.map))?;
-    let overview = overview(global, &shown.pair.map)?;
-    let errors: Vec<QueryResult> = shown.results.iter().map(|r| QueryResult { right_rank: None, error_m: r.error_m }).collect();
-    let figures = [
-        ("Share of queries whose best peak is at most so far off".to_string(), figures::error_cdf(&[(&report.features, &errors)])?),
-        ("How often a fix of such a probability is within 100 m".to_string(), figures::reliability(cases)?),
-    ];
-    let mut rows = vec![
-        ("Searched".into(), format!("the whole map, {} blocks of {} feature pixels", database.len(), database.manifest.layout.side)),
-        ("Threshold".into(), format!("not found below a probability of {}", report.threshold)),
-        ("Compared with".into(), "the georeferences of both images, not used in the search".into()),
-    ];
-    if let Some(absent) = &args.absent {
-        rows.push(("Patches not on the map".into(), absent[1].display().to_string()));
-    }
-    let (map, sar) = (args.map.name(), name_of(&args.sar));
-    let meta = meta(&format!("How well {sar} is found on {map}"), &map, &sar, features_name(model), &report.adapter, rows);
-    Page { dense: Some(report), overview: Some(&overview), figures: &figures, ..Page::new(&meta, &fixes) }.write(path)?;
-    global.say(format_args!("wrote {}", path.display()));
     Ok(())
 }

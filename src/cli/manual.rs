@@ -95,7 +95,14 @@ mod tests {
 
     /// What help says of defaults, of an option: everything behind `[default: ` up to `;` or `]`.
     fn printed(arg: &Arg) -> Vec<String> {
-        let help = Command::new("t").disable_help_flag(true).arg(arg.clone().required(false)).render_long_help().to_string();
+        let help = arg.get_long_help().or_else(|| arg.get_help()).cloned().unwrap_or_default();
+        let alone = Arg::new("x")
+            .long("x")
+            .num_args(1)
+            .help(help)
+            .default_values(arg.get_default_values().to_vec())
+            .hide_default_value(arg.is_hide_default_value_set());
+        let help = Command::new("t").arg(alone).render_help().to_string();
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
         help.split("[default: ").skip(1).map(|rest| rest.split([';', ']']).next().unwrap_or_default().to_string()).collect()
     }

@@ -4,10 +4,12 @@
 mod common;
 mod bench;
 mod calibrate;
+mod cost;
 mod demo;
 mod dense_args;
 mod eval;
 mod eval_dense;
+mod eval_dense_page;
 mod gap;
 mod index;
 mod info;

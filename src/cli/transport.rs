@@ -1,6 +1,6 @@
 //! `echogrid transport`.
 
-use super::common::{Global, print_json};
+use super::common::{Global, print_json, warn};
 use crate::align::{Cost, Sinkhorn, Weights, mean_cost};
 use crate::{Error, Result};
 use clap::ValueEnum;
@@ -89,7 +89,17 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let y = engine.upload_f32("B", &[b.n, b.d], &b.values)?;
     let sinkhorn = Sinkhorn { tolerance: args.tolerance, max_iterations: args.iterations, ..Sinkhorn::new(cost, eps) };
     let start = Instant::now();
+    let work = work(a.n, b.n, a.d, args.iterations);
+    if work > MUCH_WORK {
+        warn(format_args!(
+            "{} and {} points in {} dimensions may take {work:.0e} operations in {} iterations: fewer points, a larger --eps or --tolerance, or fewer --iterations take less",
+            a.n, b.n, a.d, args.iterations
+        ));
+    }
+    // How many iterations it takes shows at the end.
+    let bar = global.bar(1, "transport");
     let t = sinkhorn.divergence(&engine, &x, &y, Weights::default())?.transport;
+    bar.finish_and_clear();
     let seconds = start.elapsed().as_secs_f64();
     if args.json {
         return print_json(&serde_json::json!({
@@ -104,6 +114,15 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let state = if t.converged { "converged" } else { "NOT converged" };
     out!("marginal error  {:.1e} after {} iterations, {state}, {seconds:.3} s", t.marginal_error, t.iterations);
     Ok(())
+}
+
+/// From so many operations on, there is a word about them.
+const MUCH_WORK: f64 = 1e15;
+
+/// Operations of all iterations at most: costs of all pairs, of A with B and of each with itself, along both sides.
+fn work(a: usize, b: usize, d: usize, iterations: u32) -> f64 {
+    let (a, b) = (a as f64, b as f64);
+    2.0 * (2.0 * a * b + a * a + b * b) * d as f64 * f64::from(iterations)
 }
 
 /// A two-dimensional array of finite numbers.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub const DEFAULT_VIEWS: u32 = 7;
 
 /// Most views a side.
-pub(super) const MAX_VIEWS: u32 = 255;
+pub const MAX_VIEWS: u32 = 255;
 
 /// A view may lack this share of its pixels (it reaches beyond its cell, which may be at the border of the data).
 pub const VIEW_MAX_MISSING: f64 = 0.25;

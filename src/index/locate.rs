@@ -19,6 +19,8 @@ use std::time::Instant;
 pub const PATCH_MIN_VALID: f64 = 0.5;
 /// A patch has at least so many SAR pixels a side.
 const MIN_EXTENT: f64 = 4.0;
+/// So many patches are said to be many.
+const MANY_PATCHES: usize = 10_000;
 /// Patches located at once.
 const MAX_PATCHES: usize = 4 << 20;
 
@@ -134,6 +136,15 @@ pub fn patches(sar: &Image, frame: &Frame, config: &LocateConfig, input: usize) 
             xs.len(),
             ys.len()
         )));
+    }
+    if xs.len() * ys.len() >= MANY_PATCHES {
+        tracing::warn!(
+            "{}: {} x {} patches are to be located, one every {} map pixels: a larger --step takes fewer",
+            raster.path().display(),
+            xs.len(),
+            ys.len(),
+            config.step
+        );
     }
     let (mut all, mut no_data) = (Vec::new(), 0);
     for y in &ys {

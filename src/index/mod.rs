@@ -8,7 +8,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use build::{DEFAULT_VIEWS, IndexConfig, build, profile_encoding};
+pub use build::{DEFAULT_VIEWS, IndexConfig, MAX_VIEWS, build, profile_encoding};
 pub use embed::{Embedder, LoadedModel, Supply};
 pub use locate::{LocateConfig, Located, PATCH_MIN_VALID, Patch, locate, patches};
 pub use search::{CellHit, RESIDENT_BYTES, Searcher};
