@@ -77,14 +77,9 @@ impl AtomicFile {
         };
         let prefix = format!(".{}.", target.file_name().unwrap_or_default().to_string_lossy());
         sweep(folder_of(&target), &prefix);
-        let mut builder = Builder::new();
-        builder.prefix(&prefix).suffix(SUFFIX);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            builder.permissions(std::fs::Permissions::from_mode(0o666));
-        }
-        let temporary = builder.tempfile_in(folder_of(&target)).map_err(plain)?;
+        // Opened here: `tempfile`'s own errors do not say what the system said.
+        let open = |path: &Path| OpenOptions::new().read(true).write(true).create_new(true).open(path);
+        let temporary = Builder::new().prefix(&prefix).suffix(SUFFIX).make_in(folder_of(&target), open)?;
         if let Ok(old) = std::fs::metadata(&target) {
             // Whoever might not read the old one shall not read the new one. File systems without permissions refuse: they have none to keep.
             let _ = temporary.as_file().set_permissions(old.permissions());

@@ -1,6 +1,7 @@
 //! `echogrid calibrate`.
 
 use super::common::{Global, MapArgs, SarArgs, check_file, check_output, print_json};
+use super::cost::weigh_dense;
 use super::dense_args::{FeatureArgs, FeatureKind};
 use super::eval_dense::build_dense_with_bar;
 use crate::Result;
@@ -61,6 +62,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let (info, other) = (MapInfo::of(&here.map)?, MapInfo::of(&elsewhere.map)?);
     let largest = args.patches.iter().copied().max().unwrap_or(200);
     let layout = Layout::new(&info, model.metres(), f64::from(largest), 0)?;
+    weigh_dense(global, &here.map, &layout, &model, None)?;
     let engine = global.engine()?;
     let (database, _) = build_dense_with_bar(global, &engine, &model, &here.map, &layout, DenseDatabase::temporary())?;
     let matcher = Matcher::new(&engine, &database, &model, RESIDENT_BYTES)?;

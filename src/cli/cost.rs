@@ -85,7 +85,7 @@ fn judge(bytes: u128, free: Option<u128>) -> Verdict {
 /// There is less room.
 pub(super) fn weigh(global: &Global, bytes: u128, room: Room<'_>, what: &str, advice: &str) -> Result<()> {
     let free = room.free();
-    let take = format!("{what}: {} of {}", in_words(bytes), room.name());
+    let take = format!("{what}: up to {} of {}", in_words(bytes), room.name());
     match judge(bytes, free) {
         Verdict::Fine => {}
         Verdict::Said => global.say(format_args!("{take}")),

@@ -1,6 +1,7 @@
 //! `echogrid eval`.
 
 use super::common::{Global, MapArgs, SarArgs, check_output, name_of, print_json};
+use super::cost::weigh_index;
 use super::dense_args::{DenseArgs, MatchArgs, Method};
 use super::index::{GridArgs, build_with_bar};
 use super::present::{Found, add_pictures, fixes, meta, model_name, overview};
@@ -159,6 +160,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let start = Instant::now();
     let model = args.dense.what.encoder(args.model.as_deref())?;
     let pair = args.reading.pair(&args.map, &args.sar)?;
+    weigh_index(global, &pair.map, &args.grid.config(), model.encoder().dim(), None)?;
     let mut seconds = BTreeMap::from([("open".to_string(), start.elapsed().as_secs_f64())]);
     let start = Instant::now();
     let engine = global.engine()?;
@@ -191,9 +193,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         write_page(global, args, path, &model, &pair, &database, &evaluation, &report)?;
     }
     if args.json {
-        print_json(&report)?;
-    } else {
-        out!("{report}");
+        return print_json(&report);
     }
+    out!("{report}");
     Ok(())
 }

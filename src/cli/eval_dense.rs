@@ -26,13 +26,12 @@ use std::time::Instant;
 /// Transforms a map with a progress bar.
 pub(super) fn build_dense_with_bar(
     global: &Global,
-    engine: &crate::gpu::Engine,
+    engine: &Engine,
     model: &DenseModel,
-    map: &std::sync::Arc<crate::scene::Image>,
+    map: &Arc<Image>,
     layout: &Layout,
     writer: crate::dense::DenseWriter,
 ) -> Result<(DenseDatabase, f64)> {
-    weigh_dense(global, map, layout, model, writer.path())?;
     let start = Instant::now();
     let bar = global.bar(0, "transforming");
     let database = build(engine, model, map, layout, writer, |done, total| bar.advance(done, total))?;
@@ -87,6 +86,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let info = MapInfo::of(&pair.map)?;
     let patch = args.dense.patch.unwrap_or(LARGEST_PATCH);
     let layout = args.dense.layout(&info, &model, f64::from(patch))?;
+    weigh_dense(global, &pair.map, &layout, &model, None)?;
     let side = layout.query_side(f64::from(patch))?;
     let queries = dense_queries(&pair, &layout, side, 1.0, args.queries, args.seed)?;
     seconds.insert("open".to_string(), start.elapsed().as_secs_f64());
@@ -96,10 +96,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let start = Instant::now();
     let matcher = Matcher::new(&engine, &database, &model, RESIDENT_BYTES)?;
     seconds.insert("upload".into(), start.elapsed().as_secs_f64());
-    let cells = match args.method {
-        Method::Both => Some(Cells::new(global, &engine, args, &pair.map, patch)?),
-        _ => None,
-    };
+    let cells = (args.method == Method::Both).then(|| Cells::new(global, &engine, args, &pair.map, patch)).transpose()?;
     let tiles = cells.is_some() || args.report.is_some() && room_for_tiles(&database, queries.len());
     let search = SearchConfig { tiles, ..SearchConfig::default() };
     let bar = global.bar(0, "searching");

@@ -1,7 +1,7 @@
 //! `echogrid index`.
 
 use super::common::{Global, MapArgs, check_file, check_regular, print_json, warn};
-use super::cost::weigh_index;
+use super::cost::{weigh_dense, weigh_index};
 use super::dense_args::{DenseArgs, FeatureKind, LARGEST_PATCH, Method, dense_beside, largest_patch};
 use super::eval_dense::build_dense_with_bar;
 use crate::Result;
@@ -74,7 +74,7 @@ impl GridArgs {
     }
 }
 
-/// Builds with a progress bar, where there is room; returns the database and the seconds it took.
+/// Builds with a progress bar; returns the database and the seconds it took.
 pub(super) fn build_with_bar(
     global: &Global,
     embedder: &Embedder<'_>,
@@ -84,7 +84,6 @@ pub(super) fn build_with_bar(
     writer: crate::index::Writer,
 ) -> Result<(Database, f64)> {
     warn_of_scale(map, config.cell, model);
-    weigh_index(global, map, config, embedder.dim(), writer.path())?;
     let start = Instant::now();
     let bar = global.bar(0, "indexing");
     let database = build(embedder, model, map, config, writer, |done, total| bar.advance(done, total))?;
@@ -171,7 +170,11 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let map = Arc::new(args.map.open()?);
     if let Some(features) = &features {
         // Sizes that make no sense are said before the cells are encoded.
-        args.dense.layout(&MapInfo::of(&map)?, features, f64::from(args.dense.patch.unwrap_or(LARGEST_PATCH)))?;
+        let layout = args.dense.layout(&MapInfo::of(&map)?, features, f64::from(args.dense.patch.unwrap_or(LARGEST_PATCH)))?;
+        weigh_dense(global, &map, &layout, features, beside.as_deref())?;
+    }
+    if let Some(model) = &model {
+        weigh_index(global, &map, &args.grid.config(), model.encoder().dim(), Some(&args.out))?;
     }
     let engine = global.engine()?;
     let index = model.as_ref().map(|m| retrieval(global, args, &engine, &map, m)).transpose()?;

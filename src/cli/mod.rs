@@ -16,6 +16,7 @@ mod info;
 mod locate;
 mod locate_dense;
 mod manual;
+mod points;
 mod present;
 mod present_dense;
 mod profile;

@@ -198,11 +198,6 @@ impl DenseWriter {
         Error::file(path, format!("cannot be written ({e}); {advice}"))
     }
 
-    /// The file to come; none where it is a temporary one.
-    pub fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
-    }
-
     /// Opens the spools beside the file to come.
     pub(super) fn begin(&mut self) -> Result<()> {
         let open = || {

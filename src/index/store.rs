@@ -304,11 +304,6 @@ impl Writer {
         Error::file(path, format!("cannot be written ({e}); {advice}"))
     }
 
-    /// The file to come; none where it stays in memory.
-    pub fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
-    }
-
     /// Opens the spool beside the file to come.
     pub(super) fn begin(&mut self, dim: usize) -> Result<()> {
         let spool = spool(self.path.as_deref());

@@ -26,7 +26,7 @@ impl Progress {
     /// Of `len` units of work, or of as many as will be said; nothing shows before.
     pub(super) fn new(len: u64, what: &'static str, quiet: bool) -> Self {
         let pace = Arc::new(Mutex::new(Pace { what, start: Instant::now(), from: 0, done: 0, total: 0, steps: 0 }));
-        let bar = ProgressBar::new(len);
+        let bar = ProgressBar::new(len.max(1));
         if quiet || !std::io::stderr().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }

@@ -1,14 +1,15 @@
 //! What a study of refinement has to say: the table, the figures.
 
-use super::{Found, Run, Seen, Study, Way};
+use super::table::{Row, Side, table};
+use super::ways::Way;
+use super::{Found, Run, Seen, Study};
 use crate::Result;
-use crate::cli::study::{command, interval, percent, write};
-use crate::eval::metrics::{Estimate, QueryResult, Summary, calibration_error};
+use crate::cli::study::{command, percent, write};
+use crate::eval::metrics::{QueryResult, Summary, calibration_error};
 use crate::eval::paired_difference;
 use crate::index::{CellHit, LoadedModel};
 use crate::refine::{Method, Refiner};
 use crate::report::figures::{self, Bar, BeforeAfter};
-use serde::Serialize;
 use std::fmt::Write;
 
 /// Mean over each strip of whether its queries are right: queries of a strip hang together, so that strips are what intervals are drawn of.
@@ -19,32 +20,6 @@ fn right(results: &[QueryResult], strip: usize) -> Vec<f64> {
 
 pub(super) fn recall(results: &[QueryResult]) -> f64 {
     results.iter().filter(|q| q.right_rank == Some(1)).count() as f64 / results.len() as f64
-}
-
-/// What is said of a way, of queries by themselves or in strips.
-#[derive(Debug, Serialize)]
-struct Side {
-    /// R@1 of each seed.
-    each: Vec<f64>,
-    recall1: f64,
-    median_error_m: f64,
-    /// Difference of R@1 to `none`.
-    gain: Option<Estimate>,
-    /// R@1 of `graph` less this way's.
-    graph_less_it: Option<Estimate>,
-    calibration_error: Option<f64>,
-}
-
-/// What is said of a way.
-#[derive(Debug, Serialize)]
-struct Row {
-    way: &'static str,
-    what: &'static str,
-    seeds: Vec<u64>,
-    single: Side,
-    strips: Side,
-    /// R@1 of the search with the run's own encoder.
-    coarse1: Option<f64>,
 }
 
 impl Study<'_> {
@@ -188,34 +163,6 @@ impl Study<'_> {
     }
 }
 
-/// The rows as Markdown.
-fn table(rows: &[Row], pick: fn(&Row) -> &Side) -> String {
-    let mut text = String::from(
-        "| way | what | seeds | R@1 | of each seed | less `none` | `graph` less it | median error, m | ECE |\n\
-         | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
-    );
-    for r in rows {
-        let side = pick(r);
-        // Without training all seeds are one.
-        let each = if side.each.windows(2).all(|w| w[0] == w[1]) { &side.each[..1] } else { &side.each[..] };
-        let of = |e: &Option<Estimate>| e.as_ref().map_or("-".into(), interval);
-        let _ = writeln!(
-            text,
-            "| `{}` | {} | {} | {} | {} | {} | {} | {:.0} | {} |",
-            r.way,
-            r.what,
-            r.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(" "),
-            percent(side.recall1),
-            each.iter().map(|v| percent(*v)).collect::<Vec<_>>().join(" "),
-            of(&side.gain),
-            of(&side.graph_less_it),
-            side.median_error_m,
-            side.calibration_error.map_or("-".into(), |e| format!("{e:.3}")),
-        );
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,22 +173,5 @@ mod tests {
             [Some(1), Some(2), Some(1), Some(1), None, None].map(|right_rank| QueryResult { right_rank, error_m: None }).to_vec();
         assert_eq!(right(&results, 2), [0.5, 1.0, 0.0]);
         assert_eq!(recall(&results), 0.5);
-    }
-
-    #[test]
-    fn a_row_says_all_of_a_way() {
-        let side = |each: Vec<f64>| Side {
-            recall1: 0.375,
-            each,
-            median_error_m: 20.4,
-            gain: Some(Estimate { value: 0.1, ci95: [-0.05, 0.2] }),
-            graph_less_it: None,
-            calibration_error: Some(0.0321),
-        };
-        let row =
-            Row { way: "graph", what: "it", seeds: vec![1, 2], single: side(vec![0.5, 0.25]), strips: side(vec![0.375; 2]), coarse1: None };
-        let line = |pick: fn(&Row) -> &Side| table(std::slice::from_ref(&row), pick).lines().last().unwrap().to_string();
-        assert_eq!(line(|r| &r.single), "| `graph` | it | 1 2 | 37.5 | 50.0 25.0 | +10.0 [-5.0, +20.0] | - | 20 | 0.032 |");
-        assert_eq!(line(|r| &r.strips), "| `graph` | it | 1 2 | 37.5 | 37.5 | +10.0 [-5.0, +20.0] | - | 20 | 0.032 |");
     }
 }
