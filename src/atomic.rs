@@ -191,7 +191,9 @@ pub(crate) fn advice(path: &Path, source: &io::Error) -> String {
             format!("you may not write in the folder {shown}: make the folder writable for you, or choose another path")
         }
         Kind::ReadOnlyFilesystem => format!("the folder {shown} lies on a disk that is mounted read-only: choose another path"),
-        Kind::StorageFull | Kind::QuotaExceeded => "free some space, or choose another disk".to_string(),
+        Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => {
+            "there is no room for it: free some space, or choose another disk".to_string()
+        }
         Kind::InvalidFilename => "choose a shorter name, without characters that the disk refuses".to_string(),
         Kind::BrokenPipe => "the reader at the other end went away".to_string(),
         _ => format!("check the folder {shown}, or choose another path"),

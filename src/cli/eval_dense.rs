@@ -33,7 +33,7 @@ pub(super) fn build_dense_with_bar(
     writer: crate::dense::DenseWriter,
 ) -> Result<(DenseDatabase, f64)> {
     let start = Instant::now();
-    let bar = global.bar(0, "transforming");
+    let bar = global.working("transforming");
     let database = build(engine, model, map, layout, writer, |done, total| bar.advance(done, total))?;
     bar.finish_and_clear();
     Ok((database, start.elapsed().as_secs_f64()))
@@ -66,7 +66,7 @@ impl<'e> Cells<'e> {
         let vectors = self.embedder.embed_all(Modality::Sar, &mut cache, &records, taps)?;
         let searcher = Searcher::new(engine, &self.database, RESIDENT_BYTES)?;
         let search = SearchConfig::default();
-        for (m, hits) in found.iter_mut().zip(searcher.search(engine, &vectors, args.cells as usize)?) {
+        for (m, hits) in found.iter_mut().zip(searcher.search(engine, &vectors, self.database.cells().min(args.cells as usize))?) {
             let hints: Vec<Hint> = hits.iter().map(|h| Hint::new(&self.database, h)).collect();
             keep_where(m, &search, layout.step, |p| Ok(hints.iter().any(|h| h.holds(p))))?;
             raise(m, &hints, args.index_credit);
@@ -100,8 +100,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let tiles = cells.is_some() || args.report.is_some() && room_for_tiles(&database, queries.len());
     let search = SearchConfig { tiles, ..SearchConfig::default() };
     let bar = global.bar(0, "searching");
-    let advance = |done, total| bar.advance(done, total);
-    let searched = dense_matches(&matcher, &pair, &queries, side, args.matching.at_once, search, advance)?;
+    let searched = dense_matches(&matcher, &pair, &queries, side, args.matching.at_once, search, |done, total| bar.advance(done, total))?;
     bar.finish_and_clear();
     let mut found = searched.found;
     if let Some(cells) = &cells {

@@ -85,7 +85,7 @@ pub(super) fn build_with_bar(
 ) -> Result<(Database, f64)> {
     warn_of_scale(map, config.cell, model);
     let start = Instant::now();
-    let bar = global.bar(0, "indexing");
+    let bar = global.working("indexing");
     let database = build(embedder, model, map, config, writer, |done, total| bar.advance(done, total))?;
     bar.finish_and_clear();
     Ok((database, start.elapsed().as_secs_f64()))
@@ -167,6 +167,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     [with_index.then_some(&args.out), beside.as_ref()].into_iter().flatten().try_for_each(|p| check(p))?;
     let model = if with_index { Some(args.dense.what.encoder(args.model.as_deref())?) } else { None };
     let features = if beside.is_some() { Some(args.dense.what.model(FeatureKind::Learned)?) } else { None };
+    let bar = global.working("reading");
     let map = Arc::new(args.map.open()?);
     if let Some(features) = &features {
         // Sizes that make no sense are said before the cells are encoded.
@@ -176,6 +177,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     if let Some(model) = &model {
         weigh_index(global, &map, &args.grid.config(), model.encoder().dim(), Some(&args.out))?;
     }
+    bar.finish_and_clear();
     let engine = global.engine()?;
     let index = model.as_ref().map(|m| retrieval(global, args, &engine, &map, m)).transpose()?;
     let spectra = beside.as_ref().zip(features.as_ref()).map(|(out, f)| dense(global, args, &engine, &map, f, out)).transpose()?;

@@ -88,7 +88,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         ));
     }
     // How many iterations it takes shows at the end.
-    let bar = global.bar(1, "transport");
+    let bar = global.working("transport");
     let t = sinkhorn.divergence(&engine, &x, &y, Weights::default())?.transport;
     bar.finish_and_clear();
     let seconds = start.elapsed().as_secs_f64();

@@ -93,6 +93,13 @@ impl Global {
     pub(super) fn bar(&self, len: u64, what: &'static str) -> Progress {
         Progress::new(len, what, self.quiet)
     }
+
+    /// The same of work that has begun, though it is not known yet how much there is.
+    pub(super) fn working(&self, what: &'static str) -> Progress {
+        let progress = self.bar(0, what);
+        progress.begin();
+        progress
+    }
 }
 
 /// A file's name without its folder.

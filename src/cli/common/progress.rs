@@ -47,17 +47,19 @@ impl Progress {
     /// How much there is to do.
     pub(in crate::cli) fn set_length(&self, len: u64) {
         self.bar.set_length(len);
-        let mut pace = lock(&self.pace);
-        if std::mem::replace(&mut pace.total, len) > 0 {
-            return;
+        if std::mem::replace(&mut lock(&self.pace).total, len) == 0 {
+            self.begin();
         }
-        pace.start = Instant::now();
-        drop(pace);
+    }
+
+    /// Shows that work goes on, though it is not known how much there is.
+    pub(super) fn begin(&self) {
+        lock(&self.pace).start = Instant::now();
         if !self.bar.is_hidden() {
             self.bar.reset_elapsed();
             self.bar.enable_steady_tick(REDRAW);
         } else if !self.quiet {
-            *lock(&self.teller) = Some(Teller::start(self.pace.clone(), EVERY, |line| eprintln!("{line}")));
+            lock(&self.teller).get_or_insert_with(|| Teller::start(self.pace.clone(), EVERY, |line| eprintln!("{line}")));
         }
     }
 
@@ -132,8 +134,9 @@ mod tests {
         quiet.inc(1);
         assert!(lock(&waiting.teller).is_none() && lock(&quiet.teller).is_none());
         assert_eq!((quiet.is_hidden(), lock(&quiet.pace).done, quiet.bar.position()), (true, 4, 4));
+        waiting.begin();
         waiting.set_length(9);
-        assert!(waiting.is_hidden() == lock(&waiting.teller).is_some());
+        assert!(waiting.is_hidden() == lock(&waiting.teller).is_some() && lock(&waiting.pace).total == 9);
         waiting.finish_and_clear();
         assert!(lock(&waiting.teller).is_none());
     }
