@@ -1,7 +1,6 @@
 //! What a run of the benchmarks measured, kept as JSON, and held against an earlier run.
 
 use super::roofline::Roofline;
-use crate::atomic::AtomicFile;
 use crate::report::{self, figures};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -75,7 +74,7 @@ impl Record {
 
     pub fn write(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self).expect("numbers and text") + "\n";
-        Ok(AtomicFile::write(path, text.as_bytes()).map_err(|source| report::Error::Write { path: path.into(), source })?)
+        Ok(report::write_atomically(path, text.as_bytes())?)
     }
 
     /// What was measured, and of what.

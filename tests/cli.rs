@@ -178,7 +178,7 @@ fn wrong_usage_exits_with_2_and_help_with_0() {
         assert!(outcome.out.is_empty(), "{outcome:?}");
     }
     for command in
-        ["info", "synth", "train", "index", "locate", "eval", "gap", "study", "register", "transport", "profile", "tune", "bench", "demo"]
+        "info synth train index locate eval gap register calibrate study transport profile tune bench demo completions man".split(' ')
     {
         let help = run(&[command, "--help"]).ok();
         assert!(help.out.contains("Usage") && help.out.contains("--adapter"), "{help:?}");
@@ -942,7 +942,9 @@ fn interrupted(args: &[&str], log: &Path, steps: usize, signal: &str) {
         std::thread::sleep(Duration::from_millis(2));
     }
     assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
-    assert!(!child.wait().unwrap().success(), "it ended before the signal came");
+    let status = child.wait().unwrap();
+    assert!(!status.success(), "it ended before the signal came");
+    assert!(signal == "-KILL" || status.code() == Some(130), "{status}");
 }
 
 /// The least there is of dense training.
@@ -1399,3 +1401,8 @@ fn transport_between_arrays_of_either_kind_of_file() {
 
 #[path = "cli/files.rs"]
 mod files;
+#[path = "cli/limits.rs"]
+mod limits;
+#[cfg(unix)]
+#[path = "cli/outputs.rs"]
+mod outputs;

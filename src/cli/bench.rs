@@ -1,6 +1,6 @@
 //! `echogrid bench`.
 
-use super::common::{Global, check_output, print_json};
+use super::common::{Global, check_output, print_json, written_once};
 use crate::{Error, Result};
 use benches::ALL;
 use benches::common::Bench;
@@ -18,7 +18,7 @@ mod benches;
 /// which are measured first. The whole takes some minutes; name families to time those alone.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Families of kernels to time, or `jobs` [default: all]
+    /// Families of kernels to time, or `jobs` [default: all of them]
     #[arg(value_name = "FAMILY", value_parser = clap::builder::PossibleValuesParser::new(ALL.map(|(name, _)| name)), hide_possible_values = true)]
     families: Vec<String>,
     /// List the families
@@ -70,11 +70,15 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
             eprintln!("{name}: {e}");
             failed.push(*name);
         }
-        if let Some(path) = &args.out {
+        // What was measured stays, whatever becomes of the rest.
+        if let Some(path) = args.out.as_deref().filter(|p| !written_once(p)) {
             bench.record.write(path)?;
         }
     }
     let record = bench.record;
+    if let Some(path) = args.out.as_deref().filter(|p| written_once(p)) {
+        record.write(path)?;
+    }
     // All else is said first.
     let drawn = args.figure.as_deref().map_or(Ok(()), |path| record.draw(path));
     let compared = baseline.as_ref().map(|b| record.compare(b)).transpose()?;

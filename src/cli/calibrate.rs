@@ -1,6 +1,7 @@
 //! `echogrid calibrate`.
 
-use super::common::{Global, MapArgs, SarArgs, check_output, print_json};
+use super::common::{Global, MapArgs, SarArgs, check_file, check_output, print_json};
+use super::cost::weigh_dense;
 use super::dense_args::FeatureArgs;
 use super::eval_dense::build_dense_with_bar;
 use crate::Result;
@@ -30,10 +31,10 @@ pub struct Args {
     #[command(flatten)]
     what: FeatureArgs,
     /// Sides of the patches, map pixels
-    #[arg(long, value_name = "PX", value_delimiter = ',', default_values_t = [200, 100, 64])]
+    #[arg(long, value_name = "PX", value_delimiter = ',', default_value = "200,100,64")]
     patches: Vec<u32>,
     /// Patches of each size, and as many that are not on the map
-    #[arg(long, value_name = "N", default_value_t = 150)]
+    #[arg(long, value_name = "N", default_value_t = 150, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     queries: usize,
     /// Seed of the places
     #[arg(long, value_name = "N", default_value_t = 11)]
@@ -52,12 +53,17 @@ pub struct Args {
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
-    check_output(&args.out)?;
     let model = args.what.model(FeatureKind::Learned)?;
+    if model.file().is_some() {
+        check_file(&args.out)?
+    } else {
+        check_output(&args.out)?
+    }
     let (here, elsewhere) = (args.reading.pair(&args.map, &args.sar)?, args.reading.pair_of(&args.absent)?);
     let (info, other) = (MapInfo::of(&here.map)?, MapInfo::of(&elsewhere.map)?);
     let largest = args.patches.iter().copied().max().unwrap_or(200);
     let layout = Layout::new(&info, model.metres(), f64::from(largest), 0)?;
+    weigh_dense(global, &here.map, &layout, &model, None)?;
     let engine = global.engine()?;
     let (database, _) = build_dense_with_bar(global, &engine, &model, &here.map, &layout, DenseDatabase::temporary())?;
     let matcher = Matcher::new(&engine, &database, &model, RESIDENT_BYTES)?;
@@ -66,8 +72,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         let side = layout.query_side(f64::from(*patch))?;
         for (pair, scale, out) in [(&here, 1.0, &mut present), (&elsewhere, info.ground_m() / other.ground_m(), &mut absent)] {
             let queries = dense_queries(pair, &layout, side, scale, args.queries, args.seed)?;
-            let bar = global.bar(queries.len() as u64, "searching");
-            let advance = |done: usize, _| bar.set_position(done as u64);
+            let bar = global.bar(0, "searching");
+            let advance = |done, total| bar.advance(done, total);
             let found = dense_matches(&matcher, pair, &queries, side, 4, SearchConfig::default(), advance)?.found;
             bar.finish_and_clear();
             out.extend(dense_results(&matcher, &queries, &found, args.threshold)?);

@@ -1,8 +1,8 @@
 //! `echogrid demo`.
 
-use super::common::{Global, check_output, name_of, print_json};
+use super::common::{Global, check_file, check_output, name_of, print_json};
 use super::eval_dense::build_dense_with_bar;
-use super::index::{build_with_bar, warn_of_scale};
+use super::index::build_with_bar;
 use super::present::{features_name, meta, model_name, overview, pictured};
 use crate::Result;
 use crate::dense::{DenseDatabase, DenseModel, FeatureKind, Layout};
@@ -51,10 +51,7 @@ const PATCH: u32 = 200;
 fn locate(global: &Global, engine: &Engine, db: &Path, sar: &Path, options: Options) -> Result<Located> {
     let locator = Locator::open(engine, db, options)?;
     let bar = global.bar(0, "locating");
-    let mut all = locator.locate(&[Query::file(sar)], |done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    })?;
+    let mut all = locator.locate(&[Query::file(sar)], |done, total| bar.advance(done, total))?;
     bar.finish_and_clear();
     let mut located = all.remove(0)?;
     locator.own_is_true(&mut located);
@@ -77,16 +74,16 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         seconds.insert(name.to_string(), lap.elapsed().as_secs_f64());
         *lap = Instant::now();
     };
-    let scene = super::synth::write(&args.out, args.seed, args.size)?;
+    let scene = super::synth::write(global, &args.out, args.seed, args.size)?;
     let file = |name: &str| args.out.join(name);
     let (db, geo, table, page) = (file("index.safetensors"), file("fixes.geojson"), file("fixes.csv"), file("report.html"));
-    [&db, &geo, &table, &page].into_iter().try_for_each(|p| check_output(p))?;
+    check_file(&db)?;
+    [&geo, &table, &page].into_iter().try_for_each(|p| check_output(p))?;
     stage("synth", &mut lap);
 
     let map = Arc::new(Image::map(&scene.map)?);
     let embedder = model.embedder(&engine, 64)?;
     let (database, _) = build_with_bar(global, &embedder, &model, &map, &IndexConfig::default(), Database::writer(&db))?;
-    warn_of_scale(&database, &model);
     let layout = Layout::new(&MapInfo::of(&map)?, features.metres(), f64::from(PATCH), 0)?;
     let cells = database.cells();
     drop((database, embedder));

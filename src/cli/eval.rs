@@ -1,6 +1,7 @@
 //! `echogrid eval`.
 
 use super::common::{Global, MapArgs, SarArgs, check_output, name_of, print_json};
+use super::cost::weigh_index;
 use super::dense_args::{DenseArgs, MatchArgs};
 use super::index::{GridArgs, build_with_bar};
 use super::present::{meta, model_name, overview, pictured};
@@ -48,7 +49,7 @@ pub struct Args {
     #[arg(long, value_enum)]
     protocol: ProtocolArg,
     /// Number of queries (aligned: at most one a cell)
-    #[arg(long, value_name = "N", default_value_t = 500)]
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     pub(super) queries: usize,
     /// Seed of the places and of the intervals
     #[arg(long, value_name = "N", default_value_t = 7)]
@@ -162,13 +163,14 @@ fn check_refinement(args: &Args) -> Result<()> {
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     check_refinement(args)?;
-    args.report.iter().try_for_each(|p| check_output(p))?;
+    [&args.report, &args.dump].into_iter().flatten().try_for_each(|p| check_output(p))?;
     if matches!(args.protocol, ProtocolArg::Dense) {
         return super::eval_dense::run(global, args);
     }
     let start = Instant::now();
     let model = args.dense.what.encoder(args.model.as_deref())?;
     let pair = args.reading.pair(&args.map, &args.sar)?;
+    weigh_index(global, &pair.map, &args.grid.config(), model.encoder().dim(), None)?;
     let mut seconds = BTreeMap::from([("open".to_string(), start.elapsed().as_secs_f64())]);
     let start = Instant::now();
     let engine = global.engine()?;
@@ -201,9 +203,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         write_page(global, args, path, &model, &pair, &database, &evaluation, &report)?;
     }
     if args.json {
-        print_json(&report)?;
-    } else {
-        out!("{report}");
+        return print_json(&report);
     }
+    out!("{report}");
     Ok(())
 }

@@ -1,48 +1,41 @@
 //! `echogrid eval --protocol dense`.
 
-use super::common::{Global, name_of, print_json};
+use super::common::{Global, print_json};
+use super::cost::weigh_dense;
 use super::dense_args::LARGEST_PATCH;
 use super::eval::Args;
+use super::eval_dense_page::{Shown, write_page};
 use super::index::build_with_bar;
-use super::present::{features_name, meta, overview, pictured};
 use crate::dense::FeatureKind;
 use crate::dense::{DenseDatabase, DenseModel, Hint, Layout, Match, Matcher, SearchConfig, build, keep_where, raise};
 use crate::eval::dense::{
     Absent, DenseQuery, DenseReport, DenseResult, RIGHT_M, dense_matches, dense_queries, dense_results, dense_summary,
 };
-use crate::eval::metrics::QueryResult;
 use crate::eval::metrics::calibration_error;
 use crate::gpu::Engine;
 use crate::index::{Database, Embedder, IndexConfig, RESIDENT_BYTES, Searcher};
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::locate::Method;
-use crate::locate::{Answer, Fix, Places, Variant, fill_peaks};
 use crate::nn::Modality;
-use crate::report::pictures::Subject;
-use crate::report::{figures, html::Page};
 use crate::scene::pages::DEFAULT_PAGES;
 use crate::scene::{Image, MapInfo, PageCache, ScenePair};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Transforms a map with a progress bar.
 pub(super) fn build_dense_with_bar(
     global: &Global,
-    engine: &crate::gpu::Engine,
+    engine: &Engine,
     model: &DenseModel,
-    map: &std::sync::Arc<crate::scene::Image>,
+    map: &Arc<Image>,
     layout: &Layout,
     writer: crate::dense::DenseWriter,
 ) -> Result<(DenseDatabase, f64)> {
     let start = Instant::now();
-    let bar = global.bar(0, "transforming");
-    let database = build(engine, model, map, layout, writer, |done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    })?;
+    let bar = global.working("transforming");
+    let database = build(engine, model, map, layout, writer, |done, total| bar.advance(done, total))?;
     bar.finish_and_clear();
     Ok((database, start.elapsed().as_secs_f64()))
 }
@@ -74,7 +67,7 @@ impl<'e> Cells<'e> {
         let vectors = self.embedder.embed_all(Modality::Sar, &mut cache, &records, taps)?;
         let searcher = Searcher::new(engine, &self.database, RESIDENT_BYTES)?;
         let search = SearchConfig::default();
-        for (m, hits) in found.iter_mut().zip(searcher.search(engine, &vectors, args.cells as usize)?) {
+        for (m, hits) in found.iter_mut().zip(searcher.search(engine, &vectors, self.database.cells().min(args.cells as usize))?) {
             let hints: Vec<Hint> = hits.iter().map(|h| Hint::new(&self.database, h)).collect();
             keep_where(m, &search, layout.step, |p| Ok(hints.iter().any(|h| h.holds(p))))?;
             raise(m, &hints, args.index_credit);
@@ -94,6 +87,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let info = MapInfo::of(&pair.map)?;
     let patch = args.dense.patch.unwrap_or(LARGEST_PATCH);
     let layout = args.dense.layout(&info, &model, f64::from(patch))?;
+    weigh_dense(global, &pair.map, &layout, &model, None)?;
     let side = layout.query_side(f64::from(patch))?;
     let queries = dense_queries(&pair, &layout, side, 1.0, args.queries, args.seed)?;
     seconds.insert("open".to_string(), start.elapsed().as_secs_f64());
@@ -103,15 +97,11 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let start = Instant::now();
     let matcher = Matcher::new(&engine, &database, &model, RESIDENT_BYTES)?;
     seconds.insert("upload".into(), start.elapsed().as_secs_f64());
-    let cells = match args.method {
-        Method::Both => Some(Cells::new(global, &engine, args, &pair.map, patch)?),
-        _ => None,
-    };
+    let cells = (args.method == Method::Both).then(|| Cells::new(global, &engine, args, &pair.map, patch)).transpose()?;
     let tiles = cells.is_some() || args.report.is_some() && database.room_for_surfaces(queries.len());
     let search = SearchConfig { tiles, ..SearchConfig::default() };
-    let bar = global.bar(queries.len() as u64, "searching");
-    let advance = |done: usize, _| bar.set_position(done as u64);
-    let searched = dense_matches(&matcher, &pair, &queries, side, args.matching.at_once, search, advance)?;
+    let bar = global.bar(0, "searching");
+    let searched = dense_matches(&matcher, &pair, &queries, side, args.matching.at_once, search, |done, total| bar.advance(done, total))?;
     bar.finish_and_clear();
     let mut found = searched.found;
     if let Some(cells) = &cells {
@@ -206,56 +196,5 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     out!("calibration     expected error {:.3}", report.calibration_error);
     out!("time            {:.3} s a query, {} at once; the map's transform {built:.1} s", report.seconds_a_query, report.batch);
     out!("adapter         {}, {}", report.adapter, report.precision);
-    Ok(())
-}
-
-/// What a page shows.
-struct Shown<'a> {
-    matcher: &'a Matcher<'a>,
-    pair: &'a ScenePair,
-    queries: &'a [DenseQuery],
-    found: &'a [Match],
-    results: &'a [DenseResult],
-    /// Feature pixels.
-    side: usize,
-}
-
-/// Writes the page. `cases` are probabilities with whether they were right, of absent patches too.
-fn write_page(global: &Global, args: &Args, path: &Path, shown: &Shown<'_>, report: &DenseReport, cases: &[(f64, bool)]) -> Result<()> {
-    let (database, model) = (shown.matcher.database(), shown.matcher.model());
-    let link = shown.pair.link();
-    let side = shown.side as f64 * database.manifest.layout.step;
-    let places = Places::new(&database.manifest.map)?;
-    let digits = shown.queries.len().to_string().len().max(3);
-    let (mut fixes, mut subjects) = (Vec::new(), Vec::new());
-    for (i, ((q, found), r)) in shown.queries.iter().zip(shown.found).zip(shown.results).enumerate() {
-        let mut fix = Fix::new(format!("p{:0digits$}", i + 1), link.apply(q.map_px)?);
-        let answer = Answer { number: 0, probability: r.probability, accepted: r.accepted, ellipse: r.ellipse, variant: Variant::PLAIN };
-        fill_peaks(&mut fix, found, &answer, side, 10, &places)?;
-        fix.set_truth(places.at(q.map_px)?, |_, off| off <= RIGHT_M);
-        fixes.push(fix);
-        let matrix = link.jacobian(q.map_px)?;
-        subjects.push(Subject { sar: &shown.pair.sar, matrix, side, map: Some(&shown.pair.map), surface: Some((found, database)) });
-    }
-    let pictures = pictured(global, &fixes, &subjects)?;
-    let overview = overview(global, &shown.pair.map)?;
-    let errors: Vec<QueryResult> = shown.results.iter().map(|r| QueryResult { right_rank: None, error_m: r.error_m }).collect();
-    let figures = [
-        ("Share of queries whose best peak is at most so far off".to_string(), figures::error_cdf(&[(&report.features, &errors)])?),
-        ("How often a fix of such a probability is within 100 m".to_string(), figures::reliability(cases)?),
-    ];
-    let mut rows = vec![
-        ("Searched".into(), format!("the whole map, {} blocks of {} feature pixels", database.len(), database.manifest.layout.side)),
-        ("Threshold".into(), format!("not found below a probability of {}", report.threshold)),
-        ("Compared with".into(), "the georeferences of both images, not used in the search".into()),
-    ];
-    if let Some(absent) = &args.absent {
-        rows.push(("Patches not on the map".into(), absent[1].display().to_string()));
-    }
-    let (map, sar) = (args.map.name(), name_of(&args.sar));
-    let meta = meta(&format!("How well {sar} is found on {map}"), &map, &sar, features_name(model), &report.adapter, rows);
-    Page { dense: Some(report), pictures: &pictures, overview: Some(&overview), figures: &figures, ..Page::new(&meta, &fixes) }
-        .write(path)?;
-    global.say(format_args!("wrote {}", path.display()));
     Ok(())
 }

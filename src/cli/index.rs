@@ -1,13 +1,14 @@
 //! `echogrid index`.
 
-use super::common::{Global, MapArgs, check_output, print_json, warn};
+use super::common::{Global, MapArgs, check_file, check_regular, print_json, warn};
+use super::cost::{weigh_dense, weigh_index};
 use super::dense_args::{DenseArgs, LARGEST_PATCH};
 use super::eval_dense::build_dense_with_bar;
 use crate::Result;
 use crate::dense::FeatureKind;
 use crate::dense::{DenseDatabase, DenseModel};
 use crate::gpu::Engine;
-use crate::index::{DEFAULT_VIEWS, Database, Embedder, IndexConfig, LoadedModel, build};
+use crate::index::{DEFAULT_VIEWS, Database, Embedder, IndexConfig, LoadedModel, MAX_VIEWS, build};
 use crate::locate::{Method, dense_beside};
 use crate::scene::{Grid, Image, MapInfo};
 use serde_json::{Value, json};
@@ -47,17 +48,26 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 pub(super) struct GridArgs {
     /// Side of a cell, map pixels
-    #[arg(long, value_name = "PX", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "PX", default_value_t = 200, value_parser = clap::value_parser!(u32).range(8..=65_536))]
     pub(super) cell: u32,
     /// Distance between cells, map pixels [default: the cell]
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..))]
     stride: Option<u32>,
-    /// Positions a side at which each cell is encoded (odd); fewer are faster, and find less
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_VIEWS)]
+    /// Positions a side at which each cell is encoded (odd); fewer are faster, and find less. A cell takes the square of it in rows
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_VIEWS, value_parser = odd)]
     views: u32,
     /// Patches encoded at once
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(super) batch: u32,
+}
+
+/// A number of views a side.
+pub(super) fn odd(text: &str) -> std::result::Result<u32, String> {
+    let views = text.parse().map_err(|e| format!("{e}"))?;
+    match views {
+        1..=MAX_VIEWS if views % 2 == 1 => Ok(views),
+        _ => Err(format!("an odd number from 1 to {MAX_VIEWS} is needed, so that one view lies on the cell itself")),
+    }
 }
 
 impl GridArgs {
@@ -75,22 +85,20 @@ pub(super) fn build_with_bar(
     config: &IndexConfig,
     writer: crate::index::Writer,
 ) -> Result<(Database, f64)> {
+    warn_of_scale(map, config.cell, model);
     let start = Instant::now();
-    let bar = global.bar(0, "indexing");
-    let database = build(embedder, model, map, config, writer, |done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    })?;
+    let bar = global.working("indexing");
+    let database = build(embedder, model, map, config, writer, |done, total| bar.advance(done, total))?;
     bar.finish_and_clear();
     Ok((database, start.elapsed().as_secs_f64()))
 }
 
 /// Says so where cells cover quite another ground than the patches the model learnt from.
-pub(super) fn warn_of_scale(database: &Database, model: &LoadedModel) {
-    let [x, y] = database.manifest.map.pixel_m;
-    let (ground, trained) = (f64::from(database.manifest.grid.cell) * (x * y).sqrt(), model.file.manifest.patch_m);
-    if trained > 0.0 && !(0.66..1.5).contains(&(ground / trained)) {
-        let better = (trained / (x * y).sqrt()).round();
+fn warn_of_scale(map: &Image, cell: u32, model: &LoadedModel) {
+    let pixel = map.raster.ground_pixel_size().map_or(0.0, |(x, y)| (x * y).sqrt());
+    let (ground, trained) = (f64::from(cell) * pixel, model.file.manifest.patch_m);
+    if trained > 0.0 && ground > 0.0 && !(0.66..1.5).contains(&(ground / trained)) {
+        let better = (trained / pixel).round();
         warn(format_args!(
             "a cell is {ground:.0} m wide on the ground, the model was trained on patches of {trained:.0} m; --cell {better:.0} would be like those"
         ));
@@ -106,7 +114,6 @@ fn megabytes(path: &Path) -> f64 {
 fn retrieval(global: &Global, args: &Args, engine: &Engine, map: &Arc<Image>, model: &LoadedModel) -> Result<(Value, String)> {
     let embedder = model.embedder(engine, args.grid.batch as usize)?;
     let (database, seconds) = build_with_bar(global, &embedder, model, map, &args.grid.config(), Database::writer(&args.out))?;
-    warn_of_scale(&database, model);
     let (cells, rows, dim) = (database.cells(), database.len(), database.dim());
     let (rate, views) = (cells as f64 / seconds, rows as f64 / seconds);
     let grid = Grid::new(map.raster.width(), map.raster.height(), args.grid.cell, args.grid.stride.unwrap_or(args.grid.cell))?;
@@ -158,14 +165,21 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         Method::Both => Some(dense_beside(&args.out)),
     };
     let with_index = args.method != Method::Dense;
-    [with_index.then_some(&args.out), beside.as_ref()].into_iter().flatten().try_for_each(|p| check_output(p))?;
+    let check = if args.method == Method::Both { check_regular } else { check_file };
+    [with_index.then_some(&args.out), beside.as_ref()].into_iter().flatten().try_for_each(|p| check(p))?;
     let model = if with_index { Some(args.dense.what.encoder(args.model.as_deref())?) } else { None };
     let features = if beside.is_some() { Some(args.dense.what.model(FeatureKind::Learned)?) } else { None };
+    let bar = global.working("reading");
     let map = Arc::new(args.map.open()?);
     if let Some(features) = &features {
         // Sizes that make no sense are said before the cells are encoded.
-        args.dense.layout(&MapInfo::of(&map)?, features, f64::from(args.dense.patch.unwrap_or(LARGEST_PATCH)))?;
+        let layout = args.dense.layout(&MapInfo::of(&map)?, features, f64::from(args.dense.patch.unwrap_or(LARGEST_PATCH)))?;
+        weigh_dense(global, &map, &layout, features, beside.as_deref())?;
     }
+    if let Some(model) = &model {
+        weigh_index(global, &map, &args.grid.config(), model.encoder().dim(), Some(&args.out))?;
+    }
+    bar.finish_and_clear();
     let engine = global.engine()?;
     let index = model.as_ref().map(|m| retrieval(global, args, &engine, &map, m)).transpose()?;
     let spectra = beside.as_ref().zip(features.as_ref()).map(|(out, f)| dense(global, args, &engine, &map, f, out)).transpose()?;

@@ -19,7 +19,7 @@ pub struct Args {
     /// Model, checkpoint, database or image
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Band of an image to look at: its number, or a word of its description such as VV [default: all]
+    /// Band of an image to look at: its number, or a word of its description such as VV [default: all of them]
     #[arg(long, value_name = "BAND", requires = "file")]
     band: Option<String>,
     /// Value of an image that marks no data; `none`: every value is data [default: the file's own, and fill that it does not name]

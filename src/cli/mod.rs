@@ -4,15 +4,19 @@
 mod common;
 mod bench;
 mod calibrate;
+mod cost;
 mod demo;
 mod dense_args;
 mod eval;
 mod eval_dense;
+mod eval_dense_page;
 mod gap;
 mod index;
 mod info;
 mod inputs;
 mod locate;
+mod manual;
+mod points;
 mod present;
 mod profile;
 mod refine_args;
@@ -24,12 +28,16 @@ mod train;
 mod transport;
 mod tune;
 
-use clap::{Parser, Subcommand};
+use crate::{Error, Result};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use common::Outcome;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Finds where on an optical map a SAR (radar) image was taken, on any GPU.
 #[derive(Debug, Parser)]
-#[command(name = "echogrid", version, about, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "echogrid", version, about, propagate_version = true, arg_required_else_help = true, after_help = EXIT_STATUS)]
 struct Cli {
     #[command(flatten)]
     global: common::Global,
@@ -54,56 +62,79 @@ enum Command {
     Tune(tune::Args),
     Bench(bench::Args),
     Demo(demo::Args),
+    Completions(manual::CompletionsArgs),
+    Man(manual::ManArgs),
 }
 
-/// Runs the command line: 0 on success, 1 on failure, 2 on wrong usage.
+/// What the exit status says.
+const EXIT_STATUS: &str = "\
+Exit status:
+  0    done; with locate and register: found
+  1    failed: what is wrong stands on standard error
+  2    wrong usage
+  3    searched, and nothing was found
+  130  interrupted; what was done is saved, where the command says so";
+
+/// The exit status of a command.
+fn status<T: Into<Outcome>>(result: Result<T>) -> ExitCode {
+    match result.map(Into::into) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::NothingFound) => ExitCode::from(3),
+        // Nobody is left to tell it to.
+        Err(Error::Io { path, source, .. }) if path == Path::new("-") && source.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::from(if matches!(e, Error::Interrupted(_)) { 130 } else { 1 })
+        }
+    }
+}
+
+/// Whether the command that was chosen prints one JSON object.
+fn prints_json(matches: &ArgMatches) -> bool {
+    match matches.subcommand() {
+        Some((_, inner)) => prints_json(inner),
+        None => matches.try_get_one::<bool>("json").is_ok_and(|flag| flag == Some(&true)),
+    }
+}
+
+/// Runs the command line, and returns its exit status.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let parsed = Cli::command().try_get_matches().and_then(|m| Ok((Cli::from_arg_matches(&m)?, prints_json(&m))));
+    let (cli, json) = match parsed {
+        Ok(parsed) => parsed,
         Err(e) => {
             let _ = e.print();
             return if e.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
-    cli.global.start_log();
-    let result = match cli.command {
-        Command::Info(args) => info::run(&cli.global, &args),
-        Command::Synth(args) => synth::run(&cli.global, &args),
-        Command::Train(args) => train::run(&cli.global, &args),
-        Command::Index(args) => index::run(&cli.global, &args),
-        Command::Locate(args) => {
-            return match locate::run(&cli.global, &args) {
-                Ok(common::Outcome::Done) => ExitCode::SUCCESS,
-                Ok(common::Outcome::NothingFound) => ExitCode::from(3),
-                Err(e) => failed(&e),
-            };
-        }
-        Command::Eval(args) => eval::run(&cli.global, &args),
-        Command::Gap(args) => gap::run(&cli.global, &args),
-        Command::Register(args) => register::run(&cli.global, &args),
-        Command::Calibrate(args) => calibrate::run(&cli.global, &args),
-        Command::Study(args) => study::run(&cli.global, &args),
-        Command::Transport(args) => transport::run(&cli.global, &args),
-        Command::Profile(args) => profile::run(&cli.global, &args),
-        Command::Tune(args) => tune::run(&cli.global, &args),
-        Command::Bench(args) => bench::run(&cli.global, &args),
-        Command::Demo(args) => demo::run(&cli.global, &args),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => failed(&e),
+    if json {
+        common::expect_json();
     }
-}
-
-fn failed(e: &crate::Error) -> ExitCode {
-    eprintln!("error: {e}");
-    ExitCode::FAILURE
+    cli.global.start_log();
+    match cli.command {
+        Command::Info(args) => status(info::run(&cli.global, &args)),
+        Command::Synth(args) => status(synth::run(&cli.global, &args)),
+        Command::Train(args) => status(train::run(&cli.global, &args)),
+        Command::Index(args) => status(index::run(&cli.global, &args)),
+        Command::Locate(args) => status(locate::run(&cli.global, &args)),
+        Command::Eval(args) => status(eval::run(&cli.global, &args)),
+        Command::Gap(args) => status(gap::run(&cli.global, &args)),
+        Command::Register(args) => status(register::run(&cli.global, &args)),
+        Command::Calibrate(args) => status(calibrate::run(&cli.global, &args)),
+        Command::Study(args) => status(study::run(&cli.global, &args)),
+        Command::Transport(args) => status(transport::run(&cli.global, &args)),
+        Command::Profile(args) => status(profile::run(&cli.global, &args)),
+        Command::Tune(args) => status(tune::run(&cli.global, &args)),
+        Command::Bench(args) => status(bench::run(&cli.global, &args)),
+        Command::Demo(args) => status(demo::run(&cli.global, &args)),
+        Command::Completions(args) => status(manual::completions(&cli.global, &args)),
+        Command::Man(args) => status(manual::man(&cli.global, &args)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn help_is_for_those_who_do_not_read_the_code() {

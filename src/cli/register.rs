@@ -1,6 +1,6 @@
 //! `echogrid register`.
 
-use super::common::{Global, MapArgs, MirrorArgs, SarArgs, check_output, command_line, name_of, print_json};
+use super::common::{Global, MapArgs, MirrorArgs, SarArgs, check_file, check_output, check_regular, command_line, name_of, print_json};
 use super::dense_args::FeatureArgs;
 use super::present::{Averaged, NO_DATA, averaged, features_name, meta, overview};
 use crate::dense::DenseModel;
@@ -86,10 +86,10 @@ pub struct Args {
     #[arg(long, value_name = "METRES", default_value_t = 400.0)]
     reach: f64,
     /// Rotations to try where the image is not found as its georeference turns it
-    #[arg(long, value_name = "DEGREES", value_delimiter = ',', allow_negative_numbers = true, default_values_t = [-3.0, 0.0, 3.0])]
+    #[arg(long, value_name = "DEGREES", value_delimiter = ',', allow_negative_numbers = true, default_value = "-3,0,3")]
     rotations: Vec<f64>,
     /// Factors of the image's scale to try with them
-    #[arg(long, value_name = "FACTORS", value_delimiter = ',', default_values_t = [1.0])]
+    #[arg(long, value_name = "FACTORS", value_delimiter = ',', default_value = "1")]
     scales: Vec<f64>,
     /// Size of a SAR pixel on the ground [default: from the image's georeference; needed where it has none]
     #[arg(long, value_name = "METRES")]
@@ -323,7 +323,13 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     if args.map.map.iter().chain([&args.sar]).any(|input| outputs.contains(&input.as_path())) {
         return Err(Error::invalid("an output has the name of an input; give it its own"));
     }
-    outputs.iter().try_for_each(|p| check_output(p))?;
+    // The report reads the image again.
+    if args.report.is_some() {
+        check_regular(&args.out)?
+    } else {
+        check_file(&args.out)?
+    }
+    outputs[1..].iter().try_for_each(|p| check_output(p))?;
     let map = Arc::new(args.map.open()?);
     let sar = Arc::new(args.reading.open(&args.sar)?);
     let model = args.what.model(FeatureKind::Structure)?;
@@ -357,7 +363,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
     })?;
-    bars.iter().for_each(indicatif::ProgressBar::finish_and_clear);
+    bars.iter().for_each(super::common::Progress::finish_and_clear);
     let extent = match args.extent {
         ExtentArg::Map => Extent::Map,
         ExtentArg::Sar => Extent::Sar,

@@ -1,6 +1,7 @@
 //! `echogrid synth`.
 
-use super::common::{Global, check_output};
+use super::common::{Global, check_file};
+use super::cost::weigh_city;
 use crate::scene::synth::{EPSG, SynthConfig, generate};
 use crate::scene::{GeoTransform, SampleData, write_geotiff};
 use crate::{Error, Result};
@@ -34,13 +35,14 @@ pub(super) struct Files {
 }
 
 /// Generates a scene and writes its files into a folder, which is made where it is missing.
-pub(super) fn write(folder: &Path, seed: u64, size: u32) -> Result<Files> {
+pub(super) fn write(global: &Global, folder: &Path, seed: u64, size: u32) -> Result<Files> {
     std::fs::create_dir_all(folder)
         .map_err(|e| Error::io(folder, format!("this folder cannot be made ({e}); name another with --out"), e))?;
     let files = Files { map: folder.join("optical.tif"), sar: folder.join("sar.tif"), height: folder.join("height.tif") };
     for file in [&files.map, &files.sar, &files.height] {
-        check_output(file)?;
+        check_file(file)?;
     }
+    weigh_city(global, size, folder)?;
     let scene = generate(&SynthConfig { seed, size, ..SynthConfig::default() });
     let geo = GeoTransform::new(scene.geotransform());
     let write = |path: &Path, bands, data, nodata| write_geotiff(path, size, size, bands, data, geo.as_ref(), Some(EPSG), nodata);
@@ -50,8 +52,8 @@ pub(super) fn write(folder: &Path, seed: u64, size: u32) -> Result<Files> {
     Ok(files)
 }
 
-pub(super) fn run(_: &Global, args: &Args) -> Result<()> {
-    let files = write(&args.out, args.seed, args.size)?;
+pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
+    let files = write(global, &args.out, args.seed, args.size)?;
     let (size, seed) = (args.size, args.seed);
     out!("{}  optical map, {size}x{size} px of 10 m, EPSG:{EPSG}, seed {seed}", files.map.display());
     out!("{}  SAR amplitude of the same ground", files.sar.display());

@@ -1,7 +1,6 @@
 //! `echogrid tune`, and the measurements it keeps.
 
 use super::common::{Global, check_output, print_json};
-use crate::atomic::AtomicFile;
 use crate::gpu::{Engine, Measured, Tuning, TuningFile};
 use crate::kernels::tiling::Tiling;
 use crate::tune::{self, Rejected};
@@ -65,10 +64,7 @@ fn in_short(sizes: &[usize]) -> String {
 
 fn measure(global: &Global, engine: &Engine) -> Result<(Tuning, Vec<Rejected>)> {
     let bar = global.bar(0, "measuring");
-    let measured = tune::tune(engine, |done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    })?;
+    let measured = tune::tune(engine, |done, total| bar.advance(done, total))?;
     bar.finish_and_clear();
     Ok(measured)
 }
@@ -93,7 +89,7 @@ fn keep(engine: &Engine, tuning: &Tuning, path: &Path) -> Result<()> {
     let (name, driver) = (adapter.name.clone(), adapter.driver.clone());
     let file = TuningFile { adapter: name, driver, version: env!("CARGO_PKG_VERSION").into(), lanes, tuning: tuning.clone() };
     let text = serde_json::to_string_pretty(&file).expect("numbers and text") + "\n";
-    AtomicFile::write(path, text.as_bytes()).map_err(|source| crate::report::Error::Write { path: path.into(), source }.into())
+    Ok(crate::report::write_atomically(path, text.as_bytes())?)
 }
 
 /// Where the measurements come from that an engine goes by.

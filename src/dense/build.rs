@@ -79,6 +79,7 @@ pub fn build_at(
         writer.blocks(1, &a, &b)
     };
     let mut flight: Option<[Readback; 2]> = None;
+    progress(0, origins.len());
     for (i, origin) in origins.iter().enumerate() {
         let centre = layout.to_map(origin.map(|v| f64::from(v) + n as f64 / 2.0));
         let record = PatchRecord::new(0, centre, layout.step, 0.0, false, extractor.input)?;

@@ -128,7 +128,8 @@ impl<'m> Search<'m> {
         (self.encode.bytes() + plans.map(Plan::bytes).sum::<f64>()) / self.batch as f64
     }
 
-    /// Finds each patch. `variants` records in a row are the same patch, tried in several ways: the best counts.
+    /// Finds each patch. `variants` records in a row are the same patch, tried in several ways: the best counts. `progress(done, total)` counts
+    /// parts of the map (shards), once for each batch of patches.
     ///
     /// # Errors
     /// Records that are no whole number of patches; reading, the device.
@@ -143,10 +144,12 @@ impl<'m> Search<'m> {
             return Err(Error::invalid(format!("{} records are no whole number of patches of {variants} variants", records.len())));
         }
         let mut single: Vec<Match> = Vec::with_capacity(records.len());
-        for chunk in records.chunks(self.batch) {
-            let found = self.batch(cache, chunk)?;
+        let shards = self.matcher.shards.len();
+        let total = records.len().div_ceil(self.batch) * shards;
+        progress(0, total);
+        for (i, chunk) in records.chunks(self.batch).enumerate() {
+            let found = self.batch(cache, chunk, |done| progress(i * shards + done, total))?;
             single.extend(found);
-            progress(single.len() / variants, records.len() / variants);
         }
         let mut out = Vec::with_capacity(single.len() / variants);
         let mut rest = single.into_iter();
@@ -156,8 +159,8 @@ impl<'m> Search<'m> {
         Ok(out)
     }
 
-    /// One batch of patches against every shard.
-    fn batch(&mut self, cache: &mut PageCache, records: &[PatchRecord]) -> Result<Vec<Match>> {
+    /// One batch of patches against every shard. `searched` is told how many are done.
+    fn batch(&mut self, cache: &mut PageCache, records: &[PatchRecord], mut searched: impl FnMut(usize)) -> Result<Vec<Match>> {
         let engine = self.matcher.engine();
         cache.require(engine, records, self.extractor.input)?;
         let mut words = records.to_vec();
@@ -191,10 +194,12 @@ impl<'m> Search<'m> {
             };
             if let Some(done) = flight.replace(next) {
                 self.collect(done, &mut found)?;
+                searched(i);
             }
         }
         self.normalised = self.staging.is_none();
         flight.map_or(Ok(()), |last| self.collect(last, &mut found))?;
+        searched(self.matcher.shards.len());
         Ok(found.into_iter().map(|f| self.merge(vec![f.finish(self.config.tiles)])).collect())
     }
 

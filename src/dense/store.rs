@@ -4,7 +4,7 @@
 //! scaled by 1/N; `origins` I32 [B, 2], upper left corners in feature pixels.
 
 use super::layout::Layout;
-use crate::atomic::{AtomicFile, folder_of};
+use crate::atomic::{AtomicFile, advice, spool};
 use crate::container::{self, stream};
 use crate::scene::MapInfo;
 use crate::{Error, Result};
@@ -199,17 +199,19 @@ impl DenseDatabase {
 
 impl DenseWriter {
     fn fail(&self, e: std::io::Error) -> Error {
-        let path = self.path.clone().unwrap_or_else(|| "(temporary file)".into());
-        Error::io(path, format!("cannot be written ({e}); check that the folder exists, is writable and has room"), e)
+        let (path, advice) = match &self.path {
+            Some(path) => (path.clone(), advice(path, &e)),
+            None => ("(temporary file)".into(), format!("check that {} is writable and has room", std::env::temp_dir().display())),
+        };
+        Error::io(path, format!("cannot be written ({e}); {advice}"), e)
     }
 
     /// Opens the spools beside the file to come.
     pub(super) fn begin(&mut self) -> Result<()> {
-        let spool = || match &self.path {
-            Some(path) => tempfile::tempfile_in(folder_of(path)),
-            None => tempfile::tempfile(),
+        let open = || {
+            let spool = || spool(self.path.as_deref()).map(BufWriter::new);
+            Ok::<_, std::io::Error>([spool()?, spool()?])
         };
-        let open = || Ok::<_, std::io::Error>([BufWriter::new(spool()?), BufWriter::new(spool()?)]);
         self.spools = Some(open().map_err(|e| self.fail(e))?);
         Ok(())
     }
@@ -252,7 +254,7 @@ impl DenseWriter {
         };
         let file = AtomicFile::create(&path).map_err(|e| self.fail(e))?;
         stream(file.file(), &json, views).map_err(|e| self.fail(e))?;
-        file.commit().map_err(|e| self.fail(e))?;
-        DenseDatabase::open(&path)
+        let file = file.commit().map_err(|e| self.fail(e))?;
+        DenseDatabase::map(&path, &file)
     }
 }

@@ -17,6 +17,8 @@ use std::time::Instant;
 const QUERY_VALID: f64 = 0.99;
 /// And the map below it in this share.
 const MAP_VALID: f64 = 0.75;
+/// Places tried before the first is found.
+pub(super) const MAX_TRIES: usize = 1 << 20;
 
 /// A query with its true place.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,9 +39,9 @@ pub fn dense_queries(pair: &ScenePair, layout: &Layout, side: usize, scale: f64,
     let extent = side as f64 * step;
     let (w, h) = (f64::from(pair.map.raster.width()), f64::from(pair.map.raster.height()));
     let mut random = Random::new(seed, 2);
-    let mut out = Vec::with_capacity(count);
-    for _ in 0..count.saturating_mul(1000) {
-        if out.len() == count {
+    let mut out = Vec::new();
+    for tried in 0..count.saturating_mul(1000) {
+        if out.len() == count || out.is_empty() && tried > MAX_TRIES {
             break;
         }
         let p = [

@@ -127,8 +127,8 @@ pub fn strips(
             let near = Nearby::new(database);
             let wanted = count / strip * strip;
             // Most of a mosaic may be empty: a thousand tries for each query before giving up.
-            for _ in 0..wanted.saturating_mul(1000) {
-                if out.len() == wanted {
+            for tried in 0..wanted.saturating_mul(1000) {
+                if out.len() == wanted || out.is_empty() && tried > super::dense::MAX_TRIES {
                     break;
                 }
                 let first = size.map(|s| random.range(side / 2.0, s - side / 2.0));

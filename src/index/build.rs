@@ -81,6 +81,7 @@ pub fn build(
     let mut writer = writer;
     writer.begin(embedder.dim())?;
     let mut rows = Vec::new();
+    progress(0, cells.len());
     // A few cells at a time: a large map has millions of views.
     for (chunk, some) in cells.chunks(CELLS_AT_ONCE).enumerate() {
         let first = chunk * CELLS_AT_ONCE;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub const DEFAULT_VIEWS: u32 = 7;
 
 /// Most views a side.
-pub(super) const MAX_VIEWS: u32 = 255;
+pub const MAX_VIEWS: u32 = 255;
 
 /// The grid of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

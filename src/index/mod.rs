@@ -9,7 +9,7 @@ mod store;
 mod tests;
 
 pub use build::{build, profile_encoding};
-pub use config::{DEFAULT_VIEWS, IndexConfig};
+pub use config::{DEFAULT_VIEWS, IndexConfig, MAX_VIEWS};
 pub use embed::{Embedder, LoadedModel, Supply};
 pub use search::{CellHit, RESIDENT_BYTES, Searcher};
 pub use store::{Database, DatabaseManifest, Row, Writer};

@@ -3,7 +3,7 @@
 //! Tensors: `rows` F16 [R, D], `row_id` U32 [R] (cell * views * views + view; rising), `cell_px` F64 [C, 2], `cell_lonlat` F64 [C, 2].
 
 use super::config::{IndexConfig, MAX_VIEWS};
-use crate::atomic::{AtomicFile, folder_of};
+use crate::atomic::{AtomicFile, advice, spool};
 use crate::container::{self, stream};
 use crate::scene::{Cell, Crs, GeoTransform, MapInfo};
 use crate::{Error, Result};
@@ -96,9 +96,13 @@ impl Database {
     pub fn open(path: &Path) -> Result<Self> {
         let file =
             std::fs::File::open(path).map_err(|e| Error::io(path, format!("cannot be opened ({e}); make one with `echogrid index`"), e))?;
+        Self::map(path, &file)
+    }
+
+    fn map(path: &Path, file: &std::fs::File) -> Result<Self> {
         // SAFETY: the file is only read; one that another process cuts short while it is mapped ends this process, as with
         // any mapped file.
-        let mapped = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, format!("cannot be mapped ({e})"), e))?;
+        let mapped = unsafe { Mmap::map(file) }.map_err(|e| Error::io(path, format!("cannot be mapped ({e})"), e))?;
         Self::parse(path, Bytes::Mapped(mapped))
     }
 
@@ -303,16 +307,16 @@ impl Database {
 
 impl Writer {
     fn fail(&self, e: std::io::Error) -> Error {
-        let path = self.path.clone().unwrap_or_else(|| "(temporary file)".into());
-        Error::io(path, format!("cannot be written ({e}); check that the folder exists, is writable and has room"), e)
+        let (path, advice) = match &self.path {
+            Some(path) => (path.clone(), advice(path, &e)),
+            None => ("(temporary file)".into(), format!("check that {} is writable and has room", std::env::temp_dir().display())),
+        };
+        Error::io(path, format!("cannot be written ({e}); {advice}"), e)
     }
 
     /// Opens the spool beside the file to come.
     pub(super) fn begin(&mut self, dim: usize) -> Result<()> {
-        let spool = match &self.path {
-            Some(path) => tempfile::tempfile_in(folder_of(path)),
-            None => tempfile::tempfile(),
-        };
+        let spool = spool(self.path.as_deref());
         self.spool = Some(BufWriter::new(spool.map_err(|e| self.fail(e))?));
         self.dim = dim;
         Ok(())
@@ -358,8 +362,8 @@ impl Writer {
         };
         let file = AtomicFile::create(&path).map_err(|e| self.fail(e))?;
         stream(file.file(), &json, views).map_err(|e| self.fail(e))?;
-        file.commit().map_err(|e| self.fail(e))?;
-        Database::open(&path)
+        let file = file.commit().map_err(|e| self.fail(e))?;
+        Database::map(&path, &file)
     }
 }
 

@@ -146,7 +146,7 @@ fn refuses_another_model_and_broken_files() {
     says(&swap("\\\"views\\\":3", "\\\"views\\\":1"), "do not fit each other");
     assert!(Database::open(&folder.path().join("none.db")).unwrap_err().to_string().contains("cannot be opened"));
     let e = Database::writer(Path::new("/nonexistent/folder/city.db")).begin(4).unwrap_err().to_string();
-    assert!(e.contains("cannot be written") && e.contains("folder exists"), "{e}");
+    assert!(e.contains("cannot be written") && e.contains("create the folder /nonexistent/folder first"), "{e}");
 }
 
 /// The best cells of a query by sorting all of them: the best view of each, the earlier of equals; ties to the lower cell.

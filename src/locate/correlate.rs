@@ -160,7 +160,8 @@ impl Context<'_> {
         }
         for group in groups.into_values() {
             let work: usize = group.iter().map(|(_, j)| j.work()).sum();
-            let mut step = |now: usize, _| progress(done + now, total);
+            // A search counts parts of the map; an image's work is its patches.
+            let mut step = |now: usize, all: usize| progress(done + work * now / all.max(1), total);
             let jobs: Vec<&Job> = group.iter().map(|(_, j)| j).collect();
             match self.search(matcher, &jobs, cells, total, &mut step) {
                 Ok(all) => group.iter().zip(all).for_each(|((i, _), located)| out[*i] = Some(located)),

@@ -8,6 +8,8 @@ use crate::{Error, Result};
 pub const PATCH_MIN_VALID: f64 = 0.5;
 /// A patch has at least so many SAR pixels a side.
 const MIN_EXTENT: f64 = 4.0;
+/// So many patches are said to be many.
+const MANY_PATCHES: usize = 10_000;
 /// Patches located at once.
 const MAX_PATCHES: usize = 4 << 20;
 
@@ -90,6 +92,14 @@ pub(super) fn patches(sar: &Image, frame: &Frame, squares: Squares, input: usize
             xs.len(),
             ys.len()
         )));
+    }
+    if xs.len() * ys.len() >= MANY_PATCHES {
+        tracing::warn!(
+            "{}: {} x {} patches are to be located, one every {step} map pixels: a larger --step takes fewer",
+            raster.path().display(),
+            xs.len(),
+            ys.len()
+        );
     }
     let (mut all, mut no_data) = (Vec::new(), 0);
     for y in &ys {

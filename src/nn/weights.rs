@@ -4,7 +4,7 @@ use super::dense::DenseEncoderConfig;
 use super::encoder::EncoderConfig;
 use super::graph::Graph;
 use super::ops::{Init, ParamSpec};
-use crate::atomic::AtomicFile;
+use crate::atomic::{AtomicFile, advice};
 use crate::container::{MANIFEST, manifest};
 use crate::gpu::{Engine, Tensor};
 use crate::random;
@@ -210,7 +210,7 @@ impl<N: Network> NetworkFile<N> {
     pub fn save(&self, path: &Path) -> Result<()> {
         let fail = |source: std::io::Error| WeightsError::Io {
             path: path.into(),
-            reason: format!("cannot be written ({source}); free some space or name another folder"),
+            reason: format!("cannot be written ({source}); {}", advice(path, &source)),
             source,
         };
         // A file that could not be read again must not take the place of one that can.

@@ -251,7 +251,7 @@ fn lattice(size: [u32; 2], mask: &ValidityMask, matrix: [[f64; 2]; 2], side: f64
     best
 }
 
-/// Registers a SAR image to a map. `progress(round, done, total)` counts patches.
+/// Registers a SAR image to a map. `progress(round, done, total)` counts what the round takes: parts of the map, then patches.
 ///
 /// # Errors
 /// As [`Frame::new`]; an image with too few patches; patches that agree on nothing, or too few that do; those of the finder.

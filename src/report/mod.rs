@@ -12,7 +12,7 @@ pub mod html;
 pub mod pictures;
 pub mod registration;
 
-use crate::atomic::{AtomicFile, folder_of};
+use crate::atomic::{AtomicFile, advice};
 use crate::locate::Located;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file could not be written.
-    #[error("cannot write {}: {source}; {}", .path.display(), write_hint(.path, .source))]
+    #[error("cannot write {}: {source}; {}", .path.display(), advice(.path, .source))]
     Write {
         /// The file that was to be written.
         path: PathBuf,
@@ -66,42 +66,19 @@ impl From<Error> for crate::Error {
     }
 }
 
-/// What a reader can do about a file that could not be written.
-fn write_hint(path: &Path, source: &std::io::Error) -> String {
-    use std::io::ErrorKind as Kind;
-    let folder = folder_of(path).display();
-    match source.kind() {
-        Kind::NotFound => format!("create the folder {folder} first, or choose another path"),
-        Kind::NotADirectory => format!("{folder} is not a folder: choose another path"),
-        Kind::IsADirectory => "it is a folder: give the name of a file in it".to_string(),
-        Kind::PermissionDenied | Kind::ReadOnlyFilesystem => {
-            format!("make the folder {folder} writable, or choose another path")
-        }
-        Kind::StorageFull | Kind::QuotaExceeded => "free some space, or choose another disk".to_string(),
-        _ => format!("check the folder {folder}, or choose another path"),
-    }
-}
-
-/// Writes `bytes` to `path` whole or not at all: to a temporary file in the same folder, then moved into place.
+/// Writes `bytes` to `path` whole or not at all: to a temporary file in the same folder, then moved into place. Devices and pipes are
+/// written through, links are followed, and `-` is standard output.
 ///
 /// # Errors
 /// [`Error::Write`] names the path, the cause and what to do.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let fail = |source| Error::Write { path: path.to_path_buf(), source };
-    AtomicFile::write(path, bytes).map_err(fail)
-}
-
-/// Writes text to `path` as [`write_atomically`] does, or to standard output where that is `-`.
-///
-/// # Errors
-/// As [`write_atomically`].
-pub fn write_text(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    use std::io::Write as _;
     if path == Path::new("-") {
-        let fail = |source| Error::Write { path: path.to_path_buf(), source };
-        return std::io::stdout().lock().write_all(bytes).map_err(fail);
+        use std::io::Write as _;
+        let mut out = std::io::stdout().lock();
+        return out.write_all(bytes).and_then(|()| out.flush()).map_err(fail);
     }
-    write_atomically(path, bytes)
+    AtomicFile::write(path, bytes).map_err(fail)
 }
 
 /// A small colour picture.

@@ -33,10 +33,7 @@ pub enum Error {
         detail: String,
     },
     /// The file could not be written.
-    #[error(
-        "{}: cannot be written: {source}; check that the folder exists, is writable and has room (nothing was left behind)",
-        path.display()
-    )]
+    #[error("{}: cannot be written: {source}; {} (nothing was left behind)", path.display(), crate::atomic::advice(path, source))]
     Write {
         /// File concerned.
         path: PathBuf,

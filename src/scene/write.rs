@@ -176,7 +176,7 @@ fn write<T: Sample>(path: &Path, header: &GeoTiff<'_>, fill: Fill<'_, T>) -> Res
         Failure::Tiff(e) => Error::write(path, std::io::Error::other(e.to_string())),
     })?;
     out.into_inner().map_err(|e| Error::write(path, e.into_error()))?;
-    file.commit().map_err(|e| Error::write(path, e))
+    file.commit().map(drop).map_err(|e| Error::write(path, e))
 }
 
 /// What stopped the writing of rows.

@@ -10,6 +10,9 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
+/// Places that are kept, or judged on, at most.
+pub(super) const MOST: usize = 1_000_000;
+
 /// Settings of any kind from a TOML file.
 pub(super) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e.to_string(), e))?;
@@ -205,7 +208,9 @@ impl TrainConfig {
             c if c.views.is_multiple_of(2) || c.validate_views.is_multiple_of(2) => refuse("views and validate_views must be odd"),
             c if !(0.0..=1.0).contains(&c.near) || !(0.0..=1.0).contains(&c.similar) => refuse("near and similar are shares, 0 to 1"),
             c if !(0.0..1.0).contains(&c.smoothing) => refuse("smoothing is a share, 0 to below 1"),
-            c if c.validate_queries == 0 => refuse("validate_queries must be above 0"),
+            c if !(1..=MOST).contains(&c.validate_queries) || c.pool > MOST => {
+                refuse("validate_queries and pool are at most 1,000,000, and validate_queries above 0")
+            }
             c if c.views > 255 || c.validate_views > 255 => refuse("views and validate_views are at most 255"),
             c if !(0.0..1.0).contains(&c.augment.scale) => refuse("augment.scale is a share, 0 to below 1"),
             c if !(0.0..=1.0).contains(&c.augment.mix_statistics) => refuse("augment.mix_statistics is a share, 0 to 1"),

@@ -4,6 +4,11 @@ use crate::gpu::Precision;
 use crate::nn::OptimizerConfig;
 
 /// How long and how fast a run learns, and when it stops to look around.
+/// Steps of a run at most.
+const MAX_STEPS: usize = 1_000_000_000;
+/// Items of a step at most.
+const MAX_ITEMS: usize = 1 << 16;
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Course {
     /// Passes.
@@ -46,6 +51,12 @@ impl Course {
     pub(super) fn check(&self) -> Result<(), &'static str> {
         match self {
             c if c.epochs == 0 || c.steps == 0 => Err("epochs and steps must be above 0"),
+            c if c.epochs.checked_mul(c.steps).is_none_or(|all| all > MAX_STEPS) => {
+                Err("epochs times steps are more than the 1,000,000,000 steps a run takes; --epochs or steps must be fewer")
+            }
+            c if c.items > MAX_ITEMS => {
+                Err("a step takes at most 65,536 pairs, patches or queries: batch, patches or queries must be fewer")
+            }
             c if c.optimizer.lr <= 0.0 || !c.optimizer.lr.is_finite() => Err("optimizer.lr must be above 0"),
             c if !(0.0..=1.0).contains(&c.warmup) => Err("warmup is a share, 0 to 1"),
             c if !(0.0..1.0).contains(&c.optimizer.beta1) || !(0.0..1.0).contains(&c.optimizer.beta2) => {

@@ -5,10 +5,10 @@ mod show;
 
 pub use args::Args;
 
-use super::common::{Global, Outcome, check_outputs, warn};
+use super::common::{Global, Outcome, check_output, warn};
 use super::inputs;
 use crate::locate::{Locator, Query, Verdict};
-use crate::report::{Failed, Outcome as Image, csv, geojson, write_text};
+use crate::report::{Failed, Outcome as Image, csv, geojson, write_atomically};
 use crate::{Error, Result};
 use show::Run;
 use std::path::Path;
@@ -18,7 +18,10 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Outcome> {
     let start = Instant::now();
     let outputs: Vec<&Path> =
         [Some(&args.out), args.csv.as_ref(), args.report.as_ref()].into_iter().flatten().map(|p| p.as_path()).collect();
-    check_outputs(&outputs, args.json)?;
+    if outputs.iter().enumerate().any(|(i, p)| outputs[..i].contains(p)) {
+        return Err(Error::invalid("two outputs have the same name; give each its own"));
+    }
+    outputs.iter().try_for_each(|p| check_output(p))?;
     let files = inputs::images(&args.sar)?;
     let queries: Vec<Query> = files.into_iter().map(|f| args.query(f)).collect();
     let mut options = args.options();
@@ -27,10 +30,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Outcome> {
     let locator = Locator::open(&engine, &args.index, options)?;
     let session = locator.session()?;
     let bar = global.bar(0, "locating");
-    let mut located = session.locate(&queries, |done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    });
+    let mut located = session.locate(&queries, |done, total| bar.advance(done, total));
     bar.finish_and_clear();
     for image in located.iter_mut().flatten() {
         image.warnings.iter().for_each(warn);
@@ -45,9 +45,9 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Outcome> {
     let names: Vec<String> = queries.iter().map(Query::name).collect();
     let images: Vec<Image<'_>> =
         located.iter().zip(&names).map(|(l, file)| l.as_ref().map_err(|e| Failed { file, problem: e.to_string() })).collect();
-    write_text(&args.out, &geojson::text(&geojson::collection(&images)?)?)?;
+    write_atomically(&args.out, &geojson::text(&geojson::collection(&images)?)?)?;
     if let Some(path) = &args.csv {
-        write_text(path, csv::images(&images)?.as_bytes())?;
+        write_atomically(path, csv::images(&images)?.as_bytes())?;
     }
     let run = Run { global, args, locator: &locator, session: &session, images: &images, adapter: engine.adapter().to_string() };
     if let Some(path) = &args.report {
@@ -56,7 +56,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Outcome> {
     let seconds = start.elapsed().as_secs_f64();
     if args.json {
         run.print_json(seconds)?;
-    } else if !outputs.contains(&Path::new("-")) {
+    } else {
         run.print(seconds, &outputs);
     }
     let failed: Vec<&Failed<'_>> = images.iter().filter_map(|i| i.as_ref().err()).collect();

@@ -26,13 +26,13 @@ pub(super) struct Options {
     #[arg(long, value_name = "FOLDER", default_value = "studies")]
     pub(super) out: PathBuf,
     /// Seeds of training
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 2, 3])]
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,2,3")]
     seeds: Vec<u64>,
     /// Settings of training in TOML, as `train` takes them
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// Queries to judge on
-    #[arg(long, value_name = "N", default_value_t = 500)]
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     pub(super) queries: usize,
     #[command(flatten)]
     reading: SarArgs,
@@ -70,6 +70,7 @@ impl<'a> Runs<'a> {
         let mut seeds = self.options.seeds.clone();
         seeds.sort_unstable();
         seeds.dedup();
+        self.global.say(format_args!("{} runs: {} ways with {} seeds", ways.len() * seeds.len(), ways.len(), seeds.len()));
         let mut all = Vec::new();
         for (seed, way) in seeds.into_iter().flat_map(|s| ways.iter().map(move |w| (s, w))) {
             if self.options.minutes.is_some_and(|m| self.start.elapsed().as_secs_f64() > 60.0 * m) {

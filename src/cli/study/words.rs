@@ -1,8 +1,8 @@
 //! What reports of studies have in common.
 
-use crate::atomic::AtomicFile;
+use crate::Result;
 use crate::eval::metrics::Estimate;
-use crate::{Error, Result};
+use crate::report::write_atomically;
 use std::path::Path;
 
 /// The command that is running, as a report shows it.
@@ -24,7 +24,7 @@ fn shown(argument: &str) -> String {
 
 /// Writes a file of a study.
 pub(super) fn write(path: &Path, text: &str) -> Result<()> {
-    AtomicFile::write(path, text.as_bytes()).map_err(|e| Error::io(path, format!("cannot be written ({e})"), e))
+    Ok(write_atomically(path, text.as_bytes())?)
 }
 
 /// A share in per cent.

@@ -1,13 +1,12 @@
 //! A run from its files to its figure, and what is told of it.
 
 use super::words::Words;
-use crate::cli::common::{Global, SarArgs, check_output, interrupt_flag};
+use crate::cli::common::{Global, Progress, SarArgs, check_regular, interrupt_flag};
 use crate::gpu::Engine;
 use crate::report::figures;
 use crate::scene::ScenePair;
 use crate::train::{Event, Log, Outcome, refuse_unfinished};
 use crate::{Error, Result};
-use indicatif::ProgressBar;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -37,7 +36,7 @@ pub(super) fn session(
     go: impl FnOnce(Run<'_>, &mut dyn FnMut(Event)) -> Result<Outcome>,
 ) -> Result<()> {
     let Wanted { out, .. } = *wanted;
-    check_output(out)?;
+    check_regular(out)?;
     let open = |pair: &[PathBuf]| wanted.reading.pair_of(pair);
     let scenes = wanted.scene.chunks(2).map(open).collect::<Result<Vec<_>, _>>()?;
     let val = open(wanted.val)?;
@@ -76,10 +75,10 @@ pub(super) fn session(
 }
 
 /// Shows an event on the bar, or in lines where there is none.
-fn tell(global: &Global, words: &Words, bar: &ProgressBar, event: Event) {
+fn tell(global: &Global, words: &Words, bar: &Progress, event: Event) {
     match event {
         Event::Start { step, total, parameters, flops, bytes } => {
-            bar.set_position(step as u64);
+            bar.start_at(step as u64);
             global.say(format_args!(
                 "{parameters} parameters, {:.1} GFLOP a step of {} {}, {:.0} MiB of activations, steps {step} to {total}",
                 flops * 1e-9,

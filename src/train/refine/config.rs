@@ -4,7 +4,7 @@ use crate::gpu::Precision;
 use crate::index::IndexConfig;
 use crate::nn::OptimizerConfig;
 use crate::refine::{RefineLoss, RefinerConfig};
-use crate::train::config::read_toml;
+use crate::train::config::{MOST, read_toml};
 use crate::train::course::Course;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -109,6 +109,7 @@ impl RefineTrainConfig {
                 refuse("queries must be a multiple of strip, and both above 0")
             }
             c if c.pool < c.queries => refuse("pool must be at least one step's queries"),
+            c if c.pool.max(c.validate_queries) > MOST => refuse("pool and validate_queries are at most 1,000,000"),
             c if !(0.0..=1.0).contains(&c.singles) || !(0.0..=1.0).contains(&c.withheld) => {
                 refuse("singles and withheld are shares, 0 to 1")
             }

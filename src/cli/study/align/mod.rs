@@ -21,14 +21,14 @@ use ways::{Run, WAYS, Way};
 pub struct Args {
     #[command(flatten)]
     options: Options,
-    /// Ways to compare [default: all]
+    /// Ways to compare [default: all of them]
     #[arg(long, value_name = "WAY", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(WAYS.map(|w| w.name)))]
     ways: Vec<String>,
     /// Passes of each training [default: that of the configuration]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Positions a side at which each cell is encoded at the evaluation (odd)
-    #[arg(long, value_name = "N", default_value_t = crate::index::DEFAULT_VIEWS)]
+    #[arg(long, value_name = "N", default_value_t = crate::index::DEFAULT_VIEWS, value_parser = crate::cli::index::odd)]
     views: u32,
 }
 
