@@ -489,7 +489,7 @@ fn dense_matching_finds_a_city_to_the_metre_and_says_how_sure_it_is() {
         assert!(p["probability"].as_f64().unwrap() > 0.9 && p["lon"].is_number() && p["map_x"].is_number(), "{p}");
         let e = &p["ellipse"];
         assert!(e["major_m"].as_f64().unwrap() >= e["minor_m"].as_f64().unwrap() && e["azimuth_deg"].is_number(), "{p}");
-        assert!(p["rotation_deg"] == 0.0 && p["scale"] == 1.0 && p["candidates"][0]["cell"].is_null(), "{p}");
+        assert!(p["rotation_clockwise_deg"] == 0.0 && p["scale"] == 1.0 && p["candidates"][0]["cell"].is_null(), "{p}");
     }
     for row in table(&csv) {
         assert!(row["found"] == "true" && number(&row, "ellipse_major_m") > 0.0 && number(&row, "probability") > 0.9, "{row:?}");
@@ -516,7 +516,7 @@ fn dense_matching_finds_a_city_to_the_metre_and_says_how_sure_it_is() {
     write_sar(&sar, [SIZE; 2], SampleData::U8(&turned), Some(own_geo()), Some(EPSG));
     let value = locate_dense(&sar, &out, &["--rotation-range", "4", "--csv", text(&csv)]);
     assert!(value["fixes"].as_u64().unwrap() >= 8 && value["variants"].as_u64().unwrap() >= 3, "{value}");
-    let turns: Vec<f64> = table(&csv).iter().filter(|r| r["found"] == "true").map(|r| number(r, "rotation_deg")).collect();
+    let turns: Vec<f64> = table(&csv).iter().filter(|r| r["found"] == "true").map(|r| number(r, "rotation_clockwise_deg")).collect();
     let mean = turns.iter().sum::<f64>() / turns.len() as f64;
     assert!((mean - 3.0).abs() < 1.5, "{turns:?}");
 }

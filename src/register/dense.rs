@@ -50,7 +50,8 @@ impl<'a> DenseFinder<'a> {
 
     fn records(&self, queries: &[Query], layout: &Layout, side: usize, variants: &[(f64, f64)]) -> Result<Vec<PatchRecord>> {
         let grid = [[layout.step, 0.0], [0.0, layout.step]];
-        let of = |q: &Query| variant_records(q.sar_px, compose(q.matrix, grid), variants, side);
+        let cut: Vec<(f64, f64)> = variants.iter().map(|v| as_cut(*v)).collect();
+        let of = |q: &Query| variant_records(q.sar_px, compose(q.matrix, grid), &cut, side);
         Ok(queries.iter().map(of).collect::<Result<Vec<_>>>()?.concat())
     }
 
@@ -126,6 +127,12 @@ impl<'a> DenseFinder<'a> {
         }
         Ok(out)
     }
+}
+
+/// How a patch of an image that lies turned and scaled like this is cut: [`crate::dense::turn`] goes from the map to the image, against
+/// the way that a pose is told.
+pub(super) fn as_cut((degrees, scale): (f64, f64)) -> (f64, f64) {
+    (-degrees, 1.0 / scale)
 }
 
 /// Taps for the coarsest of some records.

@@ -32,7 +32,7 @@ const FIX_COLUMNS: [&str; 26] = [
     "ellipse_major_m",
     "ellipse_minor_m",
     "ellipse_azimuth_deg",
-    "rotation_deg",
+    "rotation_clockwise_deg",
     "scale",
 ];
 
@@ -229,7 +229,10 @@ mod tests {
         let rows: Vec<::csv::StringRecord> = reader.records().map(Result::unwrap).collect();
         let at = |row: usize, name: &str| rows[row][FIX_COLUMNS.iter().position(|c| *c == name).unwrap()].to_string();
         assert_eq!((at(0, "found"), at(0, "probability"), at(0, "cell")), ("true".into(), "0.8750".into(), String::new()));
-        assert_eq!((at(0, "ellipse_major_m"), at(0, "rotation_deg"), at(0, "scale")), ("40.000".into(), "1.500".into(), "1.00000".into()));
+        assert_eq!(
+            (at(0, "ellipse_major_m"), at(0, "rotation_clockwise_deg"), at(0, "scale")),
+            ("40.000".into(), "1.500".into(), "1.00000".into())
+        );
         assert_eq!((at(1, "found"), at(1, "probability"), at(1, "cell_lon")), ("false".into(), "0.1250".into(), "1.0000000".into()));
         for column in ["lon", "lat", "map_x", "map_px_y", "distance_m", "right", "ellipse_major_m", "scale"] {
             assert!(at(1, column).is_empty(), "{column}");

@@ -152,7 +152,7 @@ fn properties(fix: &Fix) -> JsonObject {
             put("ellipse", ellipse);
         }
         if let Some([rotation, scale]) = fix.turn {
-            put("rotation_deg", json!(round(rotation, 3)));
+            put("rotation_clockwise_deg", json!(round(rotation, 3)));
             put("scale", json!(round(scale, 5)));
         }
     }
@@ -376,7 +376,7 @@ mod tests {
         let [a, b] = &read.features[..] else { panic!("{read:?}") };
         assert_eq!((a.property("found"), a.property("probability")), (Some(&json!(true)), Some(&json!(0.875))));
         assert_eq!(a.property("ellipse").unwrap()["major_m"], json!(40.0));
-        assert_eq!((a.property("rotation_deg"), a.property("scale")), (Some(&json!(1.5)), Some(&json!(1.0))));
+        assert_eq!((a.property("rotation_clockwise_deg"), a.property("scale")), (Some(&json!(1.5)), Some(&json!(1.0))));
         assert!(a.geometry.is_some() && !a.property("candidates").unwrap()[0].as_object().unwrap().contains_key("cell"));
         assert!(b.geometry.is_none() && b.bbox.is_none());
         assert_eq!(b.property("found"), Some(&json!(false)));

@@ -4,10 +4,12 @@
 //! write it. Every file is written beside its target under a temporary name and moved into place, so a
 //! failure leaves no half file and an earlier report stays whole.
 
+pub mod checkerboard;
 pub mod csv;
 pub mod figures;
 pub mod geojson;
 pub mod html;
+pub mod registered;
 pub mod registration;
 
 use crate::atomic::{AtomicFile, folder_of};
