@@ -9,11 +9,13 @@ mod consensus;
 mod dense;
 mod fit;
 mod model;
+mod relief;
 
 pub use consensus::{Consensus, ConsensusConfig, Limits, consensus};
 pub use dense::DenseFinder;
 pub use fit::{Fit, FitConfig, fit, fit_best};
 pub use model::{Model, ModelKind, TiePoint};
+pub use relief::{Relief, heights, relief};
 
 use crate::scene::warp::{Target, resample_about};
 use crate::scene::{Crs, Frame, GeoTransform, Image, MapInfo, Mirrored, Raster, ValidityMask, compose, inverse};

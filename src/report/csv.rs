@@ -40,7 +40,7 @@ const FIX_COLUMNS: [&str; 26] = [
 const CANDIDATE_COLUMNS: [&str; 10] = ["query", "rank", "cell", "score", "lon", "lat", "map_x", "map_y", "distance_m", "right"];
 
 /// Columns of [`ties`].
-const TIE_COLUMNS: [&str; 15] = [
+const TIE_COLUMNS: [&str; 16] = [
     "point",
     "sar_px_x",
     "sar_px_y",
@@ -56,6 +56,7 @@ const TIE_COLUMNS: [&str; 15] = [
     "held_out_m",
     "weight",
     "used",
+    "height_m",
 ];
 
 /// Tie points as CSV text, one row a point.
@@ -68,7 +69,7 @@ pub fn ties(ties: &[Tie]) -> Result<String, Error> {
         row.extend(t.sar_px.iter().chain(&t.map_px).map(|v| pixel(*v)));
         row.extend([t.center_map[0], t.center_map[1], wrap_lon(t.lonlat[0]), t.lonlat[1]].map(degrees));
         row.extend([t.residual_px[0], t.residual_px[1], t.residual_m, t.held_out_m].map(pixel));
-        row.extend([format!("{:.6}", t.weight), t.used.to_string()]);
+        row.extend([format!("{:.6}", t.weight), t.used.to_string(), maybe(t.height_m, |h| format!("{h:.2}"))]);
         row
     });
     table(&TIE_COLUMNS, rows)

@@ -24,7 +24,7 @@ const INK: RGBColor = RGBColor(0x24, 0x29, 0x2E);
 const SOFT: RGBColor = RGBColor(0x65, 0x6D, 0x75);
 const GRID: RGBColor = RGBColor(0xE3, 0xE6, 0xEA);
 /// Blue, orange, green, purple: told apart by readers who do not see red and green apart.
-const LINES: [RGBColor; 4] =
+pub(super) const LINES: [RGBColor; 4] =
     [RGBColor(0x15, 0x65, 0xC0), RGBColor(0xD9, 0x6B, 0x00), RGBColor(0x1B, 0x85, 0x5E), RGBColor(0x8E, 0x44, 0xAD)];
 
 /// Follows the reader's light or dark setting: the colours above are the light ones, matched here by value.
@@ -481,7 +481,7 @@ fn panel(area: &Area<'_>, title: &str, points: &[(f64, f64)], share: bool) -> Re
     Ok(())
 }
 
-fn draw(paint: impl FnOnce(&Area<'_>) -> Result<(), Error>) -> Result<String, Error> {
+pub(super) fn draw(paint: impl FnOnce(&Area<'_>) -> Result<(), Error>) -> Result<String, Error> {
     draw_sized(SIZE, paint)
 }
 
@@ -499,7 +499,7 @@ fn draw_sized(size: (u32, u32), paint: impl FnOnce(&Area<'_>) -> Result<(), Erro
 }
 
 /// Title, one line of what is shown and, for several curves, their names; returns the area below.
-fn heading<'a>(area: &Area<'a>, title: &str, line: &str, names: &[&str]) -> Result<Area<'a>, Error> {
+pub(super) fn heading<'a>(area: &Area<'a>, title: &str, line: &str, names: &[&str]) -> Result<Area<'a>, Error> {
     area.draw(&Text::new(title.to_string(), (16, 14), font(18).color(&INK))).map_err(fail)?;
     area.draw(&Text::new(line.to_string(), (16, 38), font(13).color(&SOFT))).map_err(fail)?;
     let width = area.dim_in_pixel().0 as i32;
@@ -520,7 +520,7 @@ fn label_width(name: &str) -> i32 {
 
 type Chart<'a, 'b, X, Y> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, Y>>;
 
-fn mesh<'b, X, Y>(
+pub(super) fn mesh<'b, X, Y>(
     chart: &mut Chart<'_, 'b, X, Y>,
     x_name: &str,
     x_tick: &dyn Fn(&f64) -> String,
@@ -617,7 +617,7 @@ fn nothing() -> Error {
     Error::Figure("there are no points to draw".to_string())
 }
 
-fn fail(error: impl Display) -> Error {
+pub(super) fn fail(error: impl Display) -> Error {
     Error::Figure(error.to_string())
 }
 

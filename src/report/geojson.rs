@@ -70,7 +70,7 @@ pub fn tie_collection(ties: &[Tie]) -> Result<FeatureCollection, Error> {
             "sar_px": t.sar_px.map(|v| round(v, 3)), "map_px": t.map_px.map(|v| round(v, 3)),
             "map_x": round(t.center_map[0], 7), "map_y": round(t.center_map[1], 7),
             "residual_px": t.residual_px.map(|v| round(v, 3)), "residual_m": round(t.residual_m, 3),
-            "held_out_m": round(t.held_out_m, 3), "weight": round(t.weight, 6), "used": t.used,
+            "held_out_m": round(t.held_out_m, 3), "weight": round(t.weight, 6), "used": t.used, "height_m": t.height_m.map(|h| round(h, 2)),
         });
         features.push(Feature {
             bbox: None,
@@ -115,6 +115,24 @@ fn feature(fix: &Fix) -> Result<(Feature, Vec<Ring>), Error> {
         foreign_members: None,
     };
     Ok((feature, rings))
+}
+
+/// An outline as a geometry, with its box: closed rings anticlockwise, two where it crosses the antimeridian; a point where it has no area or
+/// goes round a pole.
+pub(super) fn outline(name: &str, corners: &[[f64; 2]]) -> Result<(Geometry, Option<Bbox>), Error> {
+    corners.iter().try_for_each(|p| check_place(name, *p))?;
+    let rings = footprint(corners);
+    let polygon = |ring: &Ring| vec![ring.clone()];
+    let (geometry, rings) = match rings.as_slice() {
+        [] => {
+            let at = position(corners.first().copied().unwrap_or_default());
+            (Geometry::new_point(at), vec![vec![at]])
+        }
+        [ring] => (Geometry::new_polygon(polygon(ring)), rings),
+        _ => (Geometry::new_multi_polygon(rings.iter().map(polygon)), rings),
+    };
+    let (spans, lats): (Vec<_>, Vec<_>) = rings.iter().map(extent).unzip();
+    Ok((geometry, bbox(&spans, &lats.concat())))
 }
 
 fn check(fix: &Fix) -> Result<(), Error> {

@@ -11,6 +11,8 @@ pub mod geojson;
 pub mod html;
 pub mod registered;
 pub mod registration;
+pub mod relief;
+pub mod stac;
 
 use crate::atomic::{AtomicFile, folder_of};
 use crate::dense::Ellipse;
@@ -235,6 +237,8 @@ pub struct Tie {
     pub weight: f64,
     /// Whether the fit rests on it.
     pub used: bool,
+    /// Height of the ground there, metres, where a height model was given and says it.
+    pub height_m: Option<f64>,
 }
 
 /// A map scaled down to fit a page.

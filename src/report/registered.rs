@@ -2,7 +2,7 @@
 
 use super::Tie;
 use crate::Result;
-use crate::register::{Model, Registration, TiePoint};
+use crate::register::{Model, Registration, Relief, TiePoint};
 use crate::scene::{ControlPoint, ControlPoints, MapInfo, inverse};
 use serde_json::{Value, json};
 
@@ -29,6 +29,7 @@ pub fn ties(map: &MapInfo, found: &Registration) -> Result<Vec<Tie>> {
             held_out_m: fit.held_out_px[i] * found.map_pixel_m,
             weight: p.weight,
             used: fit.inlier[i],
+            height_m: None,
         });
     }
     Ok(out)
@@ -150,6 +151,56 @@ fn affine(model: &Model) -> Option<Value> {
     let place = model.to_sar(centre);
     (model.kind.degree() == 1)
         .then(|| json!({ "map_to_sar": at(matrix, centre, place), "sar_to_map": at(inverse(&matrix), place, centre) }))
+}
+
+/// Rows of the page's table about heights.
+pub fn relief_rows(relief: &Relief) -> [[String; 3]; 1] {
+    [[
+        "Residual against height".into(),
+        format!("{:.3} ± {:.3} m a metre", relief.slope_m_per_m, relief.slope_standard_error),
+        format!(
+            "towards {:.0}° clockwise from the map's up, where residuals follow height best; correlation {:.2} over {} points",
+            relief.direction_clockwise_deg, relief.correlation, relief.points
+        ),
+    ]]
+}
+
+/// Outline of the registered image within a part of the map's grid (left, top, width, height): longitude and latitude.
+///
+/// # Errors
+/// A map without a valid georeference, a point outside its projection.
+pub fn outline(map: &MapInfo, found: &Registration, size: [u32; 2], [left, top, w, h]: [u32; 4]) -> Result<Vec<[f64; 2]>> {
+    const PARTS: u32 = 8;
+    let (geo, crs) = map.georeference()?;
+    let corners = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]];
+    let mut out = Vec::new();
+    for (a, b) in corners.iter().zip(corners.iter().cycle().skip(1)) {
+        for i in 0..PARTS {
+            let t = f64::from(i) / f64::from(PARTS);
+            let q = [0, 1].map(|d| (a[d] + t * (b[d] - a[d])) * f64::from(size[d]));
+            let Some(p) = found.fit.model.to_map(q) else { continue };
+            let (x, y) = (p[0].clamp(f64::from(left), f64::from(left + w)), p[1].clamp(f64::from(top), f64::from(top + h)));
+            let (x, y) = geo.pixel_to_map(x, y);
+            out.push(crs.to_lonlat(x, y)?.into());
+        }
+    }
+    Ok(out)
+}
+
+/// Named remarks for the files that are written: how they were made, and how well the transform fits.
+pub fn about(found: &Registration, command: &str, map: &str, sar: &str) -> Vec<(String, String)> {
+    let (fit, m) = (&found.fit, found.map_pixel_m);
+    let all = [
+        ("COMMAND", command.to_string()),
+        ("VERSION", env!("CARGO_PKG_VERSION").into()),
+        ("MAP", map.into()),
+        ("SAR", sar.into()),
+        ("MODEL", fit.model.kind.name().into()),
+        ("TIE_POINTS", format!("{} of {}", fit.inliers(), found.sought)),
+        ("RMSE_M", format!("{:.2}", fit.rms_px() * m)),
+        ("CE90_M", format!("{:.2}", fit.ce90_px() * m)),
+    ];
+    all.into_iter().map(|(name, value)| (format!("ECHOGRID_{name}"), value)).collect()
 }
 
 /// All of it as an object; rotations are degrees clockwise, scales above 1 where pixels are larger than claimed.

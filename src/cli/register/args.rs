@@ -106,6 +106,18 @@ pub struct Args {
     /// untouched image with them (GDAL); .tfw, .pgw, .jgw, .wld: the best affine transform as a world file, with a .prj
     #[arg(long, value_name = "FILE")]
     pub(super) points: Vec<PathBuf>,
+    /// Other bands or files of the same geometry to bring onto the map with the same transform: each is written as NAME_on_map.tif beside --out
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(super) apply: Vec<PathBuf>,
+    /// Folder for what --apply writes [default: that of --out]
+    #[arg(long, value_name = "FOLDER", requires = "apply")]
+    pub(super) apply_to: Option<PathBuf>,
+    /// A height model (any raster with a georeference): how residuals follow the height of the ground
+    #[arg(long, value_name = "DEM")]
+    pub(super) dem: Option<PathBuf>,
+    /// A STAC item beside --out, its name with .json
+    #[arg(long)]
+    pub(super) stac: bool,
     /// Print one JSON object on standard output
     #[arg(long)]
     pub(super) json: bool,

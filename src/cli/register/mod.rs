@@ -1,19 +1,18 @@
 //! `echogrid register`.
 
 mod args;
+mod outputs;
 mod page;
 
 pub use args::Args;
 
-use super::common::{Global, check_output, command_line, print_json, warn};
+use super::common::{Global, command_line, name_of, print_json};
 use super::dense_args::FeatureKind;
-use crate::register::{DenseFinder, Extent, Registration, Round, best_affine, extent_px, register, write_on_map};
-use crate::report::{Tie, csv, geojson, registered, write_atomically};
-use crate::scene::points::{self, PointsFormat, PointsOf};
-use crate::scene::{Image, MapInfo, Raster};
-use crate::{Error, Result};
+use crate::Result;
+use crate::register::{DenseFinder, Extent, Registration, Round, extent_px, register};
+use crate::report::registered;
+use crate::scene::Image;
 use args::ExtentArg;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -38,42 +37,9 @@ fn find(global: &Global, args: &Args, sar: &Image, finder: &mut DenseFinder<'_>)
     Ok((found, seconds))
 }
 
-/// Writes the tie points in the formats asked for, and says what is left out.
-fn write_points(files: &[PathBuf], info: &MapInfo, image: &Raster, found: &Registration, ties: &[Tie]) -> Result<()> {
-    for path in files {
-        match PointsFormat::of(path)? {
-            PointsFormat::GeoJson => geojson::write_ties(path, ties)?,
-            PointsFormat::Csv => write_atomically(path, csv::ties(ties)?.as_bytes())?,
-            format => {
-                let world = format == PointsFormat::World;
-                let affine = if world { Some(best_affine(info, &found.fit.model, [image.width(), image.height()])?) } else { None };
-                if let Some((_, left_out)) = affine.filter(|_| found.fit.model.kind.degree() > 1) {
-                    warn(format_args!(
-                        "{}: a world file is an affine transform; it leaves out up to {:.1} m of the bend of the {}",
-                        path.display(),
-                        left_out * found.map_pixel_m,
-                        found.fit.model.kind.name()
-                    ));
-                }
-                let of = PointsOf { image, affine: affine.as_ref().map(|(geo, _)| geo) };
-                points::write(path, &registered::control_points(info, found)?, of)?.iter().for_each(warn);
-            }
-        }
-    }
-    Ok(())
-}
-
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let start = Instant::now();
-    let outputs: Vec<&Path> = [&args.out].into_iter().chain(&args.report).chain(&args.points).map(PathBuf::as_path).collect();
-    args.points.iter().try_for_each(|p| PointsFormat::of(p).map(drop))?;
-    if outputs.iter().enumerate().any(|(i, p)| outputs[..i].contains(p)) {
-        return Err(Error::invalid("two outputs have the same name; give each its own"));
-    }
-    if args.map.map.iter().chain([&args.sar]).any(|input| outputs.contains(&input.as_path())) {
-        return Err(Error::invalid("an output has the name of an input; give it its own"));
-    }
-    outputs.iter().try_for_each(|p| check_output(p))?;
+    let outputs = outputs::Outputs::new(args)?;
     let map = Arc::new(args.map.open()?);
     let sar = Arc::new(args.reading.open(&args.sar)?);
     let model = args.what.model(FeatureKind::Structure)?;
@@ -87,24 +53,29 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     };
     let written = extent_px(extent, &info, [sar.raster.width(), sar.raster.height()], &found.fit.model)?;
     let warp = Instant::now();
-    let bar = global.bar(u64::from(written[3]), "writing");
-    write_on_map(&info, &sar.raster, &found.fit.model, written, &args.out, &[], |rows, _| bar.set_position(u64::from(rows)))?;
-    bar.finish_and_clear();
+    let about = registered::about(&found, &command_line(), &args.map.name(), &name_of(&args.sar));
+    let place = outputs::Place { global, info: &info, found: &found, written, about: &about };
+    place.image(&sar.raster, &args.out)?;
+    outputs.apply.iter().try_for_each(|(raster, path)| place.image(raster, path))?;
     let warp_s = warp.elapsed().as_secs_f64();
-    let ties = registered::ties(&info, &found)?;
-    write_points(&args.points, &info, &sar.raster, &found, &ties)?;
+    let mut ties = registered::ties(&info, &found)?;
+    let relief = args.dem.as_ref().map(|dem| outputs::relief(dem, &info, &found, &mut ties)).transpose()?.flatten();
+    outputs::points(&args.points, &info, &sar.raster, &found, &ties)?;
     let adapter = engine.adapter().to_string();
     if let Some(path) = &args.report {
-        let (ties, adapter, found) = (&ties[..], &adapter[..], &found);
-        let shown = page::Shown { global, args, map: &map, info: &info, sar: &sar, model: &model, found, ties, written, adapter };
+        let (ties, adapter, found, relief) = (&ties[..], &adapter[..], &found, relief.as_ref());
+        let shown = page::Shown { global, args, map: &map, info: &info, sar: &sar, model: &model, found, ties, relief, written, adapter };
         page::write(&shown, path)?;
+    }
+    if let Some(path) = &outputs.stac {
+        place.stac(args, &sar.raster, &outputs, path)?;
     }
     let seconds = start.elapsed().as_secs_f64();
     if args.json {
         let mut all = registered::summary(&found);
         let run = serde_json::json!({
             "out": args.out, "written_px": written, "features": model.name(), "precision": model.precision(), "adapter": adapter,
-            "command": command_line(),
+            "command": command_line(), "relief": relief, "applied": outputs.apply.iter().map(|(_, p)| p).collect::<Vec<_>>(),
             "seconds": { "map": transform_s, "first": found.seconds[0], "fixes": found.seconds[1], "write": warp_s, "all": seconds },
         });
         if let (Some(all), serde_json::Value::Object(run)) = (all.as_object_mut(), run) {
@@ -113,6 +84,6 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         return print_json(&all);
     }
     registered::lines(&found, seconds).iter().for_each(|line| out!("{line}"));
-    outputs.iter().for_each(|p| out!("wrote {}", p.display()));
+    outputs.all(args).for_each(|p| out!("wrote {}", p.display()));
     Ok(())
 }

@@ -5,10 +5,10 @@ use crate::Result;
 use crate::cli::common::{Global, name_of};
 use crate::cli::present::{averaged, features_name, meta, overview};
 use crate::dense::DenseModel;
-use crate::register::{Extent, Registration, extent_px};
+use crate::register::{Extent, Registration, Relief, extent_px};
 use crate::report::checkerboard::{checkerboard, parts};
 use crate::report::registration::RegistrationPage;
-use crate::report::{Thumb, Tie, figures, registered};
+use crate::report::{Thumb, Tie, figures, registered, relief};
 use crate::scene::{Image, MapInfo, Radiometry};
 use std::path::Path;
 
@@ -31,6 +31,7 @@ pub(super) struct Shown<'a> {
     pub(super) model: &'a DenseModel,
     pub(super) found: &'a Registration,
     pub(super) ties: &'a [Tie],
+    pub(super) relief: Option<&'a Relief>,
     /// What was written of the map's grid: left, top, width, height.
     pub(super) written: [u32; 4],
     pub(super) adapter: &'a str,
@@ -65,12 +66,16 @@ fn checkerboards(shown: &Shown<'_>) -> Result<Vec<(String, Thumb)>> {
 
 /// Writes it.
 pub(super) fn write(shown: &Shown<'_>, path: &Path) -> Result<()> {
-    let Shown { global, args, map, model, found, ties, written, adapter, .. } = *shown;
+    let Shown { global, args, map, info, model, found, ties, relief, written, adapter, .. } = *shown;
     let fit = &found.fit;
     let used = |values: Vec<f64>| -> Vec<f64> { values.into_iter().zip(&fit.inlier).filter(|(_, i)| **i).map(|(v, _)| v).collect() };
     let residuals = used(fit.residual_px.iter().map(|r| r[0].hypot(r[1])).collect());
     let histogram = figures::residual_histogram(&residuals, &used(fit.held_out_px.clone()))?;
-    let figures = [("Residuals of the points the fit rests on; the line: of fits that each leave the point out".to_string(), histogram)];
+    let mut figures =
+        vec![("Residuals of the points the fit rests on; the line: of fits that each leave the point out".to_string(), histogram)];
+    if let Some(relief) = relief {
+        figures.push(("Residuals against the height of the ground".into(), relief::scatter(info, relief, ties)?));
+    }
     let checkerboards = checkerboards(shown)?;
     let overview = overview(global, map)?;
     let (map_name, sar_name) = (args.map.name(), name_of(&args.sar));
@@ -78,10 +83,12 @@ pub(super) fn write(shown: &Shown<'_>, path: &Path) -> Result<()> {
     let about = vec![("Written".into(), format!("{}: {w}x{h} px of the map's grid from {left}, {top}", name_of(&args.out)))];
     let meta = meta(&format!("{sar_name} registered to {map_name}"), &map_name, &sar_name, features_name(model), adapter, about);
     let lead = format!("{}; {} of {} fixes agree.", registered::words(found), fit.inliers(), found.sought);
+    let mut table = registered::rows(found);
+    table.extend(relief.iter().flat_map(|r| registered::relief_rows(r)));
     let page = RegistrationPage {
         meta: &meta,
         lead: &lead,
-        table: &registered::rows(found),
+        table: &table,
         overview: &overview,
         ties,
         figures: &figures,

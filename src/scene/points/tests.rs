@@ -240,7 +240,7 @@ fn overviews_masks_and_tags_of_a_tiff_stay() {
     let read = Raster::open(&copy).unwrap();
     assert_eq!((read.control_points(), read.nodata(), read.band_names()[1].1), (5, Some(0.0), Some("VH")));
     assert_eq!(read.read_window(1100, 600, 100, 100).unwrap(), image.read_window(1100, 600, 100, 100).unwrap());
-    let mut decoder = tiff::decoder::Decoder::new(std::fs::File::open(&copy).unwrap()).unwrap();
+    let mut decoder = ::tiff::decoder::Decoder::new(std::fs::File::open(&copy).unwrap()).unwrap();
     decoder.next_image().unwrap();
     assert_eq!(decoder.dimensions().unwrap(), (600, 350));
 }
