@@ -369,15 +369,48 @@ fn a_displaced_image_is_brought_onto_the_maps_pixels() {
     );
 
     // Cropped, other outputs, the same transform: the draws are the same each time.
-    let cropped: serde_json::Value =
-        serde_json::from_str(&go(&args(&["--json", "--extent", "sar"], &points)).ok().out).expect("one JSON object");
+    let mut more = args(&["--json", "--extent", "sar", "--stac"], &points);
+    let (qgis, plane) = (dir.join("p.points"), dir.join("plane.tif"));
+    write_sar(&plane, [SIZE; 2], SampleData::U8(&vec![77; (SIZE * SIZE) as usize]), Some(geo), Some(EPSG));
+    more.extend(["--points", text(&qgis), "--apply", s, text(&plane), "--dem", text(&plane)].map(String::from));
+    let cropped: serde_json::Value = serde_json::from_str(&go(&more).ok().out).expect("one JSON object");
     assert_eq!(cropped["model"], value["model"]);
     let size = [2, 3].map(|i| cropped["written_px"][i].as_u64().unwrap() as u32);
     let registered = Raster::open(&out).unwrap();
     assert_eq!([registered.width(), registered.height()], size);
     let collection: serde_json::Value = serde_json::from_slice(&std::fs::read(&points).unwrap()).unwrap();
     assert_eq!(collection["features"].as_array().unwrap().len(), rows.len());
-    assert_eq!(names(&dir), ["displaced.tif", "on_map.tif", "p.csv", "p.geojson", "r.html"]);
+    assert_eq!(
+        names(&dir),
+        [
+            "displaced.tif",
+            "displaced_on_map.tif",
+            "on_map.json",
+            "on_map.tif",
+            "p.csv",
+            "p.geojson",
+            "p.points",
+            "plane.tif",
+            "plane_on_map.tif",
+            "r.html"
+        ]
+    );
+    // The same image by the same transform; another one on the same grid.
+    let [one, two] = ["displaced_on_map.tif", "plane_on_map.tif"].map(|n| Raster::open(dir.join(n)).unwrap());
+    assert_eq!(one.read_window(0, 0, size[0], size[1]).unwrap(), registered.read_window(0, 0, size[0], size[1]).unwrap());
+    assert_eq!(two.geo(), registered.geo());
+    assert_eq!(two.read_window(i64::from(size[0] / 2), i64::from(size[1] / 2), 1, 1).unwrap().data, [77.0]);
+    let control = echogrid::scene::points::read(&qgis, Some((Some(&geo), [SIZE; 2]))).unwrap();
+    assert_eq!((control.points.len(), control.points.iter().filter(|p| p.enabled).count(), control.crs), (rows.len(), used, Some(crs)));
+    let item: serde_json::Value = serde_json::from_slice(&std::fs::read(dir.join("on_map.json")).unwrap()).unwrap();
+    assert_eq!((&item["stac_version"], &item["assets"]["applied_1"]["href"]), (&"1.1.0".into(), &"./plane_on_map.tif".into()));
+    // Flat ground says nothing of relief, and that is said; the heights are told all the same.
+    assert!(cropped["relief"].is_null() && cropped["warnings"].to_string().contains("too little of relief"), "{cropped}");
+    assert_eq!(collection["features"][0]["properties"]["height_m"], 77.0);
+    assert!(value["rmse_m"].as_f64().unwrap() <= value["ce90_m"].as_f64().unwrap());
+    let turned = value["against_own_georeference"]["rotation_clockwise_deg"].as_f64().unwrap();
+    assert!((turned - 1.5).abs() < 0.3, "{turned}");
+    assert!(value["against_own_georeference"]["scale"][0].as_f64().unwrap() > 1.0);
 
     // An image of noise agrees on nothing, and leaves nothing behind.
     let noise = dir.join("noise.tif");
@@ -403,6 +436,13 @@ fn a_displaced_image_is_brought_onto_the_maps_pixels() {
     .fails(1, &["noise.tif", "cannot be placed on the map", "--coarse-fixes"]);
     assert!(!none.exists());
     run(&["register", "--map", m, "--sar", s, "--out", s]).fails(1, &["name of an input"]);
+    let short = ["register", "--map", m, "--sar", s, "--out", text(&none)];
+    let with = |more: &[&str]| run(&[&short[..], more].concat());
+    with(&["--points", "p.txt"]).fails(1, &["p.txt", ".points (QGIS)", ".pts (ENVI)", ".wld"]);
+    run(&["register", "--map", m, "--sar", s, "--out", "x.vrt"]).fails(1, &["x.vrt", "--points"]);
+    let small = dir.join("small.tif");
+    write_sar(&small, [64; 2], SampleData::U8(&[5; 64 * 64]), Some(geo), Some(EPSG));
+    with(&["--apply", text(&small)]).fails(1, &["small.tif", "64x64 px", "same geometry"]);
 }
 
 #[test]

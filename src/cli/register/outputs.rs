@@ -20,6 +20,12 @@ impl Outputs {
     /// Checks names and folders, and that further images have the size of the first, before long work starts.
     pub(super) fn new(args: &Args) -> Result<Self> {
         args.points.iter().try_for_each(|p| PointsFormat::of(p).map(drop))?;
+        if !PointsFormat::of(&args.out).is_ok_and(|f| f == PointsFormat::Tiff) {
+            return Err(Error::invalid(format!(
+                "{}: what is written on the map's grid is a GeoTIFF, whose name ends in .tif or .tiff; control points, and the untouched image with them (.vrt, .tif), go to --points",
+                args.out.display()
+            )));
+        }
         let folder = args.apply_to.as_deref().or(args.out.parent()).unwrap_or(Path::new(""));
         if let Some(folder) = &args.apply_to {
             std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, format!("this folder cannot be made ({e}); name another")))?;
