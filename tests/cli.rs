@@ -372,15 +372,48 @@ fn a_displaced_image_is_brought_onto_the_maps_pixels() {
     );
 
     // Cropped, other outputs, the same transform: the draws are the same each time.
-    let cropped: serde_json::Value =
-        serde_json::from_str(&go(&args(&["--json", "--extent", "sar"], &points)).ok().out).expect("one JSON object");
+    let mut more = args(&["--json", "--extent", "sar", "--stac"], &points);
+    let (qgis, plane) = (dir.join("p.points"), dir.join("plane.tif"));
+    write_sar(&plane, [SIZE; 2], SampleData::U8(&vec![77; (SIZE * SIZE) as usize]), Some(geo), Some(EPSG));
+    more.extend(["--points", text(&qgis), "--apply", s, text(&plane), "--dem", text(&plane)].map(String::from));
+    let cropped: serde_json::Value = serde_json::from_str(&go(&more).ok().out).expect("one JSON object");
     assert_eq!(cropped["model"], value["model"]);
     let size = [2, 3].map(|i| cropped["written_px"][i].as_u64().unwrap() as u32);
     let registered = Raster::open(&out).unwrap();
     assert_eq!([registered.width(), registered.height()], size);
     let collection: serde_json::Value = serde_json::from_slice(&std::fs::read(&points).unwrap()).unwrap();
     assert_eq!(collection["features"].as_array().unwrap().len(), rows.len());
-    assert_eq!(names(&dir), ["displaced.tif", "on_map.tif", "p.csv", "p.geojson", "r.html"]);
+    assert_eq!(
+        names(&dir),
+        [
+            "displaced.tif",
+            "displaced_on_map.tif",
+            "on_map.json",
+            "on_map.tif",
+            "p.csv",
+            "p.geojson",
+            "p.points",
+            "plane.tif",
+            "plane_on_map.tif",
+            "r.html"
+        ]
+    );
+    // The same image by the same transform; another one on the same grid.
+    let [one, two] = ["displaced_on_map.tif", "plane_on_map.tif"].map(|n| Raster::open(dir.join(n)).unwrap());
+    assert_eq!(one.read_window(0, 0, size[0], size[1]).unwrap(), registered.read_window(0, 0, size[0], size[1]).unwrap());
+    assert_eq!(two.geo(), registered.geo());
+    assert_eq!(two.read_window(i64::from(size[0] / 2), i64::from(size[1] / 2), 1, 1).unwrap().data, [77.0]);
+    let control = echogrid::scene::points::read(&qgis, Some((Some(&geo), [SIZE; 2]))).unwrap();
+    assert_eq!((control.points.len(), control.points.iter().filter(|p| p.enabled).count(), control.crs), (rows.len(), used, Some(crs)));
+    let item: serde_json::Value = serde_json::from_slice(&std::fs::read(dir.join("on_map.json")).unwrap()).unwrap();
+    assert_eq!((&item["stac_version"], &item["assets"]["applied_1"]["href"]), (&"1.1.0".into(), &"./plane_on_map.tif".into()));
+    // Flat ground says nothing of relief, and that is said; the heights are told all the same.
+    assert!(cropped["relief"].is_null() && cropped["warnings"].to_string().contains("too little of relief"), "{cropped}");
+    assert_eq!(collection["features"][0]["properties"]["height_m"], 77.0);
+    assert!(value["rmse_m"].as_f64().unwrap() <= value["ce90_m"].as_f64().unwrap());
+    let turned = value["against_own_georeference"]["rotation_clockwise_deg"].as_f64().unwrap();
+    assert!((turned - 1.5).abs() < 0.3, "{turned}");
+    assert!(value["against_own_georeference"]["scale"][0].as_f64().unwrap() > 1.0);
 
     // An image of noise agrees on nothing, and leaves nothing behind.
     let noise = dir.join("noise.tif");
@@ -406,6 +439,13 @@ fn a_displaced_image_is_brought_onto_the_maps_pixels() {
     .fails(1, &["noise.tif", "cannot be placed on the map", "--coarse-fixes"]);
     assert!(!none.exists());
     run(&["register", "--map", m, "--sar", s, "--out", s]).fails(1, &["name of an input"]);
+    let short = ["register", "--map", m, "--sar", s, "--out", text(&none)];
+    let with = |more: &[&str]| run(&[&short[..], more].concat());
+    with(&["--points", "p.txt"]).fails(1, &["p.txt", ".points (QGIS)", ".pts (ENVI)", ".wld"]);
+    run(&["register", "--map", m, "--sar", s, "--out", "x.vrt"]).fails(1, &["x.vrt", "--points"]);
+    let small = dir.join("small.tif");
+    write_sar(&small, [64; 2], SampleData::U8(&[5; 64 * 64]), Some(geo), Some(EPSG));
+    with(&["--apply", text(&small)]).fails(1, &["small.tif", "64x64 px", "same geometry"]);
 }
 
 /// That `info` of a database says where its map lies and how large it is.
@@ -514,7 +554,7 @@ fn dense_matching_finds_a_city_to_the_metre_and_says_how_sure_it_is() {
         assert!(p["probability"].as_f64().unwrap() > 0.9 && p["lon"].is_number() && p["map_x"].is_number(), "{p}");
         let e = &p["ellipse"];
         assert!(e["major_m"].as_f64().unwrap() >= e["minor_m"].as_f64().unwrap() && e["azimuth_deg"].is_number(), "{p}");
-        assert!(p["rotation_deg_clockwise"].is_null() && p["agrees"] == true && p["candidates"][0]["cell"].is_null(), "{p}");
+        assert!(p["rotation_clockwise_deg"].is_null() && p["agrees"] == true && p["candidates"][0]["cell"].is_null(), "{p}");
     }
     for row in table(&csv) {
         assert!(row["found"] == "true" && number(&row, "ellipse_major_m") > 0.0 && number(&row, "probability") > 0.9, "{row:?}");
@@ -541,11 +581,11 @@ fn dense_matching_finds_a_city_to_the_metre_and_says_how_sure_it_is() {
     write_sar(&sar, [SIZE; 2], SampleData::U8(&turned), Some(own_geo()), Some(EPSG));
     let value = locate_dense(&sar, &out, &["--rotation-range", "4", "--csv", text(&csv)]);
     assert!(value["fixes"].as_u64().unwrap() >= 8 && value["images"][0]["variants"].as_u64().unwrap() >= 3, "{value}");
-    let turns: Vec<f64> = table(&csv).iter().filter(|r| r["found"] == "true").map(|r| number(r, "rotation_deg_clockwise")).collect();
+    let turns: Vec<f64> = table(&csv).iter().filter(|r| r["found"] == "true").map(|r| number(r, "rotation_clockwise_deg")).collect();
     // Its content was turned clockwise, so that it lies turned the other way on the map.
     let mean = turns.iter().sum::<f64>() / turns.len() as f64;
     assert!((mean + 3.0).abs() < 1.5, "{turns:?}");
-    let whole = value["images"][0]["rotation_deg_clockwise"].as_f64().unwrap();
+    let whole = value["images"][0]["rotation_clockwise_deg"].as_f64().unwrap();
     assert!((whole + 3.0).abs() < 0.5 && (value["images"][0]["scale"].as_f64().unwrap() - 1.0).abs() < 0.01, "{value}");
 }
 

@@ -9,7 +9,7 @@ use crate::report::pictures::{self, PICTURED_FIXES, Subject, pictures};
 use crate::report::{MapOverview, Pictures, ReportMeta};
 use crate::scene::Image;
 
-pub(super) use pictures::{Averaged, NO_DATA};
+pub(super) use pictures::Averaged;
 
 /// Pictures of the first fixes, each from its subject.
 pub(super) fn pictured(global: &Global, fixes: &[Fix], subjects: &[Subject<'_>]) -> Result<Vec<Pictures>> {

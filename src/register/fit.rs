@@ -73,6 +73,13 @@ impl Fit {
         (self.of_inliers(&self.residual_px).map(|r| length(*r).powi(2)).sum::<f64>() / self.inliers().max(1) as f64).sqrt()
     }
 
+    /// What nine in ten of the inliers' residuals keep within (CE90), map pixels: the least length that does.
+    pub fn ce90_px(&self) -> f64 {
+        let mut all: Vec<f64> = self.of_inliers(&self.residual_px).map(|r| length(*r)).collect();
+        all.sort_by(f64::total_cmp);
+        all.get(((0.9 * all.len() as f64).ceil() as usize).saturating_sub(1)).copied().unwrap_or(f64::NAN)
+    }
+
     /// Median residual of inliers that the fit did not see, map pixels: well above [`Fit::median_px`] where a model has too many terms.
     pub fn held_out_median_px(&self) -> f64 {
         median(self.of_inliers(&self.held_out_px).copied().collect())

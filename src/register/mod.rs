@@ -9,15 +9,17 @@ mod consensus;
 mod dense;
 mod fit;
 mod model;
+mod relief;
 
 pub use consensus::{Consensus, ConsensusConfig, Limits, consensus};
 pub use dense::DenseFinder;
 pub use fit::{Fit, FitConfig, fit, fit_best};
 pub use model::{Model, ModelKind, TiePoint};
+pub use relief::{Relief, heights, relief};
 
 use crate::dense::Variant;
-use crate::scene::warp::{Target, resample};
-use crate::scene::{Crs, Frame, Image, MapInfo, Mirrored, ValidityMask, compose, inverse};
+use crate::scene::warp::{Target, resample_about};
+use crate::scene::{Crs, Frame, GeoTransform, Image, MapInfo, Mirrored, Raster, ValidityMask, compose, inverse};
 use crate::{Error, Result};
 use std::path::Path;
 use std::time::Instant;
@@ -45,7 +47,7 @@ pub struct Hunt {
     pub patch: u32,
     /// Map pixels around the place expected.
     pub reach_px: f64,
-    /// Turns and scales to try on each, against how its query cuts it.
+    /// Turns and scales to try on each, as [`Pose`] counts them, against how its query cuts it.
     pub variants: Vec<Variant>,
     /// Candidates kept of each patch.
     pub top: usize,
@@ -91,9 +93,10 @@ pub struct RegisterConfig {
     pub fixes: usize,
     /// How near, metres.
     pub reach_m: f64,
-    /// Rotations to try on the first patches, degrees; 0 is how the image's georeference turns it.
+    /// Rotations to try on the first patches, as [`Pose::rotation_deg`] counts them: degrees clockwise by which the image is turned on the map
+    /// against what its georeference says.
     pub rotations: Vec<f64>,
-    /// Factors of its scale to try on them.
+    /// Scales to try on them, as [`Pose::scale`] counts them: above 1 where a pixel is larger on the ground than claimed.
     pub scales: Vec<f64>,
     /// Ground size of a SAR pixel, metres; wins over the image's own georeference, and is needed where it has none.
     pub pixel_m: Option<f64>,
@@ -169,9 +172,10 @@ pub struct Coarse {
 pub struct Pose {
     /// Metres to the east and to the north by which its middle lies off where its own georeference puts it; none without one.
     pub shift_m: Option<[f64; 2]>,
-    /// Degrees clockwise by which it is turned against it (against the map, where it has none).
+    /// Degrees clockwise by which the image is turned on the map against it (against the map's axes, where it has none).
+    #[serde(rename = "rotation_clockwise_deg")]
     pub rotation_deg: f64,
-    /// Largest and smallest factor by which lengths in it differ from what its pixel size says.
+    /// Largest and smallest factor by which its pixels are larger on the ground than claimed: above 1, they are larger.
     pub scale: [f64; 2],
 }
 
@@ -451,23 +455,65 @@ pub fn extent_px(extent: Extent, map: &MapInfo, sar_size: [u32; 2], model: &Mode
     Ok([from[0], from[1], to[0] - from[0], to[1] - from[1]])
 }
 
-/// Writes the image resampled onto the map's grid, a GeoTIFF with the map's georeference. `progress(rows, height)`.
+/// The affine transform from SAR pixels to map coordinates that follows a model best over an image of `size` pixels, and the most that it
+/// leaves out anywhere there, map pixels: what a world file can say of a model.
+///
+/// # Errors
+/// A model that puts a part of the image nowhere.
+pub fn best_affine(map: &MapInfo, model: &Model, size: [u32; 2]) -> Result<(GeoTransform, f64)> {
+    const PARTS: u32 = 16;
+    let size = size.map(f64::from);
+    let lost = || {
+        Error::invalid(
+            "the transform puts a part of the image nowhere on the map, so no affine transform follows it; use a simpler --model",
+        )
+    };
+    let mut places = Vec::new();
+    for i in 0..=PARTS {
+        for k in 0..=PARTS {
+            let p = [f64::from(i) / f64::from(PARTS) * size[0], f64::from(k) / f64::from(PARTS) * size[1]];
+            places.push((p, model.to_map(p).ok_or_else(lost)?));
+        }
+    }
+    // On a regular lattice the two slopes and the mean are independent of each other.
+    let n = places.len() as f64;
+    let mean = |d: usize| places.iter().map(|(_, q)| q[d]).sum::<f64>() / n;
+    let slope = |axis: usize, d: usize| {
+        let along = |p: &[f64; 2]| p[axis] - size[axis] / 2.0;
+        places.iter().map(|(p, q)| along(p) * q[d]).sum::<f64>() / places.iter().map(|(p, _)| along(p).powi(2)).sum::<f64>()
+    };
+    let rows = [0, 1].map(|d| [mean(d), slope(0, d), slope(1, d)]);
+    let at = |p: [f64; 2]| rows.map(|[m, x, y]| m + x * (p[0] - size[0] / 2.0) + y * (p[1] - size[1] / 2.0));
+    let left_out = places.iter().map(|(p, q)| (at(*p)[0] - q[0]).hypot(at(*p)[1] - q[1])).fold(0.0, f64::max);
+    let (geo, _) = map.georeference()?;
+    let corner = |p: [f64; 2]| {
+        let [x, y] = at(p);
+        geo.pixel_to_map(x, y)
+    };
+    let (o, x, y) = (corner([0.0, 0.0]), corner([1.0, 0.0]), corner([0.0, 1.0]));
+    let c = [o.0, x.0 - o.0, y.0 - o.0, o.1, x.1 - o.1, y.1 - o.1];
+    Ok((GeoTransform::new(c).ok_or_else(lost)?, left_out))
+}
+
+/// Writes an image of the geometry that was registered, all of its bands, resampled onto the map's grid: a GeoTIFF with the map's
+/// georeference, and `about` as named remarks in it. `progress(rows, height)`.
 ///
 /// # Errors
 /// Reading the image, writing the file.
 pub fn write_on_map(
     map: &MapInfo,
-    sar: &Image,
+    image: &Raster,
     model: &Model,
     [left, top, width, height]: [u32; 4],
     out: &Path,
+    about: &[(String, String)],
     progress: impl FnMut(u32, u32),
 ) -> Result<()> {
     let (geo, crs) = map.georeference()?;
     let geo = geo.offset(f64::from(left), f64::from(top));
     let target = Target { width, height, geo: Some(&geo), crs: Some(&crs) };
     let place = |p: [f64; 2]| model.to_sar([p[0] + f64::from(left), p[1] + f64::from(top)]);
-    Ok(resample(&sar.raster, out, &target, &place, progress)?)
+    Ok(resample_about(image, out, &target, about, &place, progress)?)
 }
 
 #[cfg(test)]

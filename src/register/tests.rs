@@ -140,6 +140,46 @@ fn a_displaced_image_comes_back_whatever_its_georeference_says() {
 }
 
 #[test]
+fn what_is_tried_is_told_as_the_pose_tells_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (map, sar) = world(dir.path());
+    let frame = Frame::new(&map, &sar, None).unwrap();
+    let middle = [f64::from(SIZE) / 2.0; 2];
+    for (degrees, scale) in [(-17.0, 1.2), (3.0, 0.8), (0.0, 1.0), (120.0, 1.0)] {
+        // A patch that fits when it is cut like this lies like this.
+        let cut = compose(frame.matrix, crate::dense::Variant::new(degrees, scale).from_map());
+        let model = Model::affine(cut, [900.0, 900.0], middle);
+        let pose = pose(&map, &frame, &model, [SIZE, SIZE]).unwrap();
+        assert!((pose.rotation_deg - degrees).abs() < 1e-6 && pose.scale.iter().all(|s| (s - scale).abs() < 1e-9), "{pose:?}");
+        // The image's x axis runs to the right on the map, and down where it is turned clockwise.
+        let [a, b] = [[0.0, 0.0], [100.0, 0.0]].map(|d| model.to_map([middle[0] + d[0], middle[1] + d[1]]).unwrap());
+        let down = (b[1] - a[1]).atan2(b[0] - a[0]).to_degrees();
+        assert!((down - degrees).abs() < 1e-6, "{down} for {degrees}");
+        assert!(((b[0] - a[0]).hypot(b[1] - a[1]) - 100.0 * scale).abs() < 1e-6);
+    }
+    let json = serde_json::to_value(Pose { shift_m: None, rotation_deg: -17.0, scale: [1.2, 1.2] }).unwrap();
+    assert_eq!(json["rotation_clockwise_deg"], -17.0);
+}
+
+#[test]
+fn the_best_affine_transform_of_a_bend_says_what_it_leaves_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let (map, _) = world(dir.path());
+    let (geo, _) = map.georeference().unwrap();
+    let (affine, left_out) = best_affine(&map, &truth(), [SIZE, SIZE]).unwrap();
+    assert!(left_out < 1e-6, "{left_out}");
+    let [x, y] = truth().to_map([100.0, 1200.0]).unwrap();
+    let (want, got) = (geo.pixel_to_map(x, y), affine.pixel_to_map(100.0, 1200.0));
+    assert!((want.0 - got.0).abs() < 1e-5 && (want.1 - got.1).abs() < 1e-5, "{got:?} for {want:?}");
+    let mut bent = truth();
+    bent.kind = ModelKind::Polynomial2;
+    bent.scale = 1.0;
+    bent.coefficients.iter_mut().for_each(|c| c.extend([1e-5, 0.0, 0.0]));
+    let (_, left_out) = best_affine(&map, &bent, [SIZE, SIZE]).unwrap();
+    assert!((2.0..20.0).contains(&left_out), "{left_out}");
+}
+
+#[test]
 fn rotations_are_tried_where_the_plain_variant_finds_nothing_and_then_it_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (map, sar) = world(dir.path());
@@ -180,7 +220,7 @@ fn the_image_is_written_on_the_maps_grid() {
     let out = dir.path().join("out.tif");
     for extent in [Extent::Map, Extent::Sar] {
         let area = extent_px(extent, &map, [SIZE, SIZE], &model).unwrap();
-        write_on_map(&map, &sar, &model, area, &out, |_, _| {}).unwrap();
+        write_on_map(&map, &sar.raster, &model, area, &out, &[], |_, _| {}).unwrap();
         let raster = Raster::open(&out).unwrap();
         assert_eq!([raster.width(), raster.height()], [area[2], area[3]]);
         assert_eq!(raster.epsg(), Some(32633));

@@ -26,7 +26,7 @@ const FIX_COLUMNS: [&str; 34] = [
     "ellipse_major_m",
     "ellipse_minor_m",
     "ellipse_azimuth_deg",
-    "rotation_deg_clockwise",
+    "rotation_clockwise_deg",
     "scale",
     "agreeing",
     "score",
@@ -49,7 +49,7 @@ const FIX_COLUMNS: [&str; 34] = [
 const CANDIDATE_COLUMNS: [&str; 10] = ["query", "rank", "cell", "score", "lon", "lat", "map_x", "map_y", "distance_m", "right"];
 
 /// Columns of [`ties`].
-const TIE_COLUMNS: [&str; 15] = [
+const TIE_COLUMNS: [&str; 16] = [
     "point",
     "sar_px_x",
     "sar_px_y",
@@ -65,6 +65,7 @@ const TIE_COLUMNS: [&str; 15] = [
     "held_out_m",
     "weight",
     "used",
+    "height_m",
 ];
 
 /// Tie points as CSV text, one row a point.
@@ -77,7 +78,7 @@ pub fn ties(ties: &[Tie]) -> Result<String, Error> {
         row.extend(t.sar_px.iter().chain(&t.map_px).map(|v| pixel(*v)));
         row.extend([t.center_map[0], t.center_map[1], wrap_lon(t.lonlat[0]), t.lonlat[1]].map(degrees));
         row.extend([t.residual_px[0], t.residual_px[1], t.residual_m, t.held_out_m].map(pixel));
-        row.extend([format!("{:.6}", t.weight), t.used.to_string()]);
+        row.extend([format!("{:.6}", t.weight), t.used.to_string(), maybe(t.height_m, |h| format!("{h:.2}"))]);
         row
     });
     table(&TIE_COLUMNS, rows)
@@ -119,7 +120,7 @@ impl Row {
     }
 
     fn variant(&mut self, v: Variant) {
-        self.put("rotation_deg_clockwise", pixel(v.rotation_deg));
+        self.put("rotation_clockwise_deg", pixel(v.rotation_deg));
         self.put("scale", format!("{:.5}", v.scale));
     }
 
@@ -317,7 +318,7 @@ mod tests {
         let at = |row: usize, name: &str| rows[row][FIX_COLUMNS.iter().position(|c| *c == name).unwrap()].to_string();
         assert_eq!((at(0, "found"), at(0, "probability"), at(0, "cell")), ("true".into(), "0.8750".into(), String::new()));
         assert_eq!(
-            (at(0, "ellipse_major_m"), at(0, "rotation_deg_clockwise"), at(0, "scale")),
+            (at(0, "ellipse_major_m"), at(0, "rotation_clockwise_deg"), at(0, "scale")),
             ("40.000".into(), "1.500".into(), "1.00000".into())
         );
         assert_eq!((at(1, "found"), at(1, "probability"), at(1, "candidate_lon")), ("false".into(), "0.1250".into(), "1.0000000".into()));

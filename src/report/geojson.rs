@@ -94,7 +94,7 @@ pub fn tie_collection(ties: &[Tie]) -> Result<FeatureCollection, Error> {
             "sar_px": t.sar_px.map(|v| round(v, 3)), "map_px": t.map_px.map(|v| round(v, 3)),
             "map_x": round(t.center_map[0], 7), "map_y": round(t.center_map[1], 7),
             "residual_px": t.residual_px.map(|v| round(v, 3)), "residual_m": round(t.residual_m, 3),
-            "held_out_m": round(t.held_out_m, 3), "weight": round(t.weight, 6), "used": t.used,
+            "held_out_m": round(t.held_out_m, 3), "weight": round(t.weight, 6), "used": t.used, "height_m": t.height_m.map(|h| round(h, 2)),
         });
         features.push(Feature {
             bbox: None,
@@ -167,6 +167,24 @@ impl Features {
     }
 }
 
+/// An outline as a geometry, with its box: closed rings anticlockwise, two where it crosses the antimeridian; a point where it has no area or
+/// goes round a pole.
+pub(super) fn outline(name: &str, corners: &[[f64; 2]]) -> Result<(Geometry, Option<Bbox>), Error> {
+    corners.iter().try_for_each(|p| check_place(name, *p))?;
+    let rings = footprint(corners);
+    let polygon = |ring: &Ring| vec![ring.clone()];
+    let (geometry, rings) = match rings.as_slice() {
+        [] => {
+            let at = position(corners.first().copied().unwrap_or_default());
+            (Geometry::new_point(at), vec![vec![at]])
+        }
+        [ring] => (Geometry::new_polygon(polygon(ring)), rings),
+        _ => (Geometry::new_multi_polygon(rings.iter().map(polygon)), rings),
+    };
+    let (spans, lats): (Vec<_>, Vec<_>) = rings.iter().map(extent).unzip();
+    Ok((geometry, bbox(&spans, &lats.concat())))
+}
+
 fn object(value: JsonValue) -> JsonObject {
     value.as_object().cloned().unwrap_or_default()
 }
@@ -184,7 +202,7 @@ fn put_place(object: &mut JsonObject, place: &Place, variant: Option<Variant>) {
         put("ellipse", json!({ "major_m": round(e.major_m, 2), "minor_m": round(e.minor_m, 2), "azimuth_deg": round(e.azimuth_deg, 1) }));
     }
     if let Some(v) = variant {
-        put("rotation_deg_clockwise", json!(round(v.rotation_deg, 3)));
+        put("rotation_clockwise_deg", json!(round(v.rotation_deg, 3)));
         put("scale", json!(round(v.scale, 5)));
     }
 }
@@ -459,7 +477,7 @@ mod tests {
         let [a, b] = &read.features[..] else { panic!("{read:?}") };
         assert_eq!((a.property("found"), a.property("probability")), (Some(&json!(true)), Some(&json!(0.875))));
         assert_eq!(a.property("ellipse").unwrap()["major_m"], json!(40.0));
-        assert_eq!((a.property("rotation_deg_clockwise"), a.property("scale")), (Some(&json!(1.5)), Some(&json!(1.0))));
+        assert_eq!((a.property("rotation_clockwise_deg"), a.property("scale")), (Some(&json!(1.5)), Some(&json!(1.0))));
         assert!(a.geometry.is_some() && !a.property("candidates").unwrap()[0].as_object().unwrap().contains_key("cell"));
         assert!(b.geometry.is_none() && b.bbox.is_none());
         assert_eq!(b.property("found"), Some(&json!(false)));

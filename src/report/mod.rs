@@ -4,13 +4,16 @@
 //! write these. Every file is written beside its target under a temporary name and moved into place, so a
 //! failure leaves no half file and an earlier report stays whole.
 
+pub mod checkerboard;
 pub mod csv;
 pub mod describe;
 pub mod figures;
 pub mod geojson;
 pub mod html;
 pub mod pictures;
+pub mod registered;
 pub mod registration;
+pub mod stac;
 
 use crate::atomic::{AtomicFile, advice};
 use crate::locate::Located;
@@ -164,6 +167,8 @@ pub struct Tie {
     pub weight: f64,
     /// Whether the fit rests on it.
     pub used: bool,
+    /// Height of the ground there, metres, where a height model was given and says it.
+    pub height_m: Option<f64>,
 }
 
 /// A map scaled down to fit a page.

@@ -6,6 +6,7 @@
 
 mod cache;
 mod chunk;
+mod cog;
 pub mod crs;
 pub mod error;
 mod formats;
@@ -24,6 +25,7 @@ mod nodata;
 mod open;
 pub mod pages;
 pub mod pair;
+pub mod points;
 pub mod radiometry;
 pub mod raster;
 mod sidecar;
@@ -52,6 +54,7 @@ pub use nodata::{Fill, NoData};
 pub use open::{Bands, OpenOptions, expand_paths};
 pub use pages::{Image, PageCache};
 pub use pair::{Link, ScenePair, compose};
+pub use points::{ControlPoint, ControlPoints, PointsFormat};
 pub use radiometry::{Radiometry, SarUnit, Standardisation};
 pub use raster::{DEFAULT_CACHE_BYTES, Raster, SampleType};
 pub use source::Reader;

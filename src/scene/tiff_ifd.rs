@@ -98,7 +98,22 @@ impl TiffBytes {
         Ok(out)
     }
 
-    fn u16(&self, b: &[u8]) -> u16 {
+    /// Bytes of an offset, and of what fits into an entry.
+    pub(super) fn word(&self) -> u64 {
+        if self.big_tiff { 8 } else { 4 }
+    }
+
+    /// Bytes of a number, the highest first, in the file's order.
+    pub(super) fn ordered(&self, big_endian: &[u8]) -> Vec<u8> {
+        if self.big_endian { big_endian.to_vec() } else { big_endian.iter().rev().copied().collect() }
+    }
+
+    /// An offset or count as the file has it.
+    pub(super) fn offset_bytes(&self, v: u64) -> Vec<u8> {
+        if self.big_tiff { self.ordered(&v.to_be_bytes()) } else { self.ordered(&(v as u32).to_be_bytes()) }
+    }
+
+    pub(super) fn u16(&self, b: &[u8]) -> u16 {
         let b = [b[0], b[1]];
         if self.big_endian { u16::from_be_bytes(b) } else { u16::from_le_bytes(b) }
     }
@@ -152,6 +167,34 @@ impl TiffBytes {
             }
         }
         Ok((main, None))
+    }
+
+    /// The directory of [`main_directory`](Self::main_directory) as it is stored: where the file points to it, its entries, and the next one's
+    /// place.
+    pub(super) fn main_entries(&self) -> Result<(u64, Vec<Vec<u8>>, u64)> {
+        const WHAT: &str = "the image directory";
+        const LESSER: u64 = 1 | 4;
+        let word = self.word();
+        let mut pointer = if self.big_tiff { 8 } else { 4 };
+        let mut first = None;
+        for _ in 0..MAX_DIRECTORIES {
+            let at = self.offset(&self.read(pointer, word, "the header")?);
+            if at == 0 {
+                break;
+            }
+            let (head, entry) = if self.big_tiff { (8, 20) } else { (2, 12) };
+            let count = self.read(at, head, WHAT)?;
+            let count = if self.big_tiff { self.u64(&count) } else { u64::from(self.u16(&count)) };
+            let body = self.read(at + head, count.saturating_mul(entry).saturating_add(word), WHAT)?;
+            let (body, next) = body.split_at((count * entry) as usize);
+            let found = (pointer, body.chunks_exact(entry as usize).map(<[u8]>::to_vec).collect(), self.offset(next));
+            if self.directory(at)?.unsigned(self, tag::NEW_SUBFILE_TYPE)?.unwrap_or(0) & LESSER == 0 {
+                return Ok(found);
+            }
+            first.get_or_insert(found);
+            pointer = at + head + count * entry;
+        }
+        first.ok_or_else(|| Error::damaged(&self.path, "it holds no image"))
     }
 
     fn directory(&self, at: u64) -> Result<Directory> {

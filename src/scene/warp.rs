@@ -43,12 +43,28 @@ pub fn resample(
     path: &Path,
     target: &Target<'_>,
     place: &(dyn Fn([f64; 2]) -> [f64; 2] + Sync),
+    progress: impl FnMut(u32, u32),
+) -> Result<()> {
+    resample_about(source, path, target, &[], place, progress)
+}
+
+/// As [`resample`], with named remarks in the file that say how it came about.
+///
+/// # Errors
+/// As [`resample`].
+pub fn resample_about(
+    source: &Raster,
+    path: &Path,
+    target: &Target<'_>,
+    about: &[(String, String)],
+    place: &(dyn Fn([f64; 2]) -> [f64; 2] + Sync),
     mut progress: impl FnMut(u32, u32),
 ) -> Result<()> {
     let (kind, bands) = (source.sample_type(), source.bands());
     let nodata = no_data_value(kind, source.nodata().or(source.fills().first().map(|f| f.value)));
     let Target { width, height, geo, crs } = *target;
-    let header = GeoTiff { width, height, bands, geo, crs, nodata: Some(nodata) };
+    let names: Vec<Option<&str>> = source.band_names().iter().map(|(_, name)| *name).collect();
+    let header = GeoTiff { width, height, bands, geo, crs, nodata: Some(nodata), names: &names, about, ..GeoTiff::default() };
     let warp = Warp { source, place, bands: bands as usize, nodata: nodata as f32, whole: !kind.is_float() };
     write_geotiff_rows(path, &header, kind, &mut |y0, rows, out: &mut Vec<f32>| {
         let (row, first) = (width as usize * warp.bands, out.len());
@@ -246,7 +262,7 @@ mod tests {
 
     /// A plane of values in the given type, 300 x 200 px, without data in a corner.
     fn plane(path: &Path, kind: SampleType, bands: u32, nodata: Option<f64>) -> Raster {
-        let header = GeoTiff { width: 300, height: 200, bands, geo: None, crs: None, nodata };
+        let header = GeoTiff { width: 300, height: 200, bands, nodata, ..GeoTiff::default() };
         write_geotiff_rows(path, &header, kind, &mut |y0, rows, out: &mut Vec<f32>| {
             for y in y0..y0 + rows {
                 for x in 0..300 {

@@ -5,12 +5,14 @@
 mod chart;
 mod comparison;
 mod registration;
+mod relief;
 mod retrieval;
 mod scatter;
 mod training;
 
 pub use comparison::{Bar, BeforeAfter, bars, before_after};
 pub use registration::residual_histogram;
+pub use relief::residuals_by_height;
 pub use retrieval::{error_cdf, recall_curve, reliability};
 pub use scatter::{clouds, roofline};
 pub use training::{Series, training_curves, training_log};

@@ -174,6 +174,12 @@ impl Crs {
         &self.text
     }
 
+    /// Its WKT 1 as EPSG's table has it; none of a system without a code.
+    pub fn wkt(&self) -> Option<&'static str> {
+        let code = self.code.and_then(|c| u16::try_from(c).ok())?;
+        crs_definitions::from_code(code).map(|d| d.wkt).filter(|w| !w.is_empty())
+    }
+
     /// The system's name, for example `WGS 84 / World Mercator`.
     pub fn name(&self) -> &str {
         &self.name
