@@ -1,12 +1,12 @@
 //! `echogrid locate` by dense matching: over the whole map, or around the best cells of the index.
 
-use super::common::{Global, command_line, name_of, print_json};
+use super::common::{Global, command_line, name_of, print_json, warn};
 use super::dense_args::{FeatureKind, LARGEST_PATCH, Method, dense_beside, largest_patch};
 use super::locate::{Args, map_of, median, warn_unoriented};
 use super::present::{features_name, meta, model_name, overview};
 use super::present_dense::{add_pictures, fixes, queries, room_for_tiles};
 use crate::dense::{
-    Closer, DenseConfig, DenseDatabase, DenseLocated, DenseModel, Hint, Hints, Matcher, SearchConfig, build_at, locate_dense,
+    Closer, DenseConfig, DenseDatabase, DenseLocated, DenseModel, Hint, Hints, Matcher, SearchConfig, Statistics, build_at, locate_dense,
 };
 use crate::gpu::Engine;
 use crate::index::{Database, LoadedModel, LocateConfig, RESIDENT_BYTES, Searcher, locate};
@@ -87,6 +87,9 @@ fn search(
         bar.set_position(done as u64);
     })?;
     bar.finish_and_clear();
+    if let Some(text) = located.distance.warning(matcher.model().calibration()) {
+        warn(text);
+    }
     if config.rotations.len() == 1 {
         warn_unoriented(&located.frame);
     }
@@ -196,10 +199,11 @@ pub(super) fn around_cells(global: &Global, args: &Args, outputs: &[&Path], star
 
     let lap = Instant::now();
     let bar = global.bar(origins.len() as u64, "transforming");
-    let database = build_at(&engine, &model, &map, &MapInfo::of(&map)?, &layout, &origins, DenseDatabase::temporary(), |done, _| {
+    let mut database = build_at(&engine, &model, &map, &MapInfo::of(&map)?, &layout, &origins, DenseDatabase::temporary(), |done, _| {
         bar.set_position(done as u64)
     })?;
     bar.finish_and_clear();
+    database.manifest.statistics = Statistics::measure(&map, layout.step)?;
     seconds.insert("transform".into(), lap.elapsed().as_secs_f64());
     config.search.tiles = args.report.is_some() && room_for_tiles(&database, cells.patches.len());
     let matcher = Matcher::new(&engine, &database, &model, RESIDENT_BYTES)?;
@@ -232,8 +236,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn threshold(&self) -> f64 {
-        self.config.threshold.unwrap_or(self.model.calibration().threshold)
+    fn threshold(&self, located: &DenseLocated) -> f64 {
+        self.config.threshold.unwrap_or(self.model.calibration().at(&located.distance).threshold)
     }
 
     /// Rows of a page.
@@ -253,7 +257,7 @@ impl Run<'_> {
                 },
             ),
             ("Features".into(), format!("{}, {:.1} m a pixel", self.model.name(), layout.step * self.database.manifest.map.ground_m())),
-            ("Threshold".into(), format!("not found below a probability of {}", self.threshold())),
+            ("Threshold".into(), format!("not found below a probability of {:.2}", self.threshold(located))),
         ];
         if let Some(n) = located.agreeing {
             rows.push(("Vote".into(), format!("{n} of {} patches agree", located.fixes.len())));
@@ -317,7 +321,7 @@ impl Run<'_> {
         if args.json {
             return print_json(&serde_json::json!({
                 "method": method.name(), "out": args.out, "patches": fixes.len(), "fixes": found, "not_found": fixes.len() - found,
-                "agreeing": located.agreeing, "threshold": self.threshold(), "no_data": located.no_data, "pixel_m": located.frame.pixel_m, "mirrored": located.frame.flipped,
+                "agreeing": located.agreeing, "threshold": self.threshold(located), "no_data": located.no_data, "pixel_m": located.frame.pixel_m, "mirrored": located.frame.flipped,
                 "patch": self.config.patch, "step": self.config.step, "variants": self.config.variants().len(),
                 "features": self.model.name(), "blocks": self.database.len(), "side": self.database.manifest.layout.side,
                 "cells": self.index.map(|i| i.1), "median_ellipse_m": median(fixes.iter().filter(|f| f.claimed()).filter_map(|f| f.ellipse_m).map(|e| e.major_m).collect()),

@@ -3,6 +3,7 @@
 //! As with [`crate::index::locate`], the image's own place is not used: only the ground size of its pixels and the direction of north.
 
 use super::closer::Closer;
+use super::domain::Distance;
 use super::fix::{Calibration, Ellipse, Evidence};
 use super::matcher::{Match, Matcher, Peak, SearchConfig};
 use super::vote::vote;
@@ -175,6 +176,8 @@ pub struct DenseLocated {
     pub side_px: f64,
     /// Patches that the vote agrees on; none where they did not vote.
     pub agreeing: Option<usize>,
+    /// How far the images lie from what the features' calibration was made of.
+    pub distance: Distance,
     /// Seconds of the search, features included.
     pub seconds: f64,
 }
@@ -286,7 +289,8 @@ fn locate_as(
             *m = Match { tiles: m.tiles.take(), ..fine };
         }
     }
-    let calibration = matcher.model().calibration();
+    let distance = super::domain::distance(matcher, sar, frame.scale() * layout.step)?;
+    let calibration = &matcher.model().calibration().at(&distance);
     let metres = closer.map_or(map.ground_m() * layout.step, |(c, _)| c.metres);
     let expected: Vec<[f64; 2]> = patches.iter().map(|p| frame.relative(p.sar_px)).collect();
     let votes = (config.vote && patches.len() > 1).then(|| {
@@ -324,7 +328,7 @@ fn locate_as(
         fixes.push(DenseFix { sar_px: patch.sar_px, own_px: patch.own_px, found, peak, probability, accepted, ellipse, variant });
     }
     let agreeing = votes.map(|v| v.agreeing);
-    Ok(DenseLocated { frame, fixes, no_data, side_px: side as f64 * layout.step, agreeing, seconds: 0.0 })
+    Ok(DenseLocated { frame, fixes, no_data, side_px: side as f64 * layout.step, agreeing, distance, seconds: 0.0 })
 }
 
 /// Whether a place lies more than half a patch from where the nearest agreeing patch, no farther than three patches off, puts it.

@@ -5,6 +5,7 @@
 
 mod build;
 mod closer;
+mod domain;
 mod features;
 mod fix;
 mod layout;
@@ -17,6 +18,7 @@ mod vote;
 
 pub use build::{build, build_at};
 pub use closer::Closer;
+pub use domain::{Distance, Domain, Statistics, distance};
 pub use features::{DenseModel, Extractor, Features, Structure};
 pub use fix::{Calibration, Ellipse, Evidence, Labelled};
 pub use layout::Layout;
