@@ -27,10 +27,12 @@ const NAMES: [&str; NUMBERS] = ["contrast", "edges", "evenness of edges", "smoot
 const LEAST_SPREAD: f64 = 0.02;
 /// One number counts at most so much: what lies so far off is of another kind, however far.
 const MOST: f64 = 6.0;
-/// Up to this distance images are of the reference's kind.
-const NEAR: f64 = 1.2;
+/// Up to this distance images are of the reference's kind: of the training scenes' region none is over 0.3 off, of other kinds none under 1.
+const NEAR: f64 = 0.7;
 /// From this distance on they are of another.
-const FAR: f64 = 2.0;
+const FAR: f64 = 1.0;
+/// Windows side by side are alike: so many tell as much as one by itself.
+const ALIKE: f64 = 9.0;
 
 /// Statistics of an image's windows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -108,7 +110,7 @@ impl Statistics {
     /// How far other statistics lie from these, each number in units of its spread here.
     fn apart(&self, other: &Self) -> [f64; NUMBERS] {
         // A few windows differ from the mean of many as windows do.
-        let chance = (1.0 + 1.0 / other.windows.max(1) as f64).sqrt();
+        let chance = (1.0 + ALIKE / other.windows.max(1) as f64).sqrt();
         std::array::from_fn(|i| ((other.mean[i] - self.mean[i]) / (self.spread[i].max(LEAST_SPREAD) * chance)).clamp(-MOST, MOST))
     }
 }
@@ -152,7 +154,7 @@ impl Distance {
     /// What a user should be told; nothing of images of the reference's kind.
     pub fn warning(&self, calibration: &Calibration) -> Option<String> {
         let one = |what: &str, far: f64, most: usize| {
-            (far > NEAR).then(|| format!("{what} ({far:.1} spreads off, most by its {}; {NEAR} is usual)", NAMES[most]))
+            (far > NEAR).then(|| format!("{what} ({far:.1} spreads off, most by its {}; up to {NEAR} is usual)", NAMES[most]))
         };
         let parts: Vec<String> =
             [one("this map's", self.map, self.map_most), one("this SAR image's", self.sar, self.sar_most)].into_iter().flatten().collect();
