@@ -5,13 +5,12 @@ use super::cost::weigh_dense;
 use super::dense_args::FeatureArgs;
 use super::eval_dense::build_dense_with_bar;
 use crate::Result;
-use crate::dense::FeatureKind;
-use crate::dense::{Calibration, DenseDatabase, Layout, Matcher, SearchConfig};
+use crate::dense::{Calibration, DenseDatabase, DenseModel, Domain, FeatureKind, Layout, Matcher, SearchConfig};
 use crate::eval::dense::{DenseResult, RIGHT_M, dense_matches, dense_queries, dense_results, labelled};
 use crate::eval::metrics::calibration_error;
 use crate::index::RESIDENT_BYTES;
-use crate::scene::MapInfo;
-use std::path::PathBuf;
+use crate::scene::{MapInfo, ScenePair};
+use std::path::{Path, PathBuf};
 
 /// Fit what a dense fix is worth: its probability and its error ellipse
 ///
@@ -28,13 +27,16 @@ pub struct Args {
     /// Map and SAR image of another area, whose patches are not on the map
     #[arg(long, num_args = 2, value_names = ["MAP", "SAR"])]
     absent: Vec<PathBuf>,
+    /// Scenes of the kind that the features are for, as those they were trained on: images unlike these are warned of [default: those above]
+    #[arg(long, num_args = 2, value_names = ["MAP", "SAR"])]
+    like: Vec<PathBuf>,
     #[command(flatten)]
     what: FeatureArgs,
     /// Sides of the patches, map pixels
     #[arg(long, value_name = "PX", value_delimiter = ',', default_value = "200,100,64")]
     patches: Vec<u32>,
-    /// Patches of each size, and as many that are not on the map
-    #[arg(long, value_name = "N", default_value_t = 150, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
+    /// Patches of each size, and as many that are not on the map; 0 keeps the features' fit, and measures the kind of the scenes alone
+    #[arg(long, value_name = "N", default_value_t = 150, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(0..=1_000_000))]
     queries: usize,
     /// Seed of the places
     #[arg(long, value_name = "N", default_value_t = 11)]
@@ -52,6 +54,18 @@ pub struct Args {
     json: bool,
 }
 
+/// Learned features with a calibration, or that of plain structure.
+fn write(path: &Path, model: &DenseModel, fitted: &Calibration) -> Result<()> {
+    match model.file() {
+        Some(file) => {
+            let mut file = file.clone();
+            file.manifest.calibration = Some(serde_json::to_value(fitted).expect("plain numbers"));
+            Ok(file.save(path)?)
+        }
+        None => Ok(crate::report::write_atomically(path, serde_json::to_string_pretty(fitted).expect("plain numbers").as_bytes())?),
+    }
+}
+
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let model = args.what.model(FeatureKind::Learned)?;
     if model.file().is_some() {
@@ -61,6 +75,15 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     }
     let (here, elsewhere) = (args.reading.pair(&args.map, &args.sar)?, args.reading.pair_of(&args.absent)?);
     let (info, other) = (MapInfo::of(&here.map)?, MapInfo::of(&elsewhere.map)?);
+    let like = args.like.chunks(2).map(|files| args.reading.pair_of(files)).collect::<Result<Vec<_>>>()?;
+    let like: Vec<&ScenePair> = if like.is_empty() { vec![&here, &elsewhere] } else { like.iter().collect() };
+    let domain = Domain::of(&like, model.metres())?;
+    let start = Calibration { threshold: args.threshold, domain, ..*model.calibration() };
+    if args.queries == 0 {
+        write(&args.out, &model, &start)?;
+        out!("wrote {}", args.out.display());
+        return Ok(());
+    }
     let largest = args.patches.iter().copied().max().unwrap_or(200);
     let layout = Layout::new(&info, model.metres(), f64::from(largest), 0)?;
     weigh_dense(global, &here.map, &layout, &model, None)?;
@@ -76,21 +99,13 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
             let advance = |done, total| bar.advance(done, total);
             let found = dense_matches(&matcher, pair, &queries, side, 4, SearchConfig::default(), advance)?.found;
             bar.finish_and_clear();
-            out.extend(dense_results(&matcher, &queries, &found, args.threshold)?);
+            out.extend(dense_results(&matcher, model.calibration(), &queries, &found, args.threshold)?);
         }
     }
     let right = |r: &&DenseResult| r.error_m.is_some_and(|e| e <= RIGHT_M);
     let shapes: Vec<([f64; 3], [f64; 2])> = present.iter().filter(right).filter_map(|r| r.shape_m2.zip(r.offset_m)).collect();
-    let start = Calibration { threshold: args.threshold, ..*model.calibration() };
     let fitted = start.fit(&labelled(&present, &absent)).fit_ellipse(&shapes);
-    match model.file() {
-        Some(file) => {
-            let mut file = file.clone();
-            file.manifest.calibration = Some(serde_json::to_value(fitted).expect("plain numbers"));
-            file.save(&args.out)?;
-        }
-        None => crate::report::write_atomically(&args.out, serde_json::to_string_pretty(&fitted).expect("plain numbers").as_bytes())?,
-    }
+    write(&args.out, &model, &fitted)?;
     let cases: Vec<(f64, bool)> = present
         .iter()
         .map(|r| (fitted.probability(&r.evidence), right(&r)))

@@ -1,6 +1,6 @@
 //! `echogrid eval --protocol dense`.
 
-use super::common::{Global, print_json};
+use super::common::{Global, print_json, warn};
 use super::cost::weigh_dense;
 use super::dense_args::LARGEST_PATCH;
 use super::eval::Args;
@@ -9,7 +9,7 @@ use super::index::build_with_bar;
 use crate::dense::FeatureKind;
 use crate::dense::{DenseDatabase, DenseModel, Hint, Layout, Match, Matcher, SearchConfig, build, keep_where, raise};
 use crate::eval::dense::{
-    Absent, DenseQuery, DenseReport, DenseResult, RIGHT_M, dense_matches, dense_queries, dense_results, dense_summary,
+    Absent, DenseQuery, DenseReport, DenseResult, RIGHT_M, dense_distance, dense_matches, dense_queries, dense_results, dense_summary,
 };
 use crate::eval::metrics::calibration_error;
 use crate::gpu::Engine;
@@ -108,8 +108,13 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         cells.narrow(args, &pair, &queries, &layout, &mut found)?;
     }
     seconds.insert("search".into(), searched.seconds);
-    let threshold = args.matching.threshold.unwrap_or(model.calibration().threshold);
-    let results = dense_results(&matcher, &queries, &found, threshold)?;
+    let distance = dense_distance(&matcher, &pair, &queries)?;
+    if let Some(text) = distance.warning(model.calibration()) {
+        warn(text);
+    }
+    let calibration = model.calibration().at(&distance);
+    let threshold = args.matching.threshold.unwrap_or(calibration.threshold);
+    let results = dense_results(&matcher, &calibration, &queries, &found, threshold)?;
     let absent = match &args.absent {
         Some(files) => {
             let other = args.reading.pair_of(files)?;
@@ -120,7 +125,10 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
             if let Some(cells) = &cells {
                 cells.narrow(args, &other, &queries, &layout, &mut found)?;
             }
-            Some(dense_results(&matcher, &queries, &found, threshold)?)
+            let distance = dense_distance(&matcher, &other, &queries)?;
+            let calibration = model.calibration().at(&distance);
+            let threshold = args.matching.threshold.unwrap_or(calibration.threshold);
+            Some((dense_results(&matcher, &calibration, &queries, &found, threshold)?, distance))
         }
         None => None,
     };
@@ -130,8 +138,11 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let share = |n: usize, of: usize| (of > 0).then(|| n as f64 / of as f64);
     let mut errors: Vec<f64> = results.iter().filter(right).filter_map(|r| r.error_m).collect();
     errors.sort_by(f64::total_cmp);
-    let cases: Vec<(f64, bool)> =
-        results.iter().map(|r| (r.probability, right(&r))).chain(absent.iter().flatten().map(|r| (r.probability, false))).collect();
+    let cases: Vec<(f64, bool)> = results
+        .iter()
+        .map(|r| (r.probability, right(&r)))
+        .chain(absent.iter().flat_map(|a| &a.0).map(|r| (r.probability, false)))
+        .collect();
     let report = DenseReport {
         protocol: "dense",
         features: model.name().into(),
@@ -145,14 +156,15 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         threshold,
         accepted: accepted.len() as f64 / results.len() as f64,
         accepted_right: share(accepted.iter().copied().filter(right).count(), accepted.len()),
+        distance,
         calibration_error: calibration_error(&cases),
         ellipse_holds: share(
             results.iter().filter(right).filter(|r| r.in_ellipse == Some(true)).count(),
             results.iter().filter(right).count(),
         ),
-        absent: absent.map(|a| {
+        absent: absent.as_ref().map(|(a, distance)| {
             let false_fixes = a.iter().filter(|r| r.accepted).count();
-            Absent { queries: a.len(), false_fixes, share: false_fixes as f64 / a.len() as f64 }
+            Absent { queries: a.len(), false_fixes, share: false_fixes as f64 / a.len() as f64, distance: *distance }
         }),
         precision: model.precision(),
         seconds_a_query: searched.seconds / results.len() as f64,
@@ -170,7 +182,12 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         adapter: engine.adapter().to_string(),
     };
     if let Some(path) = &args.dump {
-        crate::report::write_atomically(path, serde_json::to_string(&results).expect("plain numbers").as_bytes())?;
+        crate::report::write_atomically(
+            path,
+            serde_json::to_string(&Dump { present: &results, absent: absent.as_ref().map(|a| &a.0[..]) })
+                .expect("plain numbers")
+                .as_bytes(),
+        )?;
     }
     if let Some(path) = &args.report {
         let shown = Shown { matcher: &matcher, pair: &pair, queries: &queries, found: &found, results: &results, side };
@@ -197,4 +214,11 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     out!("time            {:.3} s a query, {} at once; the map's transform {built:.1} s", report.seconds_a_query, report.batch);
     out!("adapter         {}, {}", report.adapter, report.precision);
     Ok(())
+}
+
+/// Every query's result.
+#[derive(serde::Serialize)]
+struct Dump<'a> {
+    present: &'a [DenseResult],
+    absent: Option<&'a [DenseResult]>,
 }

@@ -142,6 +142,11 @@ fn retrieval(global: &Global, args: &Args, engine: &Engine, map: &Arc<Image>, mo
 fn dense(global: &Global, args: &Args, engine: &Engine, map: &Arc<Image>, model: &DenseModel, out: &Path) -> Result<(Value, String)> {
     let layout = args.dense.layout(&MapInfo::of(map)?, model, f64::from(args.dense.patch.unwrap_or(LARGEST_PATCH)))?;
     let (database, seconds) = build_dense_with_bar(global, engine, model, map, &layout, DenseDatabase::writer(out))?;
+    // The map alone: what SAR images look like is seen when they are located.
+    let calibration = model.calibration();
+    if let Some(text) = calibration.distance(database.manifest.statistics.as_ref(), None).warning(calibration) {
+        warn(text);
+    }
     let (blocks, mb) = (database.len(), megabytes(out));
     let largest = layout.largest_patch();
     let value = json!({

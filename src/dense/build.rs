@@ -1,5 +1,6 @@
 //! Making a dense database: a map's blocks through features and transform, one after the other.
 
+use super::domain::Statistics;
 use super::features::DenseModel;
 use super::layout::Layout;
 use super::store::{DenseDatabase, DenseManifest, DenseWriter, KIND};
@@ -30,11 +31,13 @@ pub fn build(
     if origins.is_empty() {
         return Err(Error::invalid(format!("{}: no pixel of it has data", map.raster.path().display())));
     }
-    build_at(engine, model, map, &MapInfo::of(map)?, layout, &origins, writer, progress)
+    let statistics = Statistics::measure(map, layout.step)?;
+    blocks(engine, model, map, &MapInfo::of(map)?, statistics, layout, &origins, writer, progress)
 }
 
 /// As [`build`], of the blocks with these upper left corners (feature pixels) alone: parts of a map that is too large to be searched
-/// whole, or a finer look at some places. `info` is what [`MapInfo::of`] says of the map, which reads all of it.
+/// whole, or a finer look at some places. `info` is what [`MapInfo::of`] says of the map, which reads all of it. What the map looks like
+/// is not measured: set the manifest's `statistics` where a warning is wanted.
 ///
 /// # Errors
 /// As [`build`].
@@ -43,6 +46,20 @@ pub fn build_at(
     model: &DenseModel,
     map: &Arc<Image>,
     info: &MapInfo,
+    layout: &Layout,
+    origins: &[[i32; 2]],
+    writer: DenseWriter,
+    progress: impl FnMut(usize, usize),
+) -> Result<DenseDatabase> {
+    blocks(engine, model, map, info, None, layout, origins, writer, progress)
+}
+
+fn blocks(
+    engine: &Engine,
+    model: &DenseModel,
+    map: &Arc<Image>,
+    info: &MapInfo,
+    statistics: Option<Statistics>,
     layout: &Layout,
     origins: &[[i32; 2]],
     mut writer: DenseWriter,
@@ -103,6 +120,7 @@ pub fn build_at(
         layout: layout.clone(),
         map: info.clone(),
         adapter: engine.adapter().to_string(),
+        statistics,
     };
     writer.finish(manifest, origins)
 }

@@ -1,6 +1,7 @@
 //! From peaks to fixes: an error ellipse from the peak's shape, a probability from its height and the runner-up's.
 
 use super::Peak;
+use super::domain::{Distance, Domain, Statistics};
 use serde::{Deserialize, Serialize};
 
 /// What a correlation surface says about its highest peak.
@@ -24,6 +25,14 @@ impl Evidence {
     }
 }
 
+/// Least probability of a fix on images unlike those of the calibration. Where maps and radar are of another kind, peaks that are wrong are higher, and at
+/// 0.5 up to 5 % of patches that are not on the map got a fix; at 0.7 under 1 % on each of several kinds (`studies/domain.py`).
+const FOREIGN: f64 = 0.7;
+
+fn foreign() -> f64 {
+    FOREIGN
+}
+
 /// How evidence becomes a probability, and a peak's shape an error: fitted on scenes by [`Calibration::fit`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
@@ -35,6 +44,12 @@ pub struct Calibration {
     pub peak_factor: f64,
     /// Standard deviation of what the shape does not tell along each axis, metres: the registration of map and SAR.
     pub floor_m: f64,
+    /// Maps and SAR images that `weights` hold for; none holds for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<Domain>,
+    /// The threshold for images of another kind, where it is the higher one.
+    #[serde(default = "foreign")]
+    pub foreign_threshold: f64,
 }
 
 /// A query whose truth is known.
@@ -46,7 +61,26 @@ pub struct Labelled {
     pub right: bool,
 }
 
+impl Default for Calibration {
+    /// Knows nothing: every peak is as probable as not, and as wide as its shape says.
+    fn default() -> Self {
+        Self { weights: [0.0; 3], threshold: 0.5, peak_factor: 1.0, floor_m: 0.0, domain: None, foreign_threshold: FOREIGN }
+    }
+}
+
 impl Calibration {
+    /// How far a map and a SAR image lie from what it was fitted on; what is not known counts as like.
+    pub fn distance(&self, map: Option<&Statistics>, sar: Option<&Statistics>) -> Distance {
+        self.domain.map_or(Distance::NONE, |d| d.distance(map, sar))
+    }
+
+    /// For images so far from what it was fitted on: the threshold rises to `foreign_threshold`.
+    #[must_use]
+    pub fn at(&self, distance: &Distance) -> Self {
+        let rise = (self.foreign_threshold - self.threshold).max(0.0);
+        Self { threshold: self.threshold + distance.foreign() * rise, ..*self }
+    }
+
     /// The probability that the highest peak is the right place.
     pub fn probability(&self, evidence: &Evidence) -> f64 {
         let [a, b] = evidence.terms();
@@ -213,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_regression_finds_the_probabilities_it_was_drawn_from() {
-        let truth = Calibration { weights: [-2.0, 0.3, 0.4], threshold: 0.5, peak_factor: 1.0, floor_m: 0.0 };
+        let truth = Calibration { weights: [-2.0, 0.3, 0.4], ..Calibration::default() };
         let cases: Vec<Labelled> = (0..20_000)
             .map(|i| {
                 let height = 3.0 + 3.0 * unit(3 * i);
@@ -232,7 +266,7 @@ mod tests {
     fn separable_cases_stay_finite() {
         let case = |height, right| Labelled { evidence: Evidence { height, runner_up: 3.0, offsets: 1e5 }, right };
         let cases = [case(9.0, true), case(8.5, true), case(4.0, false), case(3.9, false)];
-        let fitted = Calibration { weights: [0.0; 3], threshold: 0.5, peak_factor: 1.0, floor_m: 0.0 }.fit(&cases);
+        let fitted = Calibration::default().fit(&cases);
         assert!(fitted.weights.iter().all(|w| w.is_finite()));
         assert!(fitted.probability(&cases[0].evidence) > 0.9 && fitted.probability(&cases[2].evidence) < 0.1);
     }
@@ -248,7 +282,7 @@ mod tests {
                 ([v, 0.0, v], [sigma * normal(2 * i), sigma * normal(2 * i + 1)])
             })
             .collect();
-        let fitted = Calibration { weights: [0.0; 3], threshold: 0.5, peak_factor: 1.0, floor_m: 1.0 }.fit_ellipse(&cases);
+        let fitted = Calibration::default().fit_ellipse(&cases);
         assert!((fitted.peak_factor - 2.0).abs() < 1e-9 && (fitted.floor_m / 20.0 - 1.0).abs() < 0.15, "{fitted:?}");
     }
 

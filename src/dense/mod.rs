@@ -5,6 +5,7 @@
 
 mod build;
 mod closer;
+mod domain;
 mod features;
 mod fix;
 mod judge;
@@ -19,6 +20,7 @@ mod variants;
 
 pub use build::{build, build_at};
 pub use closer::Closer;
+pub use domain::{Distance, Domain, Statistics, distance};
 pub use features::{DenseModel, Extractor, FeatureKind, Features, Structure};
 pub use fix::{Calibration, Ellipse, Evidence, Labelled};
 pub use judge::{Hint, evidence, fix, height, keep_where, raise};

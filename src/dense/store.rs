@@ -3,6 +3,7 @@
 //! Tensors: `spectra` F16 [B, N/2+1, N, C, 2] of the features, `planes` F16 [B, N/2+1, N, 2, 2] of their energy and validity, both
 //! scaled by 1/N; `origins` I32 [B, 2], upper left corners in feature pixels.
 
+use super::domain::Statistics;
 use super::layout::Layout;
 use crate::atomic::{AtomicFile, advice, spool};
 use crate::container::{self, stream};
@@ -36,6 +37,9 @@ pub struct DenseManifest {
     pub map: MapInfo,
     /// Adapter it was made on.
     pub adapter: String,
+    /// What the map looks like at the features' scale; unknown in files of older versions and where no window of the map is without gaps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statistics: Option<Statistics>,
 }
 
 /// The kind in a dense database's manifest.

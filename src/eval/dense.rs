@@ -1,7 +1,7 @@
 //! The dense protocol: random patches against a whole map, to the metre; and patches of another area, which must not be found.
 
 use super::metrics::{Interval, MetricsError, QueryResult, Summary};
-use crate::dense::{Calibration, Ellipse, Evidence, Labelled, Layout, Match, Matcher, SearchConfig, evidence, fix};
+use crate::dense::{Calibration, Distance, Ellipse, Evidence, Labelled, Layout, Match, Matcher, SearchConfig, evidence, fix};
 use crate::gpu::Precision;
 use crate::kernels::sampler::{self, PatchRecord};
 pub use crate::locate::RIGHT_M;
@@ -124,11 +124,25 @@ pub struct DenseResult {
     pub shape_m2: Option<[f64; 3]>,
 }
 
-/// Compares matches with the truth.
+/// How far a matcher's map and the SAR image of queries lie from what the features were calibrated on.
+///
+/// # Errors
+/// Reading.
+pub fn dense_distance(matcher: &Matcher<'_>, pair: &ScenePair, queries: &[DenseQuery]) -> Result<Distance> {
+    crate::dense::distance(matcher, &pair.sar, queries.first().map_or(1.0, |q| q.record.scale()))
+}
+
+/// Compares matches with the truth, under a calibration.
 ///
 /// # Errors
 /// A position outside a projection's domain.
-pub fn dense_results(matcher: &Matcher<'_>, queries: &[DenseQuery], found: &[Match], threshold: f64) -> Result<Vec<DenseResult>> {
+pub fn dense_results(
+    matcher: &Matcher<'_>,
+    calibration: &Calibration,
+    queries: &[DenseQuery],
+    found: &[Match],
+    threshold: f64,
+) -> Result<Vec<DenseResult>> {
     let map = &matcher.database().manifest.map;
     let (geo, crs) = map.georeference()?;
     let lonlat = |p: [f64; 2]| {
@@ -136,9 +150,9 @@ pub fn dense_results(matcher: &Matcher<'_>, queries: &[DenseQuery], found: &[Mat
         crs.to_lonlat(x, y)
     };
     let metres = map.ground_m() * matcher.database().manifest.layout.step;
-    let bare = Calibration { peak_factor: 1.0, floor_m: 0.0, ..*matcher.model().calibration() };
+    let bare = Calibration { peak_factor: 1.0, floor_m: 0.0, ..*calibration };
     let one = |(query, m): (&DenseQuery, &Match)| -> Result<DenseResult> {
-        let (peak, probability, ellipse) = fix(m, matcher.model().calibration(), metres);
+        let (peak, probability, ellipse) = fix(m, calibration, metres);
         let offset_m = peak.map(|p| [0, 1].map(|d| (query.map_px[d] - p.map_px[d]) * map.pixel_m[d]));
         let error_m = match peak {
             Some(p) => Some(lonlat_distance_m(lonlat(p.map_px)?, lonlat(query.map_px)?)),
@@ -193,6 +207,8 @@ pub struct DenseReport {
     pub accepted: f64,
     /// Share of those fixes that are within 100 m.
     pub accepted_right: Option<f64>,
+    /// How far map and SAR image lie from what the features were calibrated on.
+    pub distance: Distance,
     /// Expected calibration error of the probabilities, ten bins.
     pub calibration_error: f64,
     /// Share of the right fixes whose truth lies in the 95 % ellipse.
@@ -224,6 +240,8 @@ pub struct Absent {
     pub false_fixes: usize,
     /// Their share.
     pub share: f64,
+    /// How far the map and their SAR image lie from what the features were calibrated on.
+    pub distance: Distance,
 }
 
 /// Shares and medians with their intervals.

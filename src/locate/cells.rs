@@ -6,7 +6,7 @@ use super::options::{Method, Options};
 use super::query::Query;
 use super::retrieval;
 use super::whole::Located;
-use crate::dense::{DenseDatabase, DenseModel, Hint, Layout, Matcher, Variant, build_at};
+use crate::dense::{DenseDatabase, DenseModel, Hint, Layout, Matcher, Statistics, Variant, build_at};
 use crate::index::RESIDENT_BYTES;
 use crate::scene::{Image, Mirrored};
 use crate::{Error, Result};
@@ -57,9 +57,10 @@ impl Context<'_> {
         };
         let start = Instant::now();
         let total = origins.len();
-        let database = build_at(engine, self.model, self.map, info, &layout, &origins, DenseDatabase::temporary(), |done, _| {
+        let mut database = build_at(engine, self.model, self.map, info, &layout, &origins, DenseDatabase::temporary(), |done, _| {
             progress(work + done * work / total.max(1), 3 * work);
         })?;
+        database.manifest.statistics = Statistics::measure(self.map, layout.step)?;
         let transform_s = start.elapsed().as_secs_f64();
         let matcher = Matcher::new(engine, &database, self.model, RESIDENT_BYTES)?;
         let mut options = self.options.clone();

@@ -10,7 +10,7 @@ use super::options::{Method, Options};
 use super::query::Query;
 use super::whole::Located;
 use crate::dense::{
-    Calibration, Closer, DenseDatabase, Hint, Layout, Match, Matcher, SearchConfig, Variant, keep_where, raise, variant_records,
+    Calibration, Closer, DenseDatabase, Hint, Layout, Match, Matcher, SearchConfig, Variant, distance, keep_where, raise, variant_records,
     variants_around,
 };
 use crate::index::RESIDENT_BYTES;
@@ -59,6 +59,7 @@ pub(super) struct Job {
 }
 
 /// What all images of a search share.
+#[derive(Clone, Copy)]
 pub(super) struct Context<'c> {
     pub(super) database: &'c DenseDatabase,
     pub(super) options: &'c Options,
@@ -230,6 +231,10 @@ impl Context<'_> {
     ) -> Result<Located> {
         let start = Instant::now();
         let sure = |l: &Located| l.fixes.iter().filter_map(|f| f.probability).sum::<f64>();
+        let scale = job.ways[0].frame.scale() * self.layout().step;
+        let distance = distance(matcher, &job.image, scale)?;
+        let calibration = self.calibration.at(&distance);
+        let here = Context { calibration: &calibration, ..*self };
         let mut best: Option<Located> = None;
         for (way, mut found) in job.ways.iter().zip(found) {
             // A place that is right by chance is as likely in each way.
@@ -245,12 +250,13 @@ impl Context<'_> {
                 keep_where(m, &self.search_config(job.work()), self.layout().step, |p| area.holds(self.places, p))?;
             }
             let metres = self.look_closer(matcher, job, way, &mut found, cache)?;
-            let one = self.judge_way(job, way, found, metres)?;
+            let one = here.judge_way(job, way, found, metres)?;
             if best.as_ref().is_none_or(|b| sure(&one) > sure(b)) {
                 best = Some(one);
             }
         }
         let mut best = best.ok_or_else(|| Error::invalid(format!("{}: no way it may lie leaves a patch to be searched", job.name)))?;
+        best.warnings.extend(distance.warning(self.calibration));
         best.seconds.insert("match".into(), job.seconds + spent + start.elapsed().as_secs_f64());
         Ok(best)
     }
