@@ -406,7 +406,7 @@ fn a_displaced_image_is_brought_onto_the_maps_pixels() {
     let control = echogrid::scene::points::read(&qgis, Some((Some(&geo), [SIZE; 2]))).unwrap();
     assert_eq!((control.points.len(), control.points.iter().filter(|p| p.enabled).count(), control.crs), (rows.len(), used, Some(crs)));
     let item: serde_json::Value = serde_json::from_slice(&std::fs::read(dir.join("on_map.json")).unwrap()).unwrap();
-    assert_eq!((&item["stac_version"], &item["assets"]["applied_1"]["href"]), (&"1.1.0".into(), &"./plane_on_map.tif".into()));
+    assert_eq!((&item["stac_version"], &item["assets"]["applied_2"]["href"]), (&"1.1.0".into(), &"./plane_on_map.tif".into()));
     // Flat ground says nothing of relief, and that is said; the heights are told all the same.
     assert!(cropped["relief"].is_null() && cropped["warnings"].to_string().contains("too little of relief"), "{cropped}");
     assert_eq!(collection["features"][0]["properties"]["height_m"], 77.0);

@@ -11,6 +11,8 @@ use super::write::GeoTiff;
 /// What GDAL reads before the directories: each tile has its length before it and its last four bytes twice, so that a reader over the network
 /// gets both in one request.
 const LAYOUT: &str = "LAYOUT=IFDS_BEFORE_DATA\nBLOCK_ORDER=ROW_MAJOR\nBLOCK_LEADER=SIZE_AS_UINT4\nBLOCK_TRAILER=LAST_4_BYTES_REPEATED\nKNOWN_INCOMPATIBLE_EDITION=NO\n ";
+/// Bytes that a TIFF holds at most; a longer file is a BigTIFF.
+pub(super) const CLASSIC: u64 = u32::MAX as u64;
 /// Bytes of leader and trailer of a tile.
 const AROUND: u64 = 8;
 
@@ -177,14 +179,21 @@ fn word(v: u64, big: bool) -> Vec<u8> {
     if big { v.to_le_bytes().to_vec() } else { (v as u32).to_le_bytes().to_vec() }
 }
 
-/// Writes the file; a BigTIFF where it needs more than 4 GiB.
-pub(super) fn assemble(out: &File, header: &GeoTiff<'_>, keys: Option<&GeoKeyTags>, samples: Samples, levels: Vec<Level>) -> Result<()> {
+/// Writes the file; a BigTIFF where it needs more than `classic` bytes ([`CLASSIC`], but for tests).
+pub(super) fn assemble(
+    out: &File,
+    header: &GeoTiff<'_>,
+    keys: Option<&GeoKeyTags>,
+    samples: Samples,
+    levels: Vec<Level>,
+    classic: u64,
+) -> Result<()> {
     let data: u64 = levels.iter().map(Level::bytes).sum();
     let ghost = format!("GDAL_STRUCTURAL_METADATA_SIZE={:06} bytes\n{LAYOUT}", LAYOUT.len());
     let directories: Vec<Vec<Entry>> = levels.iter().enumerate().map(|(i, l)| entries(header, keys, samples, l, i == 0)).collect();
     let start = |big: bool| (if big { 16 } else { 8 } + ghost.len() as u64).next_multiple_of(2);
     let sizes = |big: bool| -> Vec<u64> { directories.iter().zip(&levels).map(|(d, l)| size(d, l.lengths.len(), big)).collect() };
-    let big = start(false) + sizes(false).iter().sum::<u64>() + data > u64::from(u32::MAX);
+    let big = start(false) + sizes(false).iter().sum::<u64>() + data > classic;
     let (sizes, first) = (sizes(big), start(big));
     // Where each resolution's tiles begin: the smallest first.
     let mut at = first + sizes.iter().sum::<u64>();

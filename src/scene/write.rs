@@ -171,6 +171,11 @@ samples! {
 pub type Fill<'f, T> = &'f mut dyn FnMut(u32, u32, &mut Vec<T>) -> Result<()>;
 
 fn write<T: Sample>(path: &Path, header: &GeoTiff<'_>, fill: Fill<'_, T>) -> Result<()> {
+    write_within(path, header, fill, cog::CLASSIC)
+}
+
+/// As a BigTIFF above so many bytes.
+fn write_within<T: Sample>(path: &Path, header: &GeoTiff<'_>, fill: Fill<'_, T>, classic: u64) -> Result<()> {
     let GeoTiff { width, height, bands, .. } = *header;
     let samples = u128::from(width) * u128::from(height) * u128::from(bands);
     if samples == 0 || bands > 1024 {
@@ -198,7 +203,8 @@ fn write<T: Sample>(path: &Path, header: &GeoTiff<'_>, fill: Fill<'_, T>) -> Res
         (true, _) => 2,
     };
     let levels = pyramid.levels.into_iter().map(|l| l.stored).collect();
-    cog::assemble(file.file(), header, keys.as_ref(), cog::Samples { bits, format: T::FORMAT, predictor }, levels).map_err(failed)?;
+    cog::assemble(file.file(), header, keys.as_ref(), cog::Samples { bits, format: T::FORMAT, predictor }, levels, classic)
+        .map_err(failed)?;
     file.commit().map(drop).map_err(failed)
 }
 
@@ -453,6 +459,47 @@ mod tests {
             assert!(text.starts_with("II*\0") && text.contains("LAYOUT=IFDS_BEFORE_DATA"), "{text}");
             assert!(text.contains("&lt;5 &amp; &quot;6&quot;&gt;") && text.contains("echogrid "), "{text}");
         }
+    }
+
+    #[test]
+    fn a_big_tiff_is_laid_out_as_a_small_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, _) = written(dir.path(), SampleType::U8, 1);
+        let small = Raster::open(&path).unwrap().read_window(0, 0, 1500, 1101).unwrap();
+        let big = dir.path().join("big.tif");
+        let header = GeoTiff { width: 1500, height: 1101, bands: 1, nodata: Some(0.0), ..GeoTiff::default() };
+        let rows = &mut |y0: u32, rows: u32, out: &mut Vec<u8>| {
+            out.extend((y0..y0 + rows).flat_map(|y| (0..1500).map(move |x| value(x, y, 0) as u8)));
+            Ok(())
+        };
+        write_within(&big, &header, rows, 1000).unwrap();
+        assert_eq!(std::fs::read(&big).unwrap()[..8], *b"II+\0\x08\0\0\0");
+        assert_eq!(Raster::open(&big).unwrap().read_window(0, 0, 1500, 1101).unwrap(), small);
+        let mut decoder = tiff::decoder::Decoder::new(std::fs::File::open(&big).unwrap()).unwrap();
+        decoder.next_image().unwrap();
+        decoder.next_image().unwrap();
+        assert_eq!(decoder.dimensions().unwrap(), (375, 276));
+        // One tile, whose place stands in the directory itself.
+        let one = dir.path().join("one.tif");
+        let header = GeoTiff { width: 3, height: 2, bands: 1, ..GeoTiff::default() };
+        write_within(&one, &header, &mut |_, _, out: &mut Vec<u8>| Ok(out.extend([1, 2, 3, 4, 5, 6])), 10).unwrap();
+        assert_eq!(Raster::open(&one).unwrap().read_window(0, 0, 3, 2).unwrap().data, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    }
+
+    /// Peak memory of a wide image, which must not grow with its height: `cargo test --release --lib wide -- --ignored --nocapture`.
+    #[test]
+    #[ignore = "writes an image of 30,000 x 8,000 px and prints the peak of memory (Linux)"]
+    fn wide_images_need_a_row_of_tiles() {
+        let dir = tempfile::tempdir().unwrap();
+        let header = GeoTiff { width: 30_000, height: 8_000, bands: 1, nodata: Some(0.0), ..GeoTiff::default() };
+        write_geotiff_rows(dir.path().join("wide.tif"), &header, SampleType::F32, &mut |y0, rows, out: &mut Vec<f32>| {
+            out.extend((y0..y0 + rows).flat_map(|y| (0..30_000).map(move |x| value(x, y, 0) + (x * 7 + y * 13) as f32 % 31.0)));
+            Ok(())
+        })
+        .unwrap();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let peak = status.lines().find(|l| l.starts_with("VmHWM")).unwrap_or("VmHWM is not told here");
+        println!("{peak}; the samples take {} MiB", 30_000u64 * 8_000 * 4 >> 20);
     }
 
     #[test]
