@@ -91,6 +91,7 @@ impl AtomicFile {
 
     /// Whether a file can be written under this name, as far as can be told without writing: nothing stays behind, and nobody who waits at
     /// the other end of a pipe sees it opened.
+    #[cfg(any(feature = "cli", test))]
     pub(crate) fn check(target: &Path) -> io::Result<()> {
         match Target::of(target)? {
             Target::File(_) => Self::create(target).map(drop),
@@ -143,6 +144,7 @@ pub(crate) fn spool(target: Option<&Path>) -> io::Result<File> {
 }
 
 /// Whether this name is that of something else than a regular file, through which is written.
+#[cfg(any(feature = "cli", test))]
 pub(crate) fn is_through(path: &Path) -> bool {
     matches!(Target::of(path), Ok(Target::Through(_)))
 }
@@ -161,6 +163,7 @@ fn copy_to(from: &mut impl Read, target: &Path) -> io::Result<()> {
 }
 
 /// Whether opening it would be seen at another end.
+#[cfg(any(feature = "cli", test))]
 fn is_pipe(path: &Path) -> io::Result<bool> {
     #[cfg(unix)]
     {
@@ -176,8 +179,10 @@ fn is_pipe(path: &Path) -> io::Result<bool> {
 pub(crate) fn advice(path: &Path, source: &io::Error) -> String {
     use io::ErrorKind as Kind;
     let end = match Target::of(path) {
-        Ok(Target::Through(_)) => return format!("{} is no regular file and does not take it: choose another path", path.display()),
-        Ok(Target::File(end)) => end,
+        Ok(Target::Through(_)) if source.kind() != Kind::StorageFull => {
+            return format!("{} is no regular file and does not take it: choose another path", path.display());
+        }
+        Ok(Target::File(end) | Target::Through(end)) => end,
         Err(_) => path.into(),
     };
     let folder = folder_of(&end);
