@@ -115,6 +115,13 @@ pub struct Pose {
     pub probability: f64,
 }
 
+impl Pose {
+    /// Degrees and factor of [`turn`], by which a patch is cut so that it lies as the map does: one of [`super::DenseConfig::variants`].
+    pub fn variant(&self) -> (f64, f64) {
+        (-self.rotation_deg, 1.0 / self.scale)
+    }
+}
+
 /// A pose of the template; turn and zoom are those of [`turn`].
 #[derive(Debug, Clone, Copy)]
 struct Guess {
@@ -419,7 +426,9 @@ fn blocks(info: &MapInfo, mask: &ValidityMask, step: f64, side: usize) -> Result
         // The template's own transform costs about as much as four blocks.
         (blocks as f64 + 4.0) * (layout.side * layout.side) as f64 * (layout.side as f64).log2()
     };
-    for block in [least, 2 * least, 4 * least] {
+    // The sampler cuts a block and its surroundings in one.
+    let fits = |block: &usize| *block == least || (*block + 64) as f64 * step <= f64::from(MAX_EXTENT);
+    for block in [least, 2 * least, 4 * least].into_iter().filter(fits) {
         let layout = Layout { step, side: block, query: side };
         layout.check()?;
         let size = block as f64 * step;
@@ -431,7 +440,7 @@ fn blocks(info: &MapInfo, mask: &ValidityMask, step: f64, side: usize) -> Result
             best = Some((layout, origins));
         }
     }
-    Ok(best.expect("three sides"))
+    Ok(best.expect("one side at least"))
 }
 
 /// The middle of the square of `side` SAR pixels with the most data; that nearest to the image's middle where several have as much.
@@ -693,9 +702,10 @@ mod tests {
         let [x, y] = frame.matrix;
         let (sin, cos) = pose.rotation_deg.to_radians().sin_cos();
         let formula = compose([[-x[0], -x[1]], y], [[cos / pose.scale, sin / pose.scale], [-sin / pose.scale, cos / pose.scale]]);
-        let truth = inverse(&back);
+        let (truth, cut) = (inverse(&back), compose([[-x[0], -x[1]], y], turn(pose.variant())));
         for i in 0..4 {
             let got = pose.matrix[i / 2][i % 2];
+            assert!((got - cut[i / 2][i % 2]).abs() < 1e-9, "{pose:?} {cut:?}");
             assert!(
                 (got - formula[i / 2][i % 2]).abs() < 1e-9 && (got - truth[i / 2][i % 2]).abs() < 0.08,
                 "{pose:?} {formula:?} {truth:?}"
