@@ -1,7 +1,8 @@
 //! Dense matching: correlates feature maps of SAR patches over a whole map by FFT, and turns peaks into fixes.
 //!
 //! [`DenseModel`] makes features, [`build`] writes the spectra of a map's blocks into a [`DenseDatabase`], a [`Matcher`] holds them on the
-//! device and finds the [`Match`] of each patch, [`Calibration`] says what a match is worth. [`crate::locate`] puts an image's patches together.
+//! device and finds the [`Match`] of each patch, [`Calibration`] says what a match is worth, [`find_pose`] finds how an image lies whose direction
+//! and scale are not known. [`crate::locate`] puts an image's patches together.
 
 mod build;
 mod closer;
@@ -11,6 +12,7 @@ mod fix;
 mod judge;
 mod layout;
 mod matcher;
+mod pose;
 mod prepare;
 mod search;
 mod store;
@@ -26,6 +28,7 @@ pub use fix::{Calibration, Ellipse, Evidence, Labelled};
 pub use judge::{Hint, evidence, fix, height, keep_where, raise};
 pub use layout::Layout;
 pub use matcher::Matcher;
+pub use pose::{Pose, PoseConfig, find_pose};
 pub use search::{Match, Peak, Search, SearchConfig};
 pub use store::{DenseDatabase, DenseManifest, DenseWriter};
 pub(crate) use variants::variant_records;

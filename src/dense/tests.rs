@@ -9,7 +9,7 @@ use crate::scene::synth::{EPSG, SynthConfig, generate};
 use crate::scene::{GeoTransform, Image, MapInfo, PageCache, SampleData, write_geotiff};
 use std::sync::Arc;
 
-fn engine() -> Engine {
+pub(super) fn engine() -> Engine {
     pollster::block_on(Engine::new(&AdapterChoice::from_option(None))).expect("a GPU adapter (see `make test`)")
 }
 
