@@ -55,6 +55,13 @@ impl Variant {
         Self { rotation_deg: f.atan2(e).to_degrees(), scale: e.hypot(f) }
     }
 
+    /// This turn and scale, and another one on top.
+    #[must_use]
+    pub fn then(self, other: Self) -> Self {
+        let rotation_deg = (self.rotation_deg + other.rotation_deg + 180.0).rem_euclid(360.0) - 180.0;
+        Self { rotation_deg, scale: self.scale * other.scale }
+    }
+
     /// Difference of the turns, degrees, 0 to 180.
     pub fn turn_between(self, other: Self) -> f64 {
         let d = (self.rotation_deg - other.rotation_deg).rem_euclid(360.0);

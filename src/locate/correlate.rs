@@ -52,6 +52,8 @@ pub(super) struct Job {
     /// Feature pixels a side of a patch.
     pub(super) side: usize,
     pub(super) variants: Vec<Variant>,
+    /// How the frames of its ways lie against its own.
+    pub(super) pose: Variant,
     /// Whether turns and scales were searched for.
     pub(super) searched: bool,
     /// Seconds that it took so far.
@@ -85,11 +87,14 @@ impl Context<'_> {
         self.options.threshold.unwrap_or(self.calibration.threshold)
     }
 
-    /// Cuts an image, turned about `middle` and by as much either way as the query says.
-    pub(super) fn job(&self, query: &Query, image: Arc<Image>, middle: Variant, range: [f64; 2], mirrored: Mirrored) -> Result<Job> {
+    /// Cuts an image that lies as `pose` says against its frame, or turned (degrees) and scaled (share) by up to `range` either way.
+    pub(super) fn job(&self, query: &Query, image: Arc<Image>, pose: Variant, range: [f64; 2], mirrored: Mirrored) -> Result<Job> {
         let start = Instant::now();
         let map = &self.database.manifest.map;
-        let frame = Frame::new(map, &image, query.pixel_m)?;
+        let mut frame = Frame::new(map, &image, query.pixel_m)?;
+        if pose != Variant::PLAIN {
+            frame = frame.turned(pose.from_map());
+        }
         if matches!(query.near, Some(super::Near::Own(_))) && frame.own.is_none() {
             return Err(Error::invalid(format!(
                 "{}: a prior limits the search around the image's own georeference, and it has none; leave --prior out, or say --near LON,LAT",
@@ -99,7 +104,7 @@ impl Context<'_> {
         let patch = self.patch(&image, &frame)?;
         let squares = Squares { patch, step: self.options.step.unwrap_or(patch) };
         let side = self.layout().query_side(f64::from(patch))?;
-        let variants = variants_around(middle, range[0], range[1], side);
+        let variants = variants_around(Variant::PLAIN, range[0], range[1], side);
         let mut ways = Vec::new();
         for frame in frame.ways(mirrored)? {
             let (patches, no_data) = cut::patches(&image, &frame, squares, side)?;
@@ -117,8 +122,8 @@ impl Context<'_> {
                 query.near.map_or(0.0, super::Near::metres)
             )));
         }
-        let searched = variants.len() > 1;
-        Ok(Job { image, name, ways, squares, side, variants, searched, seconds: start.elapsed().as_secs_f64() })
+        let searched = variants.len() > 1 || pose != Variant::PLAIN;
+        Ok(Job { image, name, ways, squares, side, variants, pose, searched, seconds: start.elapsed().as_secs_f64() })
     }
 
     /// The side of its patches, map pixels: as asked, or the largest that the database is for and the image holds.

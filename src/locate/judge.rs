@@ -86,6 +86,7 @@ impl Context<'_> {
             warnings: doubts(&job.image, frame, job.searched),
         };
         located.settle(self.places, placed)?;
+        located.variant = job.pose.then(located.variant);
         Ok(located)
     }
 
@@ -155,7 +156,7 @@ impl Context<'_> {
             variant,
         };
         fill_peaks(fix, m, &answer, job.side as f64 * self.layout().step, self.options.top, self.places)?;
-        fix.variant = fix.variant.filter(|_| job.searched);
+        fix.variant = fix.variant.filter(|_| job.searched).map(|v| job.pose.then(v));
         Ok(())
     }
 }

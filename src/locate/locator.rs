@@ -6,6 +6,7 @@ use super::fix::Places;
 use super::options::{Method, Options, dense_beside};
 use super::query::Query;
 use super::retrieval;
+use super::turned;
 use super::whole::{Located, RIGHT_M};
 use crate::dense::{DenseDatabase, DenseModel, FeatureKind, Matcher, Variant};
 use crate::gpu::{Engine, Precision};
@@ -441,13 +442,44 @@ impl Session<'_> {
             let range = [q.rotation_deg.unwrap_or(0.0), q.scale.unwrap_or(0.0)];
             context.job(q, image, Variant::PLAIN, range, q.mirrored)
         };
+        // Kept for those whose direction is searched for afterwards.
+        let kept: Vec<Option<Arc<Image>>> = opened.iter().map(|i| i.as_ref().ok().cloned()).collect();
         let cut: Vec<Result<correlate::Job>> = queries.iter().zip(opened).map(|(q, image)| plain(q, image?)).collect();
         let (mut jobs, mut out) = (Vec::new(), Vec::new());
         for job in cut {
             out.push(job.map(|j| jobs.push(j)));
         }
         let mut found = context.locate(matcher, jobs, None, progress).into_iter();
-        out.into_iter().map(|job| job.and_then(|()| found.next().expect("one for each job"))).collect()
+        let mut all: Vec<Result<Located>> = out.into_iter().map(|job| job.and_then(|()| found.next().expect("one for each job"))).collect();
+        let unknown: Vec<usize> = (0..all.len()).filter(|i| kept[*i].is_some() && turned::wanted(&queries[*i], &all[*i])).collect();
+        if unknown.is_empty() {
+            return all;
+        }
+        let map = match locator.map_image() {
+            Ok(Some(map)) => map,
+            Ok(None) | Err(_) => {
+                let advice = "its direction was not searched for, which reads the map: name it with --map";
+                for i in unknown {
+                    if let Ok(l) = &mut all[i] {
+                        l.warnings.push(format!("{}: {advice}", l.file));
+                    }
+                }
+                return all;
+            }
+        };
+        for (n, i) in unknown.iter().enumerate() {
+            let image = kept[*i].as_ref().expect("just filtered");
+            let mut here = |done: usize, total: usize| progress(n * total + done, unknown.len() * total);
+            let look = turned::look(&context, matcher, &map, &queries[*i], image, &mut here);
+            match look {
+                Ok(Some(better)) if all[*i].as_ref().map_or(true, |l| better.probability > l.probability) => all[*i] = Ok(better),
+                Ok(_) => {}
+                // What was found as the map lies stands.
+                Err(e) if all[*i].is_ok() => tracing::info!("{e}"),
+                Err(_) => {}
+            }
+        }
+        all
     }
 }
 

@@ -5,7 +5,7 @@
 //! method, the types are these.
 //!
 //! Files: `locator` chooses and runs a method: `correlate` (dense matching), `retrieval` (cells of an index) or `cells` (one around the other).
-//! `cut` makes patches of an image, `near` knows priors, `vote` lets patches agree, `judge` turns matches into fixes, `whole` places the image.
+//! `cut` makes patches of an image, `near` knows priors, `turned` searches for the direction of images that do not say it, `vote` lets patches agree, `judge` turns matches into fixes, `whole` places the image.
 
 mod cells;
 mod correlate;
@@ -17,6 +17,7 @@ mod near;
 mod options;
 mod query;
 mod retrieval;
+mod turned;
 mod vote;
 mod whole;
 

@@ -185,6 +185,20 @@ impl Located {
         Ok(())
     }
 
+    /// The same, no more probable than what is known of how it lies.
+    #[must_use]
+    pub(super) fn at_most(mut self, probability: f64, threshold: f64) -> Self {
+        let lowered = self.probability.map_or(0.0, |p| p.min(probability));
+        self.probability = Some(lowered);
+        if let Some(place) = &mut self.place {
+            place.probability = Some(lowered);
+        }
+        if lowered < HERE {
+            self.verdict = self.verdict.min(if lowered < threshold { Verdict::NotHere } else { Verdict::Check });
+        }
+        self
+    }
+
     /// Map pixels of its corners, where it has a place.
     pub fn corners_px(&self) -> Option<[[f64; 2]; 4]> {
         let m = self.to_map?;

@@ -3,13 +3,14 @@
 use super::{Candidate, Finder, Hunt, Query};
 use crate::Result;
 use crate::dense::{
-    Calibration, DenseDatabase, DenseModel, Evidence, Layout, Match, Matcher, Peak, SearchConfig, Variant, build, build_at, variant_records,
+    Calibration, DenseDatabase, DenseModel, Evidence, Layout, Match, Matcher, Peak, Pose, PoseConfig, SearchConfig, Variant, build,
+    build_at, find_pose, variant_records,
 };
 use crate::gpu::Engine;
 use crate::index::RESIDENT_BYTES;
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::scene::pages::DEFAULT_PAGES;
-use crate::scene::{Image, MapInfo, PageCache, compose};
+use crate::scene::{Frame, Image, MapInfo, PageCache, compose};
 use std::sync::Arc;
 
 /// Patches whose surroundings are transformed and searched together.
@@ -154,6 +155,19 @@ fn candidates(m: &Match, peaks: &[Peak], offsets: f64, calibration: &Calibration
 impl Finder for DenseFinder<'_> {
     fn step_px(&self) -> f64 {
         self.step
+    }
+
+    fn pose(&mut self, frame: &Frame, config: &PoseConfig, progress: &mut dyn FnMut(usize, usize)) -> Result<Option<Pose>> {
+        let poses = find_pose(self.engine, self.model, (&self.map, &self.info), (&self.sar, frame), config, progress);
+        match poses {
+            Ok(poses) => Ok(poses.into_iter().next()),
+            // Too small or too empty for it: patches may still be found as the map lies.
+            Err(e @ crate::Error::Invalid(_)) => {
+                tracing::info!("{e}");
+                Ok(None)
+            }
+            Err(e) => Err(e),
+        }
     }
 
     fn find(&mut self, queries: &[Query], hunt: &Hunt, progress: &mut dyn FnMut(usize, usize)) -> Result<Vec<Vec<Candidate>>> {

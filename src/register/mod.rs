@@ -17,7 +17,7 @@ pub use fit::{Fit, FitConfig, fit, fit_best};
 pub use model::{Model, ModelKind, TiePoint};
 pub use relief::{Relief, heights, relief};
 
-use crate::dense::Variant;
+use crate::dense::{Pose as Lie, PoseConfig, Variant};
 use crate::scene::warp::{Target, resample_about};
 use crate::scene::{Crs, Frame, GeoTransform, Image, MapInfo, Mirrored, Raster, ValidityMask, compose, inverse};
 use crate::{Error, Result};
@@ -26,6 +26,8 @@ use std::time::Instant;
 
 /// A patch is used where at least this share of it has data.
 const MIN_VALID: f64 = 0.75;
+/// A pose less probable than this is not relied on.
+const SURE: f64 = 0.5;
 /// Triples drawn for a consensus.
 const DRAWS: usize = 200_000;
 
@@ -71,6 +73,14 @@ pub trait Finder {
     /// Map pixels a pixel of what is compared: places are good to about this.
     fn step_px(&self) -> f64;
 
+    /// How the image lies, as far as it can tell from the image as a whole; none where it cannot. `progress(done, total)` counts units of work.
+    ///
+    /// # Errors
+    /// Reading, the device.
+    fn pose(&mut self, _frame: &Frame, _config: &PoseConfig, _progress: &mut dyn FnMut(usize, usize)) -> Result<Option<Lie>> {
+        Ok(None)
+    }
+
     /// Candidates of each patch, the most credible first; none where there are none.
     ///
     /// # Errors
@@ -98,6 +108,9 @@ pub struct RegisterConfig {
     pub rotations: Vec<f64>,
     /// Scales to try on them, as [`Pose::scale`] counts them: above 1 where a pixel is larger on the ground than claimed.
     pub scales: Vec<f64>,
+    /// Of an image that does not say how it lies the whole circle is searched, and scales off by up to this share; none tries no more than the
+    /// rotations and scales above.
+    pub lost: Option<f64>,
     /// Ground size of a SAR pixel, metres; wins over the image's own georeference, and is needed where it has none.
     pub pixel_m: Option<f64>,
     /// Whether an image without a georeference is mirrored.
@@ -117,6 +130,7 @@ impl Default for RegisterConfig {
             reach_m: 400.0,
             rotations: vec![-3.0, 0.0, 3.0],
             scales: vec![1.0],
+            lost: Some(0.25),
             pixel_m: None,
             mirrored: Mirrored::Auto,
             seed: 1,
@@ -203,6 +217,8 @@ pub struct Registration {
 /// Which round `progress` speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Round {
+    /// The image as a whole, wherever and however it lies.
+    Pose,
     /// Large patches over the whole map.
     Coarse,
     /// Many patches near where they are expected.
@@ -277,13 +293,6 @@ pub fn register(
     // Round 1: anywhere.
     let side = f64::from(config.coarse_patch);
     let centres = lattice(size, &mask, frame.matrix, side, config.coarse_fixes, 0.5 * side * frame.scale());
-    if centres.len() < 4 {
-        return Err(Error::invalid(format!(
-            "{name}: only {} patches of {} map pixels with data fit into it, and four at least are needed to agree on a transform; use a smaller --coarse-patch, or check --pixel-size",
-            centres.len(),
-            config.coarse_patch
-        )));
-    }
     // The farthest rotation and scale that are searched, and as much again.
     let widest = |values: &[f64], plain: f64, least: f64| 2.0 * values.iter().fold(0.0f64, |a, v| a.max((v - plain).abs())).max(least);
     let limits = |frame: &Frame| Limits {
@@ -299,9 +308,33 @@ pub fn register(
         seed: config.seed,
     };
     let mut coarse = None;
+    if let (Some(scale), false) = (config.lost, frame.oriented) {
+        let search = PoseConfig { scale, mirrored: config.mirrored, ..PoseConfig::default() };
+        let found = finder.pose(&frame, &search, &mut |done, total| progress(Round::Pose, done, total))?;
+        if let Some(pose) = found.filter(|p| p.probability >= SURE) {
+            let middle = size.map(|v| f64::from(v) / 2.0);
+            let way = frame.ways(if pose.flipped { Mirrored::Yes } else { Mirrored::No })?.remove(0);
+            let found = Coarse {
+                patches: pose.agreeing[1],
+                agreeing: pose.agreeing[0],
+                chance_log10: pose.chance_log10,
+                model: Model::affine(pose.matrix, pose.map_px, middle),
+                variants: 1,
+            };
+            coarse = Some((found, way));
+        }
+    }
     let mut refused = None;
     let frames = frame.ways(config.mirrored)?;
-    for (variants, way) in config.stages().into_iter().flat_map(|v| frames.iter().map(move |f| (v.clone(), f))) {
+    let stages = if coarse.is_some() { Vec::new() } else { config.stages() };
+    if coarse.is_none() && centres.len() < 4 {
+        return Err(Error::invalid(format!(
+            "{name}: only {} patches of {} map pixels with data fit into it, and four at least are needed to agree on a transform; use a smaller --coarse-patch, or check --pixel-size",
+            centres.len(),
+            config.coarse_patch
+        )));
+    }
+    for (variants, way) in stages.into_iter().flat_map(|v| frames.iter().map(move |f| (v.clone(), f))) {
         let queries: Vec<Query> = centres.iter().map(|c| Query { sar_px: *c, matrix: way.matrix, near: None }).collect();
         consensus_config.limits = Some(limits(way));
         let hunt = Hunt { patch: config.coarse_patch, reach_px: f64::INFINITY, variants, top: 5 };
@@ -367,7 +400,7 @@ pub fn register(
     consensus_config.area_px2 = std::f64::consts::PI * reach_px * reach_px;
     consensus_config.limits = Some(Limits { matrix: coarse.model.derivative(middle), ..limits(&frame) });
     let kinds = config.kind.map_or_else(|| vec![ModelKind::Similarity, ModelKind::Affine], |k| vec![k]);
-    let fit = fit_best(&points, &FitConfig { kind: kinds[0], base: frame.matrix, consensus: consensus_config }, &kinds)
+    let fit = fit_best(&points, &FitConfig { kind: kinds[0], base: coarse.model.derivative(middle), consensus: consensus_config }, &kinds)
         .map_err(|e| Error::invalid(format!("{name}: {e}; {} patches of {} map pixels were sought", queries.len(), config.patch)))?;
     let pose = pose(map, &frame, &fit.model, size)?;
     let seconds = [first_s, start.elapsed().as_secs_f64()];

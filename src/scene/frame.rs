@@ -109,6 +109,12 @@ impl Frame {
         }
     }
 
+    /// The frame of an image that lies otherwise on the map: `from_map` brings offsets on the map to those where this frame puts them.
+    #[must_use]
+    pub fn turned(&self, from_map: [[f64; 2]; 2]) -> Self {
+        Self { matrix: compose(self.matrix, from_map), bent: false, ..self.clone() }
+    }
+
     /// The matrix about a position of the image, SAR pixels.
     pub fn matrix_at(&self, p: [f64; 2]) -> [[f64; 2]; 2] {
         let local = self.own.as_ref().filter(|_| self.bent).and_then(|own| own.jacobian(p).ok());

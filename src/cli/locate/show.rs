@@ -4,7 +4,7 @@ use super::args::Args;
 use crate::Result;
 use crate::cli::common::{Global, command_line, name_of, print_json};
 use crate::cli::present::{features_name, meta, model_name, overview, pictured};
-use crate::locate::{Located, Locator, Method, Session, Verdict};
+use crate::locate::{Located, Locator, Method, Session, Variant, Verdict};
 use crate::report::pictures::Subject;
 use crate::report::{Outcome, geojson, html::Page};
 use serde_json::{Value, json};
@@ -182,7 +182,7 @@ fn line(image: &Located) -> String {
     if let Some(p) = image.probability {
         text += &format!(", probability {p:.3}");
     }
-    if image.variants > 1 && image.place.is_some() {
+    if image.variant != Variant::PLAIN && image.place.is_some() {
         text += &format!(", turned {:.1}° clockwise, scale {:.3}", image.variant.rotation_deg, image.variant.scale);
     }
     if let Some(n) = image.agreeing {

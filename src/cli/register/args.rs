@@ -77,11 +77,11 @@ pub struct Args {
     #[arg(long, value_name = "METRES", default_value_t = 400.0)]
     pub(super) reach: f64,
     /// Rotations to try where the image is not found as its georeference turns it: degrees clockwise by which it is turned on the map against
-    /// that, as they are reported
-    #[arg(long, value_name = "DEGREES", value_delimiter = ',', allow_negative_numbers = true, default_value = "-3,0,3")]
+    /// that, as they are reported [default: -3,0,3; of an image that does not say how it lies the whole circle, and scales a quarter off]
+    #[arg(long, value_name = "DEGREES", value_delimiter = ',', allow_negative_numbers = true)]
     pub(super) rotations: Vec<f64>,
-    /// Scales to try with them, as they are reported: above 1 where its pixels are larger on the ground than claimed
-    #[arg(long, value_name = "FACTORS", value_delimiter = ',', default_value = "1")]
+    /// Scales to try with them, as they are reported: above 1 where its pixels are larger on the ground than claimed [default: 1]
+    #[arg(long, value_name = "FACTORS", value_delimiter = ',')]
     pub(super) scales: Vec<f64>,
     /// Size of a SAR pixel on the ground [default: from the image's georeference; needed where it has none]
     #[arg(long, value_name = "METRES")]
@@ -126,6 +126,8 @@ pub struct Args {
 impl Args {
     /// What is sought, and how.
     pub(super) fn config(&self) -> RegisterConfig {
+        let plain = RegisterConfig::default();
+        let given = |values: &[f64], or: Vec<f64>| if values.is_empty() { or } else { values.to_vec() };
         RegisterConfig {
             kind: self.model.kind(),
             coarse_patch: self.coarse_patch,
@@ -133,8 +135,10 @@ impl Args {
             patch: self.patch,
             fixes: self.fixes as usize,
             reach_m: self.reach,
-            rotations: self.rotations.clone(),
-            scales: self.scales.clone(),
+            rotations: given(&self.rotations, plain.rotations),
+            scales: given(&self.scales, plain.scales),
+            // Whoever says what to try has it tried, and no more.
+            lost: plain.lost.filter(|_| self.rotations.is_empty() && self.scales.is_empty()),
             pixel_m: self.pixel_size,
             mirrored: self.mirror.mirrored,
             seed: self.seed,

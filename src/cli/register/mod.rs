@@ -9,7 +9,7 @@ pub use args::Args;
 use super::common::{Global, Progress, command_line, name_of, print_json};
 use crate::Result;
 use crate::dense::FeatureKind;
-use crate::register::{DenseFinder, Extent, Registration, Round, extent_px, register};
+use crate::register::{DenseFinder, Extent, Registration, extent_px, register};
 use crate::report::registered;
 use crate::scene::Image;
 use args::ExtentArg;
@@ -19,14 +19,17 @@ use std::time::Instant;
 /// Registers, with progress bars.
 fn find(global: &Global, args: &Args, sar: &Image, finder: &mut DenseFinder<'_>) -> Result<(Registration, f64)> {
     let start = Instant::now();
-    let bar = global.bar(0, "map");
-    finder.transform_map(args.coarse_patch, |done, total| bar.advance(done, total))?;
-    bar.finish_and_clear();
+    // One that does not say how it lies is sought as a whole first, and mostly needs no more.
+    if sar.raster.placement().is_ok() {
+        let bar = global.bar(0, "map");
+        finder.transform_map(args.coarse_patch, |done, total| bar.advance(done, total))?;
+        bar.finish_and_clear();
+    }
     let seconds = start.elapsed().as_secs_f64();
-    let bars = [global.bar(0, "placing"), global.bar(0, "fixes")];
+    let bars = [global.bar(0, "turning"), global.bar(0, "placing"), global.bar(0, "fixes")];
     let info = finder.info().clone();
     let found = register(&info, sar, finder, &args.config(), |round, done, total| {
-        bars[usize::from(round == Round::Fine)].advance(done, total);
+        bars[round as usize].advance(done, total);
     })?;
     bars.iter().for_each(Progress::finish_and_clear);
     Ok((found, seconds))

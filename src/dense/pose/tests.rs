@@ -107,9 +107,6 @@ fn a_turned_scaled_and_mirrored_image_is_found() {
     for i in 0..4 {
         let got = pose.matrix[i / 2][i % 2];
         assert!((got - cut[i / 2][i % 2]).abs() < 1e-9, "{pose:?} {cut:?}");
-        assert!(
-            (got - formula[i / 2][i % 2]).abs() < 1e-9 && (got - truth[i / 2][i % 2]).abs() < 0.08,
-            "{pose:?} {formula:?} {truth:?}"
-        );
+        assert!((got - formula[i / 2][i % 2]).abs() < 1e-9 && (got - truth[i / 2][i % 2]).abs() < 0.08, "{pose:?} {formula:?} {truth:?}");
     }
 }
