@@ -48,7 +48,7 @@ const SAME_M: f64 = 300.0;
 const AFTER_PASS: usize = 100;
 /// Scales this near to the frame's are tried first, logarithm.
 const NEAR_SCALE: f64 = 0.1;
-/// Orientations of the coarse structure: eight take half as long again, and find no more.
+/// Orientations of the coarse structure: with half of the usual eight, the products take half the time.
 const ORIENTATIONS: usize = 4;
 /// Records searched at once.
 const BATCH: usize = 16;
