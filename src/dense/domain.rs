@@ -1,8 +1,8 @@
 //! How like the images are to those that a calibration was fitted on: probabilities that were fitted on one kind of map and radar
 //! say too much of another.
 //!
-//! An image is standardised, brought to feature pixels and measured in small windows by seven numbers: contrast, strength and concentration of its
-//! edges, correlation of neighbours one and four pixels apart, skewness, and the least correlation between its bands. They are the usual first
+//! An image is standardised, brought to feature pixels and measured in small windows by seven numbers: contrast, strength and
+//! concentration of its edges, correlation of neighbours one and four pixels apart, skewness, and the least correlation between its bands. They are the usual first
 //! and second order statistics of texture; each is compared in units of its spread over the windows of the reference.
 
 use super::fix::Calibration;
@@ -27,7 +27,8 @@ const NAMES: [&str; NUMBERS] = ["contrast", "edges", "evenness of edges", "smoot
 const LEAST_SPREAD: f64 = 0.02;
 /// One number counts at most so much: what lies so far off is of another kind, however far.
 const MOST: f64 = 6.0;
-/// Up to this distance images are of the reference's kind: of the training scenes' region none is over 0.3 off, of other kinds none under 1.
+/// Up to this distance images are of the reference's kind: of the training scenes' region none is over 0.3 off, of other kinds none
+/// under 1.
 const NEAR: f64 = 0.7;
 /// From this distance on they are of another.
 const FAR: f64 = 1.0;
@@ -160,7 +161,7 @@ impl Distance {
             [one("this map's", self.map, self.map_most), one("this SAR image's", self.sar, self.sar_most)].into_iter().flatten().collect();
         (!parts.is_empty()).then(|| {
             format!(
-                "{} statistics lie far from those the features were trained or calibrated on: probabilities are less certain, and a fix needs one of {:.2} instead of {:.2} unless a threshold is given; train or calibrate on your own pairs, see `echogrid train --dense` and `echogrid calibrate`",
+                "{} statistics lie far from those the features were trained or calibrated on: probabilities are less certain, and a fix needs one of {:.2} instead of {:.2} unless a threshold is given; try --features structure, or train or calibrate on your own pairs, see `echogrid train --dense` and `echogrid calibrate`",
                 parts.join(" and "),
                 calibration.at(self).threshold,
                 calibration.threshold

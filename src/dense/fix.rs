@@ -25,8 +25,8 @@ impl Evidence {
     }
 }
 
-/// Least probability of a fix on images unlike those of the calibration. Where maps and radar are of another kind, peaks that are wrong are higher, and at
-/// 0.5 up to 5 % of patches that are not on the map got a fix; at 0.7 under 1 % on each of several kinds (`studies/domain.py`).
+/// Least probability of a fix on images unlike those of the calibration. Where maps and radar are of another kind, peaks that are wrong
+/// are higher, and at 0.5 up to 5 % of patches that are not on the map got a fix; at 0.7 under 1 % on each of several kinds (`studies/domain.py`).
 const FOREIGN: f64 = 0.7;
 
 fn foreign() -> f64 {
