@@ -2,8 +2,8 @@
 
 use super::common::{Global, MapArgs, SarArgs, check_file, check_output, print_json};
 use super::cost::weigh_dense;
+use super::databases::build_dense_with_bar;
 use super::dense_args::FeatureArgs;
-use super::eval_dense::build_dense_with_bar;
 use crate::Result;
 use crate::dense::{Calibration, DenseDatabase, DenseModel, Domain, FeatureKind, Layout, Matcher, SearchConfig};
 use crate::eval::dense::{DenseResult, RIGHT_M, dense_matches, dense_queries, dense_results, labelled};

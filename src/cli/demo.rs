@@ -1,8 +1,7 @@
 //! `echogrid demo`.
 
 use super::common::{Global, check_file, check_output, name_of, print_json};
-use super::eval_dense::build_dense_with_bar;
-use super::index::build_with_bar;
+use super::databases::{build_dense_with_bar, build_with_bar};
 use super::present::{features_name, meta, model_name, overview, pictured};
 use crate::Result;
 use crate::dense::{DenseDatabase, DenseModel, FeatureKind, Layout};

@@ -1,8 +1,8 @@
 //! `echogrid info`.
 
+use super::common::tuning::{self, Known, Origin};
 use super::common::{Global, print_json, warn, warn_of};
 use super::selftest;
-use super::tune::{self, Known, Origin};
 use crate::gpu::{AdapterSummary, Caps, Engine, list_adapters};
 use crate::index::LoadedModel;
 use crate::report::describe::{describe_raster, describe_tensors};
@@ -43,7 +43,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
 fn machine(global: &Global, args: &Args) -> Result<()> {
     let adapters = pollster::block_on(list_adapters());
     let engine = pollster::block_on(Engine::new(&crate::gpu::AdapterChoice::from_option(global.adapter.as_deref())));
-    let known = engine.map(|engine| tune::known(global, engine));
+    let known = engine.map(|engine| tuning::known(global, engine));
     let model = LoadedModel::load(None);
     let checks = match (&known, args.self_test) {
         (Ok(known), true) => Some(selftest::run(&known.engine)),

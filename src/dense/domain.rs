@@ -32,6 +32,8 @@ const MOST: f64 = 6.0;
 const NEAR: f64 = 0.7;
 /// From this distance on they are of another.
 const FAR: f64 = 1.0;
+/// A threshold raised by less is not worth a word.
+const TELLING: f64 = 0.05;
 /// Windows side by side are alike: so many tell as much as one by itself.
 const ALIKE: f64 = 9.0;
 
@@ -159,11 +161,12 @@ impl Distance {
         };
         let parts: Vec<String> =
             [one("this map's", self.map, self.map_most), one("this SAR image's", self.sar, self.sar_most)].into_iter().flatten().collect();
-        (!parts.is_empty()).then(|| {
+        // What is hardly off asks for hardly more.
+        let needed = calibration.at(self).threshold;
+        (!parts.is_empty() && needed >= calibration.threshold + TELLING).then(|| {
             format!(
-                "{} statistics lie far from those the features were trained or calibrated on: probabilities are less certain, and a fix needs one of {:.2} instead of {:.2} unless a threshold is given; try --features structure, or train or calibrate on your own pairs, see `echogrid train --dense` and `echogrid calibrate`",
+                "{} statistics lie far from those the features were trained or calibrated on: probabilities are less certain, and a fix needs one of {needed:.2} instead of {:.2} unless a threshold is given; try --features structure, or train or calibrate on your own pairs, see `echogrid train --dense` and `echogrid calibrate`",
                 parts.join(" and "),
-                calibration.at(self).threshold,
                 calibration.threshold
             )
         })

@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(at(0, "query"), "a,\"b\"\nc");
         assert_eq!((at(0, "lon"), at(0, "lat")), ("-118.2500000".to_string(), "34.0500000".to_string()));
         assert_eq!((at(0, "cell"), at(0, "right"), at(0, "right_rank")), ("10".into(), "false".into(), "2".into()));
-        assert_eq!(at(0, "distance_m"), "9.283");
+        assert_eq!(at(0, "distance_m"), "9.233");
         assert_eq!((at(1, "distance_m"), at(1, "right")), (String::new(), String::new()));
         assert_eq!((at(1, "found"), at(1, "probability")), (String::new(), String::new()));
     }
@@ -334,6 +334,6 @@ mod tests {
         write_candidates(&path, &[fix("a", 1.0, 2.0, 1), fix("b", 3.0, 4.0, 0)]).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 1 + 6);
-        assert_eq!(text.lines().nth(2), Some("a,2,20,0.700000,1.0200000,2.0000000,500000.0000000,4000000.0000000,2214."));
+        assert_eq!(text.lines().nth(2), Some("a,2,20,0.700000,1.0200000,2.0000000,500000.0000000,4000000.0000000,2213.917,false"));
     }
 }

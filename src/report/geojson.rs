@@ -466,7 +466,7 @@ mod tests {
         let off = second.as_object_mut().unwrap().remove("distance_m").unwrap();
         assert!((off.as_f64().unwrap() - 1836.0).abs() < 5.0, "{off}");
         assert_eq!(second, expect);
-        assert_eq!(first.property("distance_m"), Some(&json!(9.228)));
+        assert_eq!(first.property("distance_m"), Some(&json!(9.233)));
         assert_eq!(first.property("score"), Some(&json!(0.8)));
         assert!(!read.features[1].contains_property("distance_m"));
     }

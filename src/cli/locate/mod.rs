@@ -1,6 +1,7 @@
 //! `echogrid locate`.
 
 mod args;
+mod json;
 mod show;
 
 pub use args::Args;
@@ -13,6 +14,9 @@ use crate::{Error, Result};
 use show::Run;
 use std::path::Path;
 use std::time::Instant;
+
+/// Warnings that are said, of all images together.
+const WARNINGS: usize = 10;
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<Outcome> {
     let start = Instant::now();
@@ -32,11 +36,16 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Outcome> {
     let bar = global.bar(0, "locating");
     let mut located = session.locate(&queries, |done, total| bar.advance(done, total));
     bar.finish_and_clear();
+    let mut doubts: Vec<String> = Vec::new();
     for image in located.iter_mut().flatten() {
-        image.warnings.iter().for_each(warn);
+        doubts.extend(image.warnings.iter().filter(|w| !doubts.contains(w)).cloned().collect::<Vec<_>>());
         if args.truth {
             locator.own_is_true(image);
         }
+    }
+    doubts.iter().take(WARNINGS).for_each(warn);
+    if doubts.len() > WARNINGS {
+        warn(format_args!("and {} more warnings of this kind; --json lists each image's", doubts.len() - WARNINGS));
     }
     // One image that fails fails the command, as it is; of several the others go on.
     if let ([Err(_)], true) = (&located[..], located.len() == 1) {

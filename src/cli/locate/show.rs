@@ -2,12 +2,11 @@
 
 use super::args::Args;
 use crate::Result;
-use crate::cli::common::{Global, command_line, name_of, print_json};
+use crate::cli::common::{Global, name_of};
 use crate::cli::present::{features_name, meta, model_name, overview, pictured};
 use crate::locate::{Located, Locator, Method, Session, Variant, Verdict};
 use crate::report::pictures::Subject;
-use crate::report::{Outcome, geojson, html::Page};
-use serde_json::{Value, json};
+use crate::report::{Outcome, html::Page};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -33,43 +32,23 @@ impl Run<'_> {
         self.images.iter().filter_map(|i| i.as_ref().ok().copied())
     }
 
-    fn count(&self, verdict: Verdict) -> usize {
+    pub(super) fn count(&self, verdict: Verdict) -> usize {
         self.located().filter(|l| l.verdict == verdict).count()
     }
 
     /// Patches, those found, those that are right, and the median distance from the truth.
-    fn patches(&self) -> (usize, usize, usize, Option<f64>) {
+    pub(super) fn patches(&self) -> (usize, usize, usize, Option<f64>) {
         let fixes = || self.located().flat_map(|l| &l.fixes);
         let right = fixes().filter(|f| f.right() == Some(true)).count();
         (fixes().count(), fixes().filter(|f| f.found()).count(), right, median(fixes().filter_map(|f| f.error_m()).collect()))
     }
 
-    fn seconds(&self) -> BTreeMap<String, f64> {
+    pub(super) fn seconds(&self) -> BTreeMap<String, f64> {
         let mut all = BTreeMap::from([("open".to_string(), self.locator.seconds()), ("upload".into(), self.session.seconds())]);
         for (name, s) in self.located().flat_map(|l| &l.seconds) {
             *all.entry(name.clone()).or_default() += s;
         }
         all
-    }
-
-    pub(super) fn print_json(&self, seconds: f64) -> Result<()> {
-        let args = self.args;
-        let (patches, found, right, median_m) = self.patches();
-        let images: Vec<Value> = self.images.iter().map(image_json).collect();
-        let mut parts = self.seconds();
-        parts.insert("all".into(), seconds);
-        let (model, features) = (self.locator.index().map(|(_, m)| m.hash.clone()), self.locator.features());
-        print_json(&json!({
-            "schema": 1, "images": images, "method": self.locator.method().name(), "out": args.out,
-            "here": self.count(Verdict::Here), "check": self.count(Verdict::Check), "not_here": self.count(Verdict::NotHere),
-            "failed": self.images.iter().filter(|i| i.is_err()).count(),
-            "patches": patches, "fixes": found, "not_found": patches - found,
-            "threshold": self.locator.threshold(), "features": features.map(|m| m.name()),
-            "truth": args.truth.then(|| json!({ "right": right, "of": found, "median_distance_m": median_m })),
-            "refine": self.locator.options().refine.method, "seconds": parts,
-            "model": features.map(|m| m.hash().to_string()).or(model), "precision": self.session.precision(),
-            "adapter": self.adapter, "command": command_line(),
-        }))
     }
 
     pub(super) fn print(&self, seconds: f64, outputs: &[&Path]) {
@@ -192,31 +171,4 @@ fn line(image: &Located) -> String {
         text += &format!(", {d}");
     }
     text
-}
-
-fn image_json(image: &Outcome<'_>) -> Value {
-    match image {
-        Err(failed) => json!({ "file": failed.file, "verdict": "failed", "problem": failed.problem }),
-        Ok(image) => {
-            let mut value = geojson::whole(image);
-            value.remove("kind");
-            let fixes: Vec<Value> = image
-                .fixes
-                .iter()
-                .map(|f| {
-                    let mut fix = geojson::patch(&image.file, f);
-                    ["kind", "file", "candidates"].into_iter().for_each(|name| drop(fix.remove(name)));
-                    Value::Object(fix)
-                })
-                .collect();
-            value.insert("footprint".into(), json!(image.footprint));
-            value.insert("variants".into(), json!(image.variants));
-            value.insert("no_data".into(), json!(image.no_data));
-            value.insert("outside_prior".into(), json!(image.outside));
-            value.insert("patch".into(), json!(image.side_px));
-            value.insert("step".into(), json!(image.step));
-            value.insert("fixes".into(), json!(fixes));
-            Value::Object(value)
-        }
-    }
 }

@@ -108,7 +108,9 @@ fn what_was_not_found_is_drawn_apart_and_claims_no_place() {
     let overview = MapOverview { thumb: noise(1, 320, 200), scale: 2.0, pixel_m: 10.0 };
     let meta = meta();
     let mut page = Page::new(&meta, &fixes);
-    page.overview = Some(&overview);
+    let overlaid = Pictures { more: vec![("overlay".into(), noise(2, 4, 4))], ..pictures() };
+    let all = [overlaid];
+    (page.pictures, page.overview) = (&all, Some(&overview));
     let text = page.render().unwrap();
     assert!(text.contains("<strong>2</strong> found, <strong>2</strong> not found"), "{text}");
     assert_eq!(text.matches("class=\"q lost\"").count(), 2);

@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Positions a side at which each cell is encoded at the evaluation (odd)
-    #[arg(long, value_name = "N", default_value_t = crate::index::DEFAULT_VIEWS, value_parser = crate::cli::index::odd)]
+    #[arg(long, value_name = "N", default_value_t = crate::index::DEFAULT_VIEWS, value_parser = crate::cli::databases::odd)]
     views: u32,
 }
 

@@ -26,7 +26,7 @@ pub struct Args {
     /// Encoder that the candidates come from [default: the shipped weights]
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
-    /// Ways to compare; `none` is always there [default: all]
+    /// Ways to compare; `none` is always there [default: all of them]
     #[arg(long, value_name = "WAY", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(WAYS.map(|w| w.name)))]
     ways: Vec<String>,
 }

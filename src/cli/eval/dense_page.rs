@@ -1,9 +1,9 @@
 //! The page of `echogrid eval --protocol dense`.
 
-use super::common::{Global, name_of};
-use super::eval::Args;
-use super::present::{features_name, meta, overview, pictured};
+use super::args::Args;
 use crate::Result;
+use crate::cli::common::{Global, name_of};
+use crate::cli::present::{features_name, meta, overview, pictured};
 use crate::dense::{Match, Matcher};
 use crate::eval::dense::{DenseQuery, DenseReport, DenseResult};
 use crate::eval::metrics::QueryResult;

@@ -1,80 +1,23 @@
 //! `echogrid eval --protocol dense`.
 
-use super::common::{Global, print_json, warn};
-use super::cost::weigh_dense;
-use super::dense_args::LARGEST_PATCH;
-use super::eval::Args;
-use super::eval_dense_page::{Shown, write_page};
-use super::index::build_with_bar;
-use crate::dense::FeatureKind;
-use crate::dense::{DenseDatabase, DenseModel, Hint, Layout, Match, Matcher, SearchConfig, build, keep_where, raise};
+use super::args::Args;
+use super::cells::Cells;
+use super::dense_page::{Shown, write_page};
+use crate::cli::common::{Global, print_json, warn};
+use crate::cli::cost::weigh_dense;
+use crate::cli::databases::build_dense_with_bar;
+use crate::cli::dense_args::LARGEST_PATCH;
+use crate::dense::{DenseDatabase, FeatureKind, Matcher, SearchConfig};
 use crate::eval::dense::{
-    Absent, DenseQuery, DenseReport, DenseResult, RIGHT_M, dense_distance, dense_matches, dense_queries, dense_results, dense_summary,
+    Absent, DenseReport, DenseResult, RIGHT_M, dense_distance, dense_matches, dense_queries, dense_results, dense_summary,
 };
 use crate::eval::metrics::calibration_error;
-use crate::gpu::Engine;
-use crate::index::{Database, Embedder, IndexConfig, RESIDENT_BYTES, Searcher};
-use crate::kernels::sampler::{self, PatchRecord};
+use crate::index::RESIDENT_BYTES;
 use crate::locate::Method;
-use crate::nn::Modality;
-use crate::scene::pages::DEFAULT_PAGES;
-use crate::scene::{Image, MapInfo, PageCache, ScenePair};
+use crate::scene::MapInfo;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Instant;
-
-/// Transforms a map with a progress bar.
-pub(super) fn build_dense_with_bar(
-    global: &Global,
-    engine: &Engine,
-    model: &DenseModel,
-    map: &Arc<Image>,
-    layout: &Layout,
-    writer: crate::dense::DenseWriter,
-) -> Result<(DenseDatabase, f64)> {
-    let start = Instant::now();
-    let bar = global.working("transforming");
-    let database = build(engine, model, map, layout, writer, |done, total| bar.advance(done, total))?;
-    bar.finish_and_clear();
-    Ok((database, start.elapsed().as_secs_f64()))
-}
-
-/// A retrieval index of the map, of cells as large as the patches.
-struct Cells<'e> {
-    embedder: Embedder<'e>,
-    database: Database,
-}
-
-impl<'e> Cells<'e> {
-    fn new(global: &Global, engine: &'e Engine, args: &Args, map: &Arc<Image>, patch: u32) -> Result<Self> {
-        let model = args.dense.what.encoder(args.model.as_deref())?;
-        let embedder = model.embedder(engine, args.grid.batch as usize)?;
-        let grid = IndexConfig { cell: patch, stride: patch, ..args.grid.config() };
-        let (database, _) = build_with_bar(global, &embedder, &model, map, &grid, Database::in_memory())?;
-        Ok(Self { embedder, database })
-    }
-
-    /// Leaves each match what lies in its patch's best cells, and raises it by their cosine.
-    fn narrow(&self, args: &Args, pair: &ScenePair, queries: &[DenseQuery], layout: &Layout, found: &mut [Match]) -> Result<()> {
-        let engine = self.embedder.engine();
-        let input = self.embedder.input();
-        let shrink = f64::from(self.database.manifest.grid.cell) / input as f64 / layout.step;
-        // The queries' own records, with the encoder's pixels instead of the features'.
-        let records = queries.iter().map(|q| q.record.resized(shrink, input)).collect::<crate::gpu::Result<Vec<_>>>()?;
-        let mut cache = PageCache::new(engine, vec![pair.sar.clone()], DEFAULT_PAGES)?;
-        let taps = sampler::taps_for(records.first().map_or(1.0, PatchRecord::scale));
-        let vectors = self.embedder.embed_all(Modality::Sar, &mut cache, &records, taps)?;
-        let searcher = Searcher::new(engine, &self.database, RESIDENT_BYTES)?;
-        let search = SearchConfig::default();
-        for (m, hits) in found.iter_mut().zip(searcher.search(engine, &vectors, self.database.cells().min(args.cells as usize))?) {
-            let hints: Vec<Hint> = hits.iter().map(|h| Hint::new(&self.database, h)).collect();
-            keep_where(m, &search, layout.step, |p| Ok(hints.iter().any(|h| h.holds(p))))?;
-            raise(m, &hints, args.index_credit);
-        }
-        Ok(())
-    }
-}
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     if args.method == Method::Index {

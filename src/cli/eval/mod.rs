@@ -1,0 +1,88 @@
+//! `echogrid eval`.
+
+mod args;
+mod cells;
+mod dense;
+mod dense_page;
+mod page;
+
+pub use args::Args;
+
+use super::common::{Global, check_output, print_json};
+use super::cost::weigh_index;
+use super::databases::build_with_bar;
+use crate::eval::metrics::{EvalReport, Refined, Summary, calibration_error};
+use crate::eval::{Protocol, Refinement, evaluate_refined, strips};
+use crate::index::{Database, RESIDENT_BYTES, Searcher};
+use crate::refine::Prepared;
+use crate::{Error, Result};
+use args::ProtocolArg;
+use page::{probabilities, write_page};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// Refuses options of refinement that make no sense together.
+fn check_refinement(args: &Args) -> Result<()> {
+    args.refinement.choice().check()?;
+    let e = match args.protocol {
+        ProtocolArg::Dense if !args.refinement.choice().is_none() || args.strip > 1 => {
+            "--refine, --refine-top, --slide and --strip are about cells, and dense matching finds places without them: leave them out, or take --protocol arbitrary".into()
+        }
+        ProtocolArg::Aligned if args.strip > 1 => {
+            "--strip lays queries askew to the grid: take --protocol arbitrary, or leave it out".into()
+        }
+        _ if args.strip as usize > args.queries.max(1) => {
+            format!("{} queries make no strip of {}: take more --queries or a shorter --strip", args.queries, args.strip)
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::Invalid(e))
+}
+
+pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
+    check_refinement(args)?;
+    [&args.report, &args.dump].into_iter().flatten().try_for_each(|p| check_output(p))?;
+    if matches!(args.protocol, ProtocolArg::Dense) {
+        return dense::run(global, args);
+    }
+    let start = Instant::now();
+    let model = args.dense.what.encoder(args.model.as_deref())?;
+    let pair = args.reading.pair(&args.map, &args.sar)?;
+    weigh_index(global, &pair.map, &args.grid.config(), model.encoder().dim(), None)?;
+    let mut seconds = BTreeMap::from([("open".to_string(), start.elapsed().as_secs_f64())]);
+    let start = Instant::now();
+    let engine = global.engine()?;
+    let embedder = model.embedder(&engine, args.grid.batch as usize)?;
+    seconds.insert("start".into(), start.elapsed().as_secs_f64());
+    let start = Instant::now();
+    let grid = args.grid.config();
+    let (database, _) = build_with_bar(global, &embedder, &model, &pair.map, &grid, Database::in_memory())?;
+    let searcher = Searcher::new(&engine, &database, RESIDENT_BYTES)?;
+    seconds.insert("index".into(), start.elapsed().as_secs_f64());
+    let (name, protocol) = match args.protocol {
+        ProtocolArg::Aligned => ("aligned", Protocol::Aligned),
+        _ => ("arbitrary", Protocol::Arbitrary),
+    };
+    let strip = args.strip as usize;
+    let (queries, strips) = strips(&pair, &database, protocol, args.queries, strip, embedder.input(), args.seed)?;
+    let prepared = args.refinement.choice().prepare(&engine, &model)?;
+    let Prepared { method, top, ref slider, ref refiner } = prepared;
+    let refinement = Refinement { method, top, strips: &strips, slider: slider.as_ref(), refiner: refiner.as_ref() };
+    let evaluation = evaluate_refined(&embedder, &pair, &database, &searcher, queries, &refinement)?;
+    seconds.insert("encode".into(), evaluation.encode_s);
+    seconds.insert("search".into(), evaluation.search_s);
+    seconds.insert("refine".into(), evaluation.refine_s);
+    let summary = Summary::of_strips(&evaluation.results, strip, args.seed)?;
+    let mut report = EvalReport::new(name, database.cells(), engine.adapter().to_string(), seconds, &summary);
+    report.precision = model.precision();
+    report.refine = Some(Refined { method, top, strip, slide: prepared.slide() });
+    report.calibration_error = probabilities(&evaluation, method).map(|cases| calibration_error(&cases));
+    if let Some(path) = &args.report {
+        write_page(global, args, path, &model, &pair, &database, &evaluation, &report)?;
+    }
+    if args.json {
+        return print_json(&report);
+    }
+    out!("{report}");
+    Ok(())
+}
