@@ -86,6 +86,10 @@ fn paths(text: &str) -> Vec<(Vec<String>, usize)> {
         if text[..start].chars().next_back().is_some_and(word) {
             continue;
         }
+        // A visibility, `pub(in crate::x)`, knows nobody.
+        if text[..start].ends_with("pub(in ") {
+            continue;
+        }
         let line = 1 + text[..start].matches('\n').count();
         let mut rest = &text[start..];
         tree(&mut rest, &[], &mut |path| found.push((path, line)));

@@ -1,10 +1,8 @@
 //! `echogrid completions` and `echogrid man`: what shells and `man` want to know of the command line.
 
-use super::Cli;
 use super::common::{Global, check_output};
 use crate::report::write_atomically;
 use crate::{Error, Result};
-use clap::CommandFactory;
 use clap_complete::Shell;
 use clap_mangen::Man;
 use std::path::PathBuf;
@@ -19,9 +17,10 @@ pub struct CompletionsArgs {
     shell: Shell,
 }
 
-pub(super) fn completions(_: &Global, args: &CompletionsArgs) -> Result<()> {
+/// `command` is the whole command line.
+pub(super) fn completions(args: &CompletionsArgs, mut command: clap::Command) -> Result<()> {
     let mut text = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "echogrid", &mut text);
+    clap_complete::generate(args.shell, &mut command, "echogrid", &mut text);
     out_raw!("{}", String::from_utf8_lossy(&text));
     Ok(())
 }
@@ -36,8 +35,9 @@ pub struct ManArgs {
     out: Option<PathBuf>,
 }
 
-pub(super) fn man(global: &Global, args: &ManArgs) -> Result<()> {
-    let mut command = Cli::command().disable_help_subcommand(true);
+/// `command` is the whole command line.
+pub(super) fn man(global: &Global, args: &ManArgs, command: clap::Command) -> Result<()> {
+    let mut command = command.disable_help_subcommand(true);
     command.build();
     let Some(folder) = &args.out else {
         out_raw!("{}", page(command).1);
@@ -72,8 +72,9 @@ fn all_pages(command: &clap::Command, pages: &mut Vec<(String, String)>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Cli;
     use super::*;
-    use clap::{Arg, Command};
+    use clap::{Arg, Command, CommandFactory};
 
     /// Every command, those below others too.
     fn commands(command: &Command) -> Vec<Command> {

@@ -126,8 +126,8 @@ pub fn main() -> ExitCode {
         Command::Tune(args) => status(tune::run(&cli.global, &args)),
         Command::Bench(args) => status(bench::run(&cli.global, &args)),
         Command::Demo(args) => status(demo::run(&cli.global, &args)),
-        Command::Completions(args) => status(manual::completions(&cli.global, &args)),
-        Command::Man(args) => status(manual::man(&cli.global, &args)),
+        Command::Completions(args) => status(manual::completions(&args, Cli::command())),
+        Command::Man(args) => status(manual::man(&cli.global, &args, Cli::command())),
     }
 }
 

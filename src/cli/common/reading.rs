@@ -1,6 +1,6 @@
 //! How images are read: the options, and what is doubtful about them.
 
-use super::name_of;
+use super::global::name_of;
 use super::output::{warn, warn_of};
 use crate::Result;
 use crate::scene::{Bands, Image, Mirrored, NoData, OpenOptions, SarUnit, ScenePair};
