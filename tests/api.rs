@@ -136,7 +136,7 @@ fn broken_models_are_refused_with_a_reason() {
     }
     assert!(WeightFile::load(&folder.path().join("none")).unwrap_err().to_string().contains("none"));
     let e = file.save(Path::new("/nonexistent/model.safetensors")).unwrap_err().to_string();
-    assert!(e.contains("cannot be written") && e.contains("another folder"), "{e}");
+    assert!(e.contains("cannot be written") && e.contains("another path"), "{e}");
 }
 
 /// Names and shapes of torchvision's ResNets, written down from its source, with random values.

@@ -61,6 +61,18 @@ fn run(args: &[&str]) -> Outcome {
     finish(command(args))
 }
 
+/// The same with a text on standard input.
+#[track_caller]
+fn run_with_input(args: &[&str], input: &str) -> Outcome {
+    use std::io::{Seek, Write};
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(input.as_bytes()).unwrap();
+    file.rewind().unwrap();
+    let mut command = command(args);
+    command.stdin(file);
+    finish(command)
+}
+
 fn text(path: &Path) -> &str {
     path.to_str().expect("a plain path")
 }
@@ -1445,6 +1457,8 @@ fn transport_between_arrays_of_either_kind_of_file() {
 mod files;
 #[path = "cli/limits.rs"]
 mod limits;
+#[path = "cli/locate.rs"]
+mod locating;
 #[cfg(unix)]
 #[path = "cli/outputs.rs"]
 mod outputs;

@@ -112,9 +112,7 @@ impl Statistics {
 
     /// How far other statistics lie from these, each number in units of its spread here.
     fn apart(&self, other: &Self) -> [f64; NUMBERS] {
-        // A few windows differ from the mean of many as windows do.
-        let chance = (1.0 + ALIKE / other.windows.max(1) as f64).sqrt();
-        std::array::from_fn(|i| ((other.mean[i] - self.mean[i]) / (self.spread[i].max(LEAST_SPREAD) * chance)).clamp(-MOST, MOST))
+        std::array::from_fn(|i| ((other.mean[i] - self.mean[i]) / self.spread[i].max(LEAST_SPREAD)).clamp(-MOST, MOST))
     }
 }
 
@@ -197,7 +195,9 @@ impl Domain {
             Some(other) => {
                 let z = here.apart(other);
                 let most = (0..NUMBERS).max_by(|a, b| z[*a].abs().total_cmp(&z[*b].abs())).unwrap_or(0);
-                ((z.iter().map(|v| v * v).sum::<f64>() / NUMBERS as f64).sqrt(), most)
+                // A few windows differ from the mean of many as windows do: as much as that, twice over, says nothing.
+                let chance = 2.0 * (ALIKE / other.windows.max(1) as f64).min(1.0);
+                ((z.iter().map(|v| v * v).sum::<f64>() / NUMBERS as f64 - chance).max(0.0).sqrt(), most)
             }
             None => (0.0, 0),
         };
