@@ -19,6 +19,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Candidates that agree by chance are worth less than this, a logarithm of a ratio of likelihoods.
+const CREDIT: f64 = 3.0;
+
 /// What all images of a search share.
 pub(super) struct Context<'c> {
     pub(super) embedder: &'c Embedder<'c>,
@@ -286,12 +289,12 @@ impl Context<'_> {
         let lattice =
             Lattice { expected: &expected, variants: &[Variant::PLAIN], tolerance_px: stride / 3.0, stretch: 0.01, step: stride, share };
         let v = vote(&matches, &lattice);
-        if v.agreeing < 2 {
+        if v.agreeing < 2 || v.credit < CREDIT {
             return (Some(vec![false; hits.len()]), Vec::new());
         }
         let agreed = |i: usize| v.chosen[i].map(|n| &hits[i][n]);
         let anchors = (0..hits.len()).filter_map(|i| Some(anchor(i, agreed(i)?))).collect();
-        (Some((0..hits.len()).map(|i| v.chosen[i] == Some(0)).collect()), anchors)
+        (Some(v.chosen.iter().map(Option::is_some).collect()), anchors)
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Vote {
 
 /// Placements that are tried, at most: those of the highest peaks.
 const PIVOTS: usize = 2000;
+/// Pairs of a placement and a peak that are compared at most, unless fewer than 50 placements were tried.
+const PAIRS: usize = 40_000_000;
 /// A patch takes no peak that lies more than so many standard deviations of its surface below its highest: there, the highest is the likelier
 /// by e^(h^2 / 2 - (h - 1.5)^2 / 2), over a hundred for the heights of fixes.
 const DROP: f64 = 1.5;
@@ -118,7 +120,8 @@ pub fn vote(matches: &[Match], lattice: &Lattice<'_>) -> Vote {
     // Of each pivot: what its placement gathers.
     let mut gathered = Vec::with_capacity(ballots.len().min(PIVOTS));
     let mut winner = 0;
-    for (i, b) in ballots.iter().take(PIVOTS).enumerate() {
+    let pivots = PIVOTS.min((PAIRS / ballots.len().max(1)).max(50));
+    for (i, b) in ballots.iter().take(pivots).enumerate() {
         // A place that agrees by chance is one of so many variants as well.
         let near = lattice.variants.iter().filter(|v| beside(b.variant, **v)).count().max(1) as f64;
         // Of each patch: peak, credit of its height, credit of its place.

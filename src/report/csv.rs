@@ -8,7 +8,7 @@ use super::{Error, Outcome, Tie, wrap_lon, write_atomically};
 use crate::locate::{Fix, Located, Place, Variant};
 
 /// Columns of [`images`]: an image's row, and below it one for each of its patches.
-const FIX_COLUMNS: [&str; 34] = [
+const FIX_COLUMNS: [&str; 35] = [
     "file",
     "kind",
     "query",
@@ -29,6 +29,7 @@ const FIX_COLUMNS: [&str; 34] = [
     "rotation_clockwise_deg",
     "scale",
     "agreeing",
+    "agrees",
     "score",
     "margin",
     "cell",
@@ -158,7 +159,7 @@ impl Row {
             row.place(place);
             f.variant.into_iter().for_each(|v| row.variant(v));
         }
-        row.put("agreeing", text(f.agrees));
+        row.put("agrees", text(f.agrees));
         row.put("score", score(f.score));
         row.put("margin", score(f.margin));
         if let Some(first) = f.candidates.first() {

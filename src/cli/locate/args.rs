@@ -52,7 +52,7 @@ pub struct Args {
     #[arg(long, value_name = "METRES")]
     prior: Option<f64>,
     /// Where the image's middle roughly lies, within --prior of it
-    #[arg(long, value_name = "LON,LAT", value_delimiter = ',', num_args = 1, allow_negative_numbers = true, requires = "prior")]
+    #[arg(long, value_name = "LON,LAT", value_delimiter = ',', num_args = 1, allow_hyphen_values = true, requires = "prior")]
     near: Vec<f64>,
     /// The images' own georeference is the truth: say what is right and wrong, not how far they are displaced
     #[arg(long)]

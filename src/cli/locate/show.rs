@@ -69,7 +69,9 @@ impl Run<'_> {
             );
         }
         let parts: Vec<String> = self.seconds().iter().map(|(name, s)| format!("{name} {s:.2} s")).collect();
-        out!("{found} of {patches} patches located; {seconds:.1} s ({})", parts.join(", "));
+        // Cells are always found, if not the right ones.
+        let said = if self.locator.threshold().is_some() { "located" } else { "looked up" };
+        out!("{found} of {patches} patches {said}; {seconds:.1} s ({})", parts.join(", "));
         if let (true, Some(m)) = (self.args.truth, median_m) {
             out!("held against the images' own georeference: {right} of {found} right, median distance {m:.0} m");
         }
