@@ -1,6 +1,7 @@
 //! `echogrid locate`.
 
 mod args;
+mod page;
 mod show;
 
 pub use args::Args;
