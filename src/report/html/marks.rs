@@ -6,7 +6,7 @@ use maud::{Markup, PreEscaped, html};
 
 use super::super::{Error, MapOverview, Outcome, distance_text};
 use super::map::{Layer, Stage};
-use super::parts::{Part, name};
+use super::parts::{Part, displaced, name};
 use super::words::{class, probability};
 use crate::locate::{Fix, Located, Variant, Verdict};
 
@@ -49,7 +49,7 @@ fn image(out: &mut Drawn, stage: &Stage<'_>, number: usize, several: bool, l: &L
     let title = html! {
         (name(&l.file)) ": " (l.verdict.words())
         @if let Some(p) = l.probability { ", probability " (probability(p)) }
-        @if let Some(d) = &l.displaced { ", " (d) }
+        @if let Some(d) = displaced(l) { ", " (d) }
     }
     .0;
     if let Some(corners) = l.corners_px()

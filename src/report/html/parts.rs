@@ -53,7 +53,7 @@ fn truth_known(l: &Located) -> bool {
 }
 
 /// How far off its georeference, which is the truth where that is known.
-fn displaced(l: &Located) -> Option<String> {
+pub(super) fn displaced(l: &Located) -> Option<String> {
     let d = l.displaced?.to_string();
     Some(if truth_known(l) { d.replacen("displaced ", "", 1) + " off the truth" } else { d + " of where its georeference puts it" })
 }
@@ -89,7 +89,7 @@ pub(super) fn sentence(image: &Outcome<'_>) -> Markup {
         @if let Some(p) = l.place { ": " strong { span.nb { (place(p.lonlat)) } } @if let Some(a) = about(l) { ", " span.nb { (a) } } }
         @if let Some(n) = l.agreeing { "; " (n) " of " (plural(l.fixes.len(), "patch agrees", "patches agree")) }
         @if l.place.is_some() { @if let Some(d) = displaced(l) { "; " (d) } }
-        @if truth_known(l) { "; of " (plural(l.found(), "patch", "patches")) " found, " strong { (right) " are right" } }
+        @if truth_known(l) { "; of " (plural(l.found(), "patch", "patches")) " found, " strong { (right) @if right == 1 { " is right" } @else { " are right" } } }
         "."
     }
 }

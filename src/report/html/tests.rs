@@ -128,9 +128,8 @@ fn what_was_not_found_is_drawn_apart_and_claims_no_place() {
         [dense("a", 1.0, 2.0, 1, true), dense("b", 1.1, 2.0, 0, true), dense("c", 1.2, 2.0, 2, false), dense("d", 1.3, 2.0, 0, false)];
     let overview = MapOverview::new(noise(1, 320, 200), 2.0, 10.0);
     let meta = meta();
-    let mut page = Page::new(&meta, &fixes);
-    page.overview = Some(&overview);
-    let text = page.render().unwrap();
+    let shown = [Pictures { more: vec![("overlay".into(), noise(2, 4, 4))], ..pictures() }];
+    let text = Page { overview: Some(&overview), pictures: &shown, ..Page::new(&meta, &fixes) }.render().unwrap();
     assert!(text.contains("<strong>2</strong> found, <strong>2</strong> not found"), "{text}");
     assert_eq!(text.matches("class=\"q lost\"").count(), 2);
     // Two ellipses of 40 x 20 m: 2 x 1 units beside marks of 1.4; the truth of "c" is known, that of "d" is not.
