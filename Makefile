@@ -2,7 +2,10 @@
 CARGO ?= cargo
 export XDG_RUNTIME_DIR ?= /tmp
 
-.PHONY: demo test test-gdal bench lint driver gdal
+# A demo's page, by one binary for `make test-page`.
+ECHOGRID ?= target/release/echogrid
+
+.PHONY: demo test test-gdal test-page bench lint driver gdal
 
 demo: driver
 	$(CARGO) run --release -- demo
@@ -14,6 +17,12 @@ test: driver
 test-gdal: gdal
 	$(CARGO) test --release --features gdal --test gdal
 	$(CARGO) test --release --features gdal --lib by_gdal
+
+# The demo's page in headless Chromium: script, policy, width; screenshots lie beside it. Others: studies/page.py PAGE.html...
+test-page: driver
+	$(CARGO) build --release
+	$(ECHOGRID) demo --out target/page --size 1024
+	python3 studies/page.py target/page/report.html
 
 bench: driver
 	$(CARGO) run --release -- bench

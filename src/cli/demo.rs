@@ -2,7 +2,7 @@
 
 use super::common::{Global, check_file, check_output, name_of, print_json};
 use super::databases::{build_dense_with_bar, build_with_bar};
-use super::present::{features_name, meta, model_name, overview, pictured};
+use super::present::{features_name, meta, model_name, overview_with, pictured};
 use crate::Result;
 use crate::dense::{DenseDatabase, DenseModel, FeatureKind, Layout};
 use crate::eval::MAX_RANK;
@@ -137,8 +137,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         Subject { sar: &located.image, matrix, side: located.side_px, map: Some(&map), surface: Some((found, &database)) }
     };
     let subjects: Vec<Subject<'_>> = located.fixes.iter().zip(&located.matches).map(subject).collect();
-    let pictures = pictured(global, &located.fixes, &subjects)?;
-    let overview = overview(global, &map)?;
+    let pictures = pictured(global, &located.fixes, &subjects, &[subjects.len()])?;
+    let overview = overview_with(global, &map, &[&located])?;
     Page { images: &outcome, pictures: &pictures, overview: Some(&overview), figures: &figures, ..Page::new(&meta, &located.fixes) }
         .write(&page)?;
     stage("report", &mut lap);

@@ -9,6 +9,7 @@ pub mod csv;
 pub mod describe;
 pub mod figures;
 pub mod geojson;
+pub mod graticule;
 pub mod html;
 pub mod pictures;
 pub mod registered;
@@ -171,6 +172,17 @@ pub struct Tie {
     pub height_m: Option<f64>,
 }
 
+/// A picture that lies on a map.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Overlay {
+    /// The picture.
+    pub thumb: Thumb,
+    /// Whether a pixel has data, row by row; empty where all have.
+    pub valid: Vec<bool>,
+    /// From its pixels to map pixels: rows of factors of x and y, and a constant.
+    pub to_map: [[f64; 3]; 2],
+}
+
 /// A map scaled down to fit a page.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MapOverview {
@@ -180,6 +192,20 @@ pub struct MapOverview {
     pub scale: f64,
     /// Metres a map pixel, for ellipses; 0 where it is not known.
     pub pixel_m: f64,
+    /// Meridians and parallels, corners, north.
+    pub graticule: Option<graticule::Graticule>,
+    /// Parts of the map by more pixels.
+    pub closer: Vec<Overlay>,
+    /// Images as they lie on it.
+    pub images: Vec<Overlay>,
+}
+
+impl MapOverview {
+    /// The picture alone.
+    #[must_use]
+    pub fn new(thumb: Thumb, scale: f64, pixel_m: f64) -> Self {
+        Self { thumb, scale, pixel_m, graticule: None, closer: Vec::new(), images: Vec::new() }
+    }
 }
 
 /// What a report says about its run.
@@ -199,8 +225,29 @@ pub struct ReportMeta {
     pub adapter: String,
     /// Version of echogrid.
     pub version: String,
+    /// When it was made.
+    pub date: String,
     /// More rows of name and value.
     pub rows: Vec<(String, String)>,
+}
+
+/// Seconds since 1970 as `2021-02-03T04:05:06Z`.
+pub fn utc(seconds: i64) -> String {
+    let (y, m, d) = civil(seconds.div_euclid(86_400));
+    let s = seconds.rem_euclid(86_400);
+    format!("{y:04}-{m:02}-{d:02}T{:02}:{:02}:{:02}Z", s / 3600, s / 60 % 60, s % 60)
+}
+
+/// Year, month and day of a day counted from 1970-01-01 (Hinnant's algorithm).
+fn civil(day: i64) -> (i64, i64, i64) {
+    let z = day + 719_468;
+    let era = z.div_euclid(146_097);
+    let doe = z.rem_euclid(146_097);
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let (d, m) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
+    (yoe + era * 400 + i64::from(m <= 2), m, d)
 }
 
 /// Longitude brought into -180..180; 180 stays 180.

@@ -1,11 +1,13 @@
 //! Pictures: patches, the map below them, overlays, correlation surfaces, the whole map.
 
-use super::{MapOverview, Pictures, Thumb};
+use super::graticule::Graticule;
+use super::html::OVERLAYS;
+use super::{MapOverview, Overlay, Pictures, Thumb};
 use crate::Result;
 use crate::dense::{DenseDatabase, Match, Variant};
 use crate::kernels::peaks::TILE;
 use crate::kernels::sampler::{self, PatchRecord};
-use crate::locate::Fix;
+use crate::locate::{Fix, Located};
 use crate::reference;
 use crate::scene::{Image, Radiometry, compose};
 
@@ -17,6 +19,12 @@ const PICTURED: [usize; 2] = [5, 3];
 pub const PICTURED_FIXES: usize = 250;
 /// Longest side of the overview, pixels.
 const OVERVIEW: u32 = 1600;
+/// Pixels of all pictures of a kind that lie on the overview.
+const OVERLAY_PIXELS: f64 = 1.4e6;
+/// Images below which the map is shown by more pixels.
+const CLOSER: usize = 24;
+/// Shown about such an image, as a share of it.
+const MARGIN: f64 = 0.25;
 /// Longest side of a surface's picture, pixels.
 const SURFACE: usize = 192;
 /// Squares a side of the overlay's checkerboard.
@@ -175,9 +183,61 @@ pub fn averaged(progress: &mut dyn FnMut(u64, u64), image: &Image, from: [i64; 2
 /// The whole map, averaged down.
 pub fn overview(progress: &mut dyn FnMut(u64, u64), map: &Image) -> Result<MapOverview> {
     let a = averaged(progress, map, [0, 0], [map.raster.width(), map.raster.height()], OVERVIEW)?;
-    let rgb = a.pixels.iter().flat_map(|s| [0, 1, 2].map(|b| if s[3] > 0.0 { (255.0 * s[b]).round() as u8 } else { NO_DATA })).collect();
     let pixel_m = map.raster.ground_pixel_size().map_or(0.0, |(x, y)| (x * y).sqrt());
-    Ok(MapOverview { thumb: Thumb::new(a.width as u32, a.height as u32, rgb)?, scale: a.scale, pixel_m })
+    let thumb = a.overlay([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])?.thumb;
+    Ok(MapOverview { graticule: Graticule::of(map), ..MapOverview::new(thumb, a.scale, pixel_m) })
+}
+
+impl Averaged {
+    /// As a picture on the map, where `to_map` leads from the pixels it was averaged of to map pixels.
+    ///
+    /// # Errors
+    /// A picture of no size.
+    pub fn overlay(&self, to_map: [[f64; 3]; 2]) -> Result<Overlay> {
+        let value = |s: &[f32; 4]| [0, 1, 2].map(|b| if s[3] > 0.0 { (255.0 * s[b]).round() as u8 } else { NO_DATA });
+        let thumb = Thumb::new(self.width as u32, self.height as u32, self.pixels.iter().flat_map(value).collect())?;
+        let whole = self.pixels.iter().all(|s| s[3] > 0.0);
+        let valid = if whole { Vec::new() } else { self.pixels.iter().map(|s| s[3] > 0.0).collect() };
+        Ok(Overlay { thumb, valid, to_map: to_map.map(|[x, y, c]| [x * self.scale, y * self.scale, c]) })
+    }
+}
+
+/// Side of pictures that share a page, so many of them.
+fn shared(count: usize) -> u32 {
+    ((OVERLAY_PIXELS / count.max(1) as f64).sqrt() as u32).clamp(64, 1200)
+}
+
+/// Images as they lie on a map, and of the first the map below them by more pixels than the overview has.
+///
+/// # Errors
+/// Reading.
+pub fn overlays(overview: &mut MapOverview, map: &Image, images: &[&Located]) -> Result<()> {
+    let placed: Vec<&Located> = images.iter().filter(|l| l.to_map.is_some()).copied().take(OVERLAYS).collect();
+    for l in &placed {
+        let Some(to_map) = l.to_map else { continue };
+        let size = [l.image.raster.width(), l.image.raster.height()];
+        let one = averaged(&mut |_, _| {}, &l.image, [0, 0], size, shared(placed.len()))?;
+        overview.images.push(one.overlay(to_map)?);
+    }
+    let near = &placed[..placed.len().min(CLOSER)];
+    for l in near {
+        let Some(corners) = l.corners_px() else { continue };
+        let size = [map.raster.width(), map.raster.height()].map(f64::from);
+        let side = [0, 1].map(|d| {
+            let (low, high) = corners.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), c| (l.min(c[d]), h.max(c[d])));
+            let margin = MARGIN * (high - low);
+            ((low - margin).floor().clamp(0.0, size[d]) as u32, (high + margin).ceil().clamp(0.0, size[d]) as u32)
+        });
+        let (from, extent) = (side.map(|s| s.0), side.map(|s| s.1.saturating_sub(s.0)));
+        let longest = shared(near.len());
+        // Only where it shows more than the overview does.
+        if extent.contains(&0) || f64::from(extent[0].max(extent[1])) / f64::from(longest) > 0.7 * overview.scale {
+            continue;
+        }
+        let one = averaged(&mut |_, _| {}, map, from.map(i64::from), extent, longest)?;
+        overview.closer.push(one.overlay([[1.0, 0.0, f64::from(from[0])], [0.0, 1.0, f64::from(from[1])]])?);
+    }
+    Ok(())
 }
 
 /// Squares of one picture and of another in turn.

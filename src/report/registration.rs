@@ -5,7 +5,7 @@ use std::path::Path;
 
 use maud::{Markup, PreEscaped, html};
 
-use super::html::{MAP_SIDE, data_url, document, headed, picture};
+use super::html::{DEFAULT_LIMIT_BYTES, MAP_SIDE, Stage, data_url, document, headed, picture_within, run};
 use super::{Error, MapOverview, ReportMeta, Thumb, Tie, write_atomically};
 
 /// A median residual is drawn as long as this share of the map.
@@ -36,16 +36,24 @@ impl RegistrationPage<'_> {
     /// # Errors
     /// [`Error::Picture`] when a picture's pixels do not fill its size.
     pub fn render(&self) -> Result<String, Error> {
-        let vectors = vectors(self.overview, self.ties)?;
+        let vectors = vectors(self.overview, self.ties, DEFAULT_LIMIT_BYTES / 2)?;
+        // The whole first: parts are left out once the page is full.
         let mut boards = Vec::new();
+        let mut room = DEFAULT_LIMIT_BYTES * 2 / 5;
         for (caption, thumb) in self.checkerboards {
-            boards.push((caption, picture(thumb, MAP_SIDE, caption)?.0));
+            let (address, _) = picture_within(thumb, MAP_SIDE, DEFAULT_LIMIT_BYTES / 4, caption)?;
+            if address.len() > room {
+                break;
+            }
+            room -= address.len();
+            boards.push((caption, address));
         }
         let board = |(caption, address): &(&String, String)| -> Markup {
             html! { figure { img src=(address) alt=(caption); figcaption { (caption) } } }
         };
         let body = html! {
             (headed(self.meta, &html! { (self.lead) }))
+            (vectors)
             section {
                 h2 { "Fit" }
                 div.result style="grid-template-columns:minmax(0,1fr)" {
@@ -64,7 +72,6 @@ impl RegistrationPage<'_> {
                     div.figures style="grid-template-columns:repeat(auto-fit,minmax(min(300px,100%),1fr))" { @for b in &boards[1..] { (board(b)) } }
                 }
             }
-            (vectors)
             @if !self.figures.is_empty() {
                 section {
                     h2 { "Figures" }
@@ -75,8 +82,9 @@ impl RegistrationPage<'_> {
                     }
                 }
             }
+            (run(self.meta))
         };
-        Ok(document(self.meta, &body))
+        Ok(document(self.meta, &body, true))
     }
 
     /// Renders the page and writes it to a file.
@@ -90,10 +98,16 @@ impl RegistrationPage<'_> {
 
 /// The map with the tie points: a ring where each was found and a line, lengthened, towards where the transform puts it; a cross for those
 /// that were left out.
-fn vectors(map: &MapOverview, ties: &[Tie]) -> Result<Markup, Error> {
-    let (address, [width, height]) = picture(&map.thumb, MAP_SIDE, "the map overview")?;
-    let unit = map.scale * f64::from(map.thumb.width) / f64::from(width);
+fn vectors(map: &MapOverview, ties: &[Tie], bytes: usize) -> Result<Markup, Error> {
+    let stage = Stage::new(map, bytes)?;
+    let ([width, height], unit) = (stage.size, stage.unit);
     let size = f64::from(width.max(height));
+    // The image may be a small part of the map: marks and vectors are as large as suits it.
+    let spread = |d: usize| {
+        let at = || ties.iter().map(|t| t.map_px[d] / unit).filter(|v| v.is_finite());
+        at().fold(f64::NEG_INFINITY, f64::max) - at().fold(f64::INFINITY, f64::min)
+    };
+    let size = spread(0).max(spread(1)).clamp(size / 8.0, size);
     let r = size / 260.0;
     let mut lengths: Vec<f64> = ties.iter().filter(|t| t.used).map(|t| t.residual_px[0].hypot(t.residual_px[1])).collect();
     lengths.sort_by(f64::total_cmp);
@@ -117,23 +131,13 @@ fn vectors(map: &MapOverview, ties: &[Tie]) -> Result<Markup, Error> {
         }
     }
     let used = ties.iter().filter(|t| t.used).count();
-    Ok(html! {
-        section {
-            h2 { "Tie points" }
-            figure.map {
-                svg viewBox={ "0 0 " (width) " " (height) } role="img" aria-label="Map with the tie points"
-                    style={ "--r:" (format!("{r:.1}")) "px" } {
-                    image href=(address) width=(width) height=(height) {}
-                    g.lines { (PreEscaped(lines)) }
-                    g.marks { (PreEscaped(marks)) }
-                }
-                figcaption {
-                    span.key.right { (used) " points the fit rests on, with their residuals drawn " (format!("{times:.0}")) " times as long" }
-                    @if used < ties.len() { span.key.wrong { (ties.len() - used) " left out: they do not agree" } }
-                }
-            }
-        }
-    })
+    let drawn = html! { g.lines { (PreEscaped(lines)) } g.marks { (PreEscaped(marks)) } };
+    let caption = html! {
+        span.key.right { (used) " points the fit rests on, with their residuals drawn " (format!("{times:.0}")) " times as long" }
+        @if used < ties.len() { span.key.wrong { (ties.len() - used) " left out: they do not agree" } }
+    };
+    let layers = [("marks", "Tie points", true)];
+    Ok(html! { section { h2 { "Map" } (stage.figure("Map with the tie points", &layers, r, &drawn, &caption)) } })
 }
 
 #[cfg(test)]
@@ -144,7 +148,7 @@ mod tests {
     fn a_page_holds_its_parts_and_escapes_names() {
         let meta = ReportMeta { title: "<b>x</b>".into(), version: "1".into(), ..ReportMeta::default() };
         let thumb = Thumb::new(80, 60, vec![90; 80 * 60 * 3]).unwrap();
-        let overview = MapOverview { thumb: thumb.clone(), scale: 10.0, pixel_m: 10.0 };
+        let overview = MapOverview::new(thumb.clone(), 10.0, 10.0);
         let tie =
             |used| Tie { id: "<i>".into(), map_px: [300.0, 200.0], residual_px: [1.0, -2.0], residual_m: 22.0, used, ..Tie::default() };
         let page = RegistrationPage {
@@ -161,7 +165,7 @@ mod tests {
         assert!(text.contains("&lt;i&gt;, 22 m off, left out") && !text.contains("<i>"));
         assert!(text.contains("2 points the fit rests on") && text.contains("1 left out"));
         assert_eq!(text.matches("data:image/").count(), 4);
-        assert!(!text.contains("<script"));
+        assert_eq!(text.matches("<script").count(), 1);
         // Nothing to draw: still a page.
         let text = RegistrationPage { ties: &[], figures: &[], checkerboards: &[], ..page }.render().unwrap();
         assert!(text.contains("0 points"));

@@ -66,18 +66,6 @@ fn href(file: &Path, from: &Path) -> String {
     }
 }
 
-/// Year, month and day of a day counted from 1970-01-01 (Hinnant's algorithm).
-fn civil(day: i64) -> (i64, i64, i64) {
-    let z = day + 719_468;
-    let era = z.div_euclid(146_097);
-    let doe = z.rem_euclid(146_097);
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let (d, m) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
-    (yoe + era * 400 + i64::from(m <= 2), m, d)
-}
-
 /// Times of the kind `20200131T061530` in a name, as RFC 3339.
 fn stamps(name: &str) -> Vec<String> {
     let sound = |w: &&str| {
@@ -111,9 +99,7 @@ fn times(source: &Path) -> Map<String, Value> {
         [] => {
             let modified = std::fs::metadata(source).and_then(|m| m.modified()).ok();
             let seconds = modified.and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |d| d.as_secs() as i64);
-            let (y, m, d) = civil(seconds.div_euclid(86_400));
-            let s = seconds.rem_euclid(86_400);
-            out.insert("datetime".into(), json!(format!("{y:04}-{m:02}-{d:02}T{:02}:{:02}:{:02}Z", s / 3600, s / 60 % 60, s % 60)));
+            out.insert("datetime".into(), json!(super::utc(seconds)));
             out.insert("echogrid:datetime_of".into(), json!("the file: when the image was taken is not known"));
         }
     }
@@ -179,7 +165,7 @@ mod tests {
         );
         assert_eq!(times(Path::new("x_20210203t040506.tif"))["datetime"], "2021-02-03T04:05:06Z");
         assert_eq!(times(Path::new("absent_20211303T040506.tif"))["datetime"], "1970-01-01T00:00:00Z");
-        assert_eq!([civil(0), civil(18_321), civil(11_016)], [(1970, 1, 1), (2020, 2, 29), (2000, 2, 29)]);
+        assert_eq!([0, 18_321, 11_016].map(super::super::civil), [(1970, 1, 1), (2020, 2, 29), (2000, 2, 29)]);
     }
 
     #[test]

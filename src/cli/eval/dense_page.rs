@@ -48,7 +48,7 @@ pub(super) fn write_page(
         let matrix = link.jacobian(q.map_px)?;
         subjects.push(Subject { sar: &shown.pair.sar, matrix, side, map: Some(&shown.pair.map), surface: Some((found, database)) });
     }
-    let pictures = pictured(global, &fixes, &subjects)?;
+    let pictures = pictured(global, &fixes, &subjects, &[fixes.len()])?;
     let overview = overview(global, &shown.pair.map)?;
     let errors: Vec<QueryResult> = shown.results.iter().map(|r| QueryResult { right_rank: None, error_m: r.error_m }).collect();
     let figures = [

@@ -36,7 +36,7 @@ pub(super) fn write_page(
         fixes.push(fix);
         subjects.push(Subject { sar: &pair.sar, matrix: link.jacobian(p)?, side, map: Some(&pair.map), surface: None });
     }
-    let pictures = pictured(global, &fixes, &subjects)?;
+    let pictures = pictured(global, &fixes, &subjects, &[fixes.len()])?;
     let overview = overview(global, &pair.map)?;
     let depth = (database.cells() as u32).min(MAX_RANK as u32);
     let curve = recall_curve_of_strips(&evaluation.results, args.strip as usize, depth, args.seed)?;

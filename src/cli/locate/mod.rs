@@ -2,6 +2,7 @@
 
 mod args;
 mod json;
+mod page;
 mod show;
 
 pub use args::Args;

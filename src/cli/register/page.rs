@@ -3,12 +3,12 @@
 use super::args::Args;
 use crate::Result;
 use crate::cli::common::{Global, name_of};
-use crate::cli::present::{averaged, features_name, meta, overview};
+use crate::cli::present::{Averaged, averaged, features_name, meta, overview};
 use crate::dense::DenseModel;
 use crate::register::{Extent, Registration, Relief, extent_px};
 use crate::report::checkerboard::{checkerboard, parts};
 use crate::report::registration::RegistrationPage;
-use crate::report::{Thumb, Tie, figures, registered};
+use crate::report::{MapOverview, Thumb, Tie, figures, registered};
 use crate::scene::{Image, MapInfo, Radiometry};
 use std::path::Path;
 
@@ -37,8 +37,8 @@ pub(super) struct Shown<'a> {
     pub(super) adapter: &'a str,
 }
 
-/// Pictures of the whole and of some parts.
-fn checkerboards(shown: &Shown<'_>) -> Result<Vec<(String, Thumb)>> {
+/// Pictures of the whole and of some parts; the map closer by, and the image on it.
+fn checkerboards(shown: &Shown<'_>, overview: &mut MapOverview) -> Result<Vec<(String, Thumb)>> {
     let Shown { global, args, map, info, sar, found, written, .. } = *shown;
     let unit = match sar.standardisation.radiometry {
         Radiometry::Sar { unit, .. } => Some(unit),
@@ -47,19 +47,25 @@ fn checkerboards(shown: &Shown<'_>) -> Result<Vec<(String, Thumb)>> {
     let registered = Image::sar(&args.out, unit)?;
     let size = [sar.raster.width(), sar.raster.height()];
     let area = extent_px(Extent::Sar, info, size, &found.fit.model)?;
-    let both = |[left, top, w, h]: [u32; 4], longest: u32, squares: u32| -> Result<Thumb> {
+    let read = |[left, top, w, h]: [u32; 4], longest: u32| -> Result<[Averaged; 2]> {
         let shift = [i64::from(left) - i64::from(written[0]), i64::from(top) - i64::from(written[1])];
         let a = averaged(global, map, [i64::from(left), i64::from(top)], [w, h], longest)?;
-        let b = averaged(global, &registered, shift, [w, h], longest)?;
-        Ok(checkerboard([a.width, a.height], &a.pixels, &b.pixels, squares)?)
+        Ok([a, averaged(global, &registered, shift, [w, h], longest)?])
     };
-    let mut out = vec![("The whole image on the map".to_string(), both(area, WHOLE, WHOLE_SQUARES)?)];
+    let both = |[a, b]: &[Averaged; 2], squares: u32| checkerboard([a.width, a.height], &a.pixels, &b.pixels, squares);
+    let whole = read(area, WHOLE)?;
+    let to_map = [[1.0, 0.0, f64::from(area[0])], [0.0, 1.0, f64::from(area[1])]];
+    if whole[0].scale < 0.7 * overview.scale {
+        overview.closer.push(whole[0].overlay(to_map)?);
+    }
+    overview.images.push(whole[1].overlay(to_map)?);
+    let mut out = vec![("The whole image on the map".to_string(), both(&whole, WHOLE_SQUARES)?)];
     // About points that agree, spread over the image.
     let side = PART.min(area[2]).min(area[3]);
     let points: Vec<[f64; 2]> = found.points.iter().zip(&found.fit.inlier).filter(|(_, i)| **i).map(|(p, _)| p.map_px).collect();
     for ([left, top], p) in parts(area, side, &points) {
         let caption = format!("{side} x {side} map pixels about {:.0}, {:.0}", p[0], p[1]);
-        out.push((caption, both([left, top, side, side], PART, PART_SQUARES)?));
+        out.push((caption, both(&read([left, top, side, side], PART)?, PART_SQUARES)?));
     }
     Ok(out)
 }
@@ -76,8 +82,8 @@ pub(super) fn write(shown: &Shown<'_>, path: &Path) -> Result<()> {
     if let Some(relief) = relief {
         figures.push(("Residuals against the height of the ground".into(), figures::residuals_by_height(info, relief, ties)?));
     }
-    let checkerboards = checkerboards(shown)?;
-    let overview = overview(global, map)?;
+    let mut overview = overview(global, map)?;
+    let checkerboards = checkerboards(shown, &mut overview)?;
     let (map_name, sar_name) = (args.map.name(), name_of(&args.sar));
     let [left, top, w, h] = written;
     let about = vec![("Written".into(), format!("{}: {w}x{h} px of the map's grid from {left}, {top}", name_of(&args.out)))];

@@ -1,7 +1,13 @@
-//! The page: rows, escapes, limits.
+//! The page: rows, escapes, limits; of several images in `images`.
+
+mod images;
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use sha2::Digest as _;
+
+use super::super::Thumb;
 use super::super::tests::{dense, fix, pictures};
 use super::*;
 use crate::eval::metrics::{QueryResult, Summary};
@@ -34,7 +40,22 @@ fn one_row_a_query_and_frames_by_truth() {
     assert_eq!(page.matches("class=\"cell unknown\"").count(), 3);
     assert!(page.contains("right cell at rank 2") && page.contains("not among the best 3"));
     assert!(page.contains("All 4 shown") && page.contains("Wrong 2"));
-    assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"));
+    // Without a map there is nothing for a script to do, and none may run.
+    assert!(!page.contains("<script") && !page.contains("script-src") && !page.contains("http://") && !page.contains("https://"));
+}
+
+#[test]
+fn the_policy_lets_the_one_script_run() {
+    let overview = MapOverview::new(noise(1, 30, 20), 10.0, 10.0);
+    let meta = meta();
+    let text = Page { overview: Some(&overview), ..Page::new(&meta, &[]) }.render().unwrap();
+    assert_eq!(text.matches("<script").count(), 1);
+    // What a browser hashes: the text between the tags.
+    let script = text.split("<script>").nth(1).and_then(|t| t.split("</script>").next()).unwrap();
+    let hash = base64::engine::general_purpose::STANDARD.encode(sha2::Sha256::digest(script.as_bytes()));
+    let policy = format!("content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{hash}'\"");
+    assert!(text.contains(&policy), "{}", &text[..800]);
+    assert!(!document::SCRIPT.contains("</") && !document::SCRIPT.contains("<!--") && !document::SCRIPT.contains('\r'));
 }
 
 #[test]
@@ -48,11 +69,11 @@ fn hostile_names_are_escaped() {
     meta.rows.push((evil.to_string(), evil.to_string()));
     let summary = Summary::new(&[QueryResult::default()], 1).unwrap();
     let report = EvalReport::new(evil, 1, evil, BTreeMap::from([(evil.to_string(), 1.0)]), &summary);
-    let overview = MapOverview { thumb: noise(1, 30, 20), scale: 10.0, pixel_m: 10.0 };
+    let overview = MapOverview::new(noise(1, 30, 20), 10.0, 10.0);
     let figures = [(evil.to_string(), evil.to_string())];
     let mut page = Page::new(&meta, &fixes);
     (page.summary, page.overview, page.figures) = (Some(&report), Some(&overview), &figures);
-    let text = page.render().unwrap();
+    let text = page.render().unwrap().replace(&format!("<script>{}</script>", document::SCRIPT), "");
     assert!(!text.contains("<script") && !text.contains("'\"x\"'"), "{text}");
     assert!(text.contains("&lt;script&gt;"));
 }
@@ -91,7 +112,7 @@ fn an_empty_page_renders() {
 #[test]
 fn the_map_draws_each_fix_at_its_place() {
     let fixes = [fix("a", 1.0, 2.0, 1), fix("b", 1.1, 2.0, 2)];
-    let overview = MapOverview { thumb: noise(1, 3200, 20), scale: 2.0, pixel_m: 10.0 };
+    let overview = MapOverview::new(noise(1, 3200, 20), 2.0, 10.0);
     let meta = meta();
     let mut page = Page::new(&meta, &fixes);
     page.overview = Some(&overview);
@@ -105,13 +126,10 @@ fn the_map_draws_each_fix_at_its_place() {
 fn what_was_not_found_is_drawn_apart_and_claims_no_place() {
     let fixes =
         [dense("a", 1.0, 2.0, 1, true), dense("b", 1.1, 2.0, 0, true), dense("c", 1.2, 2.0, 2, false), dense("d", 1.3, 2.0, 0, false)];
-    let overview = MapOverview { thumb: noise(1, 320, 200), scale: 2.0, pixel_m: 10.0 };
+    let overview = MapOverview::new(noise(1, 320, 200), 2.0, 10.0);
     let meta = meta();
-    let mut page = Page::new(&meta, &fixes);
-    let overlaid = Pictures { more: vec![("overlay".into(), noise(2, 4, 4))], ..pictures() };
-    let all = [overlaid];
-    (page.pictures, page.overview) = (&all, Some(&overview));
-    let text = page.render().unwrap();
+    let shown = [Pictures { more: vec![("overlay".into(), noise(2, 4, 4))], ..pictures() }];
+    let text = Page { overview: Some(&overview), pictures: &shown, ..Page::new(&meta, &fixes) }.render().unwrap();
     assert!(text.contains("<strong>2</strong> found, <strong>2</strong> not found"), "{text}");
     assert_eq!(text.matches("class=\"q lost\"").count(), 2);
     // Two ellipses of 40 x 20 m: 2 x 1 units beside marks of 1.4; the truth of "c" is known, that of "d" is not.
