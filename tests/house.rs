@@ -241,6 +241,16 @@ fn files_of_the_index_know_each_other_in_one_direction() {
 }
 
 #[test]
+fn no_document_holds_two_versions_of_itself() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let texts = std::fs::read_dir(root).unwrap().map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "md"));
+    for path in texts {
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.lines().any(|l| l.starts_with("<<<<<<< ") || l.starts_with(">>>>>>> ")), "{} was merged by half", path.display());
+    }
+}
+
+#[test]
 fn files_of_the_command_line_are_short() {
     let long: Vec<String> = sources(&root())
         .iter()

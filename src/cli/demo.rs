@@ -134,7 +134,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let subject = |(fix, found)| -> Subject<'_> {
         let fix: &crate::locate::Fix = fix;
         let matrix = located.frame.matrix_at(fix.sar_px);
-        Subject { sar: &located.image, matrix, side: located.side_px, map: Some(&map), surface: Some((found, &database)) }
+        Subject { sar: located.image.as_deref(), matrix, side: located.side_px, map: Some(&map), surface: Some((found, &database)) }
     };
     let subjects: Vec<Subject<'_>> = located.fixes.iter().zip(&located.matches).map(subject).collect();
     let pictures = pictured(global, &located.fixes, &subjects, &[subjects.len()])?;

@@ -91,7 +91,7 @@ pub fn keep_where(m: &mut Match, search: &SearchConfig, step: f64, passes: impl 
     Ok(())
 }
 
-/// Raises a match's peaks by `weight` standard deviations of its surface times the cosine of the cell they lie in: see [`Hints`].
+/// Raises a match's peaks by `weight` standard deviations of its surface times the cosine of the cell they lie in: see [`Hint`].
 pub fn raise(m: &mut Match, cells: &[Hint], weight: f64) {
     for peak in &mut m.peaks {
         let best = cells.iter().filter(|c| c.holds(peak.map_px)).map(|c| f64::from(c.cosine)).fold(0.0, f64::max);

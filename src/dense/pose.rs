@@ -381,7 +381,7 @@ pub fn find_pose(
                 none.insert(matcher.prepare(&hunt.cache, side, taps, BATCH, search)?)
             }
         };
-        let found = sweep.run(&mut hunt.cache, &records, 1, |some, _| progress(done + some, total))?;
+        let found = sweep.run(&mut hunt.cache, &records, 1, |some, all| progress(done + records.len() * some / all.max(1), total))?;
         done += records.len();
         let guesses = grid.distinct(peaks(&found, &pass), 4.0 * step, 1.0, GUESSES);
         let groups = guesses.chunks(GROUP).len();
@@ -555,6 +555,9 @@ fn tail_log10(n: usize, k: usize, share: f64) -> f64 {
     sum.max(1e-300).log10()
 }
 
+/// An offset in the image, and where it was found on the map.
+type Tie = ([f64; 2], [f64; 2]);
+
 /// The similarity (a, b, x, y), (u, v) to (a u - b v + x, b u + a v + y), that brings most pairs of positions within a tolerance, and how many; near
 /// the identity. None of fewer than three.
 fn agree(ties: &[([f64; 2], [f64; 2])], tolerance: f64) -> Option<([f64; 4], usize)> {
@@ -589,8 +592,8 @@ fn agree(ties: &[([f64; 2], [f64; 2])], tolerance: f64) -> Option<([f64; 4], usi
 /// The similarity through pairs of positions by least squares; none through fewer than two, or all in one place.
 fn solve(ties: &[([f64; 2], [f64; 2])]) -> Option<[f64; 4]> {
     let n = ties.len() as f64;
-    let mean = |f: &dyn Fn(&([f64; 2], [f64; 2])) -> f64| ties.iter().map(f).sum::<f64>() / n;
-    let (mu, mv, mx, my) = (mean(&|t| t.0[0]), mean(&|t| t.0[1]), mean(&|t| t.1[0]), mean(&|t| t.1[1]));
+    let mean = |f: fn(&Tie) -> f64| ties.iter().map(f).sum::<f64>() / n;
+    let (mu, mv, mx, my) = (mean(|t| t.0[0]), mean(|t| t.0[1]), mean(|t| t.1[0]), mean(|t| t.1[1]));
     let (mut dot, mut cross, mut square) = (0.0, 0.0, 0.0);
     for (p, q) in ties {
         let (u, v, x, y) = (p[0] - mu, p[1] - mv, q[0] - mx, q[1] - my);

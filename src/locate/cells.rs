@@ -20,6 +20,8 @@ pub(super) struct Context<'c> {
     pub(super) map: &'c Arc<Image>,
     pub(super) options: &'c Options,
     pub(super) places: &'c Places,
+    /// What the map looks like.
+    pub(super) statistics: Option<Statistics>,
 }
 
 impl Context<'_> {
@@ -60,7 +62,7 @@ impl Context<'_> {
         let mut database = build_at(engine, self.model, self.map, info, &layout, &origins, DenseDatabase::temporary(), |done, _| {
             progress(work + done * work / total.max(1), 3 * work);
         })?;
-        database.manifest.statistics = Statistics::measure(self.map, layout.step)?;
+        database.manifest.statistics = self.statistics;
         let transform_s = start.elapsed().as_secs_f64();
         let matcher = Matcher::new(engine, &database, self.model, RESIDENT_BYTES)?;
         let mut options = self.options.clone();

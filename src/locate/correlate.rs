@@ -16,7 +16,7 @@ use crate::dense::{
 use crate::index::RESIDENT_BYTES;
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::scene::pages::DEFAULT_PAGES;
-use crate::scene::{Frame, Image, Mirrored, PageCache, compose};
+use crate::scene::{Frame, Image, Mirrored, PageCache, ValidityMask, compose};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,6 +59,9 @@ pub(super) struct Job {
     /// Seconds that it took so far.
     seconds: f64,
 }
+
+/// What images must share to be searched together: side of a patch, taps, variants; and a number where one is searched alone.
+type Kind = (usize, u32, usize, usize);
 
 /// What all images of a search share.
 #[derive(Clone, Copy)]
@@ -106,11 +109,12 @@ impl Context<'_> {
         let side = self.layout().query_side(f64::from(patch))?;
         let variants = variants_around(Variant::PLAIN, range[0], range[1], side);
         let mut ways = Vec::new();
+        let mask = ValidityMask::new(&image.raster)?;
         for frame in frame.ways(mirrored)? {
-            let (patches, no_data) = cut::patches(&image, &frame, squares, side)?;
+            let (patches, no_data) = cut::patches(&image, &mask, &frame, squares, side)?;
             let mut way = Way { frame, patches, no_data, outside: 0, areas: Vec::new() };
             if let Some(near) = query.near {
-                way.limit(self.places, near, &image, range[0])?;
+                way.limit(self.places, near, &image, range)?;
             }
             ways.push(way);
         }
@@ -159,7 +163,7 @@ impl Context<'_> {
         let mut out: Vec<Option<Result<Located>>> = jobs.iter().map(|_| None).collect();
         let mut done = 0;
         // What is limited to a part of the map has a search of its own; the others share one if their patches are of one size.
-        let mut groups: BTreeMap<(usize, u32, usize, usize), Vec<(usize, Job)>> = BTreeMap::new();
+        let mut groups: BTreeMap<Kind, Vec<(usize, Job)>> = BTreeMap::new();
         for (i, job) in jobs.into_iter().enumerate() {
             let alone = if job.limited() || self.options.closer_m.is_some() { i + 1 } else { 0 };
             groups.entry((job.side, job.taps(self.layout()), job.variants.len(), alone)).or_default().push((i, job));
@@ -285,11 +289,11 @@ impl Context<'_> {
 
 impl Way {
     /// Leaves the patches that may lie on the map within a prior.
-    fn limit(&mut self, places: &Places, near: super::Near, image: &Image, turned_deg: f64) -> Result<()> {
+    fn limit(&mut self, places: &Places, near: super::Near, image: &Image, range: [f64; 2]) -> Result<()> {
         let all = std::mem::take(&mut self.patches);
         let count = all.len();
         for patch in all {
-            if let Some(area) = Area::of(places, near, image, &self.frame, &patch, turned_deg)? {
+            if let Some(area) = Area::of(places, near, image, &self.frame, &patch, range)? {
                 self.patches.push(patch);
                 self.areas.push(area);
             }

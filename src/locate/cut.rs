@@ -39,13 +39,13 @@ pub(super) fn room(sar: &Image, frame: &Frame) -> f64 {
     side(sar.raster.width(), unit[0]).min(side(sar.raster.height(), unit[1]))
 }
 
-/// The patches of an image for a network of `input` pixels a side, and how many were left out for want of data.
+/// The patches of an image, which has data where the mask says, for a network of `input` pixels a side, and how many were left out for want of data.
 ///
 /// Their centres lie on a lattice along the image's rows and columns, from the upper left corner.
 ///
 /// # Errors
 /// An image smaller than a patch, no patch with data, a patch or step of 0, a patch too large for the sampler, reading.
-pub(super) fn patches(sar: &Image, frame: &Frame, squares: Squares, input: usize) -> Result<(Vec<Patch>, usize)> {
+pub(super) fn patches(sar: &Image, mask: &ValidityMask, frame: &Frame, squares: Squares, input: usize) -> Result<(Vec<Patch>, usize)> {
     let raster = &sar.raster;
     let Squares { patch, step } = squares;
     if patch == 0 || step == 0 {
@@ -76,7 +76,6 @@ pub(super) fn patches(sar: &Image, frame: &Frame, squares: Squares, input: usize
     }
     let to_map = inverse(&frame.matrix);
     let network = side / input as f64;
-    let mask = ValidityMask::new(raster)?;
     let centres = |axis: usize| -> Vec<f64> {
         // A step's length along this axis of the image.
         let step = f64::from(step) / to_map[0][axis].hypot(to_map[1][axis]);
@@ -106,7 +105,7 @@ pub(super) fn patches(sar: &Image, frame: &Frame, squares: Squares, input: usize
         for x in &xs {
             let sar_px = [*x, *y];
             let local = frame.matrix_at(sar_px);
-            if share(&mask, local, frame.scale(), sar_px, side) < PATCH_MIN_VALID {
+            if share(mask, local, frame.scale(), sar_px, side) < PATCH_MIN_VALID {
                 no_data += 1;
                 continue;
             }

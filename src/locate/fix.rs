@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::dense::Ellipse;
-use crate::scene::{Crs, GeoTransform, MapInfo, lonlat_distance_m};
+use crate::scene::{Crs, GeoTransform, Georeference, MapInfo, lonlat_distance_m};
 use serde::Serialize;
 
 /// A place on a map, and what it is worth.
@@ -25,6 +25,7 @@ pub struct Place {
 pub struct Places {
     geo: GeoTransform,
     crs: Crs,
+    placement: Georeference,
 }
 
 impl Places {
@@ -34,7 +35,7 @@ impl Places {
     /// A map whose georeference is not valid.
     pub fn new(map: &MapInfo) -> Result<Self> {
         let (geo, crs) = map.georeference()?;
-        Ok(Self { geo, crs })
+        Ok(Self { geo, crs, placement: map.placement()? })
     }
 
     /// The place at some map pixels.
@@ -60,8 +61,7 @@ impl Places {
     /// # Errors
     /// A position outside the projection's domain.
     pub fn map_px(&self, [lon, lat]: [f64; 2]) -> Result<[f64; 2]> {
-        let (x, y) = self.crs.from_lonlat(lon, lat)?;
-        Ok(self.geo.map_to_pixel(x, y).into())
+        Ok(self.placement.from_lonlat((lon, lat))?)
     }
 
     /// The map's transform.

@@ -70,14 +70,17 @@ impl Context<'_> {
             to_map: None,
             geotransform: None,
             variant: Variant::PLAIN,
-            agreeing: votes.as_ref().map(|v| v.agreeing),
+            agreeing: votes.as_ref().map(|v| if v.agreeing > 1 { v.agreeing } else { 0 }),
             fixes,
             claimed: None,
             displaced: None,
-            frame: frame.clone(),
-            image: job.image.clone(),
+            // Turns and scales are told against the image's own frame.
+            frame: if job.pose == Variant::PLAIN { frame.clone() } else { frame.turned(job.pose.to_map()) },
+            size: [job.image.raster.width(), job.image.raster.height()],
+            image: self.options.surfaces.then(|| job.image.clone()),
             side_px: job.side as f64 * step,
             step: job.squares.step,
+            threshold: Some(self.threshold()),
             variants: job.variants.len(),
             no_data: way.no_data,
             outside: way.outside,
@@ -107,6 +110,7 @@ impl Context<'_> {
         Some(match vote.chosen[i] {
             // The image's place is right with the joint probability, or the patch's own best is, elsewhere: both cannot be.
             Some(number) if number > 0 => {
+                let [joint, alone] = [joint, alone].map(|p| p.min(1.0 - 1e-9));
                 let odds = joint * (1.0 - alone);
                 let probability = joint.min(odds / (odds + alone * (1.0 - joint)).max(1e-12));
                 Chosen { peak: m.peaks[number], number, probability }
@@ -194,15 +198,15 @@ pub fn fill_peaks(fix: &mut Fix, m: &Match, answer: &Answer, side: f64, top: usi
     if answer.accepted {
         fix.place = Some(Place { probability: Some(answer.probability), ellipse: answer.ellipse, ..places.at(peak.map_px)? });
         fix.variant = Some(answer.variant);
-        fix.footprint = places.ring(square(peak.map_px, side, answer.variant))?;
+        fix.footprint = places.ring(square(peak.map_px, side))?;
     }
     Ok(())
 }
 
-/// Corners of a square of so many map pixels about a place, turned and scaled.
-pub fn square(centre: [f64; 2], side: f64, variant: Variant) -> [[f64; 2]; 4] {
-    let (h, m) = (side / 2.0, variant.to_map());
-    [[-h, -h], [h, -h], [h, h], [-h, h]].map(|[x, y]| [0, 1].map(|d| centre[d] + m[d][0] * x + m[d][1] * y))
+/// Corners of a square of so many map pixels about a place: what is compared of a patch lies along the map, however its image is turned.
+pub(super) fn square(centre: [f64; 2], side: f64) -> [[f64; 2]; 4] {
+    let h = side / 2.0;
+    [[-h, -h], [h, -h], [h, h], [-h, h]].map(|[x, y]| [centre[0] + x, centre[1] + y])
 }
 
 /// A patch's peak that was chosen.
@@ -254,12 +258,5 @@ mod tests {
             assert_eq!(contradicts(&lattice, &vote(vec![Some(0), Some(0), None]), &found, 2, place, 200.0), want, "{expected:?} {place:?}");
             assert!(!contradicts(&lattice, &vote(vec![None; 3]), &found, 2, place, 200.0));
         }
-    }
-
-    #[test]
-    fn a_square_is_turned_with_its_image() {
-        let corners = square([10.0, 20.0], 2.0, Variant::new(90.0, 2.0));
-        // The upper left corner comes to lie at the upper right.
-        assert!((corners[0][0] - 12.0).abs() < 1e-9 && (corners[0][1] - 18.0).abs() < 1e-9, "{corners:?}");
     }
 }

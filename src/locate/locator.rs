@@ -8,7 +8,7 @@ use super::query::Query;
 use super::retrieval;
 use super::turned;
 use super::whole::{Located, RIGHT_M};
-use crate::dense::{DenseDatabase, DenseModel, FeatureKind, Matcher, Variant};
+use crate::dense::{DenseDatabase, DenseModel, FeatureKind, Matcher, Statistics, Variant};
 use crate::gpu::{Engine, Precision};
 use crate::index::{Database, Embedder, LoadedModel, RESIDENT_BYTES, Searcher};
 use crate::refine::Prepared;
@@ -16,13 +16,15 @@ use crate::scene::{Image, MapInfo};
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// Images that are opened and searched together at most.
 const TOGETHER: usize = 256;
 /// And their pixels.
 const TOGETHER_PIXELS: u64 = 1 << 30;
+/// Images of which a call keeps what pictures are made of.
+pub const PICTURED: usize = 250;
 
 /// A map that was indexed, ready to be searched.
 #[derive(Debug)]
@@ -34,7 +36,7 @@ pub struct Locator<'e> {
     places: Places,
     index: Option<(Database, LoadedModel)>,
     dense: Option<(Option<DenseDatabase>, DenseModel)>,
-    image: Option<Arc<Image>>,
+    image: OnceLock<Option<Arc<Image>>>,
     /// Seconds spent opening.
     seconds: f64,
 }
@@ -164,11 +166,13 @@ impl<'e> Locator<'e> {
             (_, Some((d, _))) => (d.manifest.map.clone(), d.path.clone()),
             _ => return Err(Error::invalid("no database")),
         };
-        let image = match method == Method::Both || options.closer_m.is_some() || !options.map.is_empty() {
-            true => map_of(&options, &map, &beside)?,
-            false => None,
-        };
-        if image.is_none() && (method == Method::Both || options.closer_m.is_some()) {
+        let needed = method == Method::Both || options.closer_m.is_some();
+        let image = OnceLock::new();
+        // One that is named must be the right one.
+        if needed || !options.map.is_empty() {
+            let _ = image.set(map_of(&options, &map, &beside)?);
+        }
+        if needed && image.get().is_none_or(Option::is_none) {
             let (what, instead) = match method {
                 Method::Both => ("--method both", ", or use --method index"),
                 _ => ("--closer", ""),
@@ -208,12 +212,15 @@ impl<'e> Locator<'e> {
     /// # Errors
     /// A map that was named and cannot be read, or is another.
     pub fn map_image(&self) -> Result<Option<Arc<Image>>> {
-        match (&self.image, &self.dense, &self.index) {
-            (Some(image), ..) => Ok(Some(image.clone())),
-            (None, Some((Some(d), _)), _) => map_of(&self.options, &self.map, &d.path),
-            (None, _, Some((d, _))) => map_of(&self.options, &self.map, &d.path),
-            _ => Ok(None),
+        if let Some(image) = self.image.get() {
+            return Ok(image.clone());
         }
+        let image = match (&self.dense, &self.index) {
+            (Some((Some(d), _)), _) => map_of(&self.options, &self.map, &d.path)?,
+            (_, Some((d, _))) => map_of(&self.options, &self.map, &d.path)?,
+            _ => None,
+        };
+        Ok(self.image.get_or_init(|| image).clone())
     }
 
     /// The retrieval database and its model, where the method uses them.
@@ -359,6 +366,11 @@ impl Session<'_> {
                 progress((share(before) * scale) as usize + done, scale as usize);
             };
             out.extend(self.together(&rest[..group], opened, &mut here));
+            // Files stay open, and what surfaces say takes room: for the first images alone.
+            for located in out.iter_mut().skip(PICTURED.max(before)).flatten() {
+                located.image = None;
+                located.matches.iter_mut().for_each(|m| m.tiles = None);
+            }
             rest = &rest[group..];
         }
         out
@@ -394,11 +406,16 @@ impl Session<'_> {
             }
             Ready::Both(look_up) => {
                 let locator = self.locator;
-                let (Some((_, model)), Some(map)) = (&locator.dense, &locator.image) else {
+                let (Some((_, model)), Some(Some(map))) = (&locator.dense, locator.image.get()) else {
                     return queries.iter().map(|_| Err(Error::invalid("the map cannot be read"))).collect();
                 };
                 let options = &locator.options;
-                let context = cells::Context { cells: self.look_up(look_up), model, map, options, places: &locator.places };
+                let step = options.feature_m.unwrap_or(model.metres()) / locator.map.ground_m();
+                let statistics = match model.calibration().domain {
+                    Some(_) => Statistics::measure(map, step).unwrap_or_default(),
+                    None => None,
+                };
+                let context = cells::Context { cells: self.look_up(look_up), model, map, options, places: &locator.places, statistics };
                 let total = queries.len();
                 each(queries, opened, |i, q, image| {
                     let range = [q.rotation_deg.unwrap_or(0.0), q.scale.unwrap_or(0.0)];
@@ -435,7 +452,7 @@ impl Session<'_> {
             options: &locator.options,
             places: &locator.places,
             calibration: matcher.model().calibration(),
-            map: locator.image.as_ref(),
+            map: locator.image.get().and_then(Option::as_ref),
             method: Method::Dense,
         };
         let plain = |q: &Query, image: Arc<Image>| {

@@ -22,12 +22,10 @@ mod vote;
 mod whole;
 
 pub use crate::dense::Variant;
-pub use cut::{PATCH_MIN_VALID, Patch};
 pub use fix::{Candidate, Displacement, Fix, Place, Places, Verdict};
-pub use judge::{Answer, fill_peaks, square};
-pub use locator::{Locator, Session};
+pub use judge::{Answer, fill_peaks};
+pub use locator::{Locator, PICTURED, Session};
 pub use options::{INDEX_CREDIT, Method, Options, STRIP, dense_beside};
 pub use query::{Near, Query, Source};
 pub use retrieval::fill_cells;
-pub use vote::{Lattice, Vote, vote};
 pub use whole::{HERE, Located, RIGHT_M};

@@ -18,8 +18,8 @@ pub(super) struct Area {
 
 impl Area {
     /// Where a patch may lie; none where that is nowhere: the patch has no claimed place, or one that the map's projection does not reach.
-    /// `turned_deg` is how far the image may be turned either way, which moves its patches about its middle.
-    pub(super) fn of(places: &Places, near: Near, image: &Image, frame: &Frame, patch: &Patch, turned_deg: f64) -> Result<Option<Self>> {
+    /// `range` is how far the image may be turned (degrees) and scaled (share) either way, which moves its patches about its middle.
+    pub(super) fn of(places: &Places, near: Near, image: &Image, frame: &Frame, patch: &Patch, range: [f64; 2]) -> Result<Option<Self>> {
         let middle = [image.raster.width(), image.raster.height()].map(|v| f64::from(v) / 2.0);
         let [rel, mid] = [patch.sar_px, middle].map(|p| frame.relative(p));
         let from_middle = [0, 1].map(|d| rel[d] - mid[d]);
@@ -35,7 +35,8 @@ impl Area {
         };
         let Ok(pixel_m) = beside([1.0, 0.0]).and_then(|x| Ok([x, beside([0.0, 1.0])?])) else { return Ok(None) };
         let arm = from_middle[0].hypot(from_middle[1]) * pixel_m[0].max(pixel_m[1]);
-        let metres = near.metres() + 2.0 * (turned_deg.min(180.0).to_radians() / 2.0).sin() * arm;
+        let [turn, scale] = [range[0].min(180.0).to_radians(), range[1]];
+        let metres = near.metres() + arm * (2.0 * (turn / 2.0).sin() * (1.0 + scale) + scale);
         // A tenth more for what a projection bends over the circle.
         Ok(Some(Self { map_px: place.map_px, lonlat: place.lonlat, metres, half: pixel_m.map(|m| 1.1 * metres / m.max(1e-9)) }))
     }

@@ -13,7 +13,7 @@ use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::Modality;
 use crate::refine::{Prepared, Request, Strip, refine};
 use crate::scene::pages::DEFAULT_PAGES;
-use crate::scene::{Frame, Image, PageCache, inverse, lonlat_distance_m};
+use crate::scene::{Frame, Image, PageCache, ValidityMask, inverse, lonlat_distance_m};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -84,8 +84,9 @@ impl Context<'_> {
         let squares = Squares { patch, step: self.options.step.unwrap_or(patch) };
         let name = query.name();
         let mut ways = Vec::new();
+        let mask = ValidityMask::new(&image.raster)?;
         for frame in frame.ways(query.mirrored)? {
-            let (patches, no_data) = cut::patches(&image, &frame, squares, self.embedder.input())?;
+            let (patches, no_data) = cut::patches(&image, &mask, &frame, squares, self.embedder.input())?;
             let mut way = Way { frame, patches, no_data, outside: 0, allowed: None };
             if let Some(near) = query.near {
                 self.limit(&mut way, near, &image)?;
@@ -109,7 +110,7 @@ impl Context<'_> {
         let (mut patches, mut allowed) = (Vec::new(), Vec::new());
         let count = way.patches.len();
         for patch in std::mem::take(&mut way.patches) {
-            let area = Area::of(self.places, near, image, &way.frame, &patch, 0.0)?;
+            let area = Area::of(self.places, near, image, &way.frame, &patch, [0.0; 2])?;
             let cells = area.map_or_else(|| Ok(HashSet::new()), |a| self.cells_near(&a))?;
             if !cells.is_empty() {
                 patches.push(patch);
@@ -252,9 +253,11 @@ impl Context<'_> {
             claimed: None,
             displaced: None,
             frame,
-            image: job.image.clone(),
+            size: [job.image.raster.width(), job.image.raster.height()],
+            image: self.options.surfaces.then(|| job.image.clone()),
             side_px: side,
             step: job.squares.step,
+            threshold: None,
             variants: 1,
             no_data,
             outside,
@@ -315,7 +318,7 @@ pub fn fill_cells(fix: &mut Fix, hits: &[CellHit], top: usize, side: f64, places
         });
     }
     fix.place = Some(places.at(best.centre_px)?);
-    fix.footprint = places.ring(super::judge::square(best.centre_px, side, Variant::PLAIN))?;
+    fix.footprint = places.ring(super::judge::square(best.centre_px, side))?;
     (fix.score, fix.margin) = (best.score, hits.get(1).map_or(0.0, |second| best.score - second.score));
     Ok(())
 }

@@ -45,12 +45,16 @@ pub struct Located {
     pub displaced: Option<Displacement>,
     /// How it was taken to lie, but for its place.
     pub frame: Frame,
-    /// The image.
-    pub image: Arc<Image>,
+    /// Its width and height, pixels.
+    pub size: [u32; 2],
+    /// The image, where pictures are wanted ([`super::Options::surfaces`]), of the first [`PICTURED`](super::PICTURED) of a call.
+    pub image: Option<Arc<Image>>,
     /// Side of a patch, map pixels.
     pub side_px: f64,
     /// Distance between patches, map pixels.
     pub step: u32,
+    /// A fix less probable than this was not found; none where the method does not say.
+    pub threshold: Option<f64>,
     /// Turns and scales that were tried of each patch.
     pub variants: usize,
     /// Patches left out for want of data.
@@ -161,7 +165,7 @@ impl Located {
     /// # Errors
     /// A position outside the projection's domain.
     pub(super) fn settle(&mut self, places: &Places, placed: Option<Placed>) -> Result<()> {
-        let size = [self.image.raster.width(), self.image.raster.height()].map(f64::from);
+        let size = self.size.map(f64::from);
         let middle = size.map(|v| v / 2.0);
         if let Some(own) = &self.frame.own {
             self.claimed = own.apply(middle).ok().and_then(|p| places.at(p).ok());
@@ -193,6 +197,10 @@ impl Located {
         if let Some(place) = &mut self.place {
             place.probability = Some(lowered);
         }
+        for fix in &mut self.fixes {
+            fix.probability = fix.probability.map(|p| p.min(probability));
+            fix.place = fix.place.filter(|_| fix.probability >= Some(threshold)).map(|p| Place { probability: fix.probability, ..p });
+        }
         if lowered < HERE {
             self.verdict = self.verdict.min(if lowered < threshold { Verdict::NotHere } else { Verdict::Check });
         }
@@ -202,7 +210,7 @@ impl Located {
     /// Map pixels of its corners, where it has a place.
     pub fn corners_px(&self) -> Option<[[f64; 2]; 4]> {
         let m = self.to_map?;
-        let size = [self.image.raster.width(), self.image.raster.height()].map(f64::from);
+        let size = self.size.map(f64::from);
         Some([[0.0, 0.0], [size[0], 0.0], size, [0.0, size[1]]].map(|c| apply(&m, c)))
     }
 

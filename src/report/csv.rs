@@ -132,7 +132,7 @@ impl Row {
         row.put("probability", maybe(image.probability, |p| format!("{p:.4}")));
         row.put("agreeing", text(image.agreeing));
         if let Some(place) = &image.place {
-            let middle = [image.image.raster.width(), image.image.raster.height()].map(|v| f64::from(v) / 2.0);
+            let middle = image.size.map(|v| f64::from(v) / 2.0);
             row.put("sar_px_x", pixel(middle[0]));
             row.put("sar_px_y", pixel(middle[1]));
             row.place(place);

@@ -33,8 +33,8 @@ const SQUARES: u32 = 4;
 /// What a fix is pictured from.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
-    /// The SAR image.
-    pub sar: &'a Image,
+    /// The SAR image; without it there are no pictures.
+    pub sar: Option<&'a Image>,
     /// From map pixels to SAR pixels about the patch, but for its own turn.
     pub matrix: [[f64; 2]; 2],
     /// Side of the patch, map pixels.
@@ -52,6 +52,7 @@ pub struct Subject<'a> {
 pub fn pictures(fix: &Fix, subject: &Subject<'_>) -> Result<Pictures> {
     let Subject { sar, side, map, surface: matched, .. } = *subject;
     let variant = fix.variant.unwrap_or(Variant::PLAIN);
+    let Some(sar) = sar else { return Ok(Pictures::default()) };
     let patch = cut(sar, fix.sar_px, compose(subject.matrix, variant.from_map()), side)?;
     let mut out = Pictures::default();
     if let Some(map) = map {
@@ -215,8 +216,8 @@ pub fn overlays(overview: &mut MapOverview, map: &Image, images: &[&Located]) ->
     let placed: Vec<&Located> = images.iter().filter(|l| l.to_map.is_some()).copied().take(OVERLAYS).collect();
     for l in &placed {
         let Some(to_map) = l.to_map else { continue };
-        let size = [l.image.raster.width(), l.image.raster.height()];
-        let one = averaged(&mut |_, _| {}, &l.image, [0, 0], size, shared(placed.len()))?;
+        let Some(image) = &l.image else { continue };
+        let one = averaged(&mut |_, _| {}, image, [0, 0], l.size, shared(placed.len()))?;
         overview.images.push(one.overlay(to_map)?);
     }
     let near = &placed[..placed.len().min(CLOSER)];

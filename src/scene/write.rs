@@ -482,7 +482,16 @@ mod tests {
         // One tile, whose place stands in the directory itself.
         let one = dir.path().join("one.tif");
         let header = GeoTiff { width: 3, height: 2, bands: 1, ..GeoTiff::default() };
-        write_within(&one, &header, &mut |_, _, out: &mut Vec<u8>| Ok(out.extend([1, 2, 3, 4, 5, 6])), 10).unwrap();
+        write_within(
+            &one,
+            &header,
+            &mut |_, _, out: &mut Vec<u8>| {
+                out.extend([1, 2, 3, 4, 5, 6]);
+                Ok(())
+            },
+            10,
+        )
+        .unwrap();
         assert_eq!(Raster::open(&one).unwrap().read_window(0, 0, 3, 2).unwrap().data, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     }
 
@@ -499,7 +508,7 @@ mod tests {
         .unwrap();
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let peak = status.lines().find(|l| l.starts_with("VmHWM")).unwrap_or("VmHWM is not told here");
-        println!("{peak}; the samples take {} MiB", 30_000u64 * 8_000 * 4 >> 20);
+        println!("{peak}; the samples take {} MiB", (30_000u64 * 8_000 * 4) >> 20);
     }
 
     #[test]

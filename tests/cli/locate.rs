@@ -77,7 +77,7 @@ fn an_images_own_place_is_a_claim_unless_it_is_said_to_be_the_truth() {
     let displaced = image["displaced_m"].as_f64().unwrap();
     assert!((displaced - 60.0 * own_scale(&WORLD.sar)).abs() < 60.0, "{image}");
     assert!(image["displaced"].as_str().unwrap().ends_with(" m W") && claimed["truth"].is_null(), "{image}");
-    assert!(image["fixes"][0]["right"].is_null());
+    assert!(image["fixes"][0]["found"] == true && image["fixes"][0]["right"].is_null());
     let text_of = |path: &Path| std::fs::read_to_string(path).unwrap();
     assert!(!text_of(&out).contains("\"right\"") && !text_of(&page).contains("wrong fix"), "a claim is no truth");
     let truth: Value = serde_json::from_str(&dense(&[text(&sar)], &out, &["--truth"]).ok().out).unwrap();
@@ -108,7 +108,14 @@ fn a_turned_image_without_a_place_is_found_and_its_turn_told() {
     assert!((number("rotation_clockwise_deg") - degrees).abs() < 2.0 && (number("scale") - scale).abs() < 0.04, "{image}");
     // The upper left corner of the image lies to the north of its middle, and a little west.
     let corner = &image["footprint"][0];
-    assert!(corner[1].as_f64().unwrap() > number("lat"), "{image}");
+    let north = corner[1].as_f64().unwrap() - number("lat");
+    let east = (corner[0].as_f64().unwrap() - number("lon")) * number("lat").to_radians().cos();
+    // (-1, -1) turned by 40 degrees clockwise: 0.12 to the west, 1.41 to the north.
+    assert!(north > 0.0 && (east / north + 0.09).abs() < 0.05, "{east} {north} {image}");
+    // The transform puts that corner there, too.
+    let g: Vec<f64> = image["geotransform"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+    let (lon, lat) = Crs::from_epsg(EPSG).unwrap().to_lonlat(g[0], g[3]).unwrap();
+    assert!((lon - corner[0].as_f64().unwrap()).abs() < 1e-6 && (lat - corner[1].as_f64().unwrap()).abs() < 1e-6, "{image}");
 }
 
 #[test]
@@ -127,4 +134,7 @@ fn a_prior_around_a_place_needs_no_georeference() {
     let far = format!("{lon},{lat}");
     let args = ["--pixel-size", &size, "--near", &far, "--prior", "500", "--mirrored", "no"];
     dense(&[text(&sar)], &out, &args).fails(1, &["no part of the map with data lies within its prior"]);
+    for near in ["10.5", "10,5,50,3", "200,95"] {
+        dense(&[text(&sar)], &out, &["--pixel-size", &size, "--near", near, "--prior", "500"]).fails(2, &["LON,LAT"]);
+    }
 }

@@ -46,7 +46,7 @@ pub(super) fn write_page(
         fix.set_truth(places.at(q.map_px)?, |_, off| off <= RIGHT_M);
         fixes.push(fix);
         let matrix = link.jacobian(q.map_px)?;
-        subjects.push(Subject { sar: &shown.pair.sar, matrix, side, map: Some(&shown.pair.map), surface: Some((found, database)) });
+        subjects.push(Subject { sar: Some(&shown.pair.sar), matrix, side, map: Some(&shown.pair.map), surface: Some((found, database)) });
     }
     let pictures = pictured(global, &fixes, &subjects, &[fixes.len()])?;
     let overview = overview(global, &shown.pair.map)?;

@@ -34,7 +34,7 @@ pub(super) fn write_page(
         fill_cells(&mut fix, hits, 10, side, &places)?;
         fix.set_truth(places.at(p)?, |c, _| c.cell.is_some_and(|cell| database.cell_holds(cell, p)));
         fixes.push(fix);
-        subjects.push(Subject { sar: &pair.sar, matrix: link.jacobian(p)?, side, map: Some(&pair.map), surface: None });
+        subjects.push(Subject { sar: Some(&pair.sar), matrix: link.jacobian(p)?, side, map: Some(&pair.map), surface: None });
     }
     let pictures = pictured(global, &fixes, &subjects, &[fixes.len()])?;
     let overview = overview(global, &pair.map)?;

@@ -52,8 +52,8 @@ pub struct Args {
     #[arg(long, value_name = "METRES")]
     prior: Option<f64>,
     /// Where the image's middle roughly lies, within --prior of it
-    #[arg(long, value_name = "LON,LAT", value_delimiter = ',', num_args = 1, allow_hyphen_values = true, requires = "prior")]
-    near: Vec<f64>,
+    #[arg(long, value_name = "LON,LAT", allow_hyphen_values = true, requires = "prior", value_parser = lonlat)]
+    near: Option<[f64; 2]>,
     /// The images' own georeference is the truth: say what is right and wrong, not how far they are displaced
     #[arg(long)]
     pub(super) truth: bool,
@@ -111,6 +111,15 @@ fn range_of<const MOST: u32>(text: &str) -> std::result::Result<f64, String> {
     if (0.0..=f64::from(MOST)).contains(&value) { Ok(value) } else { Err(format!("a number from 0 to {MOST} is needed")) }
 }
 
+/// A longitude and a latitude.
+fn lonlat(text: &str) -> std::result::Result<[f64; 2], String> {
+    let numbers: Vec<f64> = text.split(',').filter_map(|n| n.trim().parse().ok()).collect();
+    match numbers[..] {
+        [lon, lat] if text.split(',').count() == 2 && (-180.0..=360.0).contains(&lon) && (-90.0..=90.0).contains(&lat) => Ok([lon, lat]),
+        _ => Err("a longitude and a latitude in degrees are needed, with decimal points and a comma between: LON,LAT".into()),
+    }
+}
+
 /// A share of the scale: at most half.
 fn scale_range(text: &str) -> std::result::Result<f64, String> {
     range_of::<1>(text).and_then(|v| if v <= 0.5 { Ok(v) } else { Err("0.5 is the most".into()) })
@@ -147,11 +156,7 @@ impl Args {
 
     /// What is asked of an image.
     pub(super) fn query(&self, file: PathBuf) -> Query {
-        let near = match (self.prior, &self.near[..]) {
-            (Some(metres), [lon, lat]) => Some(Near::Place { lonlat: [*lon, *lat], metres }),
-            (Some(metres), _) => Some(Near::Own(metres)),
-            (None, _) => None,
-        };
+        let near = self.prior.map(|metres| self.near.map_or(Near::Own(metres), |lonlat| Near::Place { lonlat, metres }));
         Query {
             reading: self.reading.options(),
             unit: self.reading.unit(),

@@ -47,6 +47,7 @@ fn image_json(image: &Outcome<'_>) -> Value {
                 .collect();
             value.insert("footprint".into(), json!(image.footprint));
             value.insert("variants".into(), json!(image.variants));
+            value.insert("threshold".into(), json!(image.threshold));
             value.insert("no_data".into(), json!(image.no_data));
             value.insert("outside_prior".into(), json!(image.outside));
             value.insert("patch".into(), json!(image.side_px));

@@ -45,7 +45,7 @@ impl Run<'_> {
             for (i, fix) in l.fixes.iter().enumerate() {
                 fixes.push(fix.clone());
                 subjects.push(Subject {
-                    sar: &l.image,
+                    sar: l.image.as_deref(),
                     matrix: l.frame.matrix_at(fix.sar_px),
                     side: l.side_px,
                     map: map.as_deref(),

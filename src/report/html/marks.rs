@@ -8,7 +8,7 @@ use super::super::{Error, MapOverview, Outcome, distance_text};
 use super::map::{Layer, Stage};
 use super::parts::{Part, displaced, name};
 use super::words::{class, probability};
-use crate::locate::{Fix, Located, Variant, Verdict};
+use crate::locate::{Fix, Located, Verdict};
 
 /// Fixes drawn on the map; of more, an even choice is drawn.
 const MAP_FIXES: usize = 2500;
@@ -31,9 +31,9 @@ fn ring(stage: &Stage<'_>, corners: &[[f64; 2]]) -> Option<String> {
 }
 
 /// Corners of a patch as it lies, map pixels.
-fn corners([x, y]: [f64; 2], side: f64, variant: Variant) -> [[f64; 2]; 4] {
-    let (h, m) = (side / 2.0, variant.to_map());
-    [[-h, -h], [h, -h], [h, h], [-h, h]].map(|[u, v]| [x + m[0][0] * u + m[0][1] * v, y + m[1][0] * u + m[1][1] * v])
+fn corners([x, y]: [f64; 2], side: f64) -> [[f64; 2]; 4] {
+    let h = side / 2.0;
+    [[-h, -h], [h, -h], [h, h], [-h, h]].map(|[u, v]| [x + u, y + v])
 }
 
 /// What a fix is on the map: beside right and wrong, one that the image's other patches do not agree with.
@@ -173,7 +173,7 @@ fn mark(
         );
     }
     if let (Some(l), Some(p)) = (owner, fix.place)
-        && let Some(path) = ring(stage, &corners(p.map_px, l.side_px, fix.variant.unwrap_or(Variant::PLAIN)))
+        && let Some(path) = ring(stage, &corners(p.map_px, l.side_px))
     {
         out.outlines.entry(class).or_default().push_str(&path);
     }
