@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Opens pages of echogrid in headless Chromium and looks for faults: `make test-page`, or studies/page.py PAGE.html...
 
-A page fails where its script did not run or wrote to the console (an error, a refusal of the content security policy), where it asks for
-anything outside itself, where it is wider than its window, or exceeds 5 MB. Screenshots at 1280 and 390 pixels, in light and dark, lie
+A page fails where its script did not run or wrote to the console (an error, a refusal of the content security policy), where zoom or slider
+do nothing, where it asks for anything outside itself, is wider than its window, or exceeds 5 MB. Screenshots at 1280 and 390 pixels, in light and dark, lie
 beside each page. Only the Python standard library is used."""
 
 import pathlib
@@ -13,7 +13,6 @@ import sys
 import tempfile
 
 LIMIT = 5_000_000
-WIDTHS = {"wide": (1280, 2400), "narrow": (390, 3600)}
 
 
 def browser():
@@ -46,34 +45,56 @@ def faults(chrome, page):
     found += said
     if "<script" in text and 'data-script="ran"' not in document:
         found.append("its script did not run")
-    # A frame as narrow as a telephone: Chromium's own windows have a least width. The frame's script says how wide the page is in it.
-    with tempfile.TemporaryDirectory() as folder:
-        outer = pathlib.Path(folder) / "frame.html"
-        outer.write_text(f"""<iframe src="{page.resolve().as_uri()}" style="width:390px;height:800px;border:0"></iframe>
-<script>onload = () => setTimeout(() => {{ const d = document.querySelector('iframe').contentDocument.documentElement;
-document.body.dataset.width = d.scrollWidth; document.body.dataset.wide =
-[...d.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > 391 && !e.closest('.scroll,svg')).slice(0, 3).map((e) => e.tagName + '.' + e.className).join(' '); }}, 500)</script>""")
-        document, _ = open_page(chrome, outer.as_uri(), (800, 900), "--allow-file-access-from-files", "--dump-dom")
-        width = re.search(r'data-width="(\d+)"', document)
-        if not width:
-            found.append("could not be measured at 390 px")
-        elif int(width[1]) > 390:
-            found.append(f"{width[1]} px wide in a window of 390: {re.search(r'data-wide=.([^>]*)', document)[1]}")
+    # A frame as narrow as a telephone: Chromium's own windows have a least width. The frame's script measures the page and uses its tools.
+    told, _ = framed(chrome, page, (390, 800), MEASURE, "--dump-dom")
+    value = lambda name: (re.search(f'data-{name}="([^"]*)"', told) or [None, None])[1]
+    if value("width") is None:
+        found.append("could not be measured at 390 px")
+    elif int(value("width")) > 390:
+        found.append(f"{value('width')} px wide in a window of 390: {value('wide')}")
+    found += [f"{what} does not work" for what in ("zoom", "slider", "keys") if value(what) == "no"]
     return found
 
 
+MEASURE = """
+const root = page.documentElement, told = document.body.dataset, svg = page.querySelector('.stage svg');
+told.width = root.scrollWidth;
+told.wide = [...page.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > 391 && !e.closest('.scroll,svg'))
+  .slice(0, 3).map((e) => e.tagName + '.' + e.className).join(' ');
+if (svg) {
+  const before = svg.getAttribute('viewBox');
+  page.querySelector('[data-zoom=in]').click();
+  const zoomed = svg.getAttribute('viewBox');
+  told.zoom = zoomed !== before ? 'yes' : 'no';
+  page.querySelector('.stage').dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowRight' }));
+  told.keys = svg.getAttribute('viewBox') !== zoomed ? 'yes' : 'no';
+  const slider = page.querySelector('.opacity');
+  if (slider) {
+    slider.value = 10;
+    slider.dispatchEvent(new Event('input'));
+    told.slider = getComputedStyle(page.querySelector('.sheets')).opacity === '0.1' ? 'yes' : 'no';
+  }
+}
+"""
+
+ZOOM = """page.querySelector('[data-box]')?.click();"""
+
+
+def framed(chrome, page, size, script, *more):
+    """The same of a page in a frame of some size, after a script that knows its document as `page`."""
+    with tempfile.TemporaryDirectory() as folder:
+        outer = pathlib.Path(folder) / "frame.html"
+        outer.write_text(f"""<body style="margin:0"><iframe src="{page.resolve().as_uri()}" style="width:{size[0]}px;height:{size[1]}px;border:0"></iframe>
+<script>onload = () => setTimeout(() => {{ const page = document.querySelector('iframe').contentDocument; {script} }}, 300)</script>""")
+        return open_page(chrome, outer.as_uri(), (max(size[0], 500), size[1]), "--allow-file-access-from-files", *more)
+
+
 def screenshots(chrome, page):
-    for name, size in WIDTHS.items():
-        for look in ("light", "dark"):
+    shots = {"wide": (1280, 2400, ""), "narrow": (390, 3600, ""), "zoomed": (1280, 1500, ZOOM), "zoomed-narrow": (390, 900, ZOOM)}
+    for name, (width, height, script) in shots.items():
+        for look, setting in (("light", 1), ("dark", 0)):
             target = page.with_name(f"{page.stem}-{name}-{look}.png")
-            dark = ["--blink-settings=preferredColorScheme=0"] if look == "dark" else ["--blink-settings=preferredColorScheme=1"]
-            if name == "wide":
-                open_page(chrome, page.resolve().as_uri(), size, f"--screenshot={target}", *dark)
-                continue
-            with tempfile.TemporaryDirectory() as folder:
-                outer = pathlib.Path(folder) / "frame.html"
-                outer.write_text(f'<body style="margin:0"><iframe src="{page.resolve().as_uri()}" style="width:{size[0]}px;height:{size[1]}px;border:0"></iframe>')
-                open_page(chrome, outer.as_uri(), (500, size[1]), f"--screenshot={target}", *dark)
+            framed(chrome, page, (width, height), script, f"--screenshot={target}", f"--blink-settings=preferredColorScheme={setting}")
 
 
 def main():

@@ -102,13 +102,13 @@ fn vectors(map: &MapOverview, ties: &[Tie], bytes: usize) -> Result<Markup, Erro
     let stage = Stage::new(map, bytes)?;
     let ([width, height], unit) = (stage.size, stage.unit);
     let size = f64::from(width.max(height));
-    // The image may be a small part of the map: marks and vectors are as large as suits it.
+    // Marks keep their size on the screen as the map is zoomed; vectors are as long as suits the part of the map that the image is.
+    let r = size / 260.0;
     let spread = |d: usize| {
         let at = || ties.iter().map(|t| t.map_px[d] / unit).filter(|v| v.is_finite());
         at().fold(f64::NEG_INFINITY, f64::max) - at().fold(f64::INFINITY, f64::min)
     };
     let size = spread(0).max(spread(1)).clamp(size / 8.0, size);
-    let r = size / 260.0;
     let mut lengths: Vec<f64> = ties.iter().filter(|t| t.used).map(|t| t.residual_px[0].hypot(t.residual_px[1])).collect();
     lengths.sort_by(f64::total_cmp);
     let median = lengths.get(lengths.len() / 2).copied().unwrap_or(1.0).max(1e-6);

@@ -72,7 +72,8 @@ impl Run<'_> {
                 None => format!("SAR patches only: the map {} was not found beside the database; name it with --map", info.name),
             },
         ));
-        let meta = meta(&format!("Where {sar} was taken"), &info.name, &sar, model, &self.adapter, rows);
+        let were = if self.images.len() == 1 { "was" } else { "were" };
+        let meta = meta(&format!("Where {sar} {were} taken"), &info.name, &sar, model, &self.adapter, rows);
         let overview = map.as_ref().map(|m| overview_with(self.global, m, &located)).transpose()?;
         let page = Page { images: self.images, pictures: &pictures, overview: overview.as_ref(), ..Page::new(&meta, &fixes) };
         Ok(page.write(path)?)

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use maud::{Markup, html};
 
-use super::super::{Outcome, distance_text};
+use super::super::{Failed, Outcome, distance_text};
 use super::map::bounds;
 use super::words::{place, plural, probability};
 use crate::locate::{Fix, Located, Variant, Verdict};
@@ -68,11 +68,16 @@ fn chance(p: f64) -> String {
     }
 }
 
+/// What was wrong with a file, without its name once more.
+fn problem<'a>(failed: &'a Failed<'_>) -> &'a str {
+    failed.problem.strip_prefix(failed.file).and_then(|p| p.strip_prefix(": ")).unwrap_or(&failed.problem)
+}
+
 /// Where an image lies, in a sentence.
 pub(super) fn sentence(image: &Outcome<'_>) -> Markup {
     let l = match image {
         Ok(l) => l,
-        Err(failed) => return html! { strong { (name(failed.file)) } " could not be located: " (failed.problem) },
+        Err(failed) => return html! { strong { (name(failed.file)) } " could not be located: " (problem(failed)) },
     };
     let right = l.fixes.iter().filter(|f| f.right() == Some(true)).count();
     html! {
@@ -180,7 +185,7 @@ fn row(number: usize, image: &Outcome<'_>) -> Markup {
             td.num.number { (number + 1) }
             th scope="row" { a href={ "#i" (number) } { (name(file)) } }
             td { (badge(image)) }
-            td { @match image { Ok(_) => { @if let Some(p) = place { (p) } } Err(failed) => { (failed.problem) } } }
+            td { @match image { Ok(_) => { @if let Some(p) = place { (p) } } Err(failed) => { (problem(failed)) } } }
             (cell("±", l.and_then(|l| about(l)).map(|a| a.replacen("± ", "", 1))))
             (cell("probability", l.and_then(|l| l.probability).map(probability)))
             (cell("agreeing", l.and_then(|l| Some(format!("{} of {}", l.agreeing?, l.fixes.len())))))

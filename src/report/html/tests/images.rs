@@ -125,7 +125,7 @@ fn several_images_have_a_row_each_that_leads_to_its_part() {
     (check.verdict, check.probability) = (Verdict::Check, Some(0.62));
     let mut none = located(&sar, "three.tif", vec![dense("p1", 1.0, 2.0, 0, false)]);
     (none.verdict, none.place, none.to_map, none.displaced, none.probability) = (Verdict::NotHere, None, None, None, Some(0.04));
-    let failed = Failed { file: "four.tif", problem: "no <pixels>".into() };
+    let failed = Failed { file: "four.tif", problem: "four.tif: no <pixels>".into() };
     let images = [Ok(&here), Ok(&check), Err(failed), Ok(&none)];
     let fixes: Vec<Fix> = images.iter().flatten().flat_map(|l| l.fixes.clone()).collect();
     let overview = MapOverview::new(noise(1, 100, 80), 10.0, 10.0);
@@ -148,7 +148,7 @@ fn several_images_have_a_row_each_that_leads_to_its_part() {
         assert!(row.contains(&format!(">{cell}</td>")), "{cell}: {row}");
     }
     assert!(text.contains("no &lt;pixels&gt;") && text.contains("a class=\"check\" href=\"#i1\""), "{text}");
-    assert!(text.contains("<strong>1</strong> may lie on it") && text.contains("four.tif</strong> could not be located"));
+    assert!(text.contains("<strong>1</strong> may lie on it") && text.contains("four.tif</strong> could not be located: no &lt;"));
 }
 
 #[test]
