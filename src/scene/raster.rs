@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -75,6 +75,8 @@ pub struct Raster {
     pieces: Vec<PathBuf>,
     /// What tells pixels without data in these, in words, and whether some of it is unnamed fill.
     pieces_no_data: (Vec<String>, bool),
+    /// The files' hash, once it was asked for: large maps take seconds.
+    sha256: OnceLock<String>,
 }
 
 impl std::fmt::Debug for Raster {
@@ -149,6 +151,7 @@ impl Raster {
             surface,
             pieces: Vec::new(),
             pieces_no_data: Default::default(),
+            sha256: OnceLock::new(),
         })
     }
 
@@ -405,6 +408,14 @@ impl Raster {
     /// # Errors
     /// [`Error::Read`].
     pub fn sha256(&self) -> Result<String> {
+        if let Some(known) = self.sha256.get() {
+            return Ok(known.clone());
+        }
+        let hash = self.hashed()?;
+        Ok(self.sha256.get_or_init(|| hash).clone())
+    }
+
+    fn hashed(&self) -> Result<String> {
         let hex = |hash: Sha256| hash.finalize().iter().map(|b| format!("{b:02x}")).collect::<String>();
         let one = |path: &PathBuf| -> Result<String> {
             if !path.is_file() {
