@@ -1,6 +1,6 @@
 //! `echogrid index`.
 
-use super::common::{Global, MapArgs, check_file, check_regular, print_json, warn};
+use super::common::{Global, MapArgs, check_apart, check_file, check_regular, print_json, warn};
 use super::cost::{weigh_dense, weigh_index};
 use super::databases::{GridArgs, build_dense_with_bar, build_with_bar};
 use super::dense_args::{DenseArgs, LARGEST_PATCH};
@@ -110,6 +110,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let with_index = args.method != Method::Dense;
     let check = if args.method == Method::Both { check_regular } else { check_file };
     [with_index.then_some(&args.out), beside.as_ref()].into_iter().flatten().try_for_each(|p| check(p))?;
+    let outputs: Vec<&Path> = [with_index.then_some(&args.out), beside.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
+    check_apart(&outputs, args.map.map.iter().map(PathBuf::as_path))?;
     let model = if with_index { Some(args.dense.what.encoder(args.model.as_deref())?) } else { None };
     let features = if beside.is_some() { Some(args.dense.what.model(FeatureKind::Learned)?) } else { None };
     let bar = global.working("reading");

@@ -341,7 +341,7 @@ impl Job {
         };
         if !(0..database.len()).any(keep) {
             return Err(Error::invalid(format!(
-                "{}: no part of the map with data lies within its prior; use a larger --prior, or none",
+                "{}: no part of the map with data lies within its prior; use a larger --prior, or none (--near LON,LAT may lie off the map)",
                 self.name
             )));
         }

@@ -86,7 +86,7 @@ impl Context<'_> {
             outside: way.outside,
             matches: found,
             seconds: BTreeMap::new(),
-            warnings: doubts(&job.image, frame, job.searched),
+            warnings: doubts(&job.image, frame, job.searched || verdict == Verdict::Here),
         };
         located.settle(self.places, placed)?;
         located.variant = job.pose.then(located.variant);

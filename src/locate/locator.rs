@@ -94,8 +94,8 @@ impl Options {
             (self.features.is_some(), "--features", method == Method::Index),
             (self.dense_model.is_some(), "--dense-model", method == Method::Index),
             (!self.vote, "--no-vote", method == Method::Index),
-            (self.feature_m.is_some(), "--scale", method != Method::Both),
-            (self.block != 0, "--block", method != Method::Both),
+            (self.feature_m.is_some(), "--scale", method == Method::Index),
+            (self.block != 0, "--block", method == Method::Index),
             (self.cells != Self::default().cells, "--cells", method != Method::Both),
             (self.model.is_some(), "--model", method == Method::Dense),
         ]
@@ -108,6 +108,14 @@ impl Options {
                 method.name(),
                 unused.join(", ")
             )));
+        }
+        if method == Method::Dense && (self.feature_m.is_some() || self.block != 0) {
+            return Err(Error::invalid(
+                "--scale and --block are fixed by the dense database: make it anew with `echogrid index --scale METRES --block PX`, or leave them out",
+            ));
+        }
+        if self.closer_m.is_some_and(|m| !(m.is_finite() && m > 0.0)) {
+            return Err(Error::invalid("--closer is in ground metres a feature pixel, above 0"));
         }
         if method != Method::Index && refined {
             return Err(Error::invalid(

@@ -3,8 +3,8 @@
 use super::cut::Patch;
 use super::fix::Places;
 use super::query::Near;
-use crate::Result;
 use crate::scene::{Frame, Image, lonlat_distance_m};
+use crate::{Error, Result};
 
 /// A circle on the map.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,7 +25,14 @@ impl Area {
         let from_middle = [0, 1].map(|d| rel[d] - mid[d]);
         let map_px = match near {
             Near::Own(_) => patch.own_px,
-            Near::Place { lonlat, .. } => Some(places.map_px(lonlat)?).map(|p| [0, 1].map(|d| p[d] + from_middle[d])),
+            Near::Place { lonlat: [lon, lat], .. } => {
+                let there = places.map_px([lon, lat]).map_err(|e| {
+                    Error::invalid(format!(
+                        "--near {lon},{lat} lies nowhere on the map ({e}): the longitude comes first, then the latitude"
+                    ))
+                })?;
+                Some([0, 1].map(|d| there[d] + from_middle[d]))
+            }
         };
         let Some(place) = map_px.and_then(|p| places.at(p).ok()) else { return Ok(None) };
         // Metres a map pixel there.

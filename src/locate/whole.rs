@@ -138,14 +138,14 @@ pub(super) fn place(
     Placed { to_map, variant, covariance_m2 }
 }
 
-/// What is doubtful about an image. `turned` says whether turns were searched for.
-pub(super) fn doubts(image: &Image, frame: &Frame, turned: bool) -> Vec<String> {
+/// What is doubtful about an image. `settled` says that how it lies needs no word: turns were searched for, or it is surely found.
+pub(super) fn doubts(image: &Image, frame: &Frame, settled: bool) -> Vec<String> {
     let raster = &image.raster;
     let mut all = raster.warnings().to_vec();
     if let (true, Err(e)) = (raster.geo().is_some() || raster.control_points() > 0, raster.placement()) {
         all.push(format!("the image's own georeference is not used: {e}"));
     }
-    if !frame.oriented && !turned {
+    if !frame.oriented && !settled {
         all.push(format!(
             "{}: the image does not say how it lies: it is taken to lie as the map does, and what is turned by some degrees may be found beside its place; try --rotation-range DEGREES (dense matching), or give it a georeference",
             raster.path().display()

@@ -400,7 +400,7 @@ pub fn register(
     consensus_config.area_px2 = std::f64::consts::PI * reach_px * reach_px;
     consensus_config.limits = Some(Limits { matrix: coarse.model.derivative(middle), ..limits(&frame) });
     let kinds = config.kind.map_or_else(|| vec![ModelKind::Similarity, ModelKind::Affine], |k| vec![k]);
-    let fit = fit_best(&points, &FitConfig { kind: kinds[0], base: coarse.model.derivative(middle), consensus: consensus_config }, &kinds)
+    let fit = fit_best(&points, &FitConfig { kind: kinds[0], base: frame.matrix, consensus: consensus_config }, &kinds)
         .map_err(|e| Error::invalid(format!("{name}: {e}; {} patches of {} map pixels were sought", queries.len(), config.patch)))?;
     let pose = pose(map, &frame, &fit.model, size)?;
     let seconds = [first_s, start.elapsed().as_secs_f64()];

@@ -127,6 +127,8 @@ fn a_displaced_image_comes_back_whatever_its_georeference_says() {
             "{:?}",
             found.pose
         );
+        let [large, small] = found.pose.scale;
+        assert!(kind != Some(ModelKind::Similarity) || large - small < 1e-4, "a similarity has one scale: {:?}", found.pose);
         // Even though a fifth of it is empty, the image has about as many patches as asked for.
         assert!(
             (180..=250).contains(&found.sought) && (20..=40).contains(&found.coarse.patches),

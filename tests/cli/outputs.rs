@@ -84,3 +84,25 @@ fn shells_and_man_are_told_of_all_commands() {
     let names = names(&pages);
     assert!(["echogrid.1", "echogrid-locate.1", "echogrid-study-refine.1"].iter().all(|n| names.contains(&n.to_string())), "{names:?}");
 }
+
+#[test]
+fn an_input_is_never_overwritten_and_one_file_is_no_two_outputs() {
+    let (w, dir) = (&*WORLD, folder("inputs"));
+    let (sar, map, out) = (dir.join("sar.tif"), dir.join("map.tif"), dir.join("out.csv"));
+    std::fs::copy(&w.sar, &sar).unwrap();
+    std::fs::copy(&w.map, &map).unwrap();
+    symlink("sar.tif", dir.join("link.tif")).unwrap();
+    locate(&sar, &sar, &[]).fails(1, &["an output has the name of an input"]);
+    locate(&dir.join("link.tif"), &out, &["--csv", text(&sar)]).fails(1, &["an output has the name of an input"]);
+    locate(&dir, &out, &["--report", text(&sar)]).fails(1, &["an output has the name of an input"]);
+    let again = format!("{}/./out.csv", text(&dir));
+    locate(&sar, &out, &["--csv", &again]).fails(1, &["two outputs have the same name"]);
+    index(&map, &map).fails(1, &["an output has the name of an input"]);
+    assert_eq!(std::fs::read(&sar).unwrap(), std::fs::read(&w.sar).unwrap());
+    assert_eq!(std::fs::read(&map).unwrap(), std::fs::read(&w.map).unwrap());
+    let points = [dir.join("p.tif"), dir.join("p.tfw")];
+    let register = ["register", "--map", text(&map), "--sar", text(&sar), "--out", text(&out)];
+    run(&[&register[..6], &["out.tif", "--points", text(&points[0]), "--points", text(&points[1])]].concat())
+        .fails(1, &["p.tfw would be taken for the place of"]);
+    run(&[&register[..6], &["out.tif", "--dem", "none.tif"]].concat()).fails(1, &["none.tif"]);
+}

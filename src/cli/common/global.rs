@@ -4,6 +4,7 @@ use super::progress::Progress;
 use crate::gpu::{AdapterChoice, Engine};
 use crate::{Error, Result};
 use clap::Args;
+use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,7 +51,12 @@ impl Global {
             _ => "debug",
         };
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
+            .without_time()
+            .try_init();
         // Mesa looks for a display it does not need, and says so.
         #[cfg(target_os = "linux")]
         if std::env::var_os("XDG_RUNTIME_DIR").is_none() {

@@ -9,6 +9,8 @@ mod reading;
 pub(super) mod tuning;
 
 pub(super) use global::{Global, Outcome, command_line, interrupt_flag, name_of};
-pub(super) use output::{check_file, check_output, check_regular, expect_json, print_json, warn, warn_of, write_out, written_once};
+pub(super) use output::{
+    check_apart, check_file, check_output, check_regular, expect_json, print_json, warn, warn_of, write_out, written_once,
+};
 pub(super) use progress::Progress;
 pub(super) use reading::{MapArgs, MapNoData, MirrorArgs, SarArgs};

@@ -4,7 +4,7 @@ use crate::atomic::{AtomicFile, is_through};
 use crate::scene::Raster;
 use crate::{Error, Result};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -102,6 +102,31 @@ pub(in crate::cli) fn check_regular(path: &Path) -> Result<()> {
 /// Whether an output can be written but once: standard output, a device, a pipe.
 pub(in crate::cli) fn written_once(path: &Path) -> bool {
     path == Path::new("-") || is_through(path)
+}
+
+/// Refuses two outputs that are one file, and outputs that are an input: by the files themselves, whatever their names.
+pub(in crate::cli) fn check_apart<'a>(outputs: &[&Path], inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+    // A file that is not there yet is told by its folder.
+    let real = |path: &Path| -> PathBuf {
+        path.canonicalize().unwrap_or_else(|_| {
+            let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let name = path.file_name().unwrap_or_default();
+            folder.canonicalize().map_or_else(|_| path.to_path_buf(), |f| f.join(name))
+        })
+    };
+    let files: Vec<(&Path, PathBuf)> = outputs.iter().filter(|p| !written_once(p)).map(|p| (*p, real(p))).collect();
+    if let Some((i, (path, _))) = files.iter().enumerate().find(|(i, (_, p))| files[..*i].iter().any(|(_, q)| q == p)) {
+        let other = files[..i].iter().find(|(_, q)| *q == files[i].1).map_or(*path, |(p, _)| *p);
+        let names = if other == *path { format!("{}", path.display()) } else { format!("{} and {}", other.display(), path.display()) };
+        return Err(Error::invalid(format!("two outputs have the same name, {names}; give each its own")));
+    }
+    for input in inputs {
+        let there = real(input);
+        if let Some((path, _)) = files.iter().find(|(_, p)| *p == there) {
+            return Err(Error::invalid(format!("{}: an output has the name of an input; give it its own", path.display())));
+        }
+    }
+    Ok(())
 }
 
 /// One JSON object on standard output, with what was warned of as `warnings`.

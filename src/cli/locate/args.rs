@@ -46,10 +46,10 @@ pub struct Args {
     #[arg(long, value_name = "K", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
     /// Size of a SAR pixel on the ground [default: from the image's georeference; needed where it has none]
-    #[arg(long, value_name = "METRES")]
+    #[arg(long, value_name = "METRES", allow_negative_numbers = true)]
     pixel_size: Option<f64>,
     /// Search only within this distance of where the image's own, rough georeference puts each patch, or of --near
-    #[arg(long, value_name = "METRES")]
+    #[arg(long, value_name = "METRES", allow_negative_numbers = true)]
     prior: Option<f64>,
     /// Where the image's middle roughly lies, within --prior of it
     #[arg(long, value_name = "LON,LAT", allow_hyphen_values = true, requires = "prior", value_parser = lonlat)]
@@ -122,7 +122,7 @@ fn lonlat(text: &str) -> std::result::Result<[f64; 2], String> {
 
 /// A share of the scale: at most half.
 fn scale_range(text: &str) -> std::result::Result<f64, String> {
-    range_of::<1>(text).and_then(|v| if v <= 0.5 { Ok(v) } else { Err("0.5 is the most".into()) })
+    text.parse().ok().filter(|v| (0.0..=0.5).contains(v)).ok_or_else(|| "a share from 0 to 0.5 is needed".into())
 }
 
 impl Args {
@@ -152,6 +152,11 @@ impl Args {
             strip: self.strip.map(|n| n as usize),
             surfaces: false,
         }
+    }
+
+    /// The map's files, where they are named.
+    pub(super) fn map(&self) -> &[PathBuf] {
+        &self.map
     }
 
     /// What is asked of an image.

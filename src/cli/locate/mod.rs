@@ -7,9 +7,9 @@ mod show;
 
 pub use args::Args;
 
-use super::common::{Global, Outcome, check_output, warn};
+use super::common::{Global, Outcome, check_apart, check_output, warn};
 use super::inputs;
-use crate::locate::{Locator, Query, Verdict};
+use crate::locate::{Locator, Query, Verdict, dense_beside};
 use crate::report::{Failed, Outcome as Image, csv, geojson, write_atomically};
 use crate::{Error, Result};
 use show::Run;
@@ -23,11 +23,11 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Outcome> {
     let start = Instant::now();
     let outputs: Vec<&Path> =
         [Some(&args.out), args.csv.as_ref(), args.report.as_ref()].into_iter().flatten().map(|p| p.as_path()).collect();
-    if outputs.iter().enumerate().any(|(i, p)| outputs[..i].contains(p)) {
-        return Err(Error::invalid("two outputs have the same name; give each its own"));
-    }
     outputs.iter().try_for_each(|p| check_output(p))?;
     let files = inputs::images(&args.sar)?;
+    let beside = dense_beside(&args.index);
+    let read = files.iter().chain(args.map()).chain([&args.index, &beside]).map(|p| p.as_path());
+    check_apart(&outputs, read)?;
     let queries: Vec<Query> = files.into_iter().map(|f| args.query(f)).collect();
     let mut options = args.options();
     let engine = global.engine()?;

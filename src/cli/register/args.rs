@@ -74,7 +74,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 250, value_parser = clap::value_parser!(u32).range(6..=100_000))]
     pub(super) fixes: u32,
     /// How near: the distance from where the large patches put them
-    #[arg(long, value_name = "METRES", default_value_t = 400.0)]
+    #[arg(long, value_name = "METRES", default_value_t = 400.0, allow_negative_numbers = true)]
     pub(super) reach: f64,
     /// Rotations to try where the image is not found as its georeference turns it: degrees clockwise by which it is turned on the map against
     /// that, as they are reported [default: -3,0,3; of an image that does not say how it lies the whole circle, and scales a quarter off]
@@ -84,7 +84,7 @@ pub struct Args {
     #[arg(long, value_name = "FACTORS", value_delimiter = ',')]
     pub(super) scales: Vec<f64>,
     /// Size of a SAR pixel on the ground [default: from the image's georeference; needed where it has none]
-    #[arg(long, value_name = "METRES")]
+    #[arg(long, value_name = "METRES", allow_negative_numbers = true)]
     pub(super) pixel_size: Option<f64>,
     #[command(flatten)]
     pub(super) reading: SarArgs,

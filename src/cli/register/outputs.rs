@@ -1,7 +1,7 @@
 //! The files of `echogrid register`.
 
 use super::args::Args;
-use crate::cli::common::{Global, check_file, check_output, check_regular, name_of, warn, warn_of};
+use crate::cli::common::{Global, check_apart, check_file, check_output, check_regular, name_of, warn, warn_of};
 use crate::register::{Registration, Relief, best_affine, heights, relief as follow, write_on_map};
 use crate::report::{Tie, csv, geojson, registered, stac, write_atomically};
 use crate::scene::points::{self as control, PointsFormat, PointsOf};
@@ -14,6 +14,11 @@ pub(super) struct Outputs {
     /// Further images to bring onto the map, and the files for them.
     pub(super) apply: Vec<(Raster, PathBuf)>,
     pub(super) stac: Option<PathBuf>,
+}
+
+/// Whether a name ends as a TIFF's does.
+fn is_tif(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("tif") || e.eq_ignore_ascii_case("tiff"))
 }
 
 impl Outputs {
@@ -57,16 +62,23 @@ impl Outputs {
         all.extend(
             args.points.iter().filter(|p| PointsFormat::of(p).is_ok_and(|f| f == PointsFormat::World)).map(|p| p.with_extension("prj")),
         );
-        if let Some(twice) = all.iter().enumerate().find_map(|(i, p)| all[..i].contains(p).then_some(p)) {
-            return Err(Error::invalid(format!("two outputs have the same name, {}; give each its own", twice.display())));
+        let named: Vec<&Path> = all.iter().map(PathBuf::as_path).collect();
+        check_apart(&named, args.map.map.iter().chain([&args.sar]).chain(&args.apply).chain(&args.dem).map(PathBuf::as_path))?;
+        // GDAL takes a world file for the place of what lies beside it, whatever tie points that holds.
+        let stem = |p: &PathBuf| p.with_extension("");
+        let world = args.points.iter().find(|p| PointsFormat::of(p).is_ok_and(|f| f == PointsFormat::World));
+        if let Some((w, tif)) = world.and_then(|w| Some((w, args.points.iter().find(|p| *p != w && is_tif(p) && stem(p) == stem(w))?))) {
+            let (w, tif) = (w.display(), tif.display());
+            return Err(Error::invalid(format!(
+                "{w} would be taken for the place of {tif}, which holds tie points: give them other names"
+            )));
         }
-        if args.map.map.iter().chain([&args.sar]).chain(&args.apply).chain(&args.dem).any(|input| all.contains(input)) {
-            return Err(Error::invalid("an output has the name of an input; give it its own"));
+        if let Some(dem) = &args.dem {
+            Raster::open(dem)?;
         }
         // The report reads the image again.
         let image = if args.report.is_some() { check_regular } else { check_file };
-        let is_image =
-            |p: &Path| p == args.out || p.extension().is_some_and(|e| e.eq_ignore_ascii_case("tif") || e.eq_ignore_ascii_case("tiff"));
+        let is_image = |p: &Path| p == args.out || is_tif(p);
         all.iter().try_for_each(|p| if is_image(p) { image(p) } else { check_output(p) })?;
         Ok(out)
     }
