@@ -27,11 +27,13 @@ def main():
 
         def seconds(*more):
             start = time.perf_counter()
-            subprocess.run([*locate, *more], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            done = subprocess.run([*locate, *more], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            # 3: the patches agree on no place, which takes as long.
+            assert done.returncode in (0, 3), done.returncode
             return time.perf_counter() - start
 
         refine = ["--refine", "graph", "--strip", "5"]
-        print(subprocess.run(locate, check=True, capture_output=True, text=True).stderr.splitlines()[0])
+        print(subprocess.run(locate, capture_output=True, text=True).stderr.splitlines()[0])
         seconds(*refine)
         pairs = [(seconds(), seconds(*refine)) for _ in range(args.pairs)]
 

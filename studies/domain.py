@@ -85,7 +85,7 @@ def wilson(k, n):
 def run(command):
     """Standard output as JSON; the message where it failed."""
     done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
-    return (json.loads(done.stdout), None) if done.returncode == 0 else (None, done.stderr.strip())
+    return (json.loads(done.stdout), None) if done.returncode in (0, 3) else (None, done.stderr.strip())
 
 
 def span(k, n):
@@ -114,10 +114,10 @@ def locate(args, scenes, name, other, features, side, count):
                 corner = f.transform * (x + MARGIN, y + MARGIN)
                 write(args.work / "tile.tif", tile, f.transform.a, corner)
                 r, error = run([args.echogrid, "locate", "--index", index, "--sar", args.work / "tile.tif", "--patch", side, "--step", side,
-                                "--features", features, "--out", args.work / "tile.geojson", "--json"])
+                                "--features", features, "--out", args.work / "tile.geojson", "--truth", "--json"])
                 if error:
                     return error
-                right = r["own_georeference"]["within_100_m"] if present and r["own_georeference"] else 0
+                right = r["truth"]["right"] if present else 0
                 patches, wrong = patches + r["patches"], wrong + r["fixes"] - right
         said.append(span(wrong, patches))
     return "   ".join(said)
