@@ -1,9 +1,10 @@
 //! What a registration comes to: tie points with their places, sentences, rows of a table, JSON.
 
 use super::Tie;
-use crate::Result;
+use crate::locate::{Place, Places};
 use crate::register::{Model, Registration, Relief, TiePoint};
 use crate::scene::{ControlPoint, ControlPoints, MapInfo, inverse};
+use crate::{Error, Result};
 use serde_json::{Value, json};
 
 /// The tie points with their places.
@@ -11,19 +12,19 @@ use serde_json::{Value, json};
 /// # Errors
 /// A map without a valid georeference, a point outside its projection.
 pub fn ties(map: &MapInfo, found: &Registration) -> Result<Vec<Tie>> {
-    let (geo, crs) = map.georeference()?;
+    let places = Places::new(map)?;
     let fit = &found.fit;
     let digits = found.points.len().to_string().len().max(3);
     let mut out = Vec::with_capacity(found.points.len());
     for (i, p) in found.points.iter().enumerate() {
-        let center_map: [f64; 2] = geo.pixel_to_map(p.map_px[0], p.map_px[1]).into();
+        let place = places.at(p.map_px)?;
         let residual_px = fit.residual_px[i];
         out.push(Tie {
             id: format!("t{:0digits$}", i + 1),
             sar_px: p.sar_px,
             map_px: p.map_px,
-            center_map,
-            lonlat: crs.to_lonlat(center_map[0], center_map[1])?.into(),
+            center_map: place.map_xy,
+            lonlat: place.lonlat,
             residual_px,
             residual_m: residual_px[0].hypot(residual_px[1]) * found.map_pixel_m,
             held_out_m: fit.held_out_px[i] * found.map_pixel_m,
@@ -33,6 +34,21 @@ pub fn ties(map: &MapInfo, found: &Registration) -> Result<Vec<Tie>> {
         });
     }
     Ok(out)
+}
+
+/// Where the middle of an image of `size` pixels lies, and its corners, longitude and latitude.
+///
+/// # Errors
+/// A position outside the projection's domain; a transform that puts the image nowhere.
+pub fn place(map: &MapInfo, found: &Registration, size: [u32; 2]) -> Result<(Place, Vec<[f64; 2]>)> {
+    let places = Places::new(map)?;
+    let size = size.map(f64::from);
+    let at = |p: [f64; 2]| {
+        found.fit.model.to_map(p).ok_or_else(|| Error::invalid("the transform puts the image nowhere on the map; use a simpler --model"))
+    };
+    let corners = [[0.0, 0.0], [size[0], 0.0], size, [0.0, size[1]]];
+    let [a, b, c, d] = [at(corners[0])?, at(corners[1])?, at(corners[2])?, at(corners[3])?];
+    Ok((places.at(at(size.map(|v| v / 2.0))?)?, places.ring([a, b, c, d])?))
 }
 
 /// The tie points as control points of the image: coordinates in the map's system; those that the fit rests on are enabled.

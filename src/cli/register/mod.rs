@@ -71,8 +71,9 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let seconds = start.elapsed().as_secs_f64();
     if args.json {
         let mut all = registered::summary(&found);
+        let (place, footprint) = registered::place(&info, &found, [sar.raster.width(), sar.raster.height()])?;
         let run = serde_json::json!({
-            "out": args.out, "written_px": written, "features": model.name(), "precision": model.precision(), "adapter": adapter,
+            "out": args.out, "lon": place.lonlat[0], "lat": place.lonlat[1], "footprint": footprint, "written_px": written, "features": model.name(), "precision": model.precision(), "adapter": adapter,
             "command": command_line(), "relief": relief, "applied": outputs.apply.iter().map(|(_, p)| p).collect::<Vec<_>>(),
             "seconds": { "map": transform_s, "first": found.seconds[0], "fixes": found.seconds[1], "write": warp_s, "all": seconds },
         });
