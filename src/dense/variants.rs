@@ -48,13 +48,6 @@ impl Variant {
         Self::new(-self.rotation_deg, 1.0 / self.scale).to_map()
     }
 
-    /// The variant that leads from offsets as the frame puts them to those of a matrix, without its shear.
-    pub fn of_map(m: [[f64; 2]; 2]) -> Self {
-        let [[a, b], [c, d]] = m;
-        let (e, f) = ((a + d) / 2.0, (c - b) / 2.0);
-        Self { rotation_deg: f.atan2(e).to_degrees(), scale: e.hypot(f) }
-    }
-
     /// This turn and scale, and another one on top.
     #[must_use]
     pub fn then(self, other: Self) -> Self {
@@ -123,8 +116,6 @@ mod tests {
         assert!(x.abs() < 1e-9 && (y - 12.0).abs() < 1e-9, "{x} {y}");
         let back = compose(v.from_map(), v.to_map());
         assert!((back[0][0] - 1.0).abs() < 1e-12 && back[0][1].abs() < 1e-12, "{back:?}");
-        let again = Variant::of_map(v.to_map());
-        assert!((again.rotation_deg - 90.0).abs() < 1e-9 && (again.scale - 1.2).abs() < 1e-12);
         assert!((Variant::new(-175.0, 1.0).turn_between(Variant::new(175.0, 1.0)) - 10.0).abs() < 1e-9);
     }
 

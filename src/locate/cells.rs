@@ -10,6 +10,7 @@ use crate::dense::{DenseDatabase, DenseModel, Hint, Layout, Matcher, Statistics,
 use crate::index::RESIDENT_BYTES;
 use crate::scene::{Image, Mirrored};
 use crate::{Error, Result};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -40,14 +41,14 @@ impl Context<'_> {
         let work = job.work();
         let looked = self.cells.look_up(&job, &mut |done, _| progress(done, 3 * work))?;
         let index = &self.cells.database;
-        let hints: Vec<([f64; 2], Vec<Hint>)> = looked
+        let hints: HashMap<[u64; 2], Vec<Hint>> = looked
             .patches
             .iter()
             .zip(&looked.hits)
-            .map(|(p, hits)| (p.sar_px, hits.iter().take(self.options.cells).map(|h| Hint::new(index, h)).collect()))
+            .map(|(p, hits)| (p.sar_px.map(f64::to_bits), hits.iter().take(self.options.cells).map(|h| Hint::new(index, h)).collect()))
             .collect();
         let size = [info.width, info.height].map(f64::from);
-        let mut boxes: Vec<[f64; 4]> = hints.iter().flat_map(|(_, h)| h.iter().map(|h| h.within)).collect();
+        let mut boxes: Vec<[f64; 4]> = hints.values().flat_map(|h| h.iter().map(|h| h.within)).collect();
         boxes.iter_mut().for_each(|b| (0..4).for_each(|i| b[i] = b[i].clamp(0.0, size[i % 2])));
         boxes.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
         boxes.dedup();

@@ -18,14 +18,14 @@ use crate::kernels::sampler::{self, PatchRecord};
 use crate::scene::pages::DEFAULT_PAGES;
 use crate::scene::{Frame, Image, Mirrored, PageCache, ValidityMask, compose};
 use crate::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// The cells that retrieval found for each patch, and what they add to a peak.
 pub(super) struct Cells {
-    /// Of each patch, by its centre in the image.
-    pub(super) hints: Vec<([f64; 2], Vec<Hint>)>,
+    /// Of each patch, by the bits of its centre in the image.
+    pub(super) hints: HashMap<[u64; 2], Vec<Hint>>,
     /// Standard deviations for a cosine of 1.
     pub(super) weight: f64,
 }
@@ -98,12 +98,7 @@ impl Context<'_> {
         if pose != Variant::PLAIN {
             frame = frame.turned(pose.from_map());
         }
-        if matches!(query.near, Some(super::Near::Own(_))) && frame.own.is_none() {
-            return Err(Error::invalid(format!(
-                "{}: a prior limits the search around the image's own georeference, and it has none; leave --prior out, or say --near LON,LAT",
-                image.raster.path().display()
-            )));
-        }
+        query.check_prior(&frame)?;
         let patch = self.patch(&image, &frame)?;
         let squares = Squares { patch, step: self.options.step.unwrap_or(patch) };
         let side = self.layout().query_side(f64::from(patch))?;
@@ -120,11 +115,7 @@ impl Context<'_> {
         }
         let name = query.name();
         if ways.iter().all(|w| w.patches.is_empty()) {
-            return Err(Error::invalid(format!(
-                "{name}: {} puts no patch within {} m of the map; use a larger --prior, or none",
-                if matches!(query.near, Some(super::Near::Own(_))) { "its own georeference" } else { "--near" },
-                query.near.map_or(0.0, super::Near::metres)
-            )));
+            return Err(query.nowhere("the map"));
         }
         let searched = variants.len() > 1 || pose != Variant::PLAIN;
         Ok(Job { image, name, ways, squares, side, variants, pose, searched, seconds: start.elapsed().as_secs_f64() })
@@ -212,10 +203,9 @@ impl Context<'_> {
         }
         let images: Vec<Arc<Image>> = jobs.iter().map(|j| j.image.clone()).collect();
         let mut cache = PageCache::new(matcher.engine(), images, DEFAULT_PAGES)?;
-        let config = self.search_config(total);
+        let kept = self.search_config(total);
         // The best of each tile, too, where peaks are chosen by more than their height.
-        let tiles = config.tiles || limited.is_some();
-        let config = SearchConfig { tiles, ..config };
+        let config = SearchConfig { tiles: kept.tiles || limited.is_some(), ..kept };
         let variants = first.variants.len();
         let mut search = matcher.prepare(&cache, first.side, first.taps(layout), records.len(), config)?;
         let mut found = search.run(&mut cache, &records, variants, progress)?.into_iter();
@@ -223,12 +213,12 @@ impl Context<'_> {
         let mut out = Vec::with_capacity(jobs.len());
         for job in jobs {
             let own = job.ways.iter().map(|w| found.by_ref().take(w.patches.len()).collect()).collect();
-            out.push(self.judge(matcher, job, own, &mut cache, cells, spent));
+            out.push(self.judge(matcher, job, own, &mut cache, cells, &kept, spent));
         }
         Ok(out)
     }
 
-    /// The answer for an image, from the matches of its ways: that whose fixes are more probable.
+    /// The answer for an image, from the matches of its ways: that whose fixes are more probable. `kept` says what a match keeps.
     fn judge(
         &self,
         matcher: &Matcher<'_>,
@@ -236,6 +226,7 @@ impl Context<'_> {
         found: Vec<Vec<Match>>,
         cache: &mut PageCache,
         cells: Option<&Cells>,
+        kept: &SearchConfig,
         spent: f64,
     ) -> Result<Located> {
         let start = Instant::now();
@@ -250,13 +241,13 @@ impl Context<'_> {
             found.iter_mut().for_each(|m| m.offsets *= job.ways.len() as f64);
             if let Some(cells) = cells {
                 for (m, patch) in found.iter_mut().zip(&way.patches) {
-                    if let Some((_, hints)) = cells.hints.iter().find(|(p, _)| *p == patch.sar_px) {
+                    if let Some(hints) = cells.hints.get(&patch.sar_px.map(f64::to_bits)) {
                         raise(m, hints, cells.weight);
                     }
                 }
             }
             for (m, area) in found.iter_mut().zip(&way.areas) {
-                keep_where(m, &self.search_config(job.work()), self.layout().step, |p| area.holds(self.places, p))?;
+                keep_where(m, kept, self.layout().step, |p| area.holds(self.places, p))?;
             }
             let metres = self.look_closer(matcher, job, way, &mut found, cache)?;
             let one = here.judge_way(job, way, found, metres)?;

@@ -1,8 +1,8 @@
 //! What locating answers: one type of place, of fix and of image, whatever method found them.
 
 use crate::Result;
-use crate::dense::Ellipse;
-use crate::scene::{Crs, GeoTransform, Georeference, MapInfo, lonlat_distance_m};
+use crate::dense::{Ellipse, Variant};
+use crate::scene::{GeoTransform, Georeference, MapInfo, lonlat_distance_m};
 use serde::Serialize;
 
 /// A place on a map, and what it is worth.
@@ -24,7 +24,6 @@ pub struct Place {
 #[derive(Debug, Clone)]
 pub struct Places {
     geo: GeoTransform,
-    crs: Crs,
     placement: Georeference,
 }
 
@@ -34,8 +33,8 @@ impl Places {
     /// # Errors
     /// A map whose georeference is not valid.
     pub fn new(map: &MapInfo) -> Result<Self> {
-        let (geo, crs) = map.georeference()?;
-        Ok(Self { geo, crs, placement: map.placement()? })
+        let (geo, _) = map.georeference()?;
+        Ok(Self { geo, placement: map.placement()? })
     }
 
     /// The place at some map pixels.
@@ -44,7 +43,7 @@ impl Places {
     /// A position outside the projection's domain.
     pub fn at(&self, map_px: [f64; 2]) -> Result<Place> {
         let map_xy: [f64; 2] = self.geo.pixel_to_map(map_px[0], map_px[1]).into();
-        let lonlat = self.crs.to_lonlat(map_xy[0], map_xy[1])?.into();
+        let lonlat = self.placement.crs().to_lonlat(map_xy[0], map_xy[1])?.into();
         Ok(Place { map_px, map_xy, lonlat, probability: None, ellipse: None })
     }
 
@@ -86,12 +85,6 @@ pub struct Candidate {
     /// Whether it counts as right, where the truth is known.
     pub right: Option<bool>,
 }
-
-/// How an image lies against what its frame says.
-///
-/// One convention everywhere: the image is turned by `rotation_deg` **clockwise on the map**, and its pixels are `scale` **times as
-/// large on the ground** as claimed.
-pub use crate::dense::Variant;
 
 /// Where one patch of an image was found.
 #[derive(Debug, Clone, PartialEq)]

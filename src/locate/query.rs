@@ -1,6 +1,6 @@
 //! What is asked: an image, and what is known of it beforehand.
 
-use crate::scene::{Image, Mirrored, OpenOptions, Raster, Result as SceneResult, SarUnit};
+use crate::scene::{Frame, Image, Mirrored, OpenOptions, Raster, Result as SceneResult, SarUnit};
 use crate::{Error, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,10 +50,10 @@ pub struct Query {
     pub pixel_m: Option<f64>,
     /// Roughly where it lies; none searches the whole map.
     pub near: Option<Near>,
-    /// Degrees by which it may be turned either way; none: not at all where it says how it lies, else the whole circle if it is not found as the
-    /// map lies.
+    /// Degrees by which it may be turned either way. None: not at all; but one that does not say how it lies, has no prior and is not found as the
+    /// map lies is searched over the whole circle (dense matching).
     pub rotation_deg: Option<f64>,
-    /// Share by which its scale may be off either way; none: not at all where it says its scale, else a quarter if it is not found as given.
+    /// Share by which its scale may be off either way. None: not at all; a quarter where the whole circle is searched.
     pub scale: Option<f64>,
     /// Whether an image without a georeference is mirrored.
     pub mirrored: Mirrored,
@@ -114,6 +114,24 @@ impl Query {
             Source::File(path) => std::fs::metadata(path).map_or(0, |m| m.len()),
             Source::Image(image) => u64::from(image.raster.width()) * u64::from(image.raster.height()),
         }
+    }
+
+    /// Refuses a prior around a georeference that the image does not have.
+    pub(super) fn check_prior(&self, frame: &Frame) -> Result<()> {
+        if matches!(self.near, Some(Near::Own(_))) && frame.own.is_none() {
+            return Err(Error::invalid(format!(
+                "{}: a prior limits the search around the image's own georeference, and it has none; leave --prior out, or say --near LON,LAT",
+                self.name()
+            )));
+        }
+        Ok(())
+    }
+
+    /// That the prior leaves no patch near `what`.
+    pub(super) fn nowhere(&self, what: &str) -> Error {
+        let by = if matches!(self.near, Some(Near::Own(_))) { "its own georeference" } else { "--near" };
+        let metres = self.near.map_or(0.0, Near::metres);
+        Error::invalid(format!("{}: {by} puts no patch within {metres} m of {what}; use a larger --prior, or none", self.name()))
     }
 
     /// Refuses what makes no sense.

@@ -74,12 +74,7 @@ impl Context<'_> {
     /// Cuts an image into patches of the database's cell, or as asked.
     pub(super) fn job(&self, query: &Query, image: Arc<Image>) -> Result<Job> {
         let frame = Frame::new(&self.database.manifest.map, &image, query.pixel_m)?;
-        if matches!(query.near, Some(Near::Own(_))) && frame.own.is_none() {
-            return Err(Error::invalid(format!(
-                "{}: a prior limits the search around the image's own georeference, and it has none; leave --prior out, or say --near LON,LAT",
-                image.raster.path().display()
-            )));
-        }
+        query.check_prior(&frame)?;
         let patch = self.options.patch.unwrap_or(self.database.manifest.grid.cell);
         let squares = Squares { patch, step: self.options.step.unwrap_or(patch) };
         let name = query.name();
@@ -94,13 +89,7 @@ impl Context<'_> {
             ways.push(way);
         }
         if ways.iter().all(|w| w.patches.is_empty()) {
-            let own = matches!(query.near, Some(Near::Own(_)));
-            return Err(Error::invalid(format!(
-                "{name}: {} puts no patch within {} m of a cell of {}; use a larger --prior, or none",
-                if own { "its own georeference" } else { "--near" },
-                query.near.map_or(0.0, Near::metres),
-                self.database.path.display()
-            )));
+            return Err(query.nowhere(&format!("a cell of {}", self.database.path.display())));
         }
         Ok(Job { image, name, ways, squares })
     }

@@ -200,6 +200,10 @@ impl Located {
         for fix in &mut self.fixes {
             fix.probability = fix.probability.map(|p| p.min(probability));
             fix.place = fix.place.filter(|_| fix.probability >= Some(threshold)).map(|p| Place { probability: fix.probability, ..p });
+            if fix.place.is_none() {
+                fix.footprint.clear();
+                fix.variant = None;
+            }
         }
         if lowered < HERE {
             self.verdict = self.verdict.min(if lowered < threshold { Verdict::NotHere } else { Verdict::Check });

@@ -1,10 +1,8 @@
-//! Fixes as CSV: one row a fix, or one row a candidate.
+//! Images, their patches and tie points as CSV, a row each.
 //!
 //! A field that is not known is left empty. Positions have 7 decimals (about 1 cm), scores 6, distances 3.
 
-use std::path::Path;
-
-use super::{Error, Outcome, Tie, wrap_lon, write_atomically};
+use super::{Error, Outcome, Tie, wrap_lon};
 use crate::locate::{Fix, Located, Place, Variant};
 
 /// Columns of [`images`]: an image's row, and below it one for each of its patches.
@@ -45,9 +43,6 @@ const FIX_COLUMNS: [&str; 35] = [
     "right_rank",
     "problem",
 ];
-
-/// Columns of [`candidates`].
-const CANDIDATE_COLUMNS: [&str; 10] = ["query", "rank", "cell", "score", "lon", "lat", "map_x", "map_y", "distance_m", "right"];
 
 /// Columns of [`ties`].
 const TIE_COLUMNS: [&str; 16] = [
@@ -208,40 +203,9 @@ pub fn images(images: &[Outcome<'_>]) -> Result<String, Error> {
 ///
 /// # Errors
 /// [`Error::Encode`] when the encoder fails.
-pub fn fixes(file: &str, fixes: &[Fix]) -> Result<String, Error> {
+#[cfg(test)]
+fn fixes(file: &str, fixes: &[Fix]) -> Result<String, Error> {
     table(&FIX_COLUMNS, fixes.iter().map(|f| Row::patch(file, f).0.to_vec()))
-}
-
-/// The candidates of all fixes as CSV text, one row a candidate.
-///
-/// # Errors
-/// [`Error::Encode`] when the encoder fails.
-pub fn candidates(fixes: &[Fix]) -> Result<String, Error> {
-    let rows = fixes.iter().flat_map(|f| {
-        f.candidates.iter().map(|c| {
-            vec![
-                f.id.clone(),
-                c.rank.to_string(),
-                text(c.cell),
-                score(c.score),
-                degrees(wrap_lon(c.place.lonlat[0])),
-                degrees(c.place.lonlat[1]),
-                degrees(c.place.map_xy[0]),
-                degrees(c.place.map_xy[1]),
-                maybe(c.distance_m, pixel),
-                text(c.right),
-            ]
-        })
-    });
-    table(&CANDIDATE_COLUMNS, rows)
-}
-
-/// Writes [`candidates`] to a file.
-///
-/// # Errors
-/// Those of [`candidates`], and [`Error::Write`].
-pub fn write_candidates(path: &Path, rows: &[Fix]) -> Result<(), Error> {
-    write_atomically(path, candidates(rows)?.as_bytes())
 }
 
 fn degrees(value: f64) -> String {
@@ -326,15 +290,5 @@ mod tests {
         for column in ["lon", "lat", "map_x", "map_px_y", "distance_m", "right", "ellipse_major_m", "scale"] {
             assert!(at(1, column).is_empty(), "{column}");
         }
-    }
-
-    #[test]
-    fn long_form_has_one_row_a_candidate() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("candidates.csv");
-        write_candidates(&path, &[fix("a", 1.0, 2.0, 1), fix("b", 3.0, 4.0, 0)]).unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(text.lines().count(), 1 + 6);
-        assert_eq!(text.lines().nth(2), Some("a,2,20,0.700000,1.0200000,2.0000000,500000.0000000,4000000.0000000,2213.917,false"));
     }
 }

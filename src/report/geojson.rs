@@ -50,7 +50,8 @@ pub fn collection(images: &[Outcome<'_>]) -> Result<FeatureCollection, Error> {
 ///
 /// # Errors
 /// As [`collection`].
-pub fn of_fixes(file: &str, fixes: &[Fix]) -> Result<FeatureCollection, Error> {
+#[cfg(test)]
+fn of_fixes(file: &str, fixes: &[Fix]) -> Result<FeatureCollection, Error> {
     let mut all = Features::default();
     fixes.iter().try_for_each(|f| all.add_fix(file, f))?;
     Ok(all.collection())
