@@ -1,6 +1,6 @@
 //! `echogrid calibrate`.
 
-use super::common::{Global, MapArgs, SarArgs, check_file, check_output, print_json};
+use super::common::{Global, MapArgs, SarArgs, check_apart, check_file, check_output, print_json};
 use super::cost::weigh_dense;
 use super::databases::build_dense_with_bar;
 use super::dense_args::FeatureArgs;
@@ -73,6 +73,9 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     } else {
         check_output(&args.out)?
     }
+    // The model may be calibrated where it lies.
+    let read = args.map.map.iter().chain([&args.sar]).chain(&args.absent).chain(&args.like).map(PathBuf::as_path);
+    check_apart(&[&args.out], read)?;
     let (here, elsewhere) = (args.reading.pair(&args.map, &args.sar)?, args.reading.pair_of(&args.absent)?);
     let (info, other) = (MapInfo::of(&here.map)?, MapInfo::of(&elsewhere.map)?);
     let like = args.like.chunks(2).map(|files| args.reading.pair_of(files)).collect::<Result<Vec<_>>>()?;

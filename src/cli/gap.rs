@@ -1,6 +1,6 @@
 //! `echogrid gap`.
 
-use super::common::{Global, MapArgs, SarArgs, check_output, print_json};
+use super::common::{Global, MapArgs, SarArgs, check_apart, check_output, print_json};
 use crate::Result;
 use crate::eval::gap::{GapConfig, gap, pairs};
 use crate::index::LoadedModel;
@@ -9,7 +9,7 @@ use crate::nn::Modality;
 use crate::report::figures;
 use crate::scene::PageCache;
 use crate::scene::pages::DEFAULT_PAGES;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Measure how far apart the embeddings of map and SAR patches of the same places lie
 ///
@@ -51,6 +51,8 @@ pub struct Args {
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     args.figure.iter().try_for_each(|p| check_output(p))?;
+    let outputs: Vec<&Path> = args.figure.iter().map(PathBuf::as_path).collect();
+    check_apart(&outputs, args.map.map.iter().chain([&args.sar]).chain(&args.model).map(PathBuf::as_path))?;
     let model = LoadedModel::load(args.model.as_deref())?;
     let pair = args.reading.pair(&args.map, &args.sar)?;
     let engine = global.engine()?;

@@ -98,6 +98,15 @@ fn an_input_is_never_overwritten_and_one_file_is_no_two_outputs() {
     let again = format!("{}/./out.csv", text(&dir));
     locate(&sar, &out, &["--csv", &again]).fails(1, &["two outputs have the same name"]);
     index(&map, &map).fails(1, &["an output has the name of an input"]);
+    let (m, s) = (text(&map), text(&sar));
+    for command in [
+        &["eval", "--map", m, "--sar", s, "--protocol", "aligned", "--report", s][..],
+        &["gap", "--map", m, "--sar", s, "--figure", m],
+        &["calibrate", "--map", m, "--sar", s, "--absent", m, s, "--out", s],
+        &["train", "--scene", m, s, "--val", m, s, "--out", m],
+    ] {
+        run(command).fails(1, &["an output has the name of an input"]);
+    }
     assert_eq!(std::fs::read(&sar).unwrap(), std::fs::read(&w.sar).unwrap());
     assert_eq!(std::fs::read(&map).unwrap(), std::fs::read(&w.map).unwrap());
     let points = [dir.join("p.tif"), dir.join("p.tfw")];

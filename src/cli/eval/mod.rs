@@ -8,7 +8,7 @@ mod page;
 
 pub use args::Args;
 
-use super::common::{Global, check_output, print_json};
+use super::common::{Global, check_apart, check_output, print_json};
 use super::cost::weigh_index;
 use super::databases::build_with_bar;
 use crate::eval::metrics::{EvalReport, Refined, Summary, calibration_error};
@@ -19,6 +19,7 @@ use crate::{Error, Result};
 use args::ProtocolArg;
 use page::{probabilities, write_page};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Refuses options of refinement that make no sense together.
@@ -41,7 +42,10 @@ fn check_refinement(args: &Args) -> Result<()> {
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     check_refinement(args)?;
-    [&args.report, &args.dump].into_iter().flatten().try_for_each(|p| check_output(p))?;
+    let outputs: Vec<&Path> = [&args.report, &args.dump].into_iter().flatten().map(PathBuf::as_path).collect();
+    outputs.iter().try_for_each(|p| check_output(p))?;
+    let read = args.map.map.iter().chain([&args.sar]).chain(args.absent.iter().flatten()).chain(&args.model);
+    check_apart(&outputs, read.map(PathBuf::as_path))?;
     if matches!(args.protocol, ProtocolArg::Dense) {
         return dense::run(global, args);
     }

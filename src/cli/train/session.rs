@@ -1,7 +1,7 @@
 //! A run from its files to its figure, and what is told of it.
 
 use super::words::Words;
-use crate::cli::common::{Global, Progress, SarArgs, check_regular, interrupt_flag};
+use crate::cli::common::{Global, Progress, SarArgs, check_apart, check_regular, interrupt_flag};
 use crate::gpu::Engine;
 use crate::report::figures;
 use crate::scene::ScenePair;
@@ -37,6 +37,7 @@ pub(super) fn session(
 ) -> Result<()> {
     let Wanted { out, .. } = *wanted;
     check_regular(out)?;
+    check_apart(&[out], wanted.scene.iter().chain(wanted.val).map(PathBuf::as_path))?;
     let open = |pair: &[PathBuf]| wanted.reading.pair_of(pair);
     let scenes = wanted.scene.chunks(2).map(open).collect::<Result<Vec<_>, _>>()?;
     let val = open(wanted.val)?;
