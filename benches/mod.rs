@@ -9,6 +9,7 @@ mod concat;
 mod conv;
 mod critic;
 mod discrepancy;
+mod dropout;
 mod elementwise;
 mod fft;
 mod gaussian;
@@ -48,7 +49,7 @@ mod winograd;
 type Run = fn(&mut common::Bench<'_>) -> crate::Result<()>;
 
 /// Name and function of every family, and of whole jobs.
-pub const ALL: [(&str, Run); 40] = [
+pub const ALL: [(&str, Run); 41] = [
     ("activation", activation::run),
     ("bias", bias::run),
     ("binary_xent", binary_xent::run),
@@ -57,6 +58,7 @@ pub const ALL: [(&str, Run); 40] = [
     ("conv", conv::run),
     ("critic", critic::run),
     ("discrepancy", discrepancy::run),
+    ("dropout", dropout::run),
     ("elementwise", elementwise::run),
     ("fft", fft::run),
     ("gaussian", gaussian::run),

@@ -11,6 +11,7 @@ mod concat;
 mod conv;
 mod critic;
 mod discrepancy;
+mod dropout;
 mod elementwise;
 mod embed;
 mod fft;

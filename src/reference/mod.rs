@@ -8,6 +8,7 @@ pub mod concat;
 pub mod conv;
 pub mod critic;
 pub mod discrepancy;
+pub mod dropout;
 pub mod elementwise;
 pub mod fft;
 pub mod gaussian;

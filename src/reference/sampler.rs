@@ -90,7 +90,7 @@ fn alter(r: &PatchRecord, at: u32, v: [f64; 3]) -> [f64; 3] {
 }
 
 /// As in `shaders/lib/rng.wgsl`.
-fn pcg3d(p: [u32; 3]) -> [u32; 3] {
+pub(super) fn pcg3d(p: [u32; 3]) -> [u32; 3] {
     let [mut x, mut y, mut z] = p.map(|v| v.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
     let mix = |x: &mut u32, y: &mut u32, z: &mut u32| {
         *x = x.wrapping_add(y.wrapping_mul(*z));
