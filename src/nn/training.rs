@@ -6,7 +6,7 @@ use super::lifetimes::{Event, differentiable, reaches};
 use super::ops::{Backward, ParamKind};
 use super::weights::Weights;
 use crate::gpu::{DType, Engine, Error, Plan, Result, Tensor};
-use crate::kernels::{elementwise, expect_shape};
+use crate::kernels::{elementwise, expect};
 
 /// A forward and backward pass ready to run.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Graph {
     /// beyond `given` are made.
     ///
     /// # Errors
-    /// As [`Graph::training`]; a given tensor of another shape.
+    /// As [`Graph::training`]; a given tensor of another shape or type.
     pub fn training_on(&self, engine: &Engine, weights: &Weights, outputs: &[NodeId], given: &[Tensor]) -> Result<TrainingPlan> {
         let loss = outputs[0];
         if self.shape(loss).iter().product::<usize>() != 1 {
@@ -101,7 +101,7 @@ impl<'a> Both<'a> {
             if node.op.is_none() {
                 self.build.values[j] = Some(match given.next() {
                     Some(t) => {
-                        expect_shape("training", &node.name, t, &node.shape)?;
+                        expect("training", &node.name, t, &node.shape, node.dtype)?;
                         t.clone()
                     }
                     None => engine.tensor(&node.name, &node.shape, node.dtype)?,
