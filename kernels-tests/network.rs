@@ -6,12 +6,12 @@ use echogrid::kernels::activation::Activation;
 use echogrid::kernels::conv::Conv;
 use echogrid::kernels::optim::{AdamW, Step};
 use echogrid::nn::ops::{
-    Add, AvgPool, Center, Concat, Conv2d, Correlate, Gem, InfoNce, L2Norm, Linear, MaxPool, OffsetXent, Pointwise, SinkhornDivergence,
-    Span, Upsample,
+    Add, AvgPool, Center, Concat, Conv2d, Correlate, Dropout, Gem, InfoNce, L2Norm, Linear, MaxPool, OffsetXent, Pointwise,
+    SinkhornDivergence, Span, Upsample,
 };
 use echogrid::nn::{
     Architecture, DenseEncoderConfig, EncoderConfig, Graph, Head, Level, Modality, NodeId, Optimizer, OptimizerConfig, ParamKind, Sharing,
-    Skip, Stage, StepFactors, Weights,
+    Skip, Stage, StepFactors, TrainingPlan, Weights,
 };
 use echogrid::reference::optim as optim_twin;
 use echogrid::train::TrainConfig;
@@ -192,6 +192,35 @@ fn transport() -> Case {
     Case { graph, inputs: vec![random(n * 8, 8), gram(n, 9), gram(m, 10)], outputs: vec![loss, y] }
 }
 
+/// Towers that drop out by one state in their midst: in streams of their own, what is left read twice by one node and once by another.
+fn dropping() -> Case {
+    let mut graph = Graph::new();
+    let (n, f) = (5, 7);
+    let inputs = ["a", "b"].map(|name| graph.input(name, &[n, f]));
+    let state = graph.indices("dropout", 2);
+    let mut streams = 0..;
+    let towers = inputs.map(|x| {
+        macro_rules! op {
+            ($name:literal, $op:expr, $($from:expr),+) => {
+                graph.add($name, $op, &[$($from),+]).unwrap()
+            };
+        }
+        let mut drop = |rate: f32| Dropout { rate, stream: streams.next().expect("endless") };
+        let a = op!("first", Linear { out: 13, bias: true }, x);
+        let a = op!("wave", Pointwise(Activation::Silu), a);
+        let d = op!("drop", drop(0.4), a, state);
+        let t = op!("twice", Add { relu: false }, d, d);
+        let c = op!("beside", Concat, t, d, a);
+        let c = op!("second", Linear { out: 12, bias: true }, c);
+        let c = op!("drop again", drop(0.2), c, state);
+        let c = op!("project", Linear { out: 6, bias: true }, c);
+        op!("unit", L2Norm { span: Span::Image, eps: 1e-6 }, c)
+    });
+    let loss = graph.add("loss", InfoNce { smoothing: 0.05 }, &towers).unwrap();
+    let inputs = vec![random(n * f, 11), random(n * f, 12), vec![17.0, 3.0]];
+    Case { graph, inputs, outputs: vec![loss, towers[0], towers[1]] }
+}
+
 /// Start values with everything off its neutral value, running statistics above all.
 pub fn weights(e: &Engine, graph: &Graph) -> (Weights, Host) {
     let w = Weights::init(e, graph, 7).unwrap();
@@ -304,6 +333,8 @@ fn shared_trunks_and_heads() {
     training_is_the_twins("correlation", &correlation(), 1e-3);
     training_is_the_twins("mixed statistics", &mixed_pair(&tiny()), 1e-3);
     training_is_the_twins("transport", &transport(), 1e-3);
+    forward_is_the_twins("drop-out", &dropping(), 1e-3);
+    training_is_the_twins("drop-out", &dropping(), 1e-3);
 }
 
 #[test]
@@ -445,6 +476,7 @@ fn the_backward_pass() {
     gradients_are_the_twins("medley", &medley());
     gradients_are_the_twins("correlation", &correlation());
     gradients_are_the_twins("transport", &transport());
+    gradients_are_the_twins("drop-out", &dropping());
     gradients_are_the_twins("dense", &dense_pair(&dense(&[4, 6], &[2], Skip::Add), 1.0));
 }
 
@@ -489,11 +521,12 @@ fn sharing_buffers_changes_nothing() {
         correlation(),
         mixed_pair(&tiny()),
         transport(),
+        dropping(),
         crate::attention::case(),
         dense_pair(&dense(&[8, 12], &[1], Skip::Concat), 1.0),
         pair(&EncoderConfig { input: 48, head: Head::Grid { cells: 4, channels: 16 }, ..small }, 2),
     ];
-    for (e, case) in [e, e, e, e, e, e, e, e, baseline].into_iter().zip(cases.into_iter().chain([pair(&tiny(), 2)])) {
+    for (e, case) in [e, e, e, e, e, e, e, e, e, baseline].into_iter().zip(cases.into_iter().chain([pair(&tiny(), 2)])) {
         sharing_changes_nothing(e, case);
     }
 }
@@ -570,4 +603,48 @@ fn unmixed_statistics_change_nothing() {
     assert!(err.to_string().contains("no convolution"), "{err}");
     let err = tiny().towers(&mut graph, [map, map], Some(map)).unwrap_err();
     assert!(err.to_string().contains("[N, 2, C] twice and [N]"), "{err}");
+}
+
+/// A run by the same state is the same run, of another plan and on tensors of another plan too; by another counter or seed it is another.
+/// Inference does not look at the state.
+#[test]
+fn drop_out_goes_by_its_state() {
+    let (e, _lock) = engine();
+    let case = dropping();
+    let (w, _) = weights(e, &case.graph);
+    let plan = case.graph.training(e, &w, &case.outputs).unwrap();
+    fill(e, &plan.inputs, &case.inputs);
+    let numbers = [plan.inputs[0].clone(), plan.inputs[1].clone(), up(e, &[2], &[17.0, 3.0])];
+    says(case.graph.training_on(e, &w, &case.outputs, &numbers), "`dropout` must be U32 [2], not F32 [2]");
+    let given = case.graph.training_on(e, &w, &case.outputs, &plan.inputs).unwrap();
+    let run = |plan: &TrainingPlan, state: [u32; 2]| -> Vec<Vec<u32>> {
+        e.write(&plan.inputs[2], &state).unwrap();
+        plan.plan.submit(e).unwrap();
+        plan.outputs.iter().chain(plan.gradients.iter().flatten()).map(|t| e.read(t).unwrap()).collect()
+    };
+    let first = run(&plan, [17, 3]);
+    let (next, other) = (run(&plan, [17, 4]), run(&plan, [18, 3]));
+    assert!(first != next && first != other && next != other);
+    assert!(run(&plan, [17, 3]) == first && run(&given, [17, 3]) == first && run(&given, [17, 4]) == next);
+    let still = case.graph.inference(e, &w, &case.outputs).unwrap();
+    fill(e, &still.inputs, &case.inputs);
+    let seen = [[17u32, 3], [18, 4]].map(|state| {
+        e.write(&still.inputs[2], &state).unwrap();
+        still.plan.submit(e).unwrap();
+        still.outputs.iter().map(|t| e.read::<u32>(t).unwrap()).collect::<Vec<_>>()
+    });
+    assert!(seen[0] == seen[1]);
+    // What is no state.
+    let mut graph = Graph::new();
+    let (x, two, three) = (graph.input("x", &[4, 3]), graph.input("two", &[2]), graph.indices("three", 3));
+    let drop = Dropout { rate: 0.5, stream: 0 };
+    says(graph.add("drop", drop, &[x, three]), "[[4, 3], [3]], expected x and a state of 2 indices");
+    says(graph.add("drop", drop, &[x]), "expected x and a state of 2 indices");
+    says(graph.add("drop", Dropout { rate: 1.0, ..drop }, &[x, two]), "dropout: the rate must be from 0 to below 1, not 1");
+    let y = graph.add("linear", Linear { out: 1, bias: false }, &[x]).unwrap();
+    let y = graph.add("drop", drop, &[y, two]).unwrap();
+    let y = graph.add("last", Linear { out: 1, bias: false }, &[y]).unwrap();
+    let loss = graph.add("loss", InfoNce { smoothing: 0.0 }, &[y, y]).unwrap();
+    let w = Weights::init(e, &graph, 1).unwrap();
+    says(graph.training(e, &w, &[loss]), "`state` must be U32 [2], not F32 [2]");
 }

@@ -3,6 +3,7 @@
 
 mod align;
 mod correlate;
+mod dropout;
 mod graph;
 mod layers;
 mod losses;
@@ -18,6 +19,7 @@ pub use align::{
     WeightedMeans,
 };
 pub use correlate::Correlate;
+pub use dropout::Dropout;
 pub use graph::{Attend, EdgeInputs, EdgeSum, Gather, Message, SegmentSoftmax};
 pub use layers::{Conv2d, Linear};
 pub use losses::{InfoNce, OffsetXent, SoftmaxXent};
