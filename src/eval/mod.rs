@@ -6,5 +6,5 @@ pub mod metrics;
 mod paired;
 mod protocol;
 
-pub use paired::paired_difference;
+pub use paired::{holm, paired_difference, paired_test};
 pub use protocol::{Evaluation, MAX_RANK, Protocol, Query, Refinement, encode, evaluate, evaluate_refined, judge, queries, strips};
