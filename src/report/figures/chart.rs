@@ -22,7 +22,7 @@ pub(super) const LINES: [RGBColor; 4] =
 pub(super) const STYLE: &str = concat!(
     "<style>text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,sans-serif}",
     "@media (prefers-color-scheme:dark){",
-    "[fill='#FEFEFE']{fill:#161b22}[fill='#24292E']{fill:#e6edf3}[stroke='#24292E']{stroke:#e6edf3}",
+    "[fill='#FEFEFE']{fill:#161b22}[stroke='#FEFEFE']{stroke:#161b22}[fill='#24292E']{fill:#e6edf3}[stroke='#24292E']{stroke:#e6edf3}",
     "[fill='#656D75']{fill:#9aa4ae}[stroke='#656D75']{stroke:#9aa4ae}[stroke='#E3E6EA']{stroke:#30363d}",
     "[fill='#1565C0']{fill:#58a6ff}[stroke='#1565C0']{stroke:#58a6ff}",
     "[fill='#D96B00']{fill:#f0883e}[stroke='#D96B00']{stroke:#f0883e}",
@@ -116,15 +116,23 @@ pub(super) fn line_color(i: usize) -> RGBColor {
 
 /// A picture as SVG that follows the reader's light or dark setting.
 pub(super) fn draw(size: (u32, u32), paint: impl FnOnce(&Area<'_>) -> Result<(), Error>) -> Result<String, Error> {
+    draw_under(size, |root| paint(root).map(|()| String::new()))
+}
+
+/// The same below the SVG text that `paint` returns.
+pub(super) fn draw_under(size: (u32, u32), paint: impl FnOnce(&Area<'_>) -> Result<String, Error>) -> Result<String, Error> {
     let mut svg = String::new();
-    {
+    let over = {
         let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         root.fill(&PAPER).map_err(fail)?;
-        paint(&root)?;
+        let over = paint(&root)?;
         root.present().map_err(fail)?;
-    }
+        over
+    };
     let head = svg.find('>').map_or(0, |at| at + 1);
     svg.insert_str(head, STYLE);
+    let foot = svg.rfind("</svg>").unwrap_or(svg.len());
+    svg.insert_str(foot, &over);
     Ok(svg)
 }
 

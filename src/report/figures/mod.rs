@@ -4,6 +4,9 @@
 
 mod chart;
 mod comparison;
+mod found;
+mod hand;
+mod over_time;
 mod registration;
 mod relief;
 mod retrieval;
@@ -11,6 +14,8 @@ mod scatter;
 mod training;
 
 pub use comparison::{Bar, BeforeAfter, bars, before_after};
+pub use found::{FoundPanel, FoundQuery, found_map};
+pub use over_time::{Moment, Run, gap_figure, over_time};
 pub use registration::residual_histogram;
 pub use relief::residuals_by_height;
 pub use retrieval::{error_cdf, recall_curve, reliability};

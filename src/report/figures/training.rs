@@ -105,7 +105,7 @@ fn panel(area: &Area<'_>, title: &str, points: &[(f64, f64)], share: bool) -> Re
 }
 
 /// Mean over the 1 % of the points before and the 1 % after each.
-fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+pub(super) fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let reach = points.len() / 100;
     let mut sums = vec![0.0];
     for (i, p) in points.iter().enumerate() {
