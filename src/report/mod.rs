@@ -14,6 +14,7 @@ pub mod html;
 pub mod pictures;
 pub mod registered;
 pub mod registration;
+pub mod retrieval;
 pub mod stac;
 
 use crate::atomic::{AtomicFile, advice};

@@ -10,13 +10,13 @@ use super::super::ReportMeta;
 /// A grid cell hit by radar waves.
 const LOGO: &str = r#"<svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true" fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round"><path d="M3 9h12M3 15h12M3 21h12M3 9v12M9 9v12M15 9v12"/><path d="M14 5a5 5 0 0 1 5 5M14 1.5a8.500 8.500 0 0 1 8.500 8.500" stroke="var(--accent)"/></svg>"#;
 
-const CSS: &str = concat!(include_str!("page.css"), include_str!("map.css"));
+const CSS: &str = concat!(include_str!("page.css"), include_str!("map.css"), include_str!("rows.css"));
 
 /// Zoom, pan and the slider of maps. Pages are whole without it.
 pub(super) const SCRIPT: &str = include_str!("page.js");
 
 /// Bytes of a page without its contents, and some to spare.
-pub(super) fn frame_bytes() -> usize {
+pub(in crate::report) fn frame_bytes() -> usize {
     CSS.len() + SCRIPT.len() + 8192
 }
 

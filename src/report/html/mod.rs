@@ -17,7 +17,7 @@ use std::path::Path;
 
 use maud::{Markup, html};
 
-pub(super) use document::{document, headed, run};
+pub(super) use document::{document, frame_bytes, headed, run};
 pub(super) use encode::{data_url, picture_within};
 pub(super) use map::{MAP_SIDE, OVERLAYS, Stage};
 use parts::Part;
