@@ -5,9 +5,11 @@ use echogrid::gpu::{DType, Engine, Tensor};
 use echogrid::kernels::activation::Activation;
 use echogrid::kernels::conv::Conv;
 use echogrid::kernels::optim::{AdamW, Step};
+use echogrid::kernels::softmax_xent::IGNORE;
+use echogrid::kernels::triplet::{Directions, Mining, Triplet as TripletConfig};
 use echogrid::nn::ops::{
     Add, AvgPool, Center, Concat, Conv2d, Correlate, Dropout, Gem, InfoNce, L2Norm, Linear, MaxPool, OffsetXent, Pointwise,
-    SinkhornDivergence, Span, Upsample,
+    SinkhornDivergence, SoftmaxXent, Span, Triplet, Upsample, WeightedMeans,
 };
 use echogrid::nn::{
     Architecture, DenseEncoderConfig, EncoderConfig, Graph, Head, Level, Modality, NodeId, Optimizer, OptimizerConfig, ParamKind, Sharing,
@@ -221,6 +223,59 @@ fn dropping() -> Case {
     Case { graph, inputs, outputs: vec![loss, towers[0], towers[1]] }
 }
 
+/// Two towers of vectors and their triplet loss: the last op, or in mid-graph beside InfoNCE and a classifier's cross-entropy on the same
+/// vectors, all of it behind a curve, so that the gradient that comes back is not 1.
+fn triplets(config: TripletConfig, masked: bool, inside: bool) -> Case {
+    let mut graph = Graph::new();
+    let (n, m, d) = (5, 7, 9);
+    let (x, y) = (graph.input("x", &[n, d]), graph.input("y", &[m, d]));
+    let mask = graph.input("mask", &[n, n]);
+    let labels = graph.indices("labels", m);
+    macro_rules! op {
+        ($name:literal, $op:expr, $($from:expr),+) => {
+            graph.add($name, $op, &[$($from),+]).unwrap()
+        };
+    }
+    let a = op!("one tower", Linear { out: 6, bias: true }, x);
+    let b = op!("other tower", Linear { out: 6, bias: true }, y);
+    let towers = [a, b].map(|t| {
+        let t = op!("wave", Pointwise(Activation::Silu), t);
+        let t = op!("project", Linear { out: 8, bias: true }, t);
+        op!("unit", L2Norm { span: Span::Image, eps: 1e-6 }, t)
+    });
+    let mut loss = match masked {
+        true => op!("triplet", Triplet(config), towers[0], towers[1], mask),
+        false => op!("triplet", Triplet(config), towers[0], towers[1]),
+    };
+    if inside {
+        let pairs = op!("pairs", InfoNce { smoothing: 0.1 }, towers[0], towers[1]);
+        let classes = op!("classifier", Linear { out: 4, bias: true }, towers[1]);
+        let classes = op!("classes", SoftmaxXent { columns: 4, smoothing: 0.1 }, classes, labels);
+        let all = op!("all", WeightedMeans { weights: vec![0.7, 0.4, -1.3] }, loss, pairs, classes);
+        loss = op!("curve", Pointwise(Activation::Silu), all);
+    }
+    let mut kinds = vec![0.0; n * n];
+    for (i, kind) in kinds.iter_mut().enumerate() {
+        *kind = [1.0, -1.0, 0.0, 0.5, 0.0][(i % n + n - i / n) % n];
+    }
+    let labels = vec![2.0, 0.0, 3.0, IGNORE as f32, 1.0, 2.0, 2.0];
+    Case { graph, inputs: vec![random(n * d, 11), random(m * d, 12), kinds, labels], outputs: vec![loss, towers[0], towers[1]] }
+}
+
+/// Hard and all, with and without a mask, at the end and inside; hinges, soft margins and either number of directions among them.
+fn triplet_cases() -> impl Iterator<Item = (String, Case)> {
+    (0..8).map(|bits| {
+        let (all, masked, inside) = (bits & 1 > 0, bits & 2 > 0, bits & 4 > 0);
+        let config = TripletConfig {
+            soft: all != masked,
+            mining: if all { Mining::All } else { Mining::Hard },
+            directions: if masked == inside { Directions::Both } else { Directions::Rows },
+            ..TripletConfig::default()
+        };
+        (format!("triplet {bits}"), triplets(config, masked, inside))
+    })
+}
+
 /// Start values with everything off its neutral value, running statistics above all.
 pub fn weights(e: &Engine, graph: &Graph) -> (Weights, Host) {
     let w = Weights::init(e, graph, 7).unwrap();
@@ -259,6 +314,7 @@ fn twin(case: &Case, host: &Host, training: bool) -> Vec<(Vec<f64>, f64)> {
             counter += 1;
             let factor = match op {
                 "generalised mean" | "activation" | "infonce" | "offset xent" | "binary xent" | "discrepancy" | "segment softmax" => 64.0,
+                "triplet" => 64.0,
                 // Rows of up to 64; means that cancel.
                 "product" => 9.0,
                 "weighted means" => 16.0,
@@ -335,6 +391,10 @@ fn shared_trunks_and_heads() {
     training_is_the_twins("transport", &transport(), 1e-3);
     forward_is_the_twins("drop-out", &dropping(), 1e-3);
     training_is_the_twins("drop-out", &dropping(), 1e-3);
+    for (name, case) in triplet_cases() {
+        forward_is_the_twins(&name, &case, 1e-3);
+        training_is_the_twins(&name, &case, 1e-3);
+    }
 }
 
 #[test]
@@ -477,6 +537,7 @@ fn the_backward_pass() {
     gradients_are_the_twins("correlation", &correlation());
     gradients_are_the_twins("transport", &transport());
     gradients_are_the_twins("drop-out", &dropping());
+    triplet_cases().for_each(|(name, case)| gradients_are_the_twins(&name, &case));
     gradients_are_the_twins("dense", &dense_pair(&dense(&[4, 6], &[2], Skip::Add), 1.0));
 }
 
@@ -529,6 +590,41 @@ fn sharing_buffers_changes_nothing() {
     for (e, case) in [e, e, e, e, e, e, e, e, e, baseline].into_iter().zip(cases.into_iter().chain([pair(&tiny(), 2)])) {
         sharing_changes_nothing(e, case);
     }
+    triplet_cases().for_each(|(_, case)| sharing_changes_nothing(e, case));
+}
+
+#[test]
+fn a_triplet_loss_refuses_what_does_not_fit() {
+    let mut graph = Graph::new();
+    let [a, b, c, mask] = [[4, 3], [5, 3], [5, 2], [4, 5]].map(|shape| graph.input("x", &shape));
+    let op = Triplet(TripletConfig::default());
+    says(graph.add("loss", op, &[b, a]), "[[5, 3], [4, 3]], expected [B, D], [M, D] with M >= B");
+    says(graph.add("loss", op, &[a, c]), "[[4, 3], [5, 2]], expected");
+    says(graph.add("loss", op, &[a]), "[[4, 3]], expected");
+    says(graph.add("loss", op, &[a, b, mask]), "a mask of [[4, 5]], expected [4, 4]");
+}
+
+/// A mask that layers make gets a gradient of 0, and what the loss left tells the accuracy.
+#[test]
+fn a_triplet_mask_does_not_learn() {
+    let (e, _lock) = engine();
+    let mut graph = Graph::new();
+    let (x, y) = (graph.input("x", &[4, 4]), graph.input("y", &[4, 4]));
+    let mask = graph.add("mask", Linear { out: 4, bias: false }, &[x]).unwrap();
+    let unit = graph.add("unit", Linear { out: 4, bias: false }, &[y]).unwrap();
+    let loss = graph.add("loss", Triplet(TripletConfig { margin: 2.0, ..TripletConfig::default() }), &[unit, y, mask]).unwrap();
+    let w = Weights::init(e, &graph, 1).unwrap();
+    let identity: Vec<f32> = (0..16).map(|i| f32::from(u8::from(i % 5 == 0))).collect();
+    let tensors = ["mask.weight", "unit.weight"].map(|name| (name.to_string(), (vec![4, 4], identity.clone())));
+    assert_eq!(w.load(e, &BTreeMap::from(tensors)).unwrap(), 2);
+    let plan = graph.training(e, &w, &[loss]).unwrap();
+    let rows: Vec<f32> = (0..16).map(|i| [0.8, 0.6, 0.0, 0.0][(i + i / 4) % 4]).collect();
+    fill(e, &plan.inputs, &[identity, rows]);
+    plan.plan.submit(e).unwrap();
+    let gradients: Vec<Vec<f32>> = plan.gradients.iter().flatten().map(|g| e.read(g).unwrap()).collect();
+    assert_eq!(gradients[0], [0.0; 16]);
+    assert!(gradients[1].iter().any(|g| *g != 0.0));
+    assert_eq!(e.read::<f32>(&plan.saved[Triplet::ACCURACY]).unwrap(), [1.0]);
 }
 
 /// Two steps of AdamW against the same in f64 from the device's gradients.

@@ -3,7 +3,7 @@
 use super::{Backward, Forward, Host, Init, Keeps, Op, ParamKind, ParamSpec};
 use crate::gpu::{DType, Error, PlanBuilder, Result, Tensor};
 use crate::kernels::softmax_xent::{self, Target};
-use crate::kernels::{infonce, matmul, offset_xent};
+use crate::kernels::{infonce, matmul, offset_xent, reduce, triplet};
 use crate::reference as twin;
 
 /// Symmetric InfoNCE between unit vectors a [B, D] and b [M, D], M >= B: row i of a belongs to row i of b; what b has beyond
@@ -68,6 +68,74 @@ impl Op for InfoNce {
         let partial = engine.tensor("temperature gradient", &[similarity.shape()[0]], DType::F32)?;
         let Some(dt) = &io.dparams[0] else { unreachable!("the temperature is trained") };
         infonce::backward(plan, self.call(similarity, io.params, io.inputs), stats, io.dy, &ds, &partial, dt)?;
+        if let Some(da) = &io.dx[0] {
+            matmul::matmul(plan, &ds, matmul::Op::Plain, io.inputs[1], matmul::Op::Plain, da)?;
+        }
+        match &io.dx[1] {
+            Some(db) => matmul::matmul(plan, &ds, matmul::Op::Transposed, io.inputs[0], matmul::Op::Plain, db),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Triplet loss between unit vectors a [B, D] and b [M, D], M >= B ([`triplet::forward`]): row i of a belongs to row i of b, all other
+/// pairs are negatives. A third input [B, B], where given, says instead what each pair is: above 0 positive, 0 negative, below 0 neither
+/// (ground that is partly shared); its gradient is 0.
+#[derive(Debug, Clone, Copy)]
+pub struct Triplet(pub triplet::Triplet);
+
+impl Triplet {
+    /// Which of [`super::super::TrainingPlan::saved`] holds the accuracy.
+    pub const ACCURACY: usize = 2;
+}
+
+impl Op for Triplet {
+    fn name(&self) -> &'static str {
+        "triplet"
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        match inputs {
+            [[b, d], [m, e], rest @ ..] if d == e && m >= b => match rest {
+                [] => Ok(vec![1]),
+                [[i, j]] if i == b && j == b => Ok(vec![1]),
+                other => Err(Error::shape("triplet", format!("a mask of {other:?}, expected [{b}, {b}]"))),
+            },
+            other => Err(Error::shape("triplet", format!("{other:?}, expected [B, D], [M, D] with M >= B, and perhaps [B, B]"))),
+        }
+    }
+
+    fn saved(&self, inputs: &[&[usize]]) -> Vec<Vec<usize>> {
+        let (b, m) = (inputs[0][0], inputs[1][0]);
+        vec![vec![b, m], triplet::records_shape(self.0, b, m).to_vec(), vec![1]]
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps { inputs: true, output: false }
+    }
+
+    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
+        let [similarity, records, accuracy] = io.saved else { unreachable!("saved() names three") };
+        matmul::matmul(plan, io.inputs[0], matmul::Op::Plain, io.inputs[1], matmul::Op::Transposed, similarity)?;
+        triplet::forward(plan, self.0, similarity, io.inputs.get(2).copied(), records, io.output, accuracy)
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+        let ([b, d], [m, _]) = (inputs[0].0, inputs[1].0) else { unreachable!("shape() accepted it") };
+        let s = twin::matmul::matmul(inputs[0].1, &twin::matmul::transpose(inputs[1].1, *m, *d), *b, *d, *m);
+        vec![twin::triplet::run(self.0, &s, inputs.get(2).map(|w| w.1), *b, *m).0]
+    }
+
+    fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
+        let [similarity, records, _] = io.saved else { unreachable!("saved() names three") };
+        if let Some(Some(dw)) = io.dx.get(2) {
+            reduce::backward(plan, io.dy, dw, 0.0)?;
+        }
+        if io.dx[..2].iter().all(Option::is_none) {
+            return Ok(());
+        }
+        let ds = plan.engine().tensor("similarity gradient", similarity.shape(), DType::F32)?;
+        triplet::backward(plan, self.0, records, io.dy, &ds)?;
         if let Some(da) = &io.dx[0] {
             matmul::matmul(plan, &ds, matmul::Op::Plain, io.inputs[1], matmul::Op::Plain, da)?;
         }
