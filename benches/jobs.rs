@@ -5,7 +5,7 @@ use super::record::Case;
 use crate::gpu::{self, DType, Engine, Precision, Tensor};
 use crate::index::{Database, IndexConfig, LoadedModel, build};
 use crate::kernels::topk::TopK;
-use crate::nn::{Architecture, EncoderConfig, Head, Sharing};
+use crate::nn::{Architecture, EncoderConfig, Head, Pooling, Sharing};
 use crate::scene::synth::{EPSG, SynthConfig, generate};
 use crate::scene::{GeoTransform, Image, SampleData, write_geotiff};
 use crate::train::{TrainConfig, step_plan};
@@ -29,8 +29,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
 }
 
 fn train(bench: &mut Bench<'_>) -> Result<()> {
-    let resnet =
-        EncoderConfig { architecture: Architecture::Resnet18, input: 128, sharing: Sharing::Separate, head: Head::Gem { dim: 256 } };
+    let resnet = EncoderConfig::new(Architecture::Resnet18, 128, Sharing::Separate, Head::pooled(Pooling::Gem, 256));
     let networks = [("", TrainConfig::default()), (", ResNet-18 at 128 px", TrainConfig { encoder: resnet, ..TrainConfig::default() })];
     // A processor takes half a minute for a step of the larger network.
     let networks = networks.into_iter().take(if bench.engine.caps().software { 1 } else { 2 });

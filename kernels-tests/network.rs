@@ -12,8 +12,8 @@ use echogrid::nn::ops::{
     SinkhornDivergence, SoftmaxXent, Span, Triplet, Upsample, WeightedMeans,
 };
 use echogrid::nn::{
-    Architecture, DenseEncoderConfig, EncoderConfig, Graph, Head, Level, Modality, NodeId, Optimizer, OptimizerConfig, ParamKind, Sharing,
-    Skip, Stage, StepFactors, TrainingPlan, Weights,
+    Architecture, DenseEncoderConfig, EncoderConfig, Graph, Head, Level, Modality, NodeId, Optimizer, OptimizerConfig, ParamKind, Pooling,
+    Sharing, Skip, Stage, StepFactors, TowerInputs, TrainingPlan, Weights,
 };
 use echogrid::reference::optim as optim_twin;
 use echogrid::train::TrainConfig;
@@ -56,12 +56,16 @@ pub fn pair(config: &EncoderConfig, batch: usize) -> Case {
     Case { graph, inputs: vec![patches(batch, config.input, 1), patches(batch, config.input, 2)], outputs: vec![loss, a, b] }
 }
 
+fn styled(style: NodeId) -> TowerInputs {
+    TowerInputs { style: Some(style), ..TowerInputs::default() }
+}
+
 /// The same with towers that mix their statistics: by halves, not at all, and wholly.
 fn mixed_pair(config: &EncoderConfig) -> Case {
     let mut graph = Graph::new();
     let shape = [3, config.input, config.input, 4];
     let (map, sar, style) = (graph.input("map", &shape), graph.input("sar", &shape), graph.input("style", &[3]));
-    let [a, b] = config.towers(&mut graph, [map, sar], Some(style)).unwrap();
+    let [a, b] = config.towers(&mut graph, [map, sar], styled(style)).unwrap();
     let loss = graph.add("loss", InfoNce { smoothing: 0.1 }, &[b, a]).unwrap();
     Case { graph, inputs: vec![patches(3, config.input, 1), patches(3, config.input, 2), vec![0.4, 1.0, 0.0]], outputs: vec![loss, a, b] }
 }
@@ -73,7 +77,7 @@ pub fn tower(config: &EncoderConfig, batch: usize) -> Case {
 }
 
 pub fn encoder(architecture: Architecture, input: usize, sharing: Sharing, head: Head) -> EncoderConfig {
-    EncoderConfig { architecture, input, sharing, head }
+    EncoderConfig::new(architecture, input, sharing, head)
 }
 
 fn residual(stem: &[usize], channels: usize, stride: usize, dilation: usize) -> Architecture {
@@ -368,7 +372,7 @@ pub fn training_is_the_twins(name: &str, case: &Case, sane: f64) {
     }
 }
 
-const GEM: Head = Head::Gem { dim: 32 };
+const GEM: Head = Head::Pooled { pool: Pooling::Gem, dim: Some(32), norm: false, dropout: 0.0 };
 
 #[test]
 fn the_default_encoder() {
@@ -381,7 +385,7 @@ fn the_default_encoder() {
 fn shared_trunks_and_heads() {
     forward_is_the_twins("shared trunk", &pair(&tiny(), 3), 1e-4);
     training_is_the_twins("shared trunk", &pair(&tiny(), 3), 1e-3);
-    let gem = encoder(residual(&[8, 12], 16, 1, 1), 20, Sharing::Full, Head::Gem { dim: 10 });
+    let gem = encoder(residual(&[8, 12], 16, 1, 1), 20, Sharing::Full, Head::pooled(Pooling::Gem, 10));
     forward_is_the_twins("gem", &pair(&gem, 2), 1e-3);
     training_is_the_twins("gem", &pair(&gem, 2), 1e-3);
     forward_is_the_twins("medley", &medley(), 1e-3);
@@ -530,7 +534,7 @@ pub fn gradients_are_the_twins(name: &str, case: &Case) {
 #[test]
 fn the_backward_pass() {
     gradients_are_the_twins("shared trunk", &pair(&tiny(), 3));
-    let gem = encoder(residual(&[8], 12, 1, 1), 12, Sharing::Separate, Head::Gem { dim: 6 });
+    let gem = encoder(residual(&[8], 12, 1, 1), 12, Sharing::Separate, Head::pooled(Pooling::Gem, 6));
     gradients_are_the_twins("gem", &pair(&gem, 3));
     gradients_are_the_twins("mixed statistics", &mixed_pair(&tiny()));
     gradients_are_the_twins("medley", &medley());
@@ -695,9 +699,9 @@ fn unmixed_statistics_change_nothing() {
     let bare = encoder(residual(&[], 12, 2, 2), 16, Sharing::Trunk, Head::Grid { cells: 2, channels: 4 });
     let mut graph = Graph::new();
     let (map, style) = (graph.input("map", &[3, 16, 16, 4]), graph.input("style", &[3]));
-    let err = bare.towers(&mut graph, [map, map], Some(style)).unwrap_err();
+    let err = bare.towers(&mut graph, [map, map], styled(style)).unwrap_err();
     assert!(err.to_string().contains("no convolution"), "{err}");
-    let err = tiny().towers(&mut graph, [map, map], Some(map)).unwrap_err();
+    let err = tiny().towers(&mut graph, [map, map], styled(map)).unwrap_err();
     assert!(err.to_string().contains("[N, 2, C] twice and [N]"), "{err}");
 }
 

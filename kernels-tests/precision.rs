@@ -3,7 +3,7 @@
 use crate::common::*;
 use crate::network::{Case, dense, dense_pair, encoder, fill, pair, tiny, tower, weights};
 use echogrid::gpu::{Engine, Precision};
-use echogrid::nn::{Architecture, Head, Optimizer, OptimizerConfig, ParamKind, Sharing, Skip, StepFactors};
+use echogrid::nn::{Architecture, Head, Optimizer, OptimizerConfig, ParamKind, Pooling, Sharing, Skip, StepFactors};
 use echogrid::train::TrainConfig;
 
 /// Gradients of the trained parameters one after the other, over the gradient of the loss; and the bytes of activations.
@@ -42,7 +42,7 @@ fn apart(a: &[f64], b: &[f64]) -> f64 {
 #[test]
 fn networks_hand_f16_on() {
     let ([e, baseline], _lock) = engines();
-    let resnet = encoder(Architecture::Resnet18, 32, Sharing::Trunk, Head::Gem { dim: 16 });
+    let resnet = encoder(Architecture::Resnet18, 32, Sharing::Trunk, Head::pooled(Pooling::Gem, 16));
     let cases = [
         ("pair", pair(&TrainConfig::default().encoder, 2), 0.6, 0.1),
         ("resnet", tower(&resnet, 2), 0.6, 0.1),

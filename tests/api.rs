@@ -3,7 +3,7 @@
 use echogrid::gpu::{AdapterChoice, Engine};
 use echogrid::kernels::conv::Conv;
 use echogrid::nn::{
-    Architecture, EncoderConfig, Graph, Head, Manifest, Modality, Sharing, TensorMap, WeightFile, Weights, import_torchvision,
+    Architecture, EncoderConfig, Graph, Head, Manifest, Modality, Pooling, Sharing, TensorMap, WeightFile, Weights, import_torchvision,
 };
 use echogrid::reference::conv::{Sizes, forward};
 use echogrid::train::{InitFrom, TrainConfig};
@@ -23,7 +23,7 @@ fn random(n: usize, seed: u64) -> Vec<f32> {
 }
 
 fn config(architecture: Architecture, sharing: Sharing) -> EncoderConfig {
-    EncoderConfig { architecture, input: 64, sharing, head: Head::Gem { dim: 8 } }
+    EncoderConfig::new(architecture, 64, sharing, Head::pooled(Pooling::Gem, 8))
 }
 
 fn model() -> WeightFile {

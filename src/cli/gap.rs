@@ -2,13 +2,9 @@
 
 use super::common::{Global, MapArgs, SarArgs, check_apart, check_output, print_json};
 use crate::Result;
-use crate::eval::gap::{GapConfig, gap, pairs};
+use crate::eval::gap::{GapConfig, embed, gap, pairs};
 use crate::index::LoadedModel;
-use crate::kernels::sampler::taps_for;
-use crate::nn::Modality;
 use crate::report::figures;
-use crate::scene::PageCache;
-use crate::scene::pages::DEFAULT_PAGES;
 use std::path::{Path, PathBuf};
 
 /// Measure how far apart the embeddings of map and SAR patches of the same places lie
@@ -58,13 +54,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let engine = global.engine()?;
     let embedder = model.embedder(&engine, 64)?;
     let side = f64::from(args.patch);
-    let [map, sar] = pairs(&pair, side, embedder.input(), args.pairs as usize, args.seed)?;
-    let embed = |modality, image, records: &[_]| {
-        let mut cache = PageCache::new(&engine, vec![image], DEFAULT_PAGES)?;
-        let taps = taps_for(records.first().map_or(1.0, crate::kernels::sampler::PatchRecord::scale));
-        embedder.embed_all(modality, &mut cache, records, taps)
-    };
-    let (map, sar) = (embed(Modality::Map, pair.map.clone(), &map)?, embed(Modality::Sar, pair.sar.clone(), &sar)?);
+    let [map, sar] = embed(&embedder, &pair, &pairs(&pair, side, embedder.input(), args.pairs as usize, args.seed)?)?;
     let config = GapConfig {
         permutations: args.permutations as usize,
         dear_permutations: (args.permutations as usize / 10).max(1),

@@ -8,11 +8,13 @@ use crate::align::Align;
 use crate::gpu::Precision;
 use crate::index::LoadedModel;
 use crate::nn::OptimizerConfig;
-use crate::train::{DenseTrainConfig, Event, InitFrom, Outcome, RefineTrainConfig, TrainConfig, train, train_dense, train_refiner};
+use crate::train::{
+    DenseTrainConfig, Event, InitFrom, Loss, Outcome, RefineTrainConfig, TrainConfig, export, train, train_dense, train_refiner,
+};
 use crate::{Error, Result};
 use serde::Serialize;
 use session::{Run, Wanted, session};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use words::{Words, dense_figures, recall_figures, refine_figures};
 
 /// How a graph network is trained onto an encoder.
@@ -37,8 +39,11 @@ pub struct Args {
     #[arg(long, num_args = 2, value_names = ["MAP", "SAR"], required_unless_present = "print_config")]
     val: Vec<PathBuf>,
     /// The model to write
-    #[arg(long, value_name = "MODEL", required_unless_present = "print_config")]
+    #[arg(long, value_name = "MODEL", required_unless_present_any = ["print_config", "export"])]
     out: Option<PathBuf>,
+    /// Instead of training an encoder, write what it would be trained and judged on into this folder: every batch as the device cuts it, the cells and queries of the validation scene, the start values; to train the same network elsewhere
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["out", "dense", "refine", "resume", "print_config"])]
+    export: Option<PathBuf>,
     /// Train features for dense correlation instead of an encoder; they have settings of their own
     #[arg(long)]
     dense: bool,
@@ -51,6 +56,9 @@ pub struct Args {
     /// Start from the weights of a model, or of the shipped one (`shipped`), instead of from random ones: to fit it to scenes of your own; without --config its network is taken too
     #[arg(long, value_name = "MODEL", conflicts_with = "refine")]
     init_from: Option<InitFrom>,
+    /// What draws a place's two vectors together [default: that of the configuration]
+    #[arg(long, value_enum, conflicts_with_all = ["dense", "refine"])]
+    loss: Option<Loss>,
     /// Draw the embeddings of the two modalities together by this loss [default: that of the configuration]
     #[arg(long, value_enum, conflicts_with = "dense")]
     align: Option<Align>,
@@ -120,12 +128,28 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         };
         config.init_from = args.init_from.clone().or(config.init_from);
         args.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);
+        config.loss = args.loss.unwrap_or(config.loss);
         config.align.method = args.align.unwrap_or(config.align.method);
         config.align.weight = args.align_weight.or(config.align.weight);
         config.check()?;
+        if let Some(folder) = &args.export {
+            return export_batches(global, args, &config, folder);
+        }
         let words = Words { total: config.total_steps(), items: config.batch, item: "pairs", figures: recall_figures };
         go(global, args, &config, &words, |r, on| train(r.engine, &config, r.scenes, r.val, r.out, args.resume, r.stop, on))
     }
+}
+
+/// Writes a run's batches instead of training on them.
+fn export_batches(global: &Global, args: &Args, config: &TrainConfig, folder: &Path) -> Result<()> {
+    let open = |pair: &[PathBuf]| args.reading.pair_of(pair);
+    let scenes = args.scene.chunks(2).map(open).collect::<Result<Vec<_>, _>>()?;
+    let val = open(&args.val)?;
+    let bar = global.bar(config.total_steps() as u64, "writing batches");
+    export(&global.engine()?, config, &scenes, &val, folder, |step| bar.set_position(step as u64))?;
+    bar.finish_and_clear();
+    global.say(format_args!("wrote {} steps into {}", config.total_steps(), folder.display()));
+    Ok(())
 }
 
 /// Prints the settings, or runs with them.

@@ -6,12 +6,16 @@
 use super::metrics::Interval;
 use crate::align::{Adversary, Align, AlignConfig, Cost, Sinkhorn, Weights};
 use crate::gpu::Engine;
-use crate::kernels::sampler::PatchRecord;
+use crate::index::Embedder;
+use crate::kernels::sampler::{PatchRecord, taps_for};
+use crate::nn::Modality;
 use crate::random::Random;
-use crate::scene::{ScenePair, compose};
+use crate::scene::pages::DEFAULT_PAGES;
+use crate::scene::{Image, PageCache, ScenePair, compose};
 use crate::{Error, Result};
 use rayon::prelude::*;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// How the gap is measured.
 #[derive(Debug, Clone)]
@@ -96,6 +100,19 @@ pub fn pairs(pair: &ScenePair, side: f64, input: usize, count: usize, seed: u64)
         out[1].push(PatchRecord::from_affine(0, pair.link().apply(p)?, compose(pair.link().jacobian(p)?, plain), input)?);
     }
     Err(Error::invalid(format!("only {} places where map and SAR both have data in a patch of {side:.0} map pixels", out[0].len())))
+}
+
+/// Embeds what [`pairs`] cuts out of a scene: unit rows of the maps and of the SAR patches.
+///
+/// # Errors
+/// Reading, the device.
+pub fn embed(embedder: &Embedder<'_>, pair: &ScenePair, records: &[Vec<PatchRecord>; 2]) -> Result<[Vec<f32>; 2]> {
+    let one = |modality, image: &Arc<Image>, records: &[PatchRecord]| -> Result<Vec<f32>> {
+        let mut cache = PageCache::new(embedder.engine(), vec![image.clone()], DEFAULT_PAGES)?;
+        let scale = records.first().map_or(1.0, PatchRecord::scale);
+        embedder.embed_all(modality, &mut cache, records, taps_for(scale))
+    };
+    Ok([one(Modality::Map, &pair.map, &records[0])?, one(Modality::Sar, &pair.sar, &records[1])?])
 }
 
 /// Share of a patch that must hold data.

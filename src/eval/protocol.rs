@@ -1,5 +1,6 @@
 //! The two protocols: queries cut on the grid itself (aligned), or anywhere (arbitrary), there in strips as well.
 
+use super::held_out::HeldOut;
 use super::metrics::QueryResult;
 use crate::index::{CellHit, Database, Embedder, Searcher};
 use crate::kernels::sampler::{self, PatchRecord};
@@ -67,13 +68,35 @@ pub const MAX_RANK: usize = 100;
 /// A query's SAR patch has data in at least this share of its pixels.
 const QUERY_VALID: f64 = 0.99;
 
+/// How queries are drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Draw {
+    /// Where they lie.
+    pub protocol: Protocol,
+    /// How many at most.
+    pub count: usize,
+    /// How many lie a cell apart along a random heading; 1 for queries by themselves.
+    pub strip: usize,
+    /// Everything random hangs on it.
+    pub seed: u64,
+    /// The ground they must lie in, where the SAR image was held out of training.
+    pub held_out: Option<HeldOut>,
+}
+
+impl Draw {
+    /// Queries by themselves, anywhere.
+    pub fn new(protocol: Protocol, count: usize, seed: u64) -> Self {
+        Self { protocol, count, strip: 1, seed, held_out: None }
+    }
+}
+
 /// Draws queries: every cell of the database (at most `count`, a random subset of more), or `count` random places. A query's
 /// SAR patch must have data in 99 % of its pixels, and a cell of the database must lie within half a cell of it.
 ///
 /// # Errors
 /// No place fulfils that.
 pub fn queries(pair: &ScenePair, database: &Database, protocol: Protocol, count: usize, input: usize, seed: u64) -> Result<Vec<Query>> {
-    Ok(strips(pair, database, protocol, count, 1, input, seed)?.0)
+    Ok(draw(pair, database, input, &Draw::new(protocol, count, seed))?.0)
 }
 
 /// Draws queries as [`queries`] does, in whole strips, `count` queries in all at most: the `strip` queries of one lie a cell apart from a
@@ -81,15 +104,8 @@ pub fn queries(pair: &ScenePair, database: &Database, protocol: Protocol, count:
 ///
 /// # Errors
 /// Strips of nothing, of more than `count`, or of several under [`Protocol::Aligned`]; no place for any.
-pub fn strips(
-    pair: &ScenePair,
-    database: &Database,
-    protocol: Protocol,
-    count: usize,
-    strip: usize,
-    input: usize,
-    seed: u64,
-) -> Result<(Vec<Query>, Vec<Strip>)> {
+pub fn draw(pair: &ScenePair, database: &Database, input: usize, draw: &Draw) -> Result<(Vec<Query>, Vec<Strip>)> {
+    let Draw { protocol, count, strip, seed, held_out } = *draw;
     if strip == 0 || strip > count {
         return Err(Error::invalid(format!("{count} queries make no strip of {strip}: take more queries, or strips of 1 or more of them")));
     }
@@ -98,7 +114,7 @@ pub fn strips(
     }
     let side = f64::from(database.manifest.grid.cell);
     let make = |p: [f64; 2]| -> Result<Option<Query>> {
-        if pair.sar_share(p, side)? < QUERY_VALID {
+        if held_out.is_some_and(|h| !h.holds(p[1], side)) || pair.sar_share(p, side)? < QUERY_VALID {
             return Ok(None);
         }
         let scale = side / input as f64;
@@ -155,6 +171,9 @@ pub fn strips(
     if out.is_empty() {
         let (sar, long) = (pair.sar.raster.path().display(), side * strip as f64);
         return Err(Error::invalid(match strip {
+            1 if held_out.is_some() => format!(
+                "no patch of {side:.0} map pixels with data lies on the ground of {sar} that training held out: is it a scene of the training?"
+            ),
             1 => format!(
                 "no place on the map has a cell of the index and a SAR patch of {side:.0} map pixels with data: do {sar} and the index overlap?"
             ),

@@ -1,7 +1,10 @@
 //! Encoders from one builder: small residual nets, ResNet-18/34/50 and Darknet-53, with a head.
 
 use super::graph::{Graph, NodeId};
-use super::ops::{Add, AvgPool, BatchNorm, Center, Conv2d, Gem, ImageStatistics, L2Norm, Linear, MaxPool, MixStatistics, Pointwise, Span};
+use super::ops::{
+    Add, AvgPool, BatchNorm, Center, Conv2d, Dropout, Gem, ImageStatistics, L2Norm, Linear, MaxPool, MixStatistics, Pointwise, RepeatBand,
+    Rows, Span, Stack,
+};
 use crate::gpu::{Error, Result};
 use crate::kernels::activation::Activation;
 use crate::kernels::conv::Conv;
@@ -65,6 +68,16 @@ pub enum Architecture {
 }
 
 impl Architecture {
+    /// Channels of the last feature map.
+    pub fn channels(&self) -> usize {
+        match self {
+            Self::Residual { stem, stages } => stages.last().map(|s| s.channels).or(stem.last().copied()).unwrap_or(4),
+            Self::Resnet18 | Self::Resnet34 => 512,
+            Self::Resnet50 => 2048,
+            Self::Darknet53 => 1024,
+        }
+    }
+
     /// torchvision's name of the network, where it has it.
     pub fn torchvision(&self) -> Option<&'static str> {
         match self {
@@ -76,14 +89,39 @@ impl Architecture {
     }
 }
 
+/// What a pooled vector takes of each channel of the feature map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// The largest value.
+    Max,
+    /// The mean.
+    Average,
+    /// The generalised mean, its exponent learned from 3 (Radenovic, Tolias, Chum, "Fine-tuning CNN image retrieval", 2018).
+    #[default]
+    Gem,
+}
+
 /// From the feature map to a unit vector.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
 pub enum Head {
-    /// Generalised mean over the patch, then a linear layer to `dim`: where things lie inside the patch is lost.
-    Gem {
-        /// Length of the vector.
-        dim: usize,
+    /// Each channel pooled over the whole patch: where things lie inside the patch is lost.
+    #[serde(alias = "gem")]
+    Pooled {
+        /// How.
+        #[serde(default)]
+        pool: Pooling,
+        /// Length of the vector that a linear layer projects to; without one the vector is the pooled channels.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dim: Option<usize>,
+        /// Batch normalisation of the vector before it is scaled to unit length: it takes away what all patches have in common, without which a
+        /// batch-hard triplet loss from random values draws all vectors into one point.
+        #[serde(default, skip_serializing_if = "is_false")]
+        norm: bool,
+        /// Share of the pooled values that training drops, before the projection.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        dropout: f32,
     },
     /// A 1x1 convolution to `channels`, averaged into `cells` x `cells` squares, each square's vector scaled to unit length,
     /// each channel's mean over the patch removed, flattened: the cosine of two such vectors is a normalised cross-correlation that keeps the layout of the patch.
@@ -93,6 +131,31 @@ pub enum Head {
         /// Channels a square.
         channels: usize,
     },
+}
+
+impl Head {
+    /// A pooled vector projected to `dim` values, not normalised, nothing dropped.
+    pub fn pooled(pool: Pooling, dim: usize) -> Self {
+        Self::Pooled { pool, dim: Some(dim), norm: false, dropout: 0.0 }
+    }
+
+    /// Share of values that training drops.
+    pub fn dropout(&self) -> f32 {
+        match self {
+            Self::Pooled { dropout, .. } => *dropout,
+            Self::Grid { .. } => 0.0,
+        }
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(v: &f32) -> bool {
+    *v == 0.0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_false(v: &bool) -> bool {
+    !*v
 }
 
 /// An encoder: patch [N, input, input, 4] to unit vector [N, dim].
@@ -107,13 +170,34 @@ pub struct EncoderConfig {
     pub sharing: Sharing,
     /// Head.
     pub head: Head,
+    /// Stride of the last stage in place of the trunk's own: 1 keeps its feature map as large as that of the stage before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_stride: Option<usize>,
+    /// Whether SAR's one band stands in all three, as a trunk shared with the map expects that was trained on photographs.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub repeat_band: bool,
+}
+
+/// What training adds to the towers: nodes of inputs that the host writes before each step.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TowerInputs {
+    /// [batch], an image's share of its own statistics: the first unit of each tower ends in images that have mixed their channels'
+    /// statistics with those of the other modality's image of the pair ([`MixStatistics`]); 1 leaves both as they are.
+    pub style: Option<NodeId>,
+    /// Seed and counter of the values that heads drop ([`Dropout`]).
+    pub dropout: Option<NodeId>,
 }
 
 impl EncoderConfig {
+    /// An encoder whose stages have the trunk's own strides and whose SAR patches are seen as they are cut.
+    pub fn new(architecture: Architecture, input: usize, sharing: Sharing, head: Head) -> Self {
+        Self { architecture, input, sharing, head, last_stride: None, repeat_band: false }
+    }
+
     /// Length of the vector.
     pub fn dim(&self) -> usize {
         match self.head {
-            Head::Gem { dim } => dim,
+            Head::Pooled { dim, .. } => dim.unwrap_or(self.architecture.channels()),
             Head::Grid { cells, channels } => cells * cells * channels,
         }
     }
@@ -121,7 +205,7 @@ impl EncoderConfig {
     /// Squares a side of the vector's layout; none where the head keeps none.
     pub fn squares(&self) -> Option<usize> {
         match self.head {
-            Head::Gem { .. } => None,
+            Head::Pooled { .. } => None,
             Head::Grid { cells, .. } => Some(cells),
         }
     }
@@ -142,31 +226,75 @@ impl EncoderConfig {
     /// # Errors
     /// As [`EncoderConfig::tower_graph`].
     pub fn tower(&self, graph: &mut Graph, modality: Modality, x: NodeId) -> Result<NodeId> {
+        let x = self.seen(graph, modality, x)?;
         let mut b = self.parts(graph, modality);
         let y = b.first(&self.architecture, x)?;
-        b.rest(self, y)
+        b.rest(self, y, None)
     }
 
-    /// Appends the towers of `map` and `sar`, as [`EncoderConfig::tower`] does, and returns the nodes of their unit vectors. With a `style`
-    /// \[batch\], an image's share of its own statistics, the first unit of each tower ends in images that have mixed their channels'
-    /// statistics with those of the other modality's image of the pair ([`MixStatistics`]): for training; 1 leaves both as they are.
+    /// Appends the towers of `map` and `sar`, with what training adds, and returns the nodes of their unit vectors. What the modalities share
+    /// sees the patches of both as one batch, so that training normalises them together, as the one set of running statistics will.
     ///
     /// # Errors
-    /// As [`EncoderConfig::tower_graph`]; a style where there is no first unit.
-    pub fn towers(&self, graph: &mut Graph, [map, sar]: [NodeId; 2], style: Option<NodeId>) -> Result<[NodeId; 2]> {
-        let Some(share) = style else {
-            return Ok([self.tower(graph, Modality::Map, map)?, self.tower(graph, Modality::Sar, sar)?]);
+    /// As [`EncoderConfig::tower_graph`]; a style where there is no first unit, or of fewer maps than SAR patches.
+    pub fn towers(&self, graph: &mut Graph, [map, sar]: [NodeId; 2], inputs: TowerInputs) -> Result<[NodeId; 2]> {
+        let pair = [map, self.seen(graph, Modality::Sar, sar)?];
+        let counts = pair.map(|n| graph.shape(n)[0]);
+        let mut pair = match self.sharing {
+            Sharing::Full => {
+                let both = join(graph, pair)?;
+                let both = self.parts(graph, Modality::Map).first(&self.architecture, both)?;
+                if inputs.style.is_none() {
+                    let y = self.parts(graph, Modality::Map).rest(self, both, inputs.dropout)?;
+                    return part(graph, y, counts);
+                }
+                part(graph, both, counts)?
+            }
+            Sharing::Trunk | Sharing::Separate => [
+                self.parts(graph, Modality::Map).first(&self.architecture, pair[0])?,
+                self.parts(graph, Modality::Sar).first(&self.architecture, pair[1])?,
+            ],
         };
+        if let Some(share) = inputs.style {
+            pair = self.mixed(graph, pair, share)?;
+        }
+        match self.sharing {
+            Sharing::Separate => Ok([
+                self.parts(graph, Modality::Map).rest(self, pair[0], inputs.dropout)?,
+                self.parts(graph, Modality::Sar).rest(self, pair[1], inputs.dropout)?,
+            ]),
+            Sharing::Full | Sharing::Trunk => {
+                let both = join(graph, pair)?;
+                let y = self.parts(graph, Modality::Map).rest(self, both, inputs.dropout)?;
+                part(graph, y, counts)
+            }
+        }
+    }
+
+    /// The pairs' images with their channels' statistics mixed; maps beyond them have no partner.
+    fn mixed(&self, graph: &mut Graph, [map, sar]: [NodeId; 2], share: NodeId) -> Result<[NodeId; 2]> {
         if matches!(&self.architecture, Architecture::Residual { stem, .. } if stem.is_empty()) {
             return Err(Error::shape("mix statistics", "the encoder's stem has no convolution"));
         }
-        let map = self.parts(graph, Modality::Map).first(&self.architecture, map)?;
-        let sar = self.parts(graph, Modality::Sar).first(&self.architecture, sar)?;
-        let of_map = graph.add("style.map", ImageStatistics, &[map])?;
+        let (maps, pairs) = (graph.shape(map)[0], graph.shape(sar)[0]);
+        let (paired, beyond) = match maps > pairs {
+            true => part(graph, map, [pairs, maps - pairs]).map(|[paired, beyond]| (paired, Some(beyond)))?,
+            false => (map, None),
+        };
+        let of_map = graph.add("style.map", ImageStatistics, &[paired])?;
         let of_sar = graph.add("style.sar", ImageStatistics, &[sar])?;
-        let map = graph.add("style.map", MixStatistics, &[map, of_map, of_sar, share])?;
+        let map = graph.add("style.map", MixStatistics, &[paired, of_map, of_sar, share])?;
         let sar = graph.add("style.sar", MixStatistics, &[sar, of_sar, of_map, share])?;
-        Ok([self.parts(graph, Modality::Map).rest(self, map)?, self.parts(graph, Modality::Sar).rest(self, sar)?])
+        let map = beyond.map_or(Ok(map), |beyond| join(graph, [map, beyond]))?;
+        Ok([map, sar])
+    }
+
+    /// A patch as its tower takes it.
+    fn seen(&self, graph: &mut Graph, modality: Modality, x: NodeId) -> Result<NodeId> {
+        match self.repeat_band && modality == Modality::Sar {
+            true => graph.add("sar.bands", RepeatBand, &[x]),
+            false => Ok(x),
+        }
     }
 
     fn parts<'g>(&self, graph: &'g mut Graph, modality: Modality) -> Tower<'g> {
@@ -180,8 +308,23 @@ impl EncoderConfig {
             Sharing::Full => ("shared", "shared"),
         };
         let act = if self.architecture == Architecture::Darknet53 { Activation::LeakyRelu(0.1) } else { Activation::Relu };
-        Tower { graph, stem: stem.into(), trunk: trunk.into(), act }
+        // Each tower drops values of its own.
+        let stream = match modality {
+            Modality::Map => 0,
+            Modality::Sar => 1,
+        };
+        Tower { graph, stem: stem.into(), trunk: trunk.into(), act, stream }
     }
+}
+
+/// Two batches as one.
+fn join(graph: &mut Graph, pair: [NodeId; 2]) -> Result<NodeId> {
+    graph.add("join", Stack, &pair)
+}
+
+/// One batch as two of so many.
+fn part(graph: &mut Graph, both: NodeId, [first, second]: [usize; 2]) -> Result<[NodeId; 2]> {
+    Ok([graph.add("part", Rows { from: 0, count: first }, &[both])?, graph.add("part", Rows { from: first, count: second }, &[both])?])
 }
 
 struct Tower<'g> {
@@ -189,6 +332,7 @@ struct Tower<'g> {
     stem: String,
     trunk: String,
     act: Activation,
+    stream: u32,
 }
 
 impl Tower<'_> {
@@ -215,26 +359,28 @@ impl Tower<'_> {
     }
 
     /// All that follows.
-    fn rest(&mut self, config: &EncoderConfig, y: NodeId) -> Result<NodeId> {
+    fn rest(&mut self, config: &EncoderConfig, y: NodeId, dropout: Option<NodeId>) -> Result<NodeId> {
+        let last = config.last_stride;
         let y = match &config.architecture {
-            Architecture::Residual { stem, stages } => self.residual(y, stem, stages)?,
-            Architecture::Resnet18 => self.resnet(y, [2, 2, 2, 2], false)?,
-            Architecture::Resnet34 => self.resnet(y, [3, 4, 6, 3], false)?,
-            Architecture::Resnet50 => self.resnet(y, [3, 4, 6, 3], true)?,
-            Architecture::Darknet53 => self.darknet53(y)?,
+            Architecture::Residual { stem, stages } => self.residual(y, stem, stages, last)?,
+            Architecture::Resnet18 => self.resnet(y, [2, 2, 2, 2], false, last)?,
+            Architecture::Resnet34 => self.resnet(y, [3, 4, 6, 3], false, last)?,
+            Architecture::Resnet50 => self.resnet(y, [3, 4, 6, 3], true, last)?,
+            Architecture::Darknet53 => self.darknet53(y, last)?,
         };
-        self.head(config.head, y)
+        self.head(config.head, y, dropout)
     }
 
-    fn residual(&mut self, mut y: NodeId, stem: &[usize], stages: &[Stage]) -> Result<NodeId> {
+    fn residual(&mut self, mut y: NodeId, stem: &[usize], stages: &[Stage], last: Option<usize>) -> Result<NodeId> {
         let t = self.trunk.clone();
         for (i, channels) in stem.iter().enumerate().skip(1) {
             let (conv, norm) = (format!("{t}.conv{}", i + 1), format!("{t}.bn{}", i + 1));
             y = self.unit(&conv, &norm, y, Conv::square(3, 2, 1), *channels, true)?;
         }
         for (i, stage) in stages.iter().enumerate() {
+            let first = last.filter(|_| i + 1 == stages.len()).unwrap_or(stage.stride);
             for block in 0..stage.blocks {
-                let stride = if block == 0 { stage.stride } else { 1 };
+                let stride = if block == 0 { first } else { 1 };
                 y = self.basic(&format!("{t}.layer{}.{block}", i + 1), y, stage.channels, stride, stage.dilation)?;
             }
         }
@@ -265,12 +411,17 @@ impl Tower<'_> {
         self.graph.add(p, Add { relu: true }, &[x, y])
     }
 
-    fn resnet(&mut self, y: NodeId, blocks: [usize; 4], bottleneck: bool) -> Result<NodeId> {
+    fn resnet(&mut self, y: NodeId, blocks: [usize; 4], bottleneck: bool, last: Option<usize>) -> Result<NodeId> {
         let t = self.trunk.clone();
         let mut y = self.graph.add(&format!("{t}.maxpool"), MaxPool { kernel: 3, stride: 2, pad: 1 }, &[y])?;
         for (i, count) in blocks.into_iter().enumerate() {
+            let first = match i {
+                0 => 1,
+                3 => last.unwrap_or(2),
+                _ => 2,
+            };
             for block in 0..count {
-                let stride = if i > 0 && block == 0 { 2 } else { 1 };
+                let stride = if block == 0 { first } else { 1 };
                 let p = format!("{t}.layer{}.{block}", i + 1);
                 y = match bottleneck {
                     true => self.bottleneck(&p, y, 64 << i, stride)?,
@@ -281,12 +432,13 @@ impl Tower<'_> {
         Ok(y)
     }
 
-    fn darknet53(&mut self, mut y: NodeId) -> Result<NodeId> {
+    fn darknet53(&mut self, mut y: NodeId, last: Option<usize>) -> Result<NodeId> {
         let t = self.trunk.clone();
         for (i, count) in [1usize, 2, 8, 8, 4].into_iter().enumerate() {
             let channels = 64 << i;
             let p = format!("{t}.layer{}", i + 1);
-            y = self.unit(&format!("{p}.conv"), &format!("{p}.bn"), y, Conv::square(3, 2, 1), channels, true)?;
+            let stride = last.filter(|_| i == 4).unwrap_or(2);
+            y = self.unit(&format!("{p}.conv"), &format!("{p}.bn"), y, Conv::square(3, stride, 1), channels, true)?;
             for block in 0..count {
                 let p = format!("{p}.{block}");
                 let z = self.unit(&format!("{p}.conv1"), &format!("{p}.bn1"), y, Conv::square(1, 1, 1), channels / 2, true)?;
@@ -297,12 +449,26 @@ impl Tower<'_> {
         Ok(y)
     }
 
-    fn head(&mut self, head: Head, x: NodeId) -> Result<NodeId> {
+    fn head(&mut self, head: Head, x: NodeId, dropout: Option<NodeId>) -> Result<NodeId> {
         let t = self.trunk.clone();
         let y = match head {
-            Head::Gem { dim } => {
-                let y = self.graph.add(&format!("{t}.gem"), Gem { p: 3.0, eps: 1e-6 }, &[x])?;
-                self.graph.add(&format!("{t}.fc"), Linear { out: dim, bias: true }, &[y])?
+            Head::Pooled { pool, dim, norm, dropout: rate } => {
+                let side = self.graph.shape(x)[1];
+                let mut y = match pool {
+                    Pooling::Max => self.graph.add(&format!("{t}.pool"), MaxPool { kernel: side, stride: side, pad: 0 }, &[x])?,
+                    Pooling::Average => self.graph.add(&format!("{t}.pool"), AvgPool { kernel: side, stride: side, pad: 0 }, &[x])?,
+                    Pooling::Gem => self.graph.add(&format!("{t}.gem"), Gem { p: 3.0, eps: 1e-6 }, &[x])?,
+                };
+                if let Some(state) = dropout.filter(|_| rate > 0.0) {
+                    y = self.graph.add(&format!("{t}.dropout"), Dropout { rate, stream: self.stream }, &[y, state])?;
+                }
+                if let Some(dim) = dim {
+                    y = self.graph.add(&format!("{t}.fc"), Linear { out: dim, bias: true }, &[y])?;
+                }
+                match norm {
+                    true => self.graph.add(&format!("{t}.norm"), BatchNorm::default(), &[y])?,
+                    false => y,
+                }
             }
             Head::Grid { cells, channels } => {
                 let y = self.graph.add(

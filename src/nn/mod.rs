@@ -16,7 +16,7 @@ mod weights;
 
 pub use build::InferencePlan;
 pub use dense::{DenseEncoderConfig, Level, Skip};
-pub use encoder::{Architecture, EncoderConfig, Head, Modality, Sharing, Stage};
+pub use encoder::{Architecture, EncoderConfig, Head, Modality, Pooling, Sharing, Stage, TowerInputs};
 pub use graph::{Graph, NodeId};
 pub use ops::{Backward, Forward, Halves, Host, Init, Keeps, Op, ParamKind, ParamSpec};
 pub use optimizer::{Optimizer, OptimizerConfig, ScaleReadback, StepFactors};

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Nodes of our heads: their parameters have no counterpart in the file.
-const HEAD: [&str; 3] = ["gem.", "fc.", "project."];
+const HEAD: [&str; 4] = ["gem.", "fc.", "norm.", "project."];
 
 /// Reads a safetensors file with torchvision's names (`conv1.weight`, `bn1.running_mean`, `layer1.0.downsample.0.weight`, ...)
 /// into parameters of an encoder: every parameter of the trunk, for both modalities, under the names that

@@ -1,7 +1,7 @@
 //! From candidates to what the graph network reads: features, edges to the nearest, relations in metres.
 
 use super::Strip;
-use super::network::{FEATURES, Inputs, Position, RELATION, RefineLoss, RefinerConfig, Refining, Supervision, Teacher};
+use super::network::{FEATURES, Inputs, PLACE, Position, RELATION, RefineLoss, RefinerConfig, Refining, Supervision, Teacher};
 use super::slide::shift;
 use crate::Result;
 use crate::gpu::{Engine, Tensor};
@@ -33,6 +33,7 @@ pub(crate) struct Candidates<'a> {
 pub(super) struct Batch {
     features: Vec<f32>,
     base: Vec<f32>,
+    places: Vec<f32>,
     shifts: Vec<u32>,
     relation: Vec<f32>,
     edges: Csr,
@@ -121,16 +122,37 @@ impl Batch {
         for (slot, from) in csr.order().iter().enumerate() {
             relation[slot * RELATION..][..RELATION].copy_from_slice(&relations[*from as usize]);
         }
-        Ok(Self { features, base, shifts, relation, edges: csr })
+        let places = if config.embedding { places(config, c, turn, room) } else { Vec::new() };
+        Ok(Self { features, base, places, shifts, relation, edges: csr })
     }
 
     pub(super) fn write(&self, engine: &Engine, inputs: &Inputs) -> Result<()> {
         engine.write(&inputs.features, &self.features)?;
         engine.write(&inputs.base, &self.base)?;
+        if let Some(places) = &inputs.places {
+            engine.write(places, &self.places)?;
+        }
         engine.write(&inputs.relation, &self.relation)?;
         engine.write(&inputs.shifts, &self.shifts)?;
         Ok(inputs.edges.write(engine, &self.edges)?)
     }
+}
+
+/// Where each candidate lies from the middle of its query's, in cells: by the logarithm, so that far ones stay apart and near ones too.
+fn places(config: &RefinerConfig, c: &Candidates<'_>, turn: Turn, room: usize) -> Vec<f32> {
+    let unit = unit(c.database);
+    let mut told = vec![0.0; room * config.nodes() * PLACE];
+    for (q, hits) in c.hits.iter().enumerate() {
+        let at: Vec<[f64; 2]> = hits.iter().take(config.top).map(|h| turn.apply(start_m(c.database, h, [0.0; 2]))).collect();
+        let middle = [0, 1].map(|d| at.iter().map(|p| p[d]).sum::<f64>() / at.len().max(1) as f64);
+        for (i, p) in at.iter().enumerate() {
+            for d in 0..2 {
+                let v = (p[d] - middle[d]) / unit;
+                told[(q * config.nodes() + i) * PLACE + d] = (v.signum() * v.abs().ln_1p()) as f32;
+            }
+        }
+    }
+    told
 }
 
 /// A candidate in its strip's frame.

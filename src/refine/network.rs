@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 pub(super) const FEATURES: usize = 12;
 /// What an edge is told of its two ends: five values, and zeros up to a multiple of four, by which products are faster.
 pub(super) const RELATION: usize = 8;
+/// What a node is told of where its candidate lies: two values, and zeros up to four.
+pub(super) const PLACE: usize = 4;
 /// Candidates that stay where the search found them: vectors without a layout are one square.
 const AS_FOUND: Slide = Slide { side: 1, reach: 0 };
 
@@ -53,6 +55,9 @@ pub struct RefinerConfig {
     pub layers: usize,
     /// What edges know of positions.
     pub position: Position,
+    /// Whether each node is told where its candidate lies among its query's, through a small network of two layers: what the published system
+    /// calls position embedding.
+    pub embedding: bool,
     /// How far candidates slide before the network sees them, squares of the encoder's grid; 0 leaves them where the search found them.
     pub slide: usize,
     /// Factor of the cosine in a candidate's score; the network's own score is added.
@@ -61,7 +66,7 @@ pub struct RefinerConfig {
 
 impl Default for RefinerConfig {
     fn default() -> Self {
-        Self { top: 20, near: 5, width: 32, heads: 4, layers: 2, position: Position::Metric, slide: 1, sharpness: 20.0 }
+        Self { top: 20, near: 5, width: 32, heads: 4, layers: 2, position: Position::Metric, embedding: false, slide: 1, sharpness: 20.0 }
     }
 }
 
@@ -123,6 +128,13 @@ impl RefinerConfig {
         let a = linear(graph, "common", self.width, common)?;
         let b = linear(graph, "told", self.width, features)?;
         let mut x = graph.add("nodes", Add { relu: true }, &[a, b])?;
+        let places = self.embedding.then(|| graph.input("places", &[rows, PLACE]));
+        if let Some(places) = places {
+            let y = linear(graph, "embedding.0", self.width, places)?;
+            let y = graph.add("embedding", Pointwise(Activation::Relu), &[y])?;
+            let y = linear(graph, "embedding.1", self.width, y)?;
+            x = graph.add("nodes", Add { relu: true }, &[x, y])?;
+        }
         let place = linear(graph, "place", self.width, relation)?;
         let place = graph.add("place", Pointwise(Activation::Relu), &[place])?;
         for layer in 0..self.layers {
@@ -143,7 +155,7 @@ impl RefinerConfig {
         // A bias would cancel.
         let own = graph.add(&format!("{GRAPH_PREFIX}score"), Linear { out: 1, bias: false }, &[x])?;
         let scores = graph.add("scores", WeightedSum { weights: vec![1.0, self.sharpness, 1.0] }, &[own, cosine, base])?;
-        Ok(Refining { count, rows, features, base, slide, shifts, relation, edges, scores })
+        Ok(Refining { count, rows, features, base, places, slide, shifts, relation, edges, scores })
     }
 }
 
@@ -154,6 +166,7 @@ pub struct Refining {
     rows: usize,
     features: NodeId,
     base: NodeId,
+    places: Option<NodeId>,
     slide: Slide,
     shifts: NodeId,
     relation: NodeId,
@@ -214,6 +227,7 @@ impl Refining {
 pub(crate) struct Inputs {
     pub(super) features: Tensor,
     pub(super) base: Tensor,
+    pub(super) places: Option<Tensor>,
     pub(super) slide: Slide,
     pub(super) shifts: Tensor,
     pub(super) relation: Tensor,
@@ -227,6 +241,7 @@ impl Inputs {
         Ok(Self {
             features: find(net.features),
             base: find(net.base),
+            places: net.places.map(find),
             slide: net.slide,
             shifts: find(net.shifts),
             relation: find(net.relation),

@@ -88,7 +88,7 @@ fn each_method_keeps_what_it_must() {
     let config = RefinerConfig { top: 12, near: 3, width: 8, heads: 2, ..RefinerConfig::default() };
     let head = Head::Grid { cells: 4, channels: DIM / 16 };
     let architecture = Architecture::Residual { stem: Vec::new(), stages: Vec::new() };
-    let encoder = EncoderConfig { architecture, input: 8, sharing: Sharing::Separate, head };
+    let encoder = EncoderConfig::new(architecture, 8, Sharing::Separate, head);
     let refiner = Refiner::random(&engine, &config, &encoder).unwrap();
     let slider = Slider::of(&engine, DIM, crate::kernels::slide::Slide { side: 4, reach: 1 }).unwrap();
     let mut different = 0;

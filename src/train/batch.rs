@@ -2,6 +2,8 @@
 //! on the seed and the step's number alone.
 
 use super::config::TrainConfig;
+use super::loss::Loss;
+use crate::eval::HeldOut;
 use crate::kernels::sampler::PatchRecord;
 use crate::random::Random;
 use crate::scene::{ScenePair, compose};
@@ -118,11 +120,31 @@ impl Look {
     }
 }
 
+/// How a pair lies: turned (radians) and mirrored together.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Pose {
+    angle: f64,
+    flip: f64,
+}
+
+/// The patches of a step.
+#[derive(Debug, Default)]
+pub struct Cuts {
+    /// What cuts the maps: the pairs', then those that are negatives alone.
+    pub map: Vec<PatchRecord>,
+    /// What cuts the SAR patches.
+    pub sar: Vec<PatchRecord>,
+    poses: Vec<Pose>,
+    /// Centres of the SAR patches, map pixels.
+    sar_px: Vec<[f64; 2]>,
+}
+
 /// Draws the batches of a run.
 #[derive(Debug)]
 pub struct Batcher<'s> {
     field: Field<'s>,
     config: &'s TrainConfig,
+    held_out: Option<HeldOut>,
 }
 
 /// A place must have data in this share of its pixels, on the map and in the SAR image.
@@ -138,6 +160,7 @@ const POOL: u64 = 3;
 const LOOKS: u64 = 4;
 const ANCHORS: u64 = 5;
 const STYLES: u64 = 6;
+const NEGATIVES: u64 = 9;
 
 /// Both parameters of the beta distribution that says how much of its own statistics an image keeps: mostly nearly all or nearly none.
 const STYLE_BETA: f64 = 0.1;
@@ -148,12 +171,22 @@ impl<'s> Batcher<'s> {
     /// # Errors
     /// No scene with data.
     pub fn new(scenes: &'s [ScenePair], config: &'s TrainConfig) -> Result<Self> {
-        Ok(Self { field: Field::new(scenes)?, config })
+        Ok(Self { field: Field::new(scenes)?, config, held_out: config.held_out() })
+    }
+
+    /// How far the SAR patch of a pair may lie from its place along an axis, map pixels.
+    fn reach(&self) -> f64 {
+        let (c, a) = (self.config, &self.config.augment);
+        a.shift * f64::from(c.patch) / f64::from(c.views)
     }
 
     fn usable(&self, p: Place) -> Result<bool> {
         let s = &self.field.scenes[p.scene as usize];
         let side = f64::from(self.config.patch);
+        let tall = side * (1.0 + self.config.augment.scale) + 2.0 * (self.reach() + self.config.augment.registration_px);
+        if self.held_out.is_some_and(|h| h.touches(p.map_px[1], tall)) {
+            return Ok(false);
+        }
         Ok(s.map_share(p.map_px, side) >= MIN_VALID && s.sar_share(p.map_px, side)? >= MIN_VALID)
     }
 
@@ -191,11 +224,12 @@ impl<'s> Batcher<'s> {
     /// No usable place, or not enough of them far enough apart.
     pub fn places(&self, step: usize) -> Result<Vec<Place>> {
         let mut random = Random::new(self.config.seed, PLACES << 40 | step as u64);
-        let mut out: Vec<Place> = Vec::with_capacity(self.config.batch);
-        let clustered = (self.config.near * self.config.batch as f64) as usize;
+        let count = self.config.places();
+        let mut out: Vec<Place> = Vec::with_capacity(count);
+        let clustered = (self.config.near * count as f64) as usize;
         let reach = 2.0 * f64::from(self.config.patch);
         let mut misses = 0;
-        while out.len() < self.config.batch {
+        while out.len() < count {
             let anchor = self.draw(&mut random)?;
             if out.iter().any(|p| self.same(*p, anchor)) {
                 misses += 1;
@@ -239,8 +273,9 @@ impl<'s> Batcher<'s> {
     /// As [`Batcher::places`].
     pub fn similar_places(&self, step: usize, pool: &[Place], vectors: &[f32], dim: usize) -> Result<Vec<Place>> {
         let mut random = Random::new(self.config.seed, ANCHORS << 40 | step as u64);
-        let wanted = (self.config.similar * self.config.batch as f64) as usize;
-        let mut out: Vec<Place> = Vec::with_capacity(self.config.batch);
+        let count = self.config.places();
+        let wanted = (self.config.similar * count as f64) as usize;
+        let mut out: Vec<Place> = Vec::with_capacity(count);
         // A few anchors with their nearest each: one anchor alone would fill the batch with a single kind of ground.
         while out.len() < wanted {
             let anchor = random.below(pool.len());
@@ -264,7 +299,7 @@ impl<'s> Batcher<'s> {
             }
         }
         for p in self.places(step)? {
-            if out.len() == self.config.batch {
+            if out.len() == count {
                 break;
             }
             if !out.iter().any(|q| self.same(*q, p)) {
@@ -272,7 +307,7 @@ impl<'s> Batcher<'s> {
             }
         }
         let mut misses = 0;
-        while out.len() < self.config.batch {
+        while out.len() < count {
             let p = self.draw(&mut random)?;
             if !out.iter().any(|q| self.same(*q, p)) {
                 out.push(p);
@@ -295,19 +330,88 @@ impl<'s> Batcher<'s> {
         Ok(PatchRecord::new(place.scene, place.map_px, f64::from(self.config.patch) / input as f64, 0.0, false, input)?)
     }
 
-    /// The records of a step's map and SAR patches, changed at random.
+    /// The patches of a step at its places, changed at random: `positives` pairs a place, which lie alike, and maps that are negatives alone.
     ///
     /// # Errors
-    /// A patch too large for the sampler; a position outside a projection's domain.
-    pub fn records(&self, step: usize, places: &[Place]) -> Result<(Vec<PatchRecord>, Vec<PatchRecord>)> {
-        let mut out = (Vec::with_capacity(places.len()), Vec::with_capacity(places.len()));
-        for (i, place) in places.iter().enumerate() {
-            let mut random = Random::new(self.config.seed, LOOKS << 40 | (step * self.config.batch + i) as u64);
-            let (map, sar) = self.pair(*place, &mut random)?;
-            out.0.push(map);
-            out.1.push(sar);
+    /// A patch too large for the sampler; a position outside a projection's domain; no room for negatives.
+    pub fn cuts(&self, step: usize, places: &[Place]) -> Result<Cuts> {
+        let c = self.config;
+        let mut out = Cuts::default();
+        for i in 0..c.batch {
+            let place = places[i / c.positives];
+            let mut random = Random::new(c.seed, LOOKS << 40 | (step * c.batch + i) as u64);
+            let own = self.pose(&mut random);
+            let pose = if i.is_multiple_of(c.positives) { own } else { out.poses[i - 1] };
+            self.pair(place, pose, &mut random, &mut out)?;
+            out.poses.push(pose);
+        }
+        let mut random = Random::new(c.seed, NEGATIVES << 40 | step as u64);
+        for _ in 0..c.map_negatives {
+            let place = self.negative(places, &mut random)?;
+            let Pose { angle, flip } = self.pose(&mut random);
+            let matrix = turn(angle, self.scale(&mut random), flip);
+            let record = PatchRecord::from_affine(place.scene, place.map_px, matrix, c.encoder.input)?;
+            out.map.push(c.augment.look().change_map(record, &mut random));
         }
         Ok(out)
+    }
+
+    /// A place whose map alone is shown: of the ground whose SAR image is held out, where there is such; none of the pairs'.
+    fn negative(&self, places: &[Place], random: &mut Random) -> Result<Place> {
+        let side = f64::from(self.config.patch);
+        for _ in 0..TRIES {
+            let p = self.field.anywhere(random);
+            let there = self.field.scenes[p.scene as usize].map_share(p.map_px, side) >= MIN_VALID;
+            if there && self.held_out.is_none_or(|h| h.touches(p.map_px[1], side)) && !places.iter().any(|q| self.same(*q, p)) {
+                return Ok(p);
+            }
+        }
+        Err(Error::invalid("no place found for map_negatives: leave them out, or use larger scenes"))
+    }
+
+    /// What each SAR patch of a step has to do with each map [B, B], row by row: for InfoNCE the weight of the pair as a positive (with `overlap`
+    /// the intersection of their ground over its union, where they lie alike; else 1 for the maps of its place), for triplets 1 for a positive, 0 for a negative,
+    /// -1 where they share ground and are neither.
+    pub fn weights(&self, places: &[Place], cuts: &Cuts) -> Vec<f32> {
+        let c = self.config;
+        let side = f64::from(c.patch);
+        let weight = |i: usize, j: usize| -> f64 {
+            let (a, b) = (places[i / c.positives], places[j / c.positives]);
+            let shared = match a.scene == b.scene {
+                true => (0..2).map(|d| (side - (cuts.sar_px[i][d] - b.map_px[d]).abs()).max(0.0)).product::<f64>(),
+                false => 0.0,
+            };
+            let iou = shared / (2.0 * side * side - shared);
+            let same = i / c.positives == j / c.positives;
+            match c.loss {
+                Loss::Infonce if c.overlap => f64::from(u8::from(cuts.poses[i] == cuts.poses[j])) * iou,
+                Loss::Triplet if c.overlap && !same && iou > 0.0 => -1.0,
+                _ => f64::from(u8::from(same)),
+            }
+        };
+        (0..c.batch * c.batch).map(|k| weight(k / c.batch, k % c.batch) as f32).collect()
+    }
+
+    /// Cells of all scenes on a grid of patches.
+    pub fn cells(&self) -> usize {
+        (0..self.field.scenes.len()).map(|s| self.grid(s).iter().product::<usize>()).sum()
+    }
+
+    /// Columns and rows of a scene's cells.
+    fn grid(&self, scene: usize) -> [usize; 2] {
+        let raster = &self.field.scenes[scene].map.raster;
+        [raster.width(), raster.height()].map(|n| n.div_ceil(self.config.patch) as usize)
+    }
+
+    /// The cell that each pair of a step lies in.
+    pub fn labels(&self, places: &[Place]) -> Vec<u32> {
+        let of = |p: Place| {
+            let before: usize = (0..p.scene as usize).map(|s| self.grid(s).iter().product::<usize>()).sum();
+            let side = f64::from(self.config.patch);
+            let [x, y] = p.map_px.map(|v| (v / side) as usize);
+            (before + y * self.grid(p.scene as usize)[0] + x) as u32
+        };
+        (0..self.config.batch).map(|i| of(places[i / self.config.positives])).collect()
     }
 
     /// How much of its own feature statistics each pair's images keep in a step; 1 for all.
@@ -317,25 +421,37 @@ impl<'s> Batcher<'s> {
         (0..self.config.batch).map(|_| if random.unit() < mixed { random.beta(STYLE_BETA) as f32 } else { 1.0 }).collect()
     }
 
-    fn pair(&self, place: Place, random: &mut Random) -> Result<(PatchRecord, PatchRecord)> {
-        let (c, a) = (self.config, &self.config.augment);
-        let input = c.encoder.input;
-        let scene = &self.field.scenes[place.scene as usize];
+    fn pose(&self, random: &mut Random) -> Pose {
+        let a = &self.config.augment;
         let turns = if a.quarter_turns { random.below(4) as f64 } else { 0.0 };
         let angle = turns * std::f64::consts::FRAC_PI_2 + random.range(-a.rotation_deg, a.rotation_deg).to_radians();
-        let flip = if a.mirror { sign(random) } else { 1.0 };
-        let scale = f64::from(c.patch) / input as f64 * random.range(1.0 - a.scale, 1.0 + a.scale);
+        Pose { angle, flip: if a.mirror { sign(random) } else { 1.0 } }
+    }
+
+    /// A scale at random, map pixels a network pixel.
+    fn scale(&self, random: &mut Random) -> f64 {
+        let (c, a) = (self.config, &self.config.augment);
+        f64::from(c.patch) / c.encoder.input as f64 * random.range(1.0 - a.scale, 1.0 + a.scale)
+    }
+
+    fn pair(&self, place: Place, Pose { angle, flip }: Pose, random: &mut Random, out: &mut Cuts) -> Result<()> {
+        let a = &self.config.augment;
+        let input = self.config.encoder.input;
+        let scene = &self.field.scenes[place.scene as usize];
+        let scale = self.scale(random);
         let map_matrix = turn(angle, scale, flip);
         let relative = random.range(-a.relative_rotation_deg, a.relative_rotation_deg);
         let stretch = 1.0 + random.range(-a.relative_rotation_deg, a.relative_rotation_deg) / 100.0;
-        let reach = a.shift * f64::from(c.patch) / f64::from(c.views);
+        let reach = self.reach();
         let shift = [0, 1].map(|_| random.range(-reach, reach) + random.range(-a.registration_px, a.registration_px));
         let sar_at = [place.map_px[0] + shift[0], place.map_px[1] + shift[1]];
         let sar_matrix = compose(scene.link().jacobian(sar_at)?, turn(angle + relative.to_radians(), scale * stretch, flip));
 
         let map = PatchRecord::from_affine(place.scene, place.map_px, map_matrix, input)?;
-        let map = a.look().change_map(map, random);
+        out.map.push(a.look().change_map(map, random));
         let sar = PatchRecord::from_affine(place.scene, scene.link().apply(sar_at)?, sar_matrix, input)?;
-        Ok((map, a.look().change_sar(sar, scene.sar.db_scale(), random)))
+        out.sar.push(a.look().change_sar(sar, scene.sar.db_scale(), random));
+        out.sar_px.push(sar_at);
+        Ok(())
     }
 }

@@ -2,22 +2,21 @@
 
 use super::batch::Look;
 use super::course::Course;
+use super::loss::Loss;
+use super::recipe::read_toml;
 use super::start::InitFrom;
 use crate::align::AlignConfig;
+use crate::eval::HeldOut;
 use crate::gpu::Precision;
-use crate::nn::{Architecture, EncoderConfig, Head, OptimizerConfig, Sharing, Stage};
+use crate::index::IndexConfig;
+use crate::kernels::triplet::Triplet;
+use crate::nn::{Architecture, EncoderConfig, Head, Manifest, OptimizerConfig, Sharing, Stage};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Places that are kept, or judged on, at most.
 pub(super) const MOST: usize = 1_000_000;
-
-/// Settings of any kind from a TOML file.
-pub(super) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e.to_string(), e))?;
-    toml::from_str(&text).map_err(|e| Error::file(path, e))
-}
 
 /// Random changes of a pair's look and place.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -109,7 +108,22 @@ pub struct TrainConfig {
     /// What the encoder starts from: a model file of the same `encoder`, `shipped`, or for ResNet trunks a safetensors file with
     /// torchvision's names ([`crate::nn::import_torchvision`]); random values where there is none.
     pub init_from: Option<InitFrom>,
-    /// Label smoothing of the InfoNCE loss.
+    /// What draws a place's two vectors together and pushes the others away.
+    pub loss: Loss,
+    /// Settings of `loss = "triplet"`.
+    pub triplet: Triplet,
+    /// Whether ground that a SAR patch shares with another place's map counts: InfoNCE weights its positives by the intersection over the
+    /// union of the two (where they lie alike), triplets leave such pairs out.
+    pub overlap: bool,
+    /// Pairs a place: several give each SAR patch as many right maps.
+    pub positives: usize,
+    /// Maps beside those of the pairs, negatives alone; of the ground that `held_out` names, where there is such.
+    pub map_negatives: usize,
+    /// Share of the ground, in strips, whose SAR image no pair shows, to be judged on (`eval --protocol` with `--held-out`); 0 for none.
+    pub held_out: f64,
+    /// Weight of a softmax over the scenes' cells, by which both vectors of a pair are told where they lie; 0 for none.
+    pub class_weight: f64,
+    /// Label smoothing of InfoNCE and of the softmax over cells.
     pub smoothing: f32,
     /// Share of all steps over which the learning rate rises; then it falls as a cosine.
     pub warmup: f64,
@@ -135,6 +149,8 @@ pub struct TrainConfig {
     pub validate_queries: usize,
     /// Views a side at validation (the final evaluation uses the index's own).
     pub validate_views: u32,
+    /// Whether a validation measures the gap between the modalities too.
+    pub validate_gap: bool,
     /// A checkpoint every so many steps.
     pub checkpoint_every: usize,
 }
@@ -142,15 +158,12 @@ pub struct TrainConfig {
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
-            encoder: EncoderConfig {
-                architecture: Architecture::Residual {
-                    stem: vec![32, 32],
-                    stages: vec![Stage { channels: 32, blocks: 1, stride: 1, dilation: 1 }],
-                },
-                input: 96,
-                sharing: Sharing::Separate,
-                head: Head::Grid { cells: 8, channels: 16 },
-            },
+            encoder: EncoderConfig::new(
+                Architecture::Residual { stem: vec![32, 32], stages: vec![Stage { channels: 32, blocks: 1, stride: 1, dilation: 1 }] },
+                96,
+                Sharing::Separate,
+                Head::Grid { cells: 8, channels: 16 },
+            ),
             patch: 200,
             views: crate::index::DEFAULT_VIEWS,
             batch: 64,
@@ -158,6 +171,13 @@ impl Default for TrainConfig {
             steps: 50,
             seed: 1,
             init_from: None,
+            loss: Loss::Infonce,
+            triplet: Triplet::default(),
+            overlap: false,
+            positives: 1,
+            map_negatives: 0,
+            held_out: 0.0,
+            class_weight: 0.0,
             smoothing: 0.1,
             warmup: 0.05,
             optimizer: OptimizerConfig::default(),
@@ -171,6 +191,7 @@ impl Default for TrainConfig {
             validate_every: 4,
             validate_queries: 200,
             validate_views: 3,
+            validate_gap: false,
             checkpoint_every: 50,
         }
     }
@@ -186,12 +207,17 @@ impl TrainConfig {
         Ok(Self { encoder, init_from: Some(from), ..Self::default() })
     }
 
-    /// Reads a TOML file.
+    /// What a model was trained by; none where its manifest does not say, or says it otherwise.
+    pub fn of(manifest: &Manifest) -> Option<Self> {
+        serde_json::from_value(manifest.training.clone()).ok()
+    }
+
+    /// Reads a TOML file: settings by themselves, or the table `train` of a recipe ([`super::Recipe`]).
     ///
     /// # Errors
     /// Not there, not TOML, an unknown or senseless value; with the place.
     pub fn load(path: &Path) -> Result<Self> {
-        let config: Self = read_toml(path)?;
+        let config: Self = read_toml(path, "train")?;
         config.check()?;
         Ok(config)
     }
@@ -204,6 +230,16 @@ impl TrainConfig {
         let refuse = |what: &str| Err(Error::invalid(format!("training configuration: {what}")));
         match self {
             c if c.batch < 2 => refuse("batch must be at least 2 (a pair alone has no negatives)"),
+            c if c.positives == 0 || !c.batch.is_multiple_of(c.positives) || c.places() < 2 => {
+                refuse("batch must be a multiple of positives, and hold two places at least")
+            }
+            c if !(0.0..=0.5).contains(&c.held_out) => refuse("held_out is a share, 0 to 0.5"),
+            c if !c.class_weight.is_finite() || c.class_weight < 0.0 => refuse("class_weight must be 0 or above"),
+            c if !c.triplet.margin.is_finite() => refuse("triplet.margin must be a number"),
+            c if !(c.triplet.eps.is_finite() && c.triplet.eps > 0.0) => refuse("triplet.eps must be above 0"),
+            c if c.map_negatives > 1 << 16 => refuse("map_negatives are at most 65,536"),
+            c if !(0.0..1.0).contains(&c.encoder.head.dropout()) => refuse("encoder.head.dropout is a share, 0 to below 1"),
+            c if c.encoder.last_stride.is_some_and(|s| !(1..=4).contains(&s)) => refuse("encoder.last_stride is 1 to 4"),
             c if c.patch == 0 || c.encoder.input == 0 => refuse("patch and encoder.input must be above 0"),
             c if c.views.is_multiple_of(2) || c.validate_views.is_multiple_of(2) => refuse("views and validate_views must be odd"),
             c if !(0.0..=1.0).contains(&c.near) || !(0.0..=1.0).contains(&c.similar) => refuse("near and similar are shares, 0 to 1"),
@@ -222,6 +258,26 @@ impl TrainConfig {
     /// Steps in all.
     pub fn total_steps(&self) -> usize {
         self.epochs * self.steps
+    }
+
+    /// The index of so many views a side that judges the encoder.
+    pub fn grid(&self, views: u32) -> IndexConfig {
+        IndexConfig { cell: self.patch, stride: self.patch, views, ..IndexConfig::default() }
+    }
+
+    /// Places in a step.
+    pub fn places(&self) -> usize {
+        self.batch / self.positives.max(1)
+    }
+
+    /// The ground whose SAR image no pair shows.
+    pub fn held_out(&self) -> Option<HeldOut> {
+        (self.held_out > 0.0).then_some(HeldOut { patch: self.patch, share: self.held_out })
+    }
+
+    /// Whether the loss is told what each SAR patch has to do with each map.
+    pub(super) fn weighs(&self) -> bool {
+        self.overlap || self.positives > 1
     }
 
     /// Learning rate of a step (from 0): linear rise, then half a cosine down to 0.

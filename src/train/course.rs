@@ -3,12 +3,12 @@
 use crate::gpu::Precision;
 use crate::nn::OptimizerConfig;
 
-/// How long and how fast a run learns, and when it stops to look around.
 /// Steps of a run at most.
 const MAX_STEPS: usize = 1_000_000_000;
 /// Items of a step at most.
 const MAX_ITEMS: usize = 1 << 16;
 
+/// How long and how fast a run learns, and when it stops to look around.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Course {
     /// Passes.

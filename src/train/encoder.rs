@@ -1,4 +1,4 @@
-//! Training of encoders of patches: InfoNCE over pairs, hard negatives from the embedding, recall on the validation scene.
+//! Training of encoders of patches: pairs of a place, hard negatives from the embedding, recall on the validation scene.
 
 use super::batch::{Batcher, Place};
 use super::checkpoint::{self, Kind, refuse_unfinished};
@@ -6,18 +6,18 @@ use super::config::TrainConfig;
 use super::course::Course;
 use super::event::{Event, Outcome};
 use super::learner::Learner;
+use super::loss::PairGraph;
 use super::run::run;
 use super::sampling::pair_sampling;
 use super::task::{Progress, Task};
 use crate::Result;
-use crate::align::Objective;
+use crate::eval::gap::{self, GapConfig};
 use crate::eval::metrics::Summary;
 use crate::eval::{Protocol, evaluate, queries};
-use crate::gpu::{Engine, OpTime, Plan, PlanBuilder, Precision, Tensor};
-use crate::index::{Database, Embedder, IndexConfig, LoadedModel, Searcher, build};
+use crate::gpu::{DType, Engine, OpTime, Plan, PlanBuilder, Precision, Tensor};
+use crate::index::{Database, Embedder, LoadedModel, Searcher, build};
 use crate::kernels::sampler;
-use crate::nn::ops::{InfoNce, WeightedMeans};
-use crate::nn::{EncoderConfig, Graph, Modality, WeightFile};
+use crate::nn::{EncoderConfig, Modality, WeightFile};
 use crate::random::signed;
 use crate::scene::{PageCache, ScenePair};
 use std::path::Path;
@@ -42,38 +42,70 @@ pub fn train(
     if !resume {
         refuse_unfinished(out)?;
     }
-    let mut learner = learner(engine, config)?;
-    if let Some(from) = config.init_from.as_ref().filter(|_| !resume) {
-        learner.start_from(engine, from.encoder_start(&config.encoder)?)?;
-    }
-    let task = Pairs::new(engine, config, scenes, val, &learner)?;
+    let (task, learner) = Pairs::new(engine, config, scenes, val, !resume)?;
     run(engine, task, learner, scenes, out, resume, stop, on)
 }
 
 /// The task: pairs of a map and a SAR patch.
-struct Pairs<'a> {
+pub(super) struct Pairs<'a> {
     config: &'a TrainConfig,
     val: &'a ScenePair,
     patch_m: f64,
     batcher: Batcher<'a>,
     map_cache: PageCache,
     patches: [Tensor; 2],
-    /// The towers' style, where they have one.
+    /// Inputs that not every run has; see [`PairGraph`].
     style: Option<Tensor>,
+    dropout: Option<Tensor>,
+    weights: Option<Tensor>,
+    cells: Option<Tensor>,
     sampling: Plan,
 }
 
 impl<'a> Pairs<'a> {
-    fn new(engine: &Engine, config: &'a TrainConfig, scenes: &'a [ScenePair], val: &'a ScenePair, learner: &Learner) -> Result<Self> {
+    /// The task, and the network: with its start values unless it goes on from a checkpoint.
+    pub(super) fn new(
+        engine: &Engine,
+        config: &'a TrainConfig,
+        scenes: &'a [ScenePair],
+        val: &'a ScenePair,
+        fresh: bool,
+    ) -> Result<(Self, Learner)> {
         let batcher = Batcher::new(scenes, config)?;
-        let patches = [sampler::records(engine, config.batch)?, sampler::records(engine, config.batch)?];
+        let net = PairGraph::new(config, batcher.cells())?;
+        let mut learner = Learner::new(engine, &net.graph, net.loss, net.objective.as_ref(), &config.course())?;
+        if let Some(from) = config.init_from.as_ref().filter(|_| fresh) {
+            learner.start_from(engine, from.encoder_start(&config.encoder)?)?;
+        }
+        let inputs = &learner.plan.inputs;
+        let patches = [sampler::records(engine, config.batch + config.map_negatives)?, sampler::records(engine, config.batch)?];
         let scale = f64::from(config.patch) / config.encoder.input as f64;
         let mut builder = PlanBuilder::new(engine);
-        let [map, sar] = [0, 1].map(|i| (&patches[i], &learner.plan.inputs[i]));
+        let [map, sar] = [(&patches[0], &inputs[PairGraph::MAP]), (&patches[1], &inputs[PairGraph::SAR])];
         let map_cache = pair_sampling(&mut builder, scenes, scale, map, sar)?;
         let patch_m = f64::from(config.patch) * scenes[0].map.raster.ground_pixel_size()?.0;
-        let style = mixes(config).then(|| learner.plan.inputs[2].clone());
-        Ok(Self { config, val, patch_m, batcher, map_cache, patches, style, sampling: builder.finish() })
+        let input = |at: Option<usize>| at.map(|i| inputs[i].clone());
+        let (style, dropout, weights, cells) = (input(net.style), input(net.dropout), input(net.weights), input(net.cells));
+        let sampling = builder.finish();
+        Ok((Self { config, val, patch_m, batcher, map_cache, patches, style, dropout, weights, cells, sampling }, learner))
+    }
+
+    /// An encoder of the weights as they are, and the model they make.
+    pub(super) fn model<'e>(&self, engine: &'e Engine, learner: &Learner) -> Result<(Embedder<'e>, LoadedModel)> {
+        let embedder = Embedder::new(engine, &self.config.encoder, &learner.weights, self.config.batch, Precision::Full)?;
+        let manifest = checkpoint::manifest(Kind::Model, engine, self, &[], &Progress::default())?;
+        let file = WeightFile { manifest, tensors: std::collections::BTreeMap::new() };
+        Ok((embedder, LoadedModel { hash: file.hash(), file, path: "(training)".into(), precision: Precision::Full }))
+    }
+
+    /// Distances between the modalities on the validation scene: how far the two clouds of the same places lie apart.
+    fn gap(&self, engine: &Engine, embedder: &Embedder<'_>) -> Result<serde_json::Value> {
+        let c = self.config;
+        let records = gap::pairs(self.val, f64::from(c.patch), c.encoder.input, c.validate_queries.max(8), 7)?;
+        let clouds = gap::embed(embedder, self.val, &records)?;
+        let config = GapConfig { permutations: 0, dear_permutations: 0, ..GapConfig::default() };
+        let found = gap::gap(engine, &clouds[0], &clouds[1], embedder.dim(), &config, |_| {})?;
+        Ok(found.estimates.iter().map(|e| (e.measure.to_string(), e.value.into())).collect::<serde_json::Map<_, _>>().into())
     }
 }
 
@@ -126,23 +158,28 @@ impl Task for Pairs<'_> {
 
     fn start_step(&mut self, engine: &Engine, step: usize, planned: &mut Vec<Vec<Place>>) -> Result<()> {
         let places = if planned.is_empty() { self.batcher.places(step)? } else { planned.remove(0) };
-        let (map, sar) = self.batcher.records(step, &places)?;
+        let cuts = self.batcher.cuts(step, &places)?;
         if let Some(style) = &self.style {
             engine.write(style, &self.batcher.styles(step))?;
         }
-        engine.write(&self.patches[0], &map)?;
-        Ok(engine.write(&self.patches[1], &sar)?)
+        if let Some(dropout) = &self.dropout {
+            engine.write(dropout, &[self.config.seed as u32, step as u32])?;
+        }
+        if let Some(weights) = &self.weights {
+            engine.write(weights, &self.batcher.weights(&places, &cuts))?;
+        }
+        if let Some(cells) = &self.cells {
+            engine.write(cells, &self.batcher.labels(&places))?;
+        }
+        engine.write(&self.patches[0], &cuts.map)?;
+        Ok(engine.write(&self.patches[1], &cuts.sar)?)
     }
 
     /// Recall of both protocols on the validation scene.
     fn validate(&mut self, engine: &Engine, learner: &Learner, step: usize) -> Result<serde_json::Value> {
         let c = self.config;
-        let embedder = Embedder::new(engine, &c.encoder, &learner.weights, c.batch, Precision::Full)?;
-        let grid = IndexConfig { cell: c.patch, stride: c.patch, views: c.validate_views, ..IndexConfig::default() };
-        let manifest = checkpoint::manifest(Kind::Model, engine, self, &[], &Progress::default())?;
-        let file = WeightFile { manifest, tensors: std::collections::BTreeMap::new() };
-        let model = LoadedModel { hash: file.hash(), file, path: "(training)".into(), precision: Precision::Full };
-        let database = build(&embedder, &model, &self.val.map, &grid, Database::in_memory(), |_, _| {})?;
+        let (embedder, model) = self.model(engine, learner)?;
+        let database = build(&embedder, &model, &self.val.map, &c.grid(c.validate_views), Database::in_memory(), |_, _| {})?;
         let searcher = Searcher::new(engine, &database, crate::index::RESIDENT_BYTES)?;
         let mut figures = serde_json::json!({ "step": step, "views": c.validate_views });
         for (name, protocol) in [("aligned", Protocol::Aligned), ("arbitrary", Protocol::Arbitrary)] {
@@ -153,8 +190,21 @@ impl Task for Pairs<'_> {
                 summary.recall.iter().map(|(k, e)| (k.to_string(), e.value.into())).collect();
             figures[name] = recall.into();
         }
+        if c.validate_gap {
+            figures["gap"] = self.gap(engine, &embedder)?;
+        }
         Ok(figures)
     }
+}
+
+/// Cells of the network that is only timed: about those of two cities.
+const TIMED_CELLS: usize = 1024;
+
+/// The network of a run without its scenes.
+fn timed(engine: &Engine, config: &TrainConfig) -> Result<Learner> {
+    config.check()?;
+    let net = PairGraph::new(config, TIMED_CELLS)?;
+    Learner::new(engine, &net.graph, net.loss, net.objective.as_ref(), &config.course())
 }
 
 /// Median time of each dispatch of a training step over `steps` runs, for `echogrid profile`.
@@ -162,8 +212,7 @@ impl Task for Pairs<'_> {
 /// # Errors
 /// As [`train`].
 pub fn profile_step(engine: &Engine, config: &TrainConfig, steps: usize) -> Result<Vec<OpTime>> {
-    config.check()?;
-    learner(engine, config)?.profile(engine, steps)
+    timed(engine, config)?.profile(engine, steps)
 }
 
 /// The dispatches of a training step but for the sampler's: both passes and the optimiser, on patches of noise. For benchmarks.
@@ -171,31 +220,12 @@ pub fn profile_step(engine: &Engine, config: &TrainConfig, steps: usize) -> Resu
 /// # Errors
 /// As [`train`].
 pub fn step_plan(engine: &Engine, config: &TrainConfig) -> Result<Plan> {
-    config.check()?;
-    let learner = learner(engine, config)?;
+    let learner = timed(engine, config)?;
     for (seed, input) in (1..).zip(&learner.plan.inputs) {
-        engine.write(input, &signed(input.len(), seed))?;
+        match input.dtype() {
+            DType::U32 => engine.write(input, &vec![1u32; input.len()])?,
+            _ => engine.write(input, &signed(input.len(), seed))?,
+        }
     }
     learner.into_plan(engine)
-}
-
-/// Whether the towers mix their statistics.
-fn mixes(config: &TrainConfig) -> bool {
-    config.augment.mix_statistics > 0.0
-}
-
-/// Both towers and the loss, with what trains them; inputs `map`, `sar` and, where they mix their statistics, `style` in this order.
-fn learner(engine: &Engine, config: &TrainConfig) -> Result<Learner> {
-    let (input, batch) = (config.encoder.input, config.batch);
-    let mut graph = Graph::new();
-    let map_in = graph.input("map", &[batch, input, input, 4]);
-    let sar_in = graph.input("sar", &[batch, input, input, 4]);
-    let style = mixes(config).then(|| graph.input("style", &[batch]));
-    let [map, sar] = config.encoder.towers(&mut graph, [map_in, sar_in], style)?;
-    let mut loss = graph.add("loss", InfoNce { smoothing: config.smoothing }, &[sar, map])?;
-    let objective = Objective::append(&config.align, &mut graph, map, sar)?;
-    if let Some(objective) = &objective {
-        loss = graph.add("total", WeightedMeans { weights: vec![1.0, config.align.weight() as f32] }, &[loss, objective.loss()])?;
-    }
-    Learner::new(engine, &graph, loss, objective.as_ref(), &config.course())
 }

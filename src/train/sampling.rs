@@ -1,7 +1,7 @@
 //! The patches of a step, cut on the device out of pages that are all resident.
 
-use crate::gpu::{Engine, PAGE, PlanBuilder, Tensor};
-use crate::kernels::sampler;
+use crate::gpu::{DType, Engine, PAGE, PlanBuilder, Tensor};
+use crate::kernels::sampler::{self, PatchRecord};
 use crate::scene::{Image, PageCache, ScenePair, ValidityMask};
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -16,6 +16,33 @@ pub(super) fn resident<'s>(
     let mut cache = PageCache::new(engine, scenes.iter().map(|s| pick(s).0.clone()).collect(), pages)?;
     cache.require_all(engine)?;
     Ok(cache)
+}
+
+/// The patches of a scene's image as an index cuts them, read back: [n, side, side, 4], `chunk` cut at once.
+pub(super) fn plain_patches(
+    engine: &Engine,
+    scene: &ScenePair,
+    pick: fn(&ScenePair) -> (&Arc<Image>, &ValidityMask),
+    patches: &[PatchRecord],
+    side: usize,
+    chunk: usize,
+) -> Result<Vec<f32>> {
+    let cache = resident(engine, std::slice::from_ref(scene), pick)?;
+    let records = sampler::records(engine, chunk)?;
+    let cut = engine.tensor("patches", &[chunk, side, side, 4], DType::F32)?;
+    let mut builder = PlanBuilder::new(engine);
+    let taps = sampler::taps_for(patches.first().map_or(1.0, PatchRecord::scale));
+    sampler::forward(&mut builder, cache.array(), cache.table(), &records, taps, false, &cut)?;
+    let plan = builder.finish();
+    let mut all = Vec::with_capacity(patches.len() * side * side * 4);
+    for part in patches.chunks(chunk) {
+        let mut padded = part.to_vec();
+        padded.resize(chunk, PatchRecord::empty());
+        engine.write(&records, &padded)?;
+        plan.submit(engine)?;
+        all.extend_from_slice(&engine.read::<f32>(&cut)?[..part.len() * side * side * 4]);
+    }
+    Ok(all)
 }
 
 fn pages_with_data(image: &Image, mask: &ValidityMask) -> u32 {

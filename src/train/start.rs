@@ -107,7 +107,7 @@ fn start<N: Network>(file: &NetworkFile<N>, path: &Path, wanted: &N) -> Result<S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::{Architecture, Head};
+    use crate::nn::{Architecture, Head, Pooling};
     use safetensors::tensor::{Dtype, TensorView};
 
     /// A file of torchvision's is one for a ResNet alone, and one of ours is never taken for it.
@@ -120,7 +120,7 @@ mod tests {
         let view = TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap();
         std::fs::write(&other, safetensors::serialize([("fc.bias", view)], None).unwrap()).unwrap();
         let compact = shipped.encoder().clone();
-        let resnet = EncoderConfig { architecture: Architecture::Resnet18, head: Head::Gem { dim: 8 }, ..compact.clone() };
+        let resnet = EncoderConfig { architecture: Architecture::Resnet18, head: Head::pooled(Pooling::Gem, 8), ..compact.clone() };
         let start = |path: &Path, config| InitFrom::File(path.into()).encoder_start(config);
         let says = |path: &Path, config, words: &str| {
             let text = start(path, config).unwrap_err().to_string();

@@ -64,6 +64,9 @@ pub struct Args {
     /// Write every query's result (dense protocol)
     #[arg(long, value_name = "FILE.json")]
     pub(super) dump: Option<PathBuf>,
+    /// Only queries on the ground whose SAR image the model's training held out (`held_out` of its settings): a known map, new SAR
+    #[arg(long)]
+    pub(super) held_out: bool,
     #[command(flatten)]
     pub(super) refinement: RefineArgs,
     /// Queries in strips of N, a cell apart along a random heading and refined together; --queries counts all of them (arbitrary protocol)

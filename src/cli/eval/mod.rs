@@ -12,9 +12,10 @@ use super::common::{Global, check_apart, check_output, print_json};
 use super::cost::weigh_index;
 use super::databases::build_with_bar;
 use crate::eval::metrics::{EvalReport, Refined, Summary, calibration_error};
-use crate::eval::{Protocol, Refinement, evaluate_refined, strips};
-use crate::index::{Database, RESIDENT_BYTES, Searcher};
+use crate::eval::{Draw, HeldOut, Protocol, Refinement, draw, evaluate_refined};
+use crate::index::{Database, LoadedModel, RESIDENT_BYTES, Searcher};
 use crate::refine::Prepared;
+use crate::train::TrainConfig;
 use crate::{Error, Result};
 use args::ProtocolArg;
 use page::{probabilities, write_page};
@@ -29,6 +30,9 @@ fn check_refinement(args: &Args) -> Result<()> {
         ProtocolArg::Dense if !args.refinement.choice().is_none() || args.strip > 1 => {
             "--refine, --refine-top, --slide and --strip are about cells, and dense matching finds places without them: leave them out, or take --protocol arbitrary".into()
         }
+        ProtocolArg::Dense if args.held_out => {
+            "--held-out is about encoders, whose training says what it held out: take --protocol aligned or arbitrary, or leave it out".into()
+        }
         ProtocolArg::Aligned if args.strip > 1 => {
             "--strip lays queries askew to the grid: take --protocol arbitrary, or leave it out".into()
         }
@@ -38,6 +42,14 @@ fn check_refinement(args: &Args) -> Result<()> {
         _ => return Ok(()),
     };
     Err(Error::Invalid(e))
+}
+
+/// The ground whose SAR image the model's training held out.
+fn held_out(model: &LoadedModel) -> Result<HeldOut> {
+    let training = TrainConfig::of(&model.file.manifest).and_then(|c| c.held_out());
+    training.ok_or_else(|| {
+        Error::file(&model.path, "was trained on all the ground of its scenes; --held-out takes a model trained with held_out above 0")
+    })
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
@@ -51,6 +63,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     }
     let start = Instant::now();
     let model = args.dense.what.encoder(args.model.as_deref())?;
+    let held_out = args.held_out.then(|| held_out(&model)).transpose()?;
     let pair = args.reading.pair(&args.map, &args.sar)?;
     weigh_index(global, &pair.map, &args.grid.config(), model.encoder().dim(), None)?;
     let mut seconds = BTreeMap::from([("open".to_string(), start.elapsed().as_secs_f64())]);
@@ -68,7 +81,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         _ => ("arbitrary", Protocol::Arbitrary),
     };
     let strip = args.strip as usize;
-    let (queries, strips) = strips(&pair, &database, protocol, args.queries, strip, embedder.input(), args.seed)?;
+    let wanted = Draw { protocol, count: args.queries, strip, seed: args.seed, held_out };
+    let (queries, strips) = draw(&pair, &database, embedder.input(), &wanted)?;
     let prepared = args.refinement.choice().prepare(&engine, &model)?;
     let Prepared { method, top, ref slider, ref refiner } = prepared;
     let refinement = Refinement { method, top, strips: &strips, slider: slider.as_ref(), refiner: refiner.as_ref() };

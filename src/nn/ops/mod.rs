@@ -2,6 +2,7 @@
 //! nothing else.
 
 mod align;
+mod bands;
 mod correlate;
 mod dropout;
 mod graph;
@@ -18,6 +19,7 @@ pub use align::{
     BinaryXent, CenterRows, Discrepancy, GradientPenalty, Interpolate, LinearTransposed, Measure, Product, ReverseGradient, Slope,
     WeightedMeans,
 };
+pub use bands::RepeatBand;
 pub use correlate::Correlate;
 pub use dropout::Dropout;
 pub use graph::{Attend, EdgeInputs, EdgeSum, Gather, Message, SegmentSoftmax};

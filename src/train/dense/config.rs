@@ -4,8 +4,8 @@
 use crate::gpu::Precision;
 use crate::nn::{DenseEncoderConfig, OptimizerConfig};
 use crate::train::batch::Look;
-use crate::train::config::read_toml;
 use crate::train::course::Course;
+use crate::train::recipe::read_toml;
 use crate::train::start::InitFrom;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -194,7 +194,7 @@ impl DenseTrainConfig {
     /// # Errors
     /// Not there, not TOML, an unknown or senseless value; with the place.
     pub fn load(path: &Path) -> Result<Self> {
-        let config: Self = read_toml(path)?;
+        let config: Self = read_toml(path, "dense")?;
         config.check()?;
         Ok(config)
     }

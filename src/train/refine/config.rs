@@ -4,8 +4,9 @@ use crate::gpu::Precision;
 use crate::index::IndexConfig;
 use crate::nn::OptimizerConfig;
 use crate::refine::{RefineLoss, RefinerConfig};
-use crate::train::config::{MOST, read_toml};
+use crate::train::config::MOST;
 use crate::train::course::Course;
+use crate::train::recipe::read_toml;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -88,12 +89,12 @@ impl Default for RefineTrainConfig {
 }
 
 impl RefineTrainConfig {
-    /// Reads a TOML file.
+    /// Reads a TOML file: settings by themselves, or the table `refine` of a recipe ([`super::super::Recipe`]).
     ///
     /// # Errors
     /// Not there, not TOML, an unknown or senseless value; with the place.
     pub fn load(path: &Path) -> Result<Self> {
-        let config: Self = read_toml(path)?;
+        let config: Self = read_toml(path, "refine")?;
         config.check()?;
         Ok(config)
     }

@@ -19,7 +19,7 @@ use crate::eval::{self, Protocol, Query};
 use crate::gpu::{Engine, Plan, PlanBuilder, Precision, Tensor};
 use crate::index::{CellHit, Database, Embedder, LoadedModel, RESIDENT_BYTES, Searcher, build};
 use crate::kernels::sampler::{self, PatchRecord};
-use crate::nn::{EncoderConfig, GRAPH_PREFIX, Graph, Manifest, Modality, NodeId, TensorMap};
+use crate::nn::{EncoderConfig, GRAPH_PREFIX, Graph, Manifest, NodeId, TensorMap, TowerInputs};
 use crate::random::Random;
 use crate::refine::{Candidates, DEPTH, Refiner, Request, Slider, Strip, Trainer, Turn, candidates, rows};
 use crate::scene::ScenePair;
@@ -128,7 +128,8 @@ impl<'a> Refinement<'a> {
             true => {
                 let sar = graph.input("sar", &[count, input, input, 4]);
                 let map = graph.input("map", &[count * top, input, input, 4]);
-                (encoder.tower(&mut graph, Modality::Sar, sar)?, encoder.tower(&mut graph, Modality::Map, map)?)
+                let [map, sar] = encoder.towers(&mut graph, [map, sar], TowerInputs::default())?;
+                (sar, map)
             }
             false => (graph.input("queries", &[count, encoder.dim()]), graph.input("candidates", &[count * top, encoder.dim()])),
         };
@@ -184,7 +185,8 @@ impl<'a> Refinement<'a> {
         Draw { count, part, seed }: Draw,
     ) -> Result<Drawn> {
         let c = self.config;
-        let (queries, strips) = eval::strips(pair, database, Protocol::Arbitrary, count, strip, embedder.input(), seed)?;
+        let wanted = eval::Draw { strip, ..eval::Draw::new(Protocol::Arbitrary, count, seed) };
+        let (queries, strips) = eval::draw(pair, database, embedder.input(), &wanted)?;
         let (engine, vectors) = (embedder.engine(), eval::encode(embedder, pair, &queries)?);
         // One more than the network takes, where the right one may be withheld.
         let top = c.refiner.top + usize::from(c.withheld > 0.0);

@@ -4,7 +4,7 @@ use super::ways::{Found, How, Run, Way, recall};
 use crate::Result;
 use crate::cli::study::runs::Runs;
 use crate::cli::study::words::percent;
-use crate::eval::{Protocol, Query, encode, judge, strips};
+use crate::eval::{Draw, Protocol, Query, draw, encode, judge};
 use crate::index::{CellHit, Database, LoadedModel, RESIDENT_BYTES, Searcher, build};
 use crate::refine::{DEPTH, Method, Refiner, Request, Slider, Strip, refine};
 use crate::train::{RefineTrainConfig, train_refiner};
@@ -31,7 +31,8 @@ impl Study<'_> {
         let (Runs { engine, val, options, .. }, c) = (&self.runs, &self.base);
         let embedder = model.embedder(engine, 64)?;
         let database = build(&embedder, &model, &val.map, &c.grid(c.last_views()), Database::in_memory(), |_, _| {})?;
-        let (queries, strips) = strips(val, &database, Protocol::Arbitrary, options.queries, c.strip, embedder.input(), 7)?;
+        let wanted = Draw { strip: c.strip, ..Draw::new(Protocol::Arbitrary, options.queries, 7) };
+        let (queries, strips) = draw(val, &database, embedder.input(), &wanted)?;
         let vectors = encode(&embedder, val, &queries)?;
         let hits = Searcher::new(engine, &database, RESIDENT_BYTES)?.search(engine, &vectors, DEPTH.min(database.cells()))?;
         Ok(Seen { model, database, queries, strips, vectors, hits })
