@@ -1,6 +1,7 @@
 //! `echogrid study`: comparisons that take hours, repeatable from one command.
 
 mod align;
+mod cmpc;
 mod refine;
 mod runs;
 mod words;
@@ -21,12 +22,14 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Study {
     Align(align::Args),
+    Cmpc(cmpc::Args),
     Refine(refine::Args),
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     match &args.study {
         Study::Align(args) => align::run(global, args),
+        Study::Cmpc(args) => cmpc::run(global, args),
         Study::Refine(args) => refine::run(global, args),
     }
 }

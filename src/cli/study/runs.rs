@@ -65,11 +65,17 @@ impl<'a> Runs<'a> {
         Ok(Self { global, options, scenes, val, engine: global.engine()?, stop: interrupt_flag()?, folder, start })
     }
 
-    /// Every way with every seed, seed by seed, so that a study that is stopped early has compared every way.
-    pub(super) fn all<W, R>(&self, ways: &[&W], one: impl Fn(&W, u64) -> Result<R>) -> Result<Vec<R>> {
+    /// The seeds, each once, in order.
+    pub(super) fn seeds(&self) -> Vec<u64> {
         let mut seeds = self.options.seeds.clone();
         seeds.sort_unstable();
         seeds.dedup();
+        seeds
+    }
+
+    /// Every way with every seed, seed by seed, so that a study that is stopped early has compared every way.
+    pub(super) fn all<W, R>(&self, ways: &[&W], one: impl Fn(&W, u64) -> Result<R>) -> Result<Vec<R>> {
+        let seeds = self.seeds();
         self.global.say(format_args!("{} runs: {} ways with {} seeds", ways.len() * seeds.len(), ways.len(), seeds.len()));
         let mut all = Vec::new();
         for (seed, way) in seeds.into_iter().flat_map(|s| ways.iter().map(move |w| (s, w))) {
