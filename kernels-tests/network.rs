@@ -62,12 +62,44 @@ fn styled(style: NodeId) -> TowerInputs {
 
 /// The same with towers that mix their statistics: by halves, not at all, and wholly.
 fn mixed_pair(config: &EncoderConfig) -> Case {
+    towers(config, true)
+}
+
+/// Both towers as training has them, with a style or without.
+fn towers(config: &EncoderConfig, mixes: bool) -> Case {
     let mut graph = Graph::new();
     let shape = [3, config.input, config.input, 4];
-    let (map, sar, style) = (graph.input("map", &shape), graph.input("sar", &shape), graph.input("style", &[3]));
-    let [a, b] = config.towers(&mut graph, [map, sar], styled(style)).unwrap();
+    let (map, sar) = (graph.input("map", &shape), graph.input("sar", &shape));
+    let style = mixes.then(|| graph.input("style", &[3]));
+    let [a, b] = config.towers(&mut graph, [map, sar], TowerInputs { style, ..TowerInputs::default() }).unwrap();
     let loss = graph.add("loss", InfoNce { smoothing: 0.1 }, &[b, a]).unwrap();
-    Case { graph, inputs: vec![patches(3, config.input, 1), patches(3, config.input, 2), vec![0.4, 1.0, 0.0]], outputs: vec![loss, a, b] }
+    let mut inputs = vec![patches(3, config.input, 1), patches(3, config.input, 2)];
+    inputs.extend(mixes.then(|| vec![0.4, 1.0, 0.0]));
+    Case { graph, inputs, outputs: vec![loss, a, b] }
+}
+
+/// Both towers as training has them, three maps to two SAR patches: what they share sees five patches at once; with drop-out, where the head has it.
+fn together(config: &EncoderConfig) -> Case {
+    let mut graph = Graph::new();
+    let side = config.input;
+    let (map, sar) = (graph.input("map", &[3, side, side, 4]), graph.input("sar", &[2, side, side, 4]));
+    let dropout = (config.head.dropout() > 0.0).then(|| graph.indices("dropout", 2));
+    let [a, b] = config.towers(&mut graph, [map, sar], TowerInputs { dropout, ..TowerInputs::default() }).unwrap();
+    let loss = graph.add("loss", InfoNce { smoothing: 0.1 }, &[b, a]).unwrap();
+    let mut inputs = vec![patches(3, side, 1), patches(2, side, 2)];
+    inputs.extend(dropout.map(|_| vec![5.0, 9.0]));
+    Case { graph, inputs, outputs: vec![loss, a, b] }
+}
+
+/// Pooled heads, each pooling and sharing once.
+fn pooled_cases() -> [(&'static str, EncoderConfig); 3] {
+    let head = |pool, dim, norm, dropout| Head::Pooled { pool, dim, norm, dropout };
+    let new = |sharing, head| encoder(residual(&[8], 12, 2, 1), 16, sharing, head);
+    [
+        ("max", EncoderConfig { repeat_band: true, ..new(Sharing::Full, head(Pooling::Max, Some(7), false, 0.0)) }),
+        ("average", EncoderConfig { last_stride: Some(1), ..new(Sharing::Trunk, head(Pooling::Average, None, true, 0.4)) }),
+        ("generalised mean", new(Sharing::Separate, head(Pooling::Gem, Some(6), false, 0.3))),
+    ]
 }
 
 /// One tower alone.
@@ -300,6 +332,39 @@ pub fn weights(e: &Engine, graph: &Graph) -> (Weights, Host) {
     (w, host)
 }
 
+/// A stage's stride changes its feature map alone, a band that is repeated what the SAR tower sees alone.
+#[test]
+fn strides_and_bands_are_as_said() {
+    let (e, _lock) = engine();
+    let grid = |last_stride, cells| EncoderConfig {
+        last_stride,
+        ..encoder(residual(&[8], 8, 2, 1), 16, Sharing::Full, Head::Grid { cells, channels: 4 })
+    };
+    // 16 px over a stem of stride 2 and a stage of stride 2, or 1.
+    for (config, cells) in [(grid(None, 4), 4), (grid(Some(1), 8), 8)] {
+        assert_eq!(config.dim(), cells * cells * 4);
+        config.tower_graph(Modality::Map, 1).unwrap();
+    }
+    assert!(grid(None, 8).tower_graph(Modality::Map, 1).is_err());
+    let mut x = patches(2, 16, 3);
+    x.chunks_exact_mut(4).for_each(|p| (p[1], p[2]) = (0.0, 0.0));
+    let mut repeated = x.clone();
+    repeated.chunks_exact_mut(4).for_each(|p| (p[1], p[2]) = (p[0], p[0]));
+    let seen = |config: &EncoderConfig, modality, x: &[f32]| -> Vec<f32> {
+        let (graph, y) = config.tower_graph(modality, 2).unwrap();
+        let weights = Weights::init(e, &graph, 3).unwrap();
+        let plan = graph.inference(e, &weights, &[y]).unwrap();
+        e.write(&plan.inputs[0], x).unwrap();
+        plan.plan.submit(e).unwrap();
+        e.read(&plan.outputs[0]).unwrap()
+    };
+    let plain = grid(None, 4);
+    let banded = EncoderConfig { repeat_band: true, ..plain.clone() };
+    assert_eq!(seen(&banded, Modality::Sar, &x), seen(&plain, Modality::Sar, &repeated));
+    assert_ne!(seen(&banded, Modality::Sar, &x), seen(&plain, Modality::Sar, &x));
+    assert_eq!(seen(&banded, Modality::Map, &x), seen(&plain, Modality::Map, &x));
+}
+
 /// What the twin says, and how far the device may be from it.
 ///
 /// Each op of the device rounds: a sum of n products, its partial sums growing as a random walk, is off by about
@@ -393,6 +458,10 @@ fn shared_trunks_and_heads() {
     training_is_the_twins("correlation", &correlation(), 1e-3);
     training_is_the_twins("mixed statistics", &mixed_pair(&tiny()), 1e-3);
     training_is_the_twins("transport", &transport(), 1e-3);
+    for (name, config) in pooled_cases() {
+        forward_is_the_twins(name, &together(&config), 1e-3);
+        training_is_the_twins(name, &together(&config), 1e-3);
+    }
     forward_is_the_twins("drop-out", &dropping(), 1e-3);
     training_is_the_twins("drop-out", &dropping(), 1e-3);
     for (name, case) in triplet_cases() {
@@ -541,6 +610,7 @@ fn the_backward_pass() {
     gradients_are_the_twins("correlation", &correlation());
     gradients_are_the_twins("transport", &transport());
     gradients_are_the_twins("drop-out", &dropping());
+    pooled_cases().iter().for_each(|(name, config)| gradients_are_the_twins(name, &together(config)));
     triplet_cases().for_each(|(name, case)| gradients_are_the_twins(&name, &case));
     gradients_are_the_twins("dense", &dense_pair(&dense(&[4, 6], &[2], Skip::Add), 1.0));
 }
@@ -681,7 +751,7 @@ fn optimiser_steps_are_the_twins() {
 #[test]
 fn unmixed_statistics_change_nothing() {
     let (e, _lock) = engine();
-    let (mut mixed, plain) = (mixed_pair(&tiny()), pair(&tiny(), 3));
+    let (mut mixed, plain) = (towers(&tiny(), true), towers(&tiny(), false));
     mixed.inputs[2].fill(1.0);
     let (w, _) = weights(e, &plain.graph);
     let seen = [&mixed, &plain].map(|case| {

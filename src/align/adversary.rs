@@ -13,7 +13,7 @@ use crate::random::Random;
 /// What the parameters' names begin with. Models carry nothing of the loss.
 pub(super) const PREFIX: &str = "loss.adversary";
 
-/// Stream of random numbers: those of training lie below.
+/// Stream of random numbers; training has others.
 const MIX: u64 = 8;
 
 /// Slope of the LeakyReLUs below 0.

@@ -71,7 +71,7 @@ pub enum ClassBy {
 pub struct AlignConfig {
     /// The loss.
     pub method: Align,
-    /// Its weight against InfoNCE's 1; where not given, the method's own.
+    /// Its weight against the 1 of the loss of the pairs; where not given, the method's own.
     pub weight: Option<f64>,
     /// Whom it moves.
     pub sides: Sides,

@@ -9,7 +9,7 @@ use crate::gpu::Precision;
 use crate::index::LoadedModel;
 use crate::nn::OptimizerConfig;
 use crate::train::{
-    DenseTrainConfig, Event, InitFrom, Loss, Outcome, RefineTrainConfig, TrainConfig, export, train, train_dense, train_refiner,
+    DenseTrainConfig, Event, InitFrom, Loss, Outcome, Recipe, RefineTrainConfig, TrainConfig, export, train, train_dense, train_refiner,
 };
 use crate::{Error, Result};
 use serde::Serialize;
@@ -77,6 +77,9 @@ pub struct Args {
     /// Settings in TOML; `echogrid train --print-config` (with --dense or --refine for those of these) shows all of them
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Scale of a recipe: a table `scale.NAME` of --config
+    #[arg(long, value_name = "NAME", requires = "config", conflicts_with = "dense")]
+    scale: Option<String>,
     /// Print all settings as they would be used, in TOML, and stop
     #[arg(long)]
     print_config: bool,
@@ -113,7 +116,11 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         let words = Words { total: config.total_steps(), items: config.patches, item: "SAR patches", figures: dense_figures };
         go(global, args, &config, &words, |r, on| train_dense(r.engine, &config, r.scenes, r.val, r.out, args.resume, r.stop, on))
     } else if let Some(refine) = args.refine {
-        let mut config = args.config.as_deref().map_or_else(|| Ok(RefineTrainConfig::default()), RefineTrainConfig::load)?;
+        let mut config = match (&args.config, &args.scale) {
+            (Some(file), Some(scale)) => Recipe::load(file, Some(scale))?.refine,
+            (Some(file), None) => RefineTrainConfig::load(file)?,
+            (None, _) => RefineTrainConfig::default(),
+        };
         args.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);
         config.joint = refine == Refine::Joint;
         config.check()?;
@@ -121,10 +128,11 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         let model = LoadedModel::load(args.model.as_deref())?;
         go(global, args, &config, &words, |r, on| train_refiner(r.engine, &config, &model, r.scenes, r.val, r.out, args.resume, r.stop, on))
     } else {
-        let mut config = match (&args.config, &args.init_from) {
-            (Some(file), _) => TrainConfig::load(file)?,
-            (None, Some(from)) => TrainConfig::from_model(from.clone())?,
-            (None, None) => TrainConfig::default(),
+        let mut config = match (&args.config, &args.scale, &args.init_from) {
+            (Some(file), Some(scale), _) => Recipe::load(file, Some(scale))?.train,
+            (Some(file), None, _) => TrainConfig::load(file)?,
+            (None, _, Some(from)) => TrainConfig::from_model(from.clone())?,
+            (None, _, None) => TrainConfig::default(),
         };
         config.init_from = args.init_from.clone().or(config.init_from);
         args.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);

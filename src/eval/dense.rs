@@ -101,6 +101,49 @@ pub fn dense_matches(
     Ok(DenseSearched { found, seconds: start.elapsed().as_secs_f64(), bytes_a_query: search.bytes_a_patch() })
 }
 
+/// Peaks of each query that [`dense_ranks`] looks at.
+const RANKED: usize = 64;
+/// Queries that it correlates at once.
+const AT_ONCE: usize = 4;
+
+/// Where the queries at `places` (map pixels; patches of `side`) rank among the peaks of the whole map: a peak within half a patch of the truth along both
+/// axes is right, as a cell's centre is of [`Database::cell_holds`](crate::index::Database::cell_holds), so that correlation compares with an index.
+///
+/// # Errors
+/// Reading, the device; a position outside a projection's domain.
+pub fn dense_ranks(
+    matcher: &Matcher<'_>,
+    pair: &ScenePair,
+    places: &[[f64; 2]],
+    side: f64,
+    progress: impl FnMut(usize, usize),
+) -> Result<Vec<QueryResult>> {
+    let manifest = &matcher.database().manifest;
+    let patch = manifest.layout.query_side(side)?;
+    let step = manifest.layout.step;
+    let cut = |p: &[f64; 2]| -> Result<DenseQuery> {
+        let matrix = compose(pair.link().jacobian(*p)?, [[step, 0.0], [0.0, step]]);
+        Ok(DenseQuery { map_px: *p, record: PatchRecord::from_affine(0, pair.link().apply(*p)?, matrix, patch)? })
+    };
+    let queries = places.iter().map(cut).collect::<Result<Vec<_>>>()?;
+    let config = SearchConfig { top: RANKED, ..SearchConfig::default() };
+    let found = dense_matches(matcher, pair, &queries, patch, AT_ONCE, config, progress)?.found;
+    let (geo, crs) = manifest.map.georeference()?;
+    let lonlat = |p: [f64; 2]| {
+        let (x, y) = geo.pixel_to_map(p[0], p[1]);
+        crs.to_lonlat(x, y)
+    };
+    let one = |(truth, m): (&[f64; 2], &Match)| -> Result<QueryResult> {
+        let right = |p: [f64; 2]| (0..2).all(|d| (p[d] - truth[d]).abs() <= side / 2.0);
+        let error_m = match m.peaks.first() {
+            Some(p) => Some(lonlat_distance_m(lonlat(p.map_px)?, lonlat(*truth)?)),
+            None => None,
+        };
+        Ok(QueryResult { right_rank: m.peaks.iter().position(|p| right(p.map_px)).map(|i| i as u32 + 1), error_m })
+    };
+    places.iter().zip(&found).map(one).collect()
+}
+
 /// What became of one query.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct DenseResult {

@@ -404,6 +404,9 @@ pub struct EvalReport {
     /// Expected calibration error of the first candidates' probabilities, where the method gives such.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration_error: Option<f64>,
+    /// Share of the ground that the model's training held out, where queries lie on that alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<f64>,
 }
 
 /// Expected calibration error: the mean over ten bins of probability of |share right - mean probability|, weighted by size.
@@ -465,6 +468,7 @@ impl EvalReport {
             ranks: summary.ranks.clone(),
             refine: None,
             calibration_error: None,
+            held_out: None,
         }
     }
 
@@ -505,6 +509,9 @@ impl fmt::Display for EvalReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { protocol, cells, queries, adapter, precision, .. } = self;
         writeln!(f, "protocol {protocol}: {queries} queries over {cells} cells, on {adapter}, {precision}")?;
+        if let Some(share) = self.held_out {
+            writeln!(f, "queries on the {:.0} % of the ground that training held out", 100.0 * share)?;
+        }
         if let Some(refine) = self.refine.filter(|r| r.method != Method::None || r.strip > 1 || r.slide > 0) {
             writeln!(f, "{refine}")?;
         }

@@ -1,12 +1,14 @@
 //! Evaluation: protocols, metrics, intervals.
 
 pub mod dense;
+mod draw;
 pub mod gap;
 mod held_out;
 pub mod metrics;
 mod paired;
 mod protocol;
 
-pub use held_out::HeldOut;
+pub use draw::{Draw, Protocol, Query, draw, queries};
+pub use held_out::{Ground, HeldOut};
 pub use paired::{holm, paired_difference, paired_test};
-pub use protocol::{Draw, Evaluation, MAX_RANK, Protocol, Query, Refinement, draw, encode, evaluate, evaluate_refined, judge, queries};
+pub use protocol::{Evaluation, MAX_RANK, Refinement, encode, evaluate, evaluate_refined, judge};

@@ -1,6 +1,7 @@
 //! Encoders from one builder: small residual nets, ResNet-18/34/50 and Darknet-53, with a head.
 
 use super::graph::{Graph, NodeId};
+use super::head::{Head, Pooling, is_false};
 use super::ops::{
     Add, AvgPool, BatchNorm, Center, Conv2d, Dropout, Gem, ImageStatistics, L2Norm, Linear, MaxPool, MixStatistics, Pointwise, RepeatBand,
     Rows, Span, Stack,
@@ -68,6 +69,11 @@ pub enum Architecture {
 }
 
 impl Architecture {
+    /// Whether there is no stage behind the first convolutions.
+    pub(crate) fn stageless(&self) -> bool {
+        matches!(self, Self::Residual { stages, .. } if stages.is_empty())
+    }
+
     /// Channels of the last feature map.
     pub fn channels(&self) -> usize {
         match self {
@@ -87,75 +93,6 @@ impl Architecture {
             Self::Residual { .. } | Self::Darknet53 => None,
         }
     }
-}
-
-/// What a pooled vector takes of each channel of the feature map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Pooling {
-    /// The largest value.
-    Max,
-    /// The mean.
-    Average,
-    /// The generalised mean, its exponent learned from 3 (Radenovic, Tolias, Chum, "Fine-tuning CNN image retrieval", 2018).
-    #[default]
-    Gem,
-}
-
-/// From the feature map to a unit vector.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
-pub enum Head {
-    /// Each channel pooled over the whole patch: where things lie inside the patch is lost.
-    #[serde(alias = "gem")]
-    Pooled {
-        /// How.
-        #[serde(default)]
-        pool: Pooling,
-        /// Length of the vector that a linear layer projects to; without one the vector is the pooled channels.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        dim: Option<usize>,
-        /// Batch normalisation of the vector before it is scaled to unit length: it takes away what all patches have in common, without which a
-        /// batch-hard triplet loss from random values draws all vectors into one point.
-        #[serde(default, skip_serializing_if = "is_false")]
-        norm: bool,
-        /// Share of the pooled values that training drops, before the projection.
-        #[serde(default, skip_serializing_if = "is_zero")]
-        dropout: f32,
-    },
-    /// A 1x1 convolution to `channels`, averaged into `cells` x `cells` squares, each square's vector scaled to unit length,
-    /// each channel's mean over the patch removed, flattened: the cosine of two such vectors is a normalised cross-correlation that keeps the layout of the patch.
-    Grid {
-        /// Squares a side.
-        cells: usize,
-        /// Channels a square.
-        channels: usize,
-    },
-}
-
-impl Head {
-    /// A pooled vector projected to `dim` values, not normalised, nothing dropped.
-    pub fn pooled(pool: Pooling, dim: usize) -> Self {
-        Self::Pooled { pool, dim: Some(dim), norm: false, dropout: 0.0 }
-    }
-
-    /// Share of values that training drops.
-    pub fn dropout(&self) -> f32 {
-        match self {
-            Self::Pooled { dropout, .. } => *dropout,
-            Self::Grid { .. } => 0.0,
-        }
-    }
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
-fn is_zero(v: &f32) -> bool {
-    *v == 0.0
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
-fn is_false(v: &bool) -> bool {
-    !*v
 }
 
 /// An encoder: patch [N, input, input, 4] to unit vector [N, dim].

@@ -5,6 +5,7 @@ mod build;
 mod dense;
 mod encoder;
 mod graph;
+mod head;
 mod lifetimes;
 mod memory;
 pub mod ops;
@@ -16,8 +17,9 @@ mod weights;
 
 pub use build::InferencePlan;
 pub use dense::{DenseEncoderConfig, Level, Skip};
-pub use encoder::{Architecture, EncoderConfig, Head, Modality, Pooling, Sharing, Stage, TowerInputs};
+pub use encoder::{Architecture, EncoderConfig, Modality, Sharing, Stage, TowerInputs};
 pub use graph::{Graph, NodeId};
+pub use head::{Head, Pooling};
 pub use ops::{Backward, Forward, Halves, Host, Init, Keeps, Op, ParamKind, ParamSpec};
 pub use optimizer::{Optimizer, OptimizerConfig, ScaleReadback, StepFactors};
 pub use torchvision::import_torchvision;

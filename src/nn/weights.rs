@@ -85,6 +85,13 @@ pub struct SceneRecord {
     pub sar_standardisation: serde_json::Value,
 }
 
+impl SceneRecord {
+    /// Whether both are of the same files, whatever they are called.
+    pub fn is(&self, other: &Self) -> bool {
+        self.map_sha256 == other.map_sha256 && self.sar_sha256 == other.sar_sha256
+    }
+}
+
 /// A kind of network that weights files carry.
 pub trait Network: Clone + PartialEq + std::fmt::Debug + Serialize + DeserializeOwned {
     /// What its models and its checkpoints are called in a manifest's `kind`.

@@ -39,8 +39,11 @@ fn steps_done(file: &Path) -> Option<u64> {
     manifest["training"]["progress"]["step"].as_u64()
 }
 
-/// What describes the training scenes in the manifest.
-pub(super) fn scene_records(scenes: &[ScenePair]) -> Result<Vec<SceneRecord>> {
+/// What describes scenes in a manifest.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn scene_records(scenes: &[ScenePair]) -> Result<Vec<SceneRecord>> {
     let name = |p: &Path| {
         // The last folder tells scenes apart whose files are called the same.
         let parts: Vec<_> = p.components().rev().take(2).map(|c| c.as_os_str().to_string_lossy().into_owned()).collect();

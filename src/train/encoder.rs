@@ -90,6 +90,12 @@ impl<'a> Pairs<'a> {
         Ok((Self { config, val, patch_m, batcher, map_cache, patches, style, dropout, weights, cells, sampling }, learner))
     }
 
+    /// What a step is told beside its patches, by name, where the run has it; not what it drops, which hangs on seed and step alone.
+    pub(super) fn told(&self) -> Vec<(&'static str, Tensor)> {
+        let all = [("weights", &self.weights), ("cells", &self.cells), ("style", &self.style)];
+        all.into_iter().filter_map(|(name, t)| Some((name, t.clone()?))).collect()
+    }
+
     /// An encoder of the weights as they are, and the model they make.
     pub(super) fn model<'e>(&self, engine: &'e Engine, learner: &Learner) -> Result<(Embedder<'e>, LoadedModel)> {
         let embedder = Embedder::new(engine, &self.config.encoder, &learner.weights, self.config.batch, Precision::Full)?;

@@ -8,7 +8,7 @@ use super::sampling::plain_patches;
 use super::task::Task;
 use crate::atomic::AtomicFile;
 use crate::eval::{Protocol, queries};
-use crate::gpu::Engine;
+use crate::gpu::{DType, Engine};
 use crate::index::{Database, build};
 use crate::kernels::sampler::PatchRecord;
 use crate::scene::ScenePair;
@@ -19,17 +19,18 @@ use std::path::Path;
 
 /// Steps in a file of batches.
 const STEPS_A_FILE: usize = 50;
-/// Seed of the queries to judge on: a validation's.
+/// Queries to judge on, of each protocol at most, and their seed: those of `echogrid eval` unless told otherwise.
+const QUERIES: usize = 500;
 const SEED: u64 = 7;
 /// Patches that are cut at once.
 const CHUNK: usize = 64;
 
 /// Writes into `folder` what a run of this configuration trains on and is judged on, as the device cuts it: `batches-NNNNN.safetensors` (`map` and
-/// `sar`, f16 [steps, batch, input, input, 4]), `judge.safetensors` (the validation scene's `cells`, and `queries_` and `right_` of both protocols: which
+/// `sar`, f16 [steps, batch, input, input, 4]; `map` has `map_negatives` more; f32, where the run has them: `weights` of the pairs, `cells`, `style`), `judge.safetensors` (the validation scene's `cells`, and `queries_` and `right_` of both protocols: which
 /// cells hold which query), `start.safetensors` (the network's start values) and `manifest.json`. `on` is told of each step.
 ///
 /// # Errors
-/// As [`super::train`]; batches that hang on the training itself (`similar`), or that hold more than pairs.
+/// As [`super::train`]; batches that hang on the training itself (`similar`).
 pub fn export(
     engine: &Engine,
     config: &TrainConfig,
@@ -49,6 +50,8 @@ pub fn export(
     let input = config.encoder.input;
     let mut files = Vec::new();
     let mut held: [Vec<f16>; 2] = Default::default();
+    let told = task.told();
+    let mut rest: Vec<Vec<f32>> = vec![Vec::new(); told.len()];
     let mut state = Vec::new();
     for step in 0..config.total_steps() {
         task.start_step(engine, step, &mut state)?;
@@ -56,13 +59,23 @@ pub fn export(
         for (held, at) in held.iter_mut().zip([PairGraph::MAP, PairGraph::SAR]) {
             held.extend(engine.read::<f32>(&learner.plan.inputs[at])?.into_iter().map(f16::from_f32));
         }
+        for (rest, (_, tensor)) in rest.iter_mut().zip(&told) {
+            match tensor.dtype() {
+                DType::U32 => rest.extend(engine.read::<u32>(tensor)?.into_iter().map(|v| v as f32)),
+                _ => rest.extend(engine.read::<f32>(tensor)?),
+            }
+        }
         let steps = step % STEPS_A_FILE + 1;
         if steps == STEPS_A_FILE || step + 1 == config.total_steps() {
             let name = format!("batches-{:05}.safetensors", step / STEPS_A_FILE);
             let shape = |n: usize| vec![steps, n, input, input, 4];
             let [map, sar] = std::mem::take(&mut held);
             let maps = config.batch + config.map_negatives;
-            let tensors = [("map", shape(maps), Values::F16(map)), ("sar", shape(config.batch), Values::F16(sar))];
+            let mut tensors = vec![("map", shape(maps), Values::F16(map)), ("sar", shape(config.batch), Values::F16(sar))];
+            for (rest, (name, tensor)) in rest.iter_mut().zip(&told) {
+                let shape = [steps].iter().chain(tensor.shape()).copied().collect();
+                tensors.push((*name, shape, Values::F32(std::mem::take(rest))));
+            }
             write(&folder.join(&name), tensors)?;
             files.push(name);
         }
@@ -94,7 +107,7 @@ fn judge(
     let maps = plain_patches(engine, val, |s| (&s.map, &s.map_mask), &cells, input, CHUNK)?;
     let mut out = vec![("cells".to_string(), shape(cells.len()), halves(maps))];
     for (name, protocol) in [("aligned", Protocol::Aligned), ("arbitrary", Protocol::Arbitrary)] {
-        let queries = queries(val, &database, protocol, config.validate_queries, input, SEED)?;
+        let queries = queries(val, &database, protocol, QUERIES, input, SEED)?;
         let records: Vec<PatchRecord> = queries.iter().map(|q| q.record).collect();
         let patches = plain_patches(engine, val, |s| (&s.sar, &s.sar_mask), &records, input, CHUNK)?;
         let right = queries.iter().flat_map(|q| (0..cells.len()).map(|c| u8::from(database.cell_holds(c as u32, q.map_px)))).collect();

@@ -27,31 +27,38 @@ impl Recipe {
     /// # Errors
     /// Not there, not TOML, no such scale, an unknown or senseless value; with the place.
     pub fn load(path: &Path, scale: Option<&str>) -> Result<Self> {
-        let mut table = read(path)?;
-        known(path, &table)?;
+        let mut table: Table = toml::from_str(&text(path)?).map_err(|e| Error::file(path, e))?;
+        known(path, "a recipe", &table, &[TABLES[0], TABLES[1], SCALE])?;
         let scales = match table.remove(SCALE) {
             Some(Value::Table(scales)) => scales,
-            _ => Table::new(),
+            Some(_) => return Err(Error::file(path, "`scale` is no table of scales")),
+            None => Table::new(),
         };
         if let Some(name) = scale {
             let Some(Value::Table(changes)) = scales.get(name) else {
-                let known = scales.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+                let names = scales.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
                 return Err(Error::file(
                     path,
-                    format!("has no scale `{name}`; it has: {}", if known.is_empty() { "none" } else { &known }),
+                    format!("has no scale `{name}`; it has: {}", if names.is_empty() { "none" } else { &names }),
                 ));
             };
+            known(path, &format!("the scale `{name}`"), changes, &TABLES)?;
             merge(&mut table, changes);
         }
         let recipe = Self { train: part(path, &mut table, TABLES[0])?, refine: part(path, &mut table, TABLES[1])? };
         recipe.train.check().and_then(|()| recipe.refine.check()).map_err(|e| Error::file(path, e.to_string()))?;
-        Ok(recipe)
+        match recipe.train.patch == recipe.refine.patch {
+            true => Ok(recipe),
+            false => Err(Error::file(
+                path,
+                format!("train.patch is {} and refine.patch {}: both are a cell's side", recipe.train.patch, recipe.refine.patch),
+            )),
+        }
     }
 }
 
-fn read(path: &Path) -> Result<Table> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e.to_string(), e))?;
-    toml::from_str(&text).map_err(|e| Error::file(path, e))
+fn text(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|e| Error::io(path, e.to_string(), e))
 }
 
 fn part<T: DeserializeOwned + Default>(path: &Path, table: &mut Table, name: &str) -> Result<T> {
@@ -73,24 +80,23 @@ fn merge(table: &mut Table, changes: &Table) {
 
 /// Settings of any kind from a TOML file: the whole of it, or where it is a recipe the part of that name.
 pub(super) fn read_toml<T: DeserializeOwned + Default>(path: &Path, name: &str) -> Result<T> {
-    // The whole text first: its errors tell the line.
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e.to_string(), e))?;
+    let text = text(path)?;
     let plain = || toml::from_str(&text).map_err(|e| Error::file(path, e));
     let Ok(mut table) = toml::from_str::<Table>(&text) else { return plain() };
     if !TABLES.iter().any(|t| matches!(table.get(*t), Some(Value::Table(_)))) {
         return plain();
     }
-    known(path, &table)?;
+    known(path, "a recipe", &table, &[TABLES[0], TABLES[1], SCALE])?;
     match table.contains_key(name) {
         true => part(path, &mut table, name),
         false => Err(Error::file(path, format!("is a recipe that says nothing of `{name}`"))),
     }
 }
 
-/// Refuses what no recipe has.
-fn known(path: &Path, table: &Table) -> Result<()> {
-    match table.keys().find(|k| !TABLES.contains(&k.as_str()) && *k != SCALE) {
-        Some(name) => Err(Error::file(path, format!("`{name}` is no part of a recipe, which has `train`, `refine` and `scale`"))),
+/// Refuses what is unknown.
+fn known(path: &Path, what: &str, table: &Table, names: &[&str]) -> Result<()> {
+    match table.keys().find(|k| !names.contains(&k.as_str())) {
+        Some(name) => Err(Error::file(path, format!("`{name}` is no part of {what}, which may have: {}", names.join(", ")))),
         None => Ok(()),
     }
 }
@@ -139,6 +145,9 @@ mod tests {
         assert_eq!((small.train.encoder.head, small.refine.refiner.top), (full.train.encoder.head, 10));
         let e = Recipe::load(&path, Some("tiny")).unwrap_err().to_string();
         assert!(e.contains("no scale `tiny`") && e.contains("small"), "{e}");
+        let (_folder, path) = file("[scale.small.trian]\nbatch = 3");
+        let e = Recipe::load(&path, Some("small")).unwrap_err().to_string();
+        assert!(e.contains("`trian` is no part of the scale `small`"), "{e}");
     }
 
     #[test]
@@ -153,9 +162,14 @@ mod tests {
 
     #[test]
     fn what_is_unknown_is_named() {
-        for (text, word) in
-            [("[train]\nbach = 3", "bach"), ("[trian]\nbatch = 3", "trian"), ("[train]\nbatch = 1", "batch"), ("train = ", "line 1")]
-        {
+        for (text, word) in [
+            ("[train]\nbach = 3", "bach"),
+            ("[trian]\nbatch = 3", "trian"),
+            ("[train]\nbatch = 1", "batch"),
+            ("train = ", "line 1"),
+            ("scale = 3\n[train]", "no table"),
+            ("[train]\npatch = 100", "refine.patch 200"),
+        ] {
             let (_folder, path) = file(text);
             let e = Recipe::load(&path, None).unwrap_err().to_string();
             assert!(e.contains(word), "{e}");

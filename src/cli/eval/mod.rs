@@ -12,10 +12,11 @@ use super::common::{Global, check_apart, check_output, print_json};
 use super::cost::weigh_index;
 use super::databases::build_with_bar;
 use crate::eval::metrics::{EvalReport, Refined, Summary, calibration_error};
-use crate::eval::{Draw, HeldOut, Protocol, Refinement, draw, evaluate_refined};
+use crate::eval::{Draw, Ground, HeldOut, Protocol, Refinement, draw, evaluate_refined};
 use crate::index::{Database, LoadedModel, RESIDENT_BYTES, Searcher};
 use crate::refine::Prepared;
-use crate::train::TrainConfig;
+use crate::scene::ScenePair;
+use crate::train::{TrainConfig, scene_records};
 use crate::{Error, Result};
 use args::ProtocolArg;
 use page::{probabilities, write_page};
@@ -44,12 +45,23 @@ fn check_refinement(args: &Args) -> Result<()> {
     Err(Error::Invalid(e))
 }
 
-/// The ground whose SAR image the model's training held out.
-fn held_out(model: &LoadedModel) -> Result<HeldOut> {
-    let training = TrainConfig::of(&model.file.manifest).and_then(|c| c.held_out());
-    training.ok_or_else(|| {
+/// The ground of a scene whose SAR image the model's training held out.
+fn held_out(model: &LoadedModel, pair: &ScenePair) -> Result<HeldOut> {
+    let manifest = &model.file.manifest;
+    let strips = TrainConfig::of(manifest).and_then(|c| c.held_out()).ok_or_else(|| {
         Error::file(&model.path, "was trained on all the ground of its scenes; --held-out takes a model trained with held_out above 0")
-    })
+    })?;
+    let own = scene_records(std::slice::from_ref(pair))?;
+    match manifest.scenes.iter().any(|s| s.is(&own[0])) {
+        true => Ok(strips),
+        false => {
+            let names: Vec<&str> = manifest.scenes.iter().map(|s| s.map.as_str()).collect();
+            Err(Error::invalid(format!(
+                "--held-out is about the scenes that the model was trained on, and this is none of them: {}",
+                names.join(", ")
+            )))
+        }
+    }
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
@@ -63,8 +75,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     }
     let start = Instant::now();
     let model = args.dense.what.encoder(args.model.as_deref())?;
-    let held_out = args.held_out.then(|| held_out(&model)).transpose()?;
     let pair = args.reading.pair(&args.map, &args.sar)?;
+    let held_out = args.held_out.then(|| held_out(&model, &pair)).transpose()?;
     weigh_index(global, &pair.map, &args.grid.config(), model.encoder().dim(), None)?;
     let mut seconds = BTreeMap::from([("open".to_string(), start.elapsed().as_secs_f64())]);
     let start = Instant::now();
@@ -81,7 +93,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         _ => ("arbitrary", Protocol::Arbitrary),
     };
     let strip = args.strip as usize;
-    let wanted = Draw { protocol, count: args.queries, strip, seed: args.seed, held_out };
+    let wanted = Draw { protocol, count: args.queries, strip, seed: args.seed, ground: held_out.map_or(Ground::All, Ground::HeldOut) };
     let (queries, strips) = draw(&pair, &database, embedder.input(), &wanted)?;
     let prepared = args.refinement.choice().prepare(&engine, &model)?;
     let Prepared { method, top, ref slider, ref refiner } = prepared;
@@ -92,6 +104,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     seconds.insert("refine".into(), evaluation.refine_s);
     let summary = Summary::of_strips(&evaluation.results, strip, args.seed)?;
     let mut report = EvalReport::new(name, database.cells(), engine.adapter().to_string(), seconds, &summary);
+    report.held_out = held_out.map(|h| h.share);
     report.precision = model.precision();
     report.refine = Some(Refined { method, top, strip, slide: prepared.slide() });
     report.calibration_error = probabilities(&evaluation, method).map(|cases| calibration_error(&cases));

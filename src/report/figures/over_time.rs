@@ -14,9 +14,9 @@ pub type Run<'a> = (&'a str, &'a [Series]);
 pub struct Moment<'a> {
     /// Said above it: the run, and when.
     pub title: &'a str,
-    /// The map's points, in a plane that all panels share.
+    /// The map's points, in a plane; all panels are drawn to one scale.
     pub map: &'a [[f64; 2]],
-    /// The SAR images' in the same plane.
+    /// The SAR images' in the same plane as the map's.
     pub sar: &'a [[f64; 2]],
 }
 

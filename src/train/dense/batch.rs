@@ -5,7 +5,8 @@ use super::config::DenseAugment;
 use crate::kernels::sampler::PatchRecord;
 use crate::random::Random;
 use crate::scene::{ScenePair, compose};
-use crate::train::batch::{Field, Place, TRIES, sign, turn};
+use crate::train::batch::{Field, Place, TRIES};
+use crate::train::look::{sign, turn};
 use crate::{Error, Result};
 
 /// Sizes of a batch, in feature pixels.

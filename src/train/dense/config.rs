@@ -3,8 +3,8 @@
 
 use crate::gpu::Precision;
 use crate::nn::{DenseEncoderConfig, OptimizerConfig};
-use crate::train::batch::Look;
 use crate::train::course::Course;
+use crate::train::look::Look;
 use crate::train::recipe::read_toml;
 use crate::train::start::InitFrom;
 use crate::{Error, Result};

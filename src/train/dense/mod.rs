@@ -4,7 +4,7 @@
 mod batch;
 mod config;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod validate;
 
 pub use config::{DenseAugment, DenseTrainConfig};

@@ -9,14 +9,14 @@ use crate::scene::{GeoTransform, SampleData, write_geotiff};
 use crate::train::InitFrom;
 use std::sync::atomic::Ordering;
 
-fn engine() -> Engine {
+pub(in crate::train) fn engine() -> Engine {
     pollster::block_on(Engine::new(&AdapterChoice::from_option(None))).expect("a GPU adapter (see `make test`)")
 }
 
-const SIZE: u32 = 480;
+pub(in crate::train) const SIZE: u32 = 480;
 
 /// A city in a folder of its own.
-fn city() -> (tempfile::TempDir, ScenePair) {
+pub(in crate::train) fn city() -> (tempfile::TempDir, ScenePair) {
     let folder = tempfile::tempdir().unwrap();
     let scene = generate(&SynthConfig { seed: 5, size: SIZE, ..SynthConfig::default() });
     let geo = GeoTransform::new(scene.geotransform());

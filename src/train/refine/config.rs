@@ -19,7 +19,7 @@ pub struct RefineTrainConfig {
     pub refiner: RefinerConfig,
     /// Its losses.
     pub loss: RefineLoss,
-    /// Trains the encoder too; `train --refine joint` sets it.
+    /// Trains the encoder too, which drops no values then; `train --refine joint` sets it.
     pub joint: bool,
     /// Side of a cell, map pixels.
     pub patch: u32,

@@ -6,6 +6,7 @@ mod parts;
 
 pub use config::RefineTrainConfig;
 
+use super::TrainConfig;
 use super::checkpoint::{self, refuse_unfinished};
 use super::course::Course;
 use super::event::{Event, Outcome};
@@ -15,7 +16,7 @@ use super::sampling::pair_sampling;
 use super::task::Task;
 use crate::Result;
 use crate::eval::metrics::{QueryResult, Summary};
-use crate::eval::{self, Protocol, Query};
+use crate::eval::{self, Ground, Protocol, Query};
 use crate::gpu::{Engine, Plan, PlanBuilder, Precision, Tensor};
 use crate::index::{CellHit, Database, Embedder, LoadedModel, RESIDENT_BYTES, Searcher, build};
 use crate::kernels::sampler::{self, PatchRecord};
@@ -82,6 +83,8 @@ struct Draw {
     /// Each strip is looked for in this part of the map at least.
     part: f64,
     seed: u64,
+    /// The ground they lie on.
+    ground: Ground,
 }
 
 /// What a step writes for the network to read, of the queries and of their candidates.
@@ -103,6 +106,8 @@ struct Refinement<'a> {
     slider: Option<Slider>,
     feed: Feed,
     sampling: Plan,
+    /// Where queries are drawn: not where the encoder's training held SAR out.
+    ground: Ground,
     /// With the number of the scene.
     seen: Vec<(usize, Seen)>,
     judged: Option<Seen>,
@@ -135,7 +140,8 @@ impl<'a> Refinement<'a> {
         };
         let net = config.refiner.append(&mut graph, queries, candidates, encoder.squares())?;
         let (supervision, loss): (_, NodeId) = net.loss(&mut graph, &config.loss)?;
-        let learner = Learner::new(engine, &graph, loss, None, &config.course())?;
+        let mut learner = Learner::new(engine, &graph, loss, None, &config.course())?;
+        learner.init_hash = config.joint.then(|| model.hash.clone());
         if config.joint {
             learner.weights.load(engine, &model.file.tensors)?;
         }
@@ -159,7 +165,9 @@ impl<'a> Refinement<'a> {
         let patch_m = f64::from(config.patch) * scenes[0].map.raster.ground_pixel_size()?.0;
         let sampling = builder.finish();
         let (seen, judged) = (Vec::new(), None);
-        let task = Self { config, model, scenes, val, patch_m, trainer, slider, feed, sampling, seen, judged };
+        let held_out = TrainConfig::of(&model.file.manifest).and_then(|c| c.held_out());
+        let ground = held_out.map_or(Ground::All, Ground::Shown);
+        let task = Self { config, model, scenes, val, patch_m, trainer, slider, feed, sampling, ground, seen, judged };
         Ok((task, learner))
     }
 
@@ -182,10 +190,10 @@ impl<'a> Refinement<'a> {
         searcher: &Searcher<'_>,
         database: &Database,
         strip: usize,
-        Draw { count, part, seed }: Draw,
+        Draw { count, part, seed, ground }: Draw,
     ) -> Result<Drawn> {
         let c = self.config;
-        let wanted = eval::Draw { strip, ..eval::Draw::new(Protocol::Arbitrary, count, seed) };
+        let wanted = eval::Draw { strip, ground, ..eval::Draw::new(Protocol::Arbitrary, count, seed) };
         let (queries, strips) = eval::draw(pair, database, embedder.input(), &wanted)?;
         let (engine, vectors) = (embedder.engine(), eval::encode(embedder, pair, &queries)?);
         // One more than the network takes, where the right one may be withheld.
@@ -286,7 +294,8 @@ impl Task for Refinement<'_> {
         for (scene, pair) in self.scenes.iter().enumerate() {
             for views in &c.views {
                 let i = self.seen.len() as u64;
-                let draw = Draw { count: c.pool, part: c.part, seed: crate::random::splitmix(c.seed ^ (QUERIES << 40 | i)) };
+                let seed = crate::random::splitmix(c.seed ^ (QUERIES << 40 | i));
+                let draw = Draw { count: c.pool, part: c.part, seed, ground: self.ground };
                 let seen = self.see(&embedder, pair, *views, draw)?;
                 self.seen.push((scene, seen));
             }
@@ -359,7 +368,7 @@ impl Task for Refinement<'_> {
     fn validate(&mut self, engine: &Engine, learner: &Learner, step: usize) -> Result<serde_json::Value> {
         if self.judged.is_none() || self.config.joint {
             let embedder = self.embedder(engine, learner)?;
-            let draw = Draw { count: self.config.validate_queries, part: 1.0, seed: 7 };
+            let draw = Draw { count: self.config.validate_queries, part: 1.0, seed: 7, ground: Ground::All };
             self.judged = Some(self.see(&embedder, self.val, self.config.last_views(), draw)?);
         }
         let Some(Seen { database, singles, strips }) = &self.judged else { unreachable!("seen above") };

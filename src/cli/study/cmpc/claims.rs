@@ -1,11 +1,11 @@
 //! What is claimed of the parts, and what came of it.
 
-use super::rows::{paired, right};
-use super::ways::Run;
+use super::outcome::Run;
+use super::rows::{paired, recall, right};
 use crate::Result;
 use crate::cli::study::words::interval;
-use crate::eval::metrics::{Estimate, QueryResult};
-use crate::eval::{holm, paired_difference, paired_test};
+use crate::eval::metrics::Estimate;
+use crate::eval::{holm, paired_test};
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -61,8 +61,8 @@ pub(super) struct Judged {
     difference: Estimate,
     /// Holm-corrected over all claims that were judged.
     p: f64,
-    /// The same on ground whose map was seen.
-    same_area: Option<Estimate>,
+    /// The same on ground whose map was seen; its queries overlap too much for an interval.
+    same_area: Option<f64>,
     outcome: Outcome,
 }
 
@@ -71,7 +71,6 @@ const ALPHA: f64 = 0.05;
 
 /// Judges every claim whose ways were run.
 pub(super) fn judge(all: &[Run]) -> Result<Vec<Judged>> {
-    let first = |results: &[QueryResult]| results.iter().map(|q| f64::from(u8::from(q.right_rank == Some(1)))).collect();
     let mut judged = Vec::new();
     for c in &CLAIMS {
         let (than, more) = paired(all, c.than, c.more, |r| Some(right(&r.cross.arbitrary)));
@@ -79,8 +78,9 @@ pub(super) fn judge(all: &[Run]) -> Result<Vec<Judged>> {
             continue;
         }
         let (difference, p) = paired_test(&than, &more, 7)?;
-        let (than, more) = paired(all, c.than, c.more, |r| Some(first(&r.same.as_ref()?.arbitrary)));
-        let same_area = (!than.is_empty()).then(|| paired_difference(&than, &more, 7)).transpose()?;
+        let (than, more) = paired(all, c.than, c.more, |r| Some(recall(&r.same.as_ref()?.arbitrary, 1)));
+        let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
+        let same_area = (!than.is_empty()).then(|| mean(&more) - mean(&than));
         judged.push(Judged { says: c.says, more: c.more, than: c.than, difference, p, same_area, outcome: Outcome::NotShown });
     }
     let corrected = holm(&judged.iter().map(|j| j.p).collect::<Vec<_>>());
@@ -106,7 +106,7 @@ pub(super) fn table(judged: &[Judged]) -> String {
             Outcome::NotShown => "not shown",
             Outcome::Reverse => "**the reverse**",
         };
-        let same = j.same_area.as_ref().map_or("-".into(), interval);
+        let same = j.same_area.map_or("-".into(), |d| format!("{:+.1}", 100.0 * d));
         let _ = writeln!(
             text,
             "| {} | `{}` less `{}` | {} | {:.3} | {outcome} | {same} |",

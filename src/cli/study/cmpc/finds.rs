@@ -1,8 +1,9 @@
 //! Who finds what: for every pair of ways the queries that one alone finds.
 
 use super::judge::places;
-use super::ways::Run;
-use super::{STRIP, Study};
+use super::outcome::Run;
+use super::study::{STRIP, Study};
+use super::ways::BASE;
 use crate::Result;
 use crate::report::figures::{self, FoundPanel, FoundQuery};
 use crate::scene::MapInfo;
@@ -100,7 +101,7 @@ pub(super) fn picture(study: &Study<'_>, all: &[Run]) -> Result<bool> {
     let pair = &study.runs.val;
     let Some(seed) = study.runs.seeds().first().copied().filter(|_| !shown.is_empty()) else { return Ok(false) };
     let pixel = MapInfo::of(&pair.map)?.pixel_m;
-    let queries = places(study, pair, seed)?;
+    let queries = places(study, &study.encoder(BASE, seed)?)?;
     let panels: Vec<FoundPanel> = shown
         .iter()
         .map(|ways| {
@@ -122,14 +123,14 @@ pub(super) fn picture(study: &Study<'_>, all: &[Run]) -> Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ways::{Found, Settings};
+    use super::super::outcome::{Found, Settings};
     use super::*;
     use crate::eval::metrics::QueryResult;
 
     fn run(way: &str, seed: u64, right: [bool; 4]) -> Run {
         let result = |r: bool| QueryResult { right_rank: Some(if r { 1 } else { 2 }), error_m: None };
         let arbitrary = right.map(result).to_vec();
-        let settings = Settings { train: None, refine: None, queries: 4, strip: 1 };
+        let settings = Settings { train: None, refine: None, patch: 1, queries: 4, strip: 1, scenes: Vec::new() };
         let cross = Found { arbitrary, aligned: None };
         Run { way: way.into(), seed, settings, adapter: String::new(), cross, same: None, gap: Vec::new() }
     }

@@ -1,7 +1,8 @@
 //! How each adversary moves the two modalities: measures of the gap over training, and the clouds behind it.
 
-use super::ways::{Run, way};
-use super::{BASE, Study};
+use super::outcome::Run;
+use super::study::Study;
+use super::ways::{BASE, way};
 use crate::Result;
 use crate::eval::gap::{GapConfig, embed, gap, pairs};
 use crate::report::figures::{self, Moment, Series};

@@ -4,18 +4,22 @@ mod claims;
 mod finds;
 mod gap;
 mod judge;
+mod outcome;
 mod pictures;
 mod report;
 mod rows;
+mod study;
 mod train;
 mod ways;
 
 use super::runs::{Options, Runs};
-use crate::Result;
-use crate::cli::common::Global;
+use crate::cli::common::{Global, check_output};
 use crate::train::Recipe;
+use crate::{Error, Result};
+use outcome::Run;
 use std::path::PathBuf;
-use ways::{BASE, Run, WAYS, Way};
+use study::Study;
+use ways::{BASE, WAYS, Way};
 
 /// The system of Li et al., "Learning to find the optimal correspondence between SAR and optical image patches" (CMPC, 2023), part by part: triplet, pooled vector, critic,
 /// graph; beside its rivals and this project's own way, on the same budget, judged on the ground of the training and on a scene never trained on
@@ -40,30 +44,17 @@ pub struct Args {
     picture_queries: Vec<usize>,
 }
 
-/// A study in its settings.
-struct Study<'a> {
-    args: &'a Args,
-    recipe: Recipe,
-    runs: Runs<'a>,
-}
-
-/// Queries of the arbitrary protocol come in strips of so many, and are taken one by one but where a way says otherwise.
-const STRIP: usize = 5;
-
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
-    if let Some(path) = &args.pictures {
-        crate::cli::common::check_output(path)?;
-    }
-    let mut recipe = match &args.options.config {
-        Some(path) => Recipe::load(path, args.scale.as_deref())?,
-        None => return Err(crate::Error::invalid("--config FILE is missing: the study's recipe, such as studies/cmpc.toml")),
+    args.pictures.iter().try_for_each(|path| check_output(path))?;
+    let Some(recipe) = &args.options.config else {
+        return Err(Error::invalid("--config FILE is missing: the study's recipe, such as studies/cmpc.toml"));
     };
-    // Validations watch the gap; the study's own evaluation is what counts.
-    (recipe.train.validate_gap, recipe.train.validate_views) = (true, 1);
-    let study = Study { args, recipe, runs: Runs::open(global, &args.options, "cmpc-runs")? };
-    let chosen: Vec<&Way> =
-        WAYS.iter().filter(|w| w.name == BASE || args.ways.is_empty() || args.ways.iter().any(|n| n == w.name)).collect();
+    let recipe = Recipe::load(recipe, args.scale.as_deref())?;
+    let study = Study::new(recipe, Runs::open(global, &args.options, "cmpc-runs")?)?;
+    let asked = |w: &&Way| w.name == BASE || args.ways.is_empty() || args.ways.iter().any(|n| n == w.name);
+    let (chosen, same): (Vec<&Way>, Vec<&Way>) = WAYS.iter().filter(asked).partition(|w| study.differs(w));
+    same.iter().for_each(|w| global.say(format_args!("{} is left out: in this recipe it is {BASE} itself", w.name)));
     let all: Vec<Run> = study.runs.all(&chosen, |way, seed| study.one(way, seed))?;
     report::report(&study, &chosen, &all)?;
-    args.pictures.as_ref().map_or(Ok(()), |path| pictures::write(&study, &all, path))
+    args.pictures.as_ref().map_or(Ok(()), |path| pictures::write(&study, &all, &args.picture_queries, path))
 }

@@ -1,16 +1,18 @@
 //! The best candidates of some queries, way by way, as a page.
 
-use super::Study;
-use super::judge::{Ground, Seen};
-use super::ways::{Run, way};
+use super::judge::{Judged, Seen};
+use super::outcome::Run;
+use super::study::Study;
+use super::ways::way;
 use crate::cli::present::meta;
 use crate::cli::study::words::command;
-use crate::eval::{Protocol, judge};
+use crate::eval::{Ground, Protocol, judge};
 use crate::report::pictures::cut;
 use crate::report::retrieval::{Asked, Candidate, RetrievalPage, Row};
 use crate::scene::MapInfo;
 use crate::train::TrainConfig;
 use crate::{Error, Result};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The ways that stand under each other: before and after the graph, without and with the critic, ours.
@@ -21,20 +23,20 @@ const TOP: usize = 10;
 const QUERIES: usize = 12;
 
 /// Writes the page, by the first seed.
-pub(super) fn write(study: &Study<'_>, all: &[Run], path: &Path) -> Result<()> {
+pub(super) fn write(study: &Study<'_>, all: &[Run], wanted: &[usize], path: &Path) -> Result<()> {
     let val = &study.runs.val;
     let seed = study.runs.seeds().first().copied().unwrap_or(1);
     let side = f64::from(study.recipe.train.patch);
     let info = MapInfo::of(&val.map)?;
     let metres = |p: [f64; 2]| [p[0] * info.pixel_m[0], p[1] * info.pixel_m[1]];
     let runs: Vec<&Run> = SHOWN.iter().filter_map(|w| all.iter().find(|r| r.way == *w && r.seed == seed)).collect();
-    let chosen = chosen(&study.args.picture_queries, &runs)?;
+    let chosen = chosen(wanted, &runs)?;
     let mut asked: Vec<Asked> = Vec::new();
     for run in &runs {
         let (model, behind) = study.trained(way(&run.way), seed, &run.settings)?;
         let config = TrainConfig::of(&model.file.manifest).unwrap_or_else(|| study.recipe.train.clone());
         let embedder = model.embedder(&study.runs.engine, 64)?;
-        let seen = Seen::new(&embedder, &model, &config, Ground { pair: val, held_out: None })?;
+        let seen = Seen::new(&embedder, &model, &config, Judged { pair: val, ground: Ground::All })?;
         let answers = seen.answers(&embedder, &behind, Protocol::Arbitrary, study.runs.options.queries)?;
         for (i, q) in chosen.iter().enumerate() {
             let query = &answers.queries[*q];
@@ -58,7 +60,7 @@ pub(super) fn write(study: &Study<'_>, all: &[Run], path: &Path) -> Result<()> {
         }
     }
     let size = [f64::from(val.map.raster.width()), f64::from(val.map.raster.height())];
-    let lead = match study.args.picture_queries.is_empty() {
+    let lead = match wanted.is_empty() {
         true => {
             "The ten best candidates of queries anywhere on the scene never trained on, way by way; queries on which the ways differ most, and some on which they agree."
         }
@@ -82,7 +84,8 @@ fn chosen(asked: &[usize], runs: &[&Run]) -> Result<Vec<usize>> {
         return Err(Error::invalid(format!("there is no query {q}: they are numbered from 1 to {count}")));
     }
     if !asked.is_empty() {
-        return Ok(asked.iter().map(|q| q - 1).collect());
+        let each: BTreeSet<usize> = asked.iter().map(|q| q - 1).collect();
+        return Ok(each.into_iter().collect());
     }
     let right = |q: usize| runs.iter().filter(|r| r.cross.arbitrary[q].right_rank == Some(1)).count();
     let split = |q: &usize| right(*q).min(runs.len() - right(*q));

@@ -1,8 +1,10 @@
 //! What the study has to say: tables, claims, figures.
 
+use super::outcome::Run;
 use super::rows::{Row, cross_table, protocols_table, rows};
-use super::ways::{BASE, Run, Way};
-use super::{STRIP, Study, claims, finds, gap};
+use super::study::{STRIP, Study};
+use super::ways::{BASE, Way};
+use super::{claims, finds, gap};
 use crate::Result;
 use crate::cli::study::words::{command, write};
 use crate::report::figures::{self, Bar};
@@ -24,8 +26,8 @@ pub(super) fn report(study: &Study<'_>, chosen: &[&Way], all: &[Run]) -> Result<
         text,
         "# The published system, part by part\n\nWritten by `echogrid {}`.\n\nAdapter: {}. Encoders: {} steps of {} pairs, patches of {} px of {} map px; graph \
          networks: {} steps of {} queries. Judged on {queries} queries, the same for every way: *cross-area* on a scene never trained on, *same-area* on ground of the training scenes \
-         whose map was seen and whose SAR image was held out ({:.0} %). Queries anywhere lie in strips of {STRIP} and are taken one by one, in `grid-strips` and `grid-graph` strip by strip. \
-         R@k in per cent, means over the seeds; 95 % intervals from a two-level bootstrap (seeds, then strips, paired): an interval that holds 0 shows no difference.\n",
+         whose map was seen and whose SAR image was held out ({:.0} %). Queries anywhere of the former lie in strips of {STRIP} and are taken one by one, in `grid-strips` and `grid-graph` strip by strip; those of the latter lie by themselves, and overlap. \
+         R@k in per cent, means over the seeds; 95 % intervals (cross-area) from a two-level bootstrap (seeds, then strips, paired): an interval that holds 0 shows no difference.\n",
         command(),
         study.runs.engine.adapter(),
         t.total_steps(),
@@ -74,6 +76,6 @@ fn picture(study: &Study<'_>, rows: &[Row]) -> Result<()> {
         points: r.cross.each.clone(),
     };
     let bars: Vec<Bar> = rows.iter().map(bar).collect();
-    let line = "cross-area, queries anywhere; lines: 95 % of the difference to `base` (of `base`: of itself); dots: seeds";
+    let line = "cross-area, queries anywhere; lines: 95 % of the difference to base (of base: of itself); dots: seeds";
     Ok(figures::write(&study.runs.options.out.join("cmpc.svg"), &figures::bars("Recall at 1", line, &bars)?)?)
 }

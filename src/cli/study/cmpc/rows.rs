@@ -1,7 +1,8 @@
 //! The rows of the tables.
 
-use super::STRIP;
-use super::ways::{BASE, Found, Run, Way};
+use super::outcome::Run;
+use super::study::STRIP;
+use super::ways::{BASE, Way};
 use crate::Result;
 use crate::cli::study::words::{interval, percent};
 use crate::eval::metrics::{Estimate, QueryResult, Summary};
@@ -68,7 +69,7 @@ pub(super) struct Row {
 }
 
 /// Outcomes of one way and of another, seed by seed.
-pub(super) fn paired(all: &[Run], a: &str, b: &str, of: impl Fn(&Run) -> Option<Vec<f64>>) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+pub(super) fn paired<T>(all: &[Run], a: &str, b: &str, of: impl Fn(&Run) -> Option<T>) -> (Vec<T>, Vec<T>) {
     let runs = all.iter().filter(|r| r.way == a);
     let pair = |r: &Run| Some((of(r)?, of(all.iter().find(|o| o.way == b && o.seed == r.seed)?)?));
     runs.filter_map(pair).unzip()
@@ -86,12 +87,10 @@ pub(super) fn rows(chosen: &[&Way], all: &[Run]) -> Result<Vec<Row>> {
             let found: Vec<_> = runs.iter().filter_map(|r| of(r)).collect();
             if found.is_empty() { Ok(None) } else { Figures::new(&found).map(Some) }
         };
-        let aligned = |f: &Found| f.aligned.is_some();
         let own: Vec<Vec<f64>> = runs.iter().map(|r| right(&r.cross.arbitrary)).collect();
         let nothing: Vec<Vec<f64>> = own.iter().map(|r| vec![0.0; r.len()]).collect();
         let (base, paired) = paired(all, BASE, way.name, |r| Some(right(&r.cross.arbitrary)));
         let compared = way.name != BASE && !base.is_empty();
-        debug_assert!(runs.iter().all(|r| r.same.as_ref().is_none_or(aligned)) || way.in_strips());
         rows.push(Row {
             way: way.name,
             what: way.what,

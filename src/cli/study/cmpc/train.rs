@@ -1,26 +1,27 @@
 //! Each way with each seed: trained, or taken from an earlier call.
 
-use super::judge::{Ground, judge_dense, judge_encoder};
-use super::ways::{Found, How, Run, Settings, Way, way};
-use super::{STRIP, Study};
+use super::judge::{Behind, Judged, judge_dense, judge_encoder, places};
+use super::outcome::{Found, Run, Settings};
+use super::rows::recall;
+use super::study::{STRIP, Study};
+use super::ways::{BASE, How, Way, way};
 use crate::cli::study::runs::Runs;
 use crate::cli::study::words::percent;
+use crate::eval::Ground;
 use crate::index::LoadedModel;
 use crate::refine::{Method, Refiner, Slider};
 use crate::train::{TrainConfig, train, train_refiner};
 use crate::{Error, Result};
-
-/// What stands behind an encoder.
-pub(super) struct Behind {
-    pub(super) method: Method,
-    pub(super) slider: Option<Slider>,
-    pub(super) refiner: Option<Refiner>,
-    pub(super) in_strips: bool,
-}
+use std::path::Path;
 
 /// What a model's training found at its validations.
 fn validations(model: &LoadedModel) -> Vec<serde_json::Value> {
     model.file.manifest.validation.as_array().cloned().unwrap_or_default()
+}
+
+/// A model that an earlier call has trained by something else.
+fn stale(path: &Path) -> Error {
+    Error::file(path, "is of other settings, scenes or start values; name another --out, or delete it")
 }
 
 impl Study<'_> {
@@ -30,7 +31,8 @@ impl Study<'_> {
         let refine = way.graph(&self.recipe.refine, seed);
         train.iter().try_for_each(TrainConfig::check)?;
         refine.iter().try_for_each(crate::train::RefineTrainConfig::check)?;
-        Ok(Settings { train, refine, queries: self.runs.options.queries, strip: STRIP })
+        let (patch, scenes) = (self.recipe.train.patch, self.files.clone());
+        Ok(Settings { train, refine, patch, queries: self.runs.options.queries, strip: STRIP, scenes })
     }
 
     /// Trains and judges one way with one seed, or reads what an earlier call has found. What is not trained is one run for all seeds.
@@ -47,19 +49,20 @@ impl Study<'_> {
     fn found(&self, way: &Way, seed: u64, settings: &Settings) -> Result<Run> {
         let Runs { engine, val, global, .. } = &self.runs;
         let (cross, same, gap) = match way.how {
-            How::Dense(kind) => (judge_dense(self, kind, val, seed)?, None, Vec::new()),
+            How::Dense(kind) => (judge_dense(self, kind, &places(self, &self.encoder(BASE, seed)?)?)?, None, Vec::new()),
             _ => {
                 let (model, behind) = self.trained(way, seed, settings)?;
-                let held_out = settings.train.as_ref().and_then(TrainConfig::held_out);
-                let cross = judge_encoder(self, &model, &behind, &[Ground { pair: val, held_out: None }])?;
-                // Strips of queries do not fit between the strips of the ground.
-                let ground: Vec<_> = self.runs.scenes.iter().map(|pair| Ground { pair, held_out }).collect();
-                let same = (held_out.is_some() && !behind.in_strips).then(|| judge_encoder(self, &model, &behind, &ground)).transpose()?;
+                let strips = settings.train.as_ref().and_then(TrainConfig::held_out).filter(|_| !behind.in_strips);
+                let cross = judge_encoder(self, &model, &behind, &[Judged { pair: val, ground: Ground::All }])?;
+                let known = |strips| -> Vec<Judged<'_>> {
+                    self.runs.scenes.iter().map(|pair| Judged { pair, ground: Ground::HeldOut(strips) }).collect()
+                };
+                let same = strips.map(|s| judge_encoder(self, &model, &behind, &known(s))).transpose()?;
                 let watched = matches!(way.how, How::Encoder(_));
                 (cross, same, if watched { validations(&model) } else { Vec::new() })
             }
         };
-        let right = |f: &Found| percent(super::rows::recall(&f.arbitrary, 1));
+        let right = |f: &Found| percent(recall(&f.arbitrary, 1));
         let known = same.as_ref().map_or(String::new(), |f| format!(", on known ground {} %", right(f)));
         global.say(format_args!("{}-{seed}: R@1 {} %{known}", way.name, right(&cross)));
         Ok(Run { way: way.name.into(), seed, settings: settings.clone(), adapter: engine.adapter().to_string(), cross, same, gap })
@@ -78,6 +81,14 @@ impl Study<'_> {
                     train_refiner(engine, config, &model, scenes, val, out, resume, stop, on)
                 })?;
                 let own = LoadedModel::load(Some(&path))?;
+                let manifest = &own.file.manifest;
+                let told = match config.joint {
+                    true => (Some(&manifest.training), manifest.init_hash.as_ref() == Some(&model.hash)),
+                    false => (manifest.refiner_training.as_ref().map(|t| &t["training"]), own.hash == model.hash),
+                };
+                if told.0.and_then(|t| serde_json::from_value(t.clone()).ok()).as_ref() != Some(config) || !told.1 {
+                    return Err(stale(&path));
+                }
                 let refiner = Some(Refiner::new(engine, &own.file, &path)?);
                 if config.joint {
                     model = own;
@@ -101,9 +112,11 @@ impl Study<'_> {
             train(engine, &config, scenes, val, out, resume, stop, on)
         })?;
         let model = LoadedModel::load(Some(&path))?;
-        match TrainConfig::of(&model.file.manifest) == Some(config) {
+        let manifest = &model.file.manifest;
+        let scenes = manifest.scenes.len() == self.records.len() && manifest.scenes.iter().zip(&self.records).all(|(a, b)| a.is(b));
+        match TrainConfig::of(manifest) == Some(config) && scenes {
             true => Ok(model),
-            false => Err(Error::file(&path, "is of other settings; name another --out, or delete it")),
+            false => Err(stale(&path)),
         }
     }
 }

@@ -2,12 +2,10 @@
 
 use crate::align::Align;
 use crate::dense::FeatureKind;
-use crate::eval::metrics::QueryResult;
 use crate::kernels::triplet::Mining;
 use crate::nn::{EncoderConfig, Head, Sharing};
 use crate::refine::Position;
 use crate::train::{Loss, RefineTrainConfig, TrainConfig};
-use serde::{Deserialize, Serialize};
 
 /// How a way comes to its candidates.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +61,8 @@ fn batch_hard(c: &mut TrainConfig) {
 fn ours(c: &mut TrainConfig) {
     let own = TrainConfig::default();
     let input = c.encoder.input.min(own.encoder.input);
+    // It starts from random values: other networks' fit it not.
+    c.init_from = None;
     c.encoder = EncoderConfig { input, sharing: Sharing::Separate, ..own.encoder };
     (c.loss, c.views) = (Loss::Infonce, 3);
     // Hard negatives from the same share of the run on.
@@ -78,7 +78,7 @@ fn told(c: &mut RefineTrainConfig, position: Position, embedding: bool) {
 /// The graph network as it is by itself, behind our own encoder.
 fn our_graph(c: &mut RefineTrainConfig) {
     let own = RefineTrainConfig::default();
-    (c.refiner, c.loss, c.strip, c.singles, c.views) = (own.refiner, own.loss, own.strip, own.singles, vec![3]);
+    (c.refiner, c.loss, c.strip, c.singles, c.part, c.views) = (own.refiner, own.loss, own.strip, own.singles, own.part, vec![3]);
 }
 
 pub(super) const BASE: &str = "base";
@@ -105,7 +105,7 @@ pub(super) const WAYS: [Way; 23] = [
         c.refiner.top = 20;
     }),
     graph("critic-graph", "`critic` + graph, both: the whole system", "critic", |c| told(c, Position::Metric, true)),
-    graph("joint", "`graph`, trained on with the encoder", BASE, |c| {
+    graph("joint", "a graph like that, from random values, and `base` trained on with it", BASE, |c| {
         told(c, Position::Metric, true);
         c.joint = true;
     }),
@@ -154,38 +154,6 @@ impl Way {
         set(&mut config);
         Some(config)
     }
-}
-
-/// All that decides what becomes of a way.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Settings {
-    pub(super) train: Option<TrainConfig>,
-    pub(super) refine: Option<RefineTrainConfig>,
-    pub(super) queries: usize,
-    pub(super) strip: usize,
-}
-
-/// What was found on some ground: of queries anywhere and on the grid.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Found {
-    pub(super) arbitrary: Vec<QueryResult>,
-    /// None where queries are taken strip by strip, or where there are no cells.
-    pub(super) aligned: Option<Vec<QueryResult>>,
-}
-
-/// What became of one way with one seed.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Run {
-    pub(super) way: String,
-    pub(super) seed: u64,
-    pub(super) settings: Settings,
-    pub(super) adapter: String,
-    /// On the scene never trained on.
-    pub(super) cross: Found,
-    /// On the ground of the training scenes whose SAR image was held out.
-    pub(super) same: Option<Found>,
-    /// Measures of the gap between the modalities over the training's steps, as its validations found them.
-    pub(super) gap: Vec<serde_json::Value>,
 }
 
 #[cfg(test)]
