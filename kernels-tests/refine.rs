@@ -29,8 +29,8 @@ fn lists(targets: usize, sources: usize, slots: usize, edges: &[[u32; 2]]) -> Ve
 
 /// Two queries of one strip and a third whose right candidate is not there; its last candidate is absent. Vectors come from a layer, so
 /// that what reaches them counts.
-fn case() -> Case {
-    let config = RefinerConfig { top: TOP, near: 2, width: 8, heads: 2, layers: 2, sharpness: 3.0, ..RefinerConfig::default() };
+fn case(embedding: bool) -> Case {
+    let config = RefinerConfig { top: TOP, near: 2, width: 8, heads: 2, layers: 2, sharpness: 3.0, embedding, ..RefinerConfig::default() };
     let mut graph = Graph::new();
     let unit = |graph: &mut Graph, name: &str, rows: usize| {
         let x = graph.input(name, &[rows, 5]);
@@ -66,6 +66,9 @@ fn case() -> Case {
     inputs.extend(lists(ROWS, ROWS, slots, &edges));
     // Every shift of the nine, each candidate another.
     inputs.push((0..QUERIES * TOP).map(|i| i as f32).collect());
+    if embedding {
+        inputs.push(random(ROWS * 4, 6));
+    }
     inputs.push(labels.map(|l| l as f32).to_vec());
     inputs.push(vec![0.5; QUERIES * TOP]);
     inputs.extend(lists(ROWS, ROWS, QUERIES * TOP, &rivals));
@@ -74,11 +77,13 @@ fn case() -> Case {
 
 #[test]
 fn equals_its_twin() {
-    forward_is_the_twins("refiner", &case(), 1e-3);
-    training_is_the_twins("refiner", &case(), 1e-3);
-    gradients_are_the_twins("refiner", &case());
+    for (name, embedding) in [("refiner", false), ("refiner that is told places", true)] {
+        forward_is_the_twins(name, &case(embedding), 1e-3);
+        training_is_the_twins(name, &case(embedding), 1e-3);
+        gradients_are_the_twins(name, &case(embedding));
+    }
     let (e, _lock) = engine();
-    sharing_changes_nothing(e, case());
+    sharing_changes_nothing(e, case(true));
 }
 
 #[test]

@@ -1467,3 +1467,5 @@ mod locating;
 #[cfg(unix)]
 #[path = "cli/outputs.rs"]
 mod outputs;
+#[path = "cli/published.rs"]
+mod published;

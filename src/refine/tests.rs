@@ -85,7 +85,7 @@ fn each_method_keeps_what_it_must() {
     let strip = |queries: Range<usize>| Strip { offsets_m: queries.clone().map(|i| [400.0 * i as f64, 8.0]).collect(), queries };
     let strips = [strip(0..4), strip(4..6)];
     // A graph network of start values: what it says is arbitrary, but no accident of order or place.
-    let config = RefinerConfig { top: 12, near: 3, width: 8, heads: 2, ..RefinerConfig::default() };
+    let config = RefinerConfig { top: 12, near: 3, width: 8, heads: 2, embedding: true, ..RefinerConfig::default() };
     let head = Head::Grid { cells: 4, channels: DIM / 16 };
     let architecture = Architecture::Residual { stem: Vec::new(), stages: Vec::new() };
     let encoder = EncoderConfig::new(architecture, 8, Sharing::Separate, head);
