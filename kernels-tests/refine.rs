@@ -106,6 +106,6 @@ fn refuses() {
         let err = config.append(graph, a, c, squares).unwrap_err().to_string();
         assert!(err.contains(word), "{err}");
     };
-    says(&mut graph, None, "nothing can slide: take 0");
+    says(&mut graph, None, "nothing can slide: leave --slide out");
     says(&mut graph, Some(2), "2 x 2 squares do not slide by 1");
 }

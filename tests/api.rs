@@ -36,6 +36,7 @@ fn model() -> WeightFile {
         calibration: None,
         refiner: None,
         refiner_training: None,
+        encoder_training: None,
         patch_m: 400.0,
         init_hash: None,
         training: serde_json::to_value(&training).unwrap(),

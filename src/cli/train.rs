@@ -3,7 +3,7 @@
 mod session;
 mod words;
 
-use super::common::{Global, SarArgs};
+use super::common::{Global, SarArgs, warn};
 use crate::align::Align;
 use crate::gpu::Precision;
 use crate::index::LoadedModel;
@@ -29,7 +29,7 @@ enum Refine {
 /// Train an encoder, features for dense correlation, or a graph network over candidates, on pairs of a map and a SAR image of the same area
 ///
 /// An encoder (of an index's cells) by default; with --dense, features a pixel whose correlation finds the place of a SAR patch; with --refine, a graph network that puts an encoder's candidates in order, in one model with it. Writes checkpoints beside MODEL (MODEL.checkpoint) and a log (MODEL.log.jsonl, drawn at the end in a .svg of the same name). Ctrl-C saves and stops; --resume goes on to
-/// the same bits as a run that was never stopped, on the same adapter with the same measurements (`echogrid tune`).
+/// the same bits as a run that was never stopped, on the same adapter with the same measurements (`echogrid tune`); but of --refine joint, whose candidates are then those of the encoder as it is.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A map and a SAR image of one area, both georeferenced; may be given several times
@@ -104,6 +104,10 @@ impl Args {
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
+    // The parser lets go of what an option needs where another option excludes that.
+    if args.model.is_some() && args.refine.is_none() {
+        return Err(Error::invalid("--model is the encoder of --refine; to start from a model's weights take --init-from MODEL"));
+    }
     if args.dense {
         let mut config = match (&args.config, &args.init_from) {
             (Some(file), _) => DenseTrainConfig::load(file)?,
@@ -126,6 +130,13 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         config.check()?;
         let words = Words { total: config.total_steps(), items: config.queries, item: "queries", figures: refine_figures };
         let model = LoadedModel::load(args.model.as_deref())?;
+        match TrainConfig::of(&model.file.manifest) {
+            Some(own) if own.patch != config.patch => warn(format_args!(
+                "cells are {} map pixels, the encoder was trained on patches of {}; `patch` in --config sets them",
+                config.patch, own.patch
+            )),
+            _ => {}
+        }
         go(global, args, &config, &words, |r, on| train_refiner(r.engine, &config, &model, r.scenes, r.val, r.out, args.resume, r.stop, on))
     } else {
         let mut config = match (&args.config, &args.scale, &args.init_from) {

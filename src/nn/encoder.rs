@@ -49,7 +49,7 @@ pub struct Stage {
 
 /// The trunk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", tag = "kind", try_from = "Written")]
 pub enum Architecture {
     /// First 3x3 convolutions of stride 2, then stages of residual blocks.
     Residual {
@@ -66,6 +66,40 @@ pub enum Architecture {
     Resnet50,
     /// Redmon and Farhadi 2018.
     Darknet53,
+}
+
+/// An architecture as it is written: fields of another kind are refused, which the derived reader does not do where a kind has none.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    kind: String,
+    stem: Option<Vec<usize>>,
+    stages: Option<Vec<Stage>>,
+}
+
+impl TryFrom<Written> for Architecture {
+    type Error = String;
+
+    fn try_from(w: Written) -> Result<Self, String> {
+        let known = match w.kind.as_str() {
+            "residual" => {
+                let missing = |name: &str| format!("architecture: kind `residual` needs `{name}`");
+                let stem = w.stem.ok_or_else(|| missing("stem"))?;
+                return Ok(Self::Residual { stem, stages: w.stages.ok_or_else(|| missing("stages"))? });
+            }
+            "resnet18" => Self::Resnet18,
+            "resnet34" => Self::Resnet34,
+            "resnet50" => Self::Resnet50,
+            "darknet53" => Self::Darknet53,
+            other => {
+                return Err(format!("architecture: unknown kind `{other}`; one of residual, resnet18, resnet34, resnet50, darknet53"));
+            }
+        };
+        match w.stem.is_some() || w.stages.is_some() {
+            true => Err(format!("architecture: `stem` and `stages` are of kind `residual`, not of `{}`", w.kind)),
+            false => Ok(known),
+        }
+    }
 }
 
 impl Architecture {
@@ -118,7 +152,7 @@ pub struct EncoderConfig {
 /// What training adds to the towers: nodes of inputs that the host writes before each step.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TowerInputs {
-    /// [batch], an image's share of its own statistics: the first unit of each tower ends in images that have mixed their channels'
+    /// \[batch\], an image's share of its own statistics: the first unit of each tower ends in images that have mixed their channels'
     /// statistics with those of the other modality's image of the pair ([`MixStatistics`]); 1 leaves both as they are.
     pub style: Option<NodeId>,
     /// Seed and counter of the values that heads drop ([`Dropout`]).

@@ -139,6 +139,9 @@ pub struct NetworkManifest<N> {
     /// How that network was trained behind an encoder that was there before: the fields below, of its own run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refiner_training: Option<serde_json::Value>,
+    /// The training configuration of the encoder that a graph network was trained on together with, whole, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoder_training: Option<serde_json::Value>,
     /// [`NetworkFile::hash`] of the model that the run started from, where it started from one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_hash: Option<String>,

@@ -129,7 +129,7 @@ pub(super) fn layout(squares: Option<usize>, reach: usize) -> gpu::Result<Slide>
     match squares {
         Some(side) if reach + 1 < side => Ok(Slide { side, reach }),
         Some(side) => refuse(format!("vectors of {side} x {side} squares do not slide by {reach}: take less")),
-        None => refuse("the encoder's vectors have no layout (its head is no grid), so nothing can slide: take 0".into()),
+        None => refuse("the encoder's vectors have no layout (its head is no grid), so nothing can slide: leave --slide out, in settings of a graph network say refiner.slide = 0".into()),
     }
 }
 

@@ -97,6 +97,7 @@ pub(super) fn manifest<T: Task>(
         pixel_m: task.pixel_m(),
         refiner: None,
         refiner_training: None,
+        encoder_training: None,
         init_hash: progress.init_hash.clone(),
         patch_m: task.patch_m(),
         training,

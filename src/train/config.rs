@@ -207,9 +207,9 @@ impl TrainConfig {
         Ok(Self { encoder, init_from: Some(from), ..Self::default() })
     }
 
-    /// What a model was trained by; none where its manifest does not say, or says it otherwise.
+    /// What a model's encoder was trained by, before a graph network was trained together with it, if one was; none where its manifest does not say.
     pub fn of(manifest: &Manifest) -> Option<Self> {
-        serde_json::from_value(manifest.training.clone()).ok()
+        serde_json::from_value(manifest.encoder_training.as_ref().unwrap_or(&manifest.training).clone()).ok()
     }
 
     /// Reads a TOML file: settings by themselves, or the table `train` of a recipe ([`super::Recipe`]).
@@ -218,7 +218,7 @@ impl TrainConfig {
     /// Not there, not TOML, an unknown or senseless value; with the place.
     pub fn load(path: &Path) -> Result<Self> {
         let config: Self = read_toml(path, "train")?;
-        config.check()?;
+        config.check().map_err(|e| Error::file(path, e.to_string()))?;
         Ok(config)
     }
 
@@ -234,10 +234,13 @@ impl TrainConfig {
                 refuse("batch must be a multiple of positives, and hold two places at least")
             }
             c if !(0.0..=0.5).contains(&c.held_out) => refuse("held_out is a share, 0 to 0.5"),
-            c if !c.class_weight.is_finite() || c.class_weight < 0.0 => refuse("class_weight must be 0 or above"),
+            c if !c.class_weight.is_finite() || c.class_weight < 0.0 => refuse("class_weight must be 0 or above, and a number"),
             c if !c.triplet.margin.is_finite() => refuse("triplet.margin must be a number"),
-            c if !(c.triplet.eps.is_finite() && c.triplet.eps > 0.0) => refuse("triplet.eps must be above 0"),
+            c if !(c.triplet.eps.is_finite() && c.triplet.eps > 0.0) => refuse("triplet.eps must be above 0, and a number"),
             c if c.map_negatives > 1 << 16 => refuse("map_negatives are at most 65,536"),
+            c if c.encoder.dim() == 0 || !c.encoder.dim().is_multiple_of(2) => {
+                refuse("encoder.head must make vectors of an even number of values: its dim, or without one the trunk's channels")
+            }
             c if !(0.0..1.0).contains(&c.encoder.head.dropout()) => refuse("encoder.head.dropout is a share, 0 to below 1"),
             c if c.encoder.last_stride.is_some_and(|s| !(1..=4).contains(&s)) => refuse("encoder.last_stride is 1 to 4"),
             c if c.encoder.last_stride.is_some() && c.encoder.architecture.stageless() => {

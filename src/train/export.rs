@@ -30,7 +30,7 @@ const CHUNK: usize = 64;
 /// cells hold which query), `start.safetensors` (the network's start values) and `manifest.json`. `on` is told of each step.
 ///
 /// # Errors
-/// As [`super::train`]; batches that hang on the training itself (`similar`).
+/// As [`super::train`]; batches that hang on the training itself (`similar`); a folder that is not empty.
 pub fn export(
     engine: &Engine,
     config: &TrainConfig,
@@ -46,6 +46,10 @@ pub fn export(
         ));
     }
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, format!("cannot be made ({e})"), e))?;
+    // Batches of another run among these could not be told apart.
+    if std::fs::read_dir(folder).map_err(|e| Error::io(folder, e.to_string(), e))?.next().is_some() {
+        return Err(Error::file(folder, "is not empty: name a new folder, or empty it"));
+    }
     let (mut task, learner) = Pairs::new(engine, config, scenes, val, true)?;
     let input = config.encoder.input;
     let mut files = Vec::new();

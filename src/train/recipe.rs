@@ -45,14 +45,14 @@ impl Recipe {
             known(path, &format!("the scale `{name}`"), changes, &TABLES)?;
             merge(&mut table, changes);
         }
+        let graph = table.contains_key(TABLES[1]);
         let recipe = Self { train: part(path, &mut table, TABLES[0])?, refine: part(path, &mut table, TABLES[1])? };
         recipe.train.check().and_then(|()| recipe.refine.check()).map_err(|e| Error::file(path, e.to_string()))?;
-        match recipe.train.patch == recipe.refine.patch {
-            true => Ok(recipe),
-            false => Err(Error::file(
-                path,
-                format!("train.patch is {} and refine.patch {}: both are a cell's side", recipe.train.patch, recipe.refine.patch),
-            )),
+        match (recipe.train.patch, recipe.refine.patch) {
+            (own, graph_s) if graph && own != graph_s => {
+                Err(Error::file(path, format!("train.patch is {own} and refine.patch {graph_s}: both are a cell's side")))
+            }
+            _ => Ok(recipe),
         }
     }
 }
@@ -168,7 +168,8 @@ mod tests {
             ("[train]\nbatch = 1", "batch"),
             ("train = ", "line 1"),
             ("scale = 3\n[train]", "no table"),
-            ("[train]\npatch = 100", "refine.patch 200"),
+            ("[train]\npatch = 100\n[refine]\ntop = 3", "top"),
+            ("[train]\npatch = 100\n[refine]\nstrip = 5", "refine.patch 200"),
         ] {
             let (_folder, path) = file(text);
             let e = Recipe::load(&path, None).unwrap_err().to_string();

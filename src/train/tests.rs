@@ -114,9 +114,9 @@ fn batches_hold_what_is_asked() {
                 let (a, b) = (places[i / 2], places[j / 2]);
                 let apart = |d: usize| (a.map_px[d] - b.map_px[d]).abs();
                 match w[i * 6 + j] {
-                    v if v == 1.0 => assert_eq!(i / 2, j / 2),
-                    v if v == 0.0 => assert!(i / 2 != j / 2),
-                    v if v == -1.0 => {
+                    1.0 => assert_eq!(i / 2, j / 2),
+                    0.0 => assert!(i / 2 != j / 2),
+                    -1.0 => {
                         ignored += 1;
                         // A SAR patch is displaced by up to half a patch and the registration's error.
                         assert!(i / 2 != j / 2 && (0..2).all(|d| apart(d) < 1.5 * side + 3.0));
@@ -200,7 +200,9 @@ fn what_is_exported_is_what_is_trained_on() {
     assert_eq!(manifest["files"], serde_json::json!(["batches-00000.safetensors"]));
     assert_eq!(serde_json::from_value::<TrainConfig>(manifest["train"].clone()).unwrap(), config);
     // Batches that hang on the training cannot be known before it.
-    let similar = TrainConfig { similar: 0.25, similar_from: 0, positives: 1, ..config };
+    let similar = TrainConfig { similar: 0.25, similar_from: 0, positives: 1, ..config.clone() };
+    let again = export(&engine, &config, std::slice::from_ref(&city), &city, &to, |_| {}).unwrap_err().to_string();
+    assert!(again.contains("is not empty"), "{again}");
     let e = export(&engine, &similar, std::slice::from_ref(&city), &city, &to, |_| {}).unwrap_err().to_string();
     assert!(e.contains("similar = 0"), "{e}");
 }
@@ -228,6 +230,8 @@ fn odd_settings_are_refused_by_name() {
         (|c| c.encoder.last_stride = Some(0), "last_stride"),
         (|c| c.encoder.architecture = Architecture::Residual { stem: vec![8], stages: vec![] }, "has not"),
         (|c| c.encoder.head = Head::Pooled { pool: Pooling::Max, dim: None, norm: false, dropout: 1.0 }, "dropout"),
+        (|c| c.encoder.head = Head::pooled(Pooling::Max, 7), "an even number"),
+        (|c| c.encoder.head = Head::pooled(Pooling::Max, 0), "an even number"),
     ] {
         let mut config = small();
         change(&mut config);

@@ -28,7 +28,7 @@ pub(super) struct Options {
     /// Seeds of training
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,2,3")]
     seeds: Vec<u64>,
-    /// Settings of training in TOML, as `train` takes them
+    /// Settings of training in TOML, as `train` takes them; of `study cmpc` a recipe
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// Queries to judge on
@@ -127,7 +127,13 @@ impl<'a> Runs<'a> {
                 bar.set_message(format!("{name}: loss {loss:.3}"));
             }
         };
-        let outcome = train(&path, checkpoint_path(&path).exists(), &self.stop, &mut told)?;
+        let unfinished = checkpoint_path(&path);
+        let outcome = train(&path, unfinished.exists(), &self.stop, &mut told).map_err(|e| match (&e, unfinished.exists()) {
+            (Error::File { .. }, true) => {
+                Error::file(&unfinished, format!("an earlier call left this ({e}); name another --out, or delete it"))
+            }
+            _ => e,
+        })?;
         bar.finish_and_clear();
         match outcome {
             Outcome::Finished => Ok(path),

@@ -256,7 +256,9 @@ impl Task for Refinement<'_> {
     fn finished(&self, run: Manifest) -> Result<Manifest> {
         let refiner = Some(checkpoint::json(&self.config.refiner)?);
         if self.config.joint {
-            return Ok(Manifest { refiner, ..run });
+            let own = &self.model.file.manifest;
+            let encoder_training = own.encoder_training.clone().or_else(|| Some(own.training.clone()));
+            return Ok(Manifest { refiner, encoder_training, ..run });
         }
         let training = serde_json::json!({
             "version": run.version,

@@ -33,7 +33,7 @@ const CLAIMS: [Claim; 18] = [
     claim("... by their positions", "graph", "graph-none"),
     claim("... and both ways to tell positions more than attention alone", "graph", "graph-attention"),
     claim("... or than embedding alone", "graph", "graph-embedding"),
-    claim("20 candidates more than 10", "graph-20", "graph"),
+    claim("20 candidates more than those of `graph`", "graph-20", "graph"),
     claim("Encoder and graph trained together more than one after the other", "joint", "graph"),
     claim("The whole system more than its base", "critic-graph", "base"),
     claim("Ours: InfoNCE more than triplets, all else alike", "infonce", "base"),

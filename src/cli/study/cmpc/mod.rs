@@ -18,7 +18,7 @@ use crate::train::Recipe;
 use crate::{Error, Result};
 use outcome::Run;
 use std::path::PathBuf;
-use study::Study;
+use study::{STRIP, Study};
 use ways::{BASE, WAYS, Way};
 
 /// The system of Li et al., "Learning to find the optimal correspondence between SAR and optical image patches" (CMPC, 2023), part by part: triplet, pooled vector, critic,
@@ -50,6 +50,10 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         return Err(Error::invalid("--config FILE is missing: the study's recipe, such as studies/cmpc.toml"));
     };
     let recipe = Recipe::load(recipe, args.scale.as_deref())?;
+    let drawn = args.options.queries / STRIP * STRIP;
+    if let Some(q) = args.picture_queries.iter().find(|q| !(1..=drawn).contains(*q)) {
+        return Err(Error::invalid(format!("--picture-queries: there is no query {q}; they are numbered from 1 to {drawn}")));
+    }
     let study = Study::new(recipe, Runs::open(global, &args.options, "cmpc-runs")?)?;
     let asked = |w: &&Way| w.name == BASE || args.ways.is_empty() || args.ways.iter().any(|n| n == w.name);
     let (chosen, same): (Vec<&Way>, Vec<&Way>) = WAYS.iter().filter(asked).partition(|w| study.differs(w));

@@ -4,6 +4,7 @@ use super::judge::{Judged, Seen};
 use super::outcome::Run;
 use super::study::Study;
 use super::ways::way;
+use crate::Result;
 use crate::cli::present::meta;
 use crate::cli::study::words::command;
 use crate::eval::{Ground, Protocol, judge};
@@ -11,7 +12,6 @@ use crate::report::pictures::cut;
 use crate::report::retrieval::{Asked, Candidate, RetrievalPage, Row};
 use crate::scene::MapInfo;
 use crate::train::TrainConfig;
-use crate::{Error, Result};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -30,7 +30,7 @@ pub(super) fn write(study: &Study<'_>, all: &[Run], wanted: &[usize], path: &Pat
     let info = MapInfo::of(&val.map)?;
     let metres = |p: [f64; 2]| [p[0] * info.pixel_m[0], p[1] * info.pixel_m[1]];
     let runs: Vec<&Run> = SHOWN.iter().filter_map(|w| all.iter().find(|r| r.way == *w && r.seed == seed)).collect();
-    let chosen = chosen(wanted, &runs)?;
+    let chosen = chosen(wanted, &runs);
     let mut asked: Vec<Asked> = Vec::new();
     for run in &runs {
         let (model, behind) = study.trained(way(&run.way), seed, &run.settings)?;
@@ -78,20 +78,16 @@ pub(super) fn write(study: &Study<'_>, all: &[Run], wanted: &[usize], path: &Pat
 
 /// The queries to show, from 0: those asked for by number, or those on which the ways differ, first those with most ways on either side,
 /// and in the last quarter some that all or none find.
-fn chosen(asked: &[usize], runs: &[&Run]) -> Result<Vec<usize>> {
-    let count = runs.first().map_or(0, |r| r.cross.arbitrary.len());
-    if let Some(q) = asked.iter().find(|q| !(1..=count).contains(*q)) {
-        return Err(Error::invalid(format!("there is no query {q}: they are numbered from 1 to {count}")));
-    }
+fn chosen(asked: &[usize], runs: &[&Run]) -> Vec<usize> {
     if !asked.is_empty() {
         let each: BTreeSet<usize> = asked.iter().map(|q| q - 1).collect();
-        return Ok(each.into_iter().collect());
+        return each.into_iter().collect();
     }
     let right = |q: usize| runs.iter().filter(|r| r.cross.arbitrary[q].right_rank == Some(1)).count();
     let split = |q: &usize| right(*q).min(runs.len() - right(*q));
-    let mut order: Vec<usize> = (0..count).collect();
+    let mut order: Vec<usize> = (0..runs.first().map_or(0, |r| r.cross.arbitrary.len())).collect();
     order.sort_by_key(|q| (std::cmp::Reverse(split(q)), *q));
     let differ: Vec<usize> = order.iter().copied().filter(|q| split(q) > 0).take(QUERIES * 3 / 4).collect();
     let agree = order.iter().copied().filter(|q| split(q) == 0).take(QUERIES - differ.len());
-    Ok(differ.iter().copied().chain(agree).collect())
+    differ.iter().copied().chain(agree).collect()
 }

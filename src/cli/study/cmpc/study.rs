@@ -1,6 +1,7 @@
 //! A study in its settings.
 
 use super::ways::{BASE, How, Way};
+use crate::cli::common::warn;
 use crate::cli::study::runs::Runs;
 use crate::nn::SceneRecord;
 use crate::train::{Recipe, scene_records};
@@ -31,8 +32,16 @@ impl<'a> Study<'a> {
                 runs.options.queries
             )));
         }
+        if recipe.refine.refiner.slide > 0 && recipe.train.encoder.squares().is_none() {
+            return Err(Error::invalid(
+                "the recipe's vectors have no layout, so candidates cannot slide: it must say refine.refiner.slide = 0",
+            ));
+        }
         let records = scene_records(&runs.scenes)?;
         let judged = scene_records(std::slice::from_ref(&runs.val))?;
+        if records.iter().any(|r| r.is(&judged[0])) {
+            warn("the scene to judge on is one of those to train on: its figures flatter");
+        }
         let files = records.iter().chain(&judged).flat_map(|r| [r.map_sha256.clone(), r.sar_sha256.clone()]).collect();
         Ok(Self { recipe, runs, records, files })
     }

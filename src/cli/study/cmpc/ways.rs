@@ -150,7 +150,7 @@ impl Way {
     /// The settings of its graph network; none where it has none.
     pub(super) fn graph(&self, base: &RefineTrainConfig, seed: u64) -> Option<RefineTrainConfig> {
         let How::Graph(_, set) = self.how else { return None };
-        let mut config = RefineTrainConfig { seed, ..base.clone() };
+        let mut config = RefineTrainConfig { seed, joint: false, ..base.clone() };
         set(&mut config);
         Some(config)
     }
