@@ -4,7 +4,7 @@ use super::words::write;
 use crate::cli::common::{Global, SarArgs, interrupt_flag};
 use crate::gpu::Engine;
 use crate::scene::ScenePair;
-use crate::train::{Event, Outcome, checkpoint_path};
+use crate::train::{Event, Log, Outcome, checkpoint_path};
 use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -121,7 +121,9 @@ impl<'a> Runs<'a> {
             return Ok(path);
         }
         let bar = self.global.bar(steps as u64, "training");
+        let mut log = Log::beside(&path)?;
         let mut told = |event| {
+            log.note(&event);
             if let Event::Step { step, loss, .. } = event {
                 bar.set_position(step as u64);
                 bar.set_message(format!("{name}: loss {loss:.3}"));

@@ -6,6 +6,18 @@ use crate::kernels::softmax_xent::{self, Target};
 use crate::kernels::{infonce, matmul, offset_xent, reduce, triplet};
 use crate::reference as twin;
 
+/// The shape of a loss of pairs: unit rows [B, D] against [M, D], M >= B, and perhaps what the pairs are [B, B].
+fn paired(op: &str, third: &str, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+    match inputs {
+        [[b, d], [m, e], rest @ ..] if d == e && m >= b => match rest {
+            [] => Ok(vec![1]),
+            [[i, j]] if i == b && j == b => Ok(vec![1]),
+            other => Err(Error::shape(op, format!("{third} of {other:?}, expected [{b}, {b}]"))),
+        },
+        other => Err(Error::shape(op, format!("{other:?}, expected [B, D], [M, D] with M >= B, and perhaps [B, B]"))),
+    }
+}
+
 /// Symmetric InfoNCE between unit vectors a [B, D] and b [M, D], M >= B: row i of a belongs to row i of b; what b has beyond
 /// B rows are more negatives. The temperature is learned, from 1/0.07. A third input [B, B], where given, weights the
 /// positives (overlap of the places).
@@ -27,10 +39,7 @@ impl Op for InfoNce {
     }
 
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
-        match (inputs[0], inputs[1]) {
-            ([b, d], [m, e]) if d == e && m >= b => Ok(vec![1]),
-            (a, b) => Err(Error::shape("infonce", format!("{a:?} against {b:?}"))),
-        }
+        paired("infonce", "weights", inputs)
     }
 
     fn params(&self, _: &[&[usize]]) -> Vec<ParamSpec> {
@@ -64,6 +73,9 @@ impl Op for InfoNce {
     fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
         let engine = plan.engine();
         let [similarity, stats, _] = io.saved else { unreachable!("saved() names three") };
+        if let Some(Some(dw)) = io.dx.get(2) {
+            reduce::backward(plan, io.dy, dw, 0.0)?;
+        }
         let ds = engine.tensor("similarity gradient", similarity.shape(), DType::F32)?;
         let partial = engine.tensor("temperature gradient", &[similarity.shape()[0]], DType::F32)?;
         let Some(dt) = &io.dparams[0] else { unreachable!("the temperature is trained") };
@@ -95,14 +107,7 @@ impl Op for Triplet {
     }
 
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
-        match inputs {
-            [[b, d], [m, e], rest @ ..] if d == e && m >= b => match rest {
-                [] => Ok(vec![1]),
-                [[i, j]] if i == b && j == b => Ok(vec![1]),
-                other => Err(Error::shape("triplet", format!("a mask of {other:?}, expected [{b}, {b}]"))),
-            },
-            other => Err(Error::shape("triplet", format!("{other:?}, expected [B, D], [M, D] with M >= B, and perhaps [B, B]"))),
-        }
+        paired("triplet", "a mask", inputs)
     }
 
     fn saved(&self, inputs: &[&[usize]]) -> Vec<Vec<usize>> {
