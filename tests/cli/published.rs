@@ -81,16 +81,16 @@ fn a_study_of_the_published_system_says_what_came_of_each_claim() {
     run(&base).fails(1, &["--config FILE is missing", "studies/cmpc.toml"]);
     let go = |more: &[&str]| run(&[&base[..], &["--config", text(&config)], more].concat());
     go(&["--queries", "4"]).fails(1, &["--queries 4 are too few"]);
-    let ways = ["--queries", "10", "--ways", "critic,graph,joint,grid-slide,dense-structure", "--seeds", "1,2"];
+    let ways = ["--queries", "10", "--ways", "critic,critic-light,graph,joint,grid-slide,dense-structure", "--seeds", "1,2"];
     let first = go(&[&ways[..], &["--pictures", text(&page)]].concat()).ok().out;
-    for way in ["base", "critic", "graph", "joint", "dense-structure"] {
+    for way in ["base", "critic-light", "graph", "joint", "dense-structure"] {
         assert!(first.matches(&format!("| `{way}` | ")).count() >= 2, "{way}: {first}");
     }
-    assert!(first.contains("A Wasserstein critic raises R@1") && first.contains("`critic` less `base`"), "{first}");
+    assert!(first.contains("raises R@1 of a triplet-trained pooled vector") && first.contains("`critic` less `base`"), "{first}");
     assert!(first.contains("found by the row") && !first.contains(text(&dir)), "{first}");
     assert_eq!(names(&out), ["cmpc-finds.svg", "cmpc-gap.svg", "cmpc-runs", "cmpc.json", "cmpc.md", "cmpc.svg"]);
     let html = std::fs::read_to_string(&page).unwrap();
-    assert!(html.contains("Query ") && html.contains("critic") && html.contains("<svg"), "no rows");
+    assert!(html.contains("Query ") && html.contains("critic-light") && html.contains("<svg"), "no rows");
     let again = go(&ways).ok();
     // All but the command line is as it was.
     let body = |text: &str| text.split_once("Adapter").unwrap().1.to_string();

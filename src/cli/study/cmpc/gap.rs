@@ -8,7 +8,7 @@ use crate::eval::gap::{GapConfig, embed, gap, pairs};
 use crate::report::figures::{self, Moment, Series};
 
 /// The ways that are watched.
-const WATCHED: [&str; 3] = [BASE, "critic", "class"];
+const WATCHED: [&str; 5] = [BASE, "critic", "critic-light", "critic-gp", "class"];
 /// What is measured, and what it is called.
 const MEASURES: [(&str, &str, bool); 3] = [
     ("sinkhorn", "Sinkhorn divergence", false),

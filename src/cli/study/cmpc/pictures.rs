@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The ways that stand under each other: before and after the graph, without and with the critic, ours.
-const SHOWN: [&str; 5] = ["base", "graph", "critic", "critic-graph", "grid-slide"];
+const SHOWN: [&str; 5] = ["base", "graph", "critic-light", "light-graph", "grid-slide"];
 /// Candidates a row.
 const TOP: usize = 10;
 /// Queries shown unless they are chosen.

@@ -11,7 +11,7 @@ use crate::report::figures::{self, Bar};
 use std::fmt::Write;
 
 /// The ways whose finds are laid against each other in the table; all are in the JSON.
-const COMPARED: [&str; 8] = ["base", "class", "critic", "graph", "critic-graph", "infonce", "grid-slide", "dense-structure"];
+const COMPARED: [&str; 9] = ["base", "class", "critic", "critic-light", "graph", "light-graph", "infonce", "grid-slide", "dense-structure"];
 
 /// Writes tables and figures.
 pub(super) fn report(study: &Study<'_>, chosen: &[&Way], all: &[Run]) -> Result<()> {

@@ -83,12 +83,16 @@ fn our_graph(c: &mut RefineTrainConfig) {
 
 pub(super) const BASE: &str = "base";
 
-pub(super) const WAYS: [Way; 23] = [
+pub(super) const WAYS: [Way; 26] = [
     encoder(BASE, "triplets, one shared trunk, pooled vector, projection", |_| {}),
     encoder("class", "+ class adversary", |c| c.align.method = Align::Class),
-    encoder("critic", "+ Wasserstein critic, clipped", |c| {
+    encoder("critic", "+ Wasserstein critic, clipped, weight 0.01, as published", |c| {
         (c.align.method, c.align.weight) = (Align::CriticClip, Some(0.01));
     }),
+    encoder("critic-light", "the same at a tenth of the weight", |c| {
+        (c.align.method, c.align.weight) = (Align::CriticClip, Some(0.001));
+    }),
+    encoder("critic-gp", "+ Wasserstein critic, gradient penalty", |c| c.align.method = Align::CriticGp),
     encoder("no-projection", "without projection", without_projection),
     encoder("dropout", "with drop-out 0.5", with_dropout),
     encoder("random-channel", "rival: half of the maps show one random band", |c| c.augment.random_channel = 0.5),
@@ -104,7 +108,8 @@ pub(super) const WAYS: [Way; 23] = [
         told(c, Position::Metric, true);
         c.refiner.top = 20;
     }),
-    graph("critic-graph", "`critic` + graph, both: the whole system", "critic", |c| told(c, Position::Metric, true)),
+    graph("critic-graph", "`critic` + graph, both: the whole system as published", "critic", |c| told(c, Position::Metric, true)),
+    graph("light-graph", "`critic-light` + graph, both", "critic-light", |c| told(c, Position::Metric, true)),
     graph("joint", "a graph like that, from random values, and `base` trained on with it", BASE, |c| {
         told(c, Position::Metric, true);
         c.joint = true;
