@@ -165,6 +165,11 @@ pub fn gap(engine: &Engine, map: &[f32], sar: &[f32], dim: usize, config: &GapCo
     Ok(Gap { pairs: n, dim, estimates, plane: clouds.plane() })
 }
 
+/// Both clouds, as [`gap`] takes them, in the plane of their first two principal components.
+pub fn plane(map: &[f32], sar: &[f32], dim: usize) -> Plane {
+    Clouds::new(map, sar, dim).plane()
+}
+
 fn estimate(measure: &'static str, value: f64, mut permuted: Vec<f64>) -> GapEstimate {
     permuted.sort_by(f64::total_cmp);
     let n = permuted.len();

@@ -29,7 +29,7 @@ pub enum Head {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         dim: Option<usize>,
         /// Batch normalisation of the vector before it is scaled to unit length: it takes away what all patches have in common, without which a
-        /// batch-hard triplet loss from random values draws all vectors into one point.
+        /// batch-hard triplet loss from random values may draw all vectors into one point.
         #[serde(default, skip_serializing_if = "is_false")]
         norm: bool,
         /// Share of the pooled values that training drops, before the projection.

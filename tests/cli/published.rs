@@ -60,8 +60,10 @@ fn recipes_held_out_ground_and_batches_for_others() {
     let known = eval(&model, &["--protocol", "arbitrary", "--held-out", "--json"]).ok().out;
     let known: serde_json::Value = serde_json::from_str(&known).unwrap();
     assert_eq!((known["held_out"].as_f64(), known["queries"].as_u64()), (Some(0.2), Some(8)));
-    let said = eval(&model, &["--protocol", "aligned", "--held-out"]).ok().out;
+    let page = dir.join("known.html");
+    let said = eval(&model, &["--protocol", "aligned", "--held-out", "--report", text(&page)]).ok().out;
     assert!(said.contains("20 % of the ground that training held out"), "{said}");
+    assert!(std::fs::read_to_string(&page).unwrap().contains("20 % that training held out alone"), "the page says so too");
     eval(&model, &["--protocol", "dense", "--held-out"]).fails(1, &["--held-out", "aligned or arbitrary"]);
     eval(&w.model, &["--protocol", "arbitrary", "--held-out"]).fails(1, &["held_out above 0"]);
     let other = dir.join("other");

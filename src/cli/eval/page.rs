@@ -49,6 +49,7 @@ pub(super) fn write_page(
         figures.push(("How often a first candidate of such a probability is right".into(), figures::reliability(&cases)?));
     }
     let mut rows = vec![("Compared with".into(), "the georeferences of both images, not used in the search".into())];
+    rows.extend(report.held_out.map(|s| ("Ground".into(), format!("queries on the {:.0} % that training held out alone", 100.0 * s))));
     rows.extend(report.refine.map(|r| ("Refinement".into(), r.to_string())));
     let (map, sar) = (args.map.name(), name_of(&args.sar));
     let meta = meta(&format!("How well {sar} is found on {map}"), &map, &sar, model_name(model), &report.adapter, rows);

@@ -90,23 +90,39 @@ impl<'a> Figure<'a> {
             .y_label_area_size(self.left)
             .build_cartesian_2d(x, y)
             .map_err(fail)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(GRID)
-            .axis_style(SOFT)
-            .label_style(font(13).color(&SOFT))
-            .axis_desc_style(font(13).color(&SOFT))
-            .x_labels(8)
-            .y_labels(6)
-            .x_label_formatter(self.x_tick)
-            .y_label_formatter(self.y_tick)
-            .x_desc(self.x_name)
-            .draw()
-            .map_err(fail)?;
+        axes(&mut chart, 13, 8, self.x_name, self.x_tick, self.y_tick)?;
         paint(&mut chart)
     }
+}
+
+/// Axes and grid, labels of `size` pixels, about so many along x.
+pub(super) fn axes<X, Y>(
+    chart: &mut ChartContext<'_, SVGBackend<'_>, Cartesian2d<X, Y>>,
+    size: u32,
+    labels: usize,
+    x_name: &str,
+    x_tick: Tick<'_>,
+    y_tick: Tick<'_>,
+) -> Result<(), Error>
+where
+    X: Ranged<ValueType = f64> + ValueFormatter<f64>,
+    Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRID)
+        .axis_style(SOFT)
+        .label_style(font(size).color(&SOFT))
+        .axis_desc_style(font(size).color(&SOFT))
+        .x_labels(labels)
+        .y_labels(6)
+        .x_label_formatter(x_tick)
+        .y_label_formatter(y_tick)
+        .x_desc(x_name)
+        .draw()
+        .map_err(fail)
 }
 
 /// The colour of a curve by its number.

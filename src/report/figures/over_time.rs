@@ -1,7 +1,7 @@
 //! Several runs of training beside each other, and how they move two clouds.
 
 use super::super::Error;
-use super::chart::{Area, GRID, INK, LINES, SOFT, draw_under, fail, font, heading, line_color, nothing, percent, short, span, thousands};
+use super::chart::{Area, GRID, INK, LINES, SOFT, axes, draw_under, fail, heading, line_color, nothing, percent, short, span, thousands};
 use super::hand::{Mark, caption, haloed, hex, legend, polyline, stroke, text};
 use super::training::{Series, smooth, thin};
 use plotters::prelude::*;
@@ -160,21 +160,7 @@ fn panel(area: &Area<'_>, quantity: &Quantity<'_>) -> Result<String, Error> {
         .y_label_area_size(48)
         .build_cartesian_2d(x, y)
         .map_err(fail)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID)
-        .axis_style(SOFT)
-        .label_style(font(12).color(&SOFT))
-        .axis_desc_style(font(12).color(&SOFT))
-        .x_labels(5)
-        .y_labels(6)
-        .x_label_formatter(&|s| thousands(*s))
-        .y_label_formatter(&tick)
-        .x_desc("step")
-        .draw()
-        .map_err(fail)?;
+    axes(&mut chart, 12, 5, "step", &|s| thousands(*s), &tick)?;
     let (left, top) = (area.get_pixel_range().0.start, area.get_pixel_range().1.start);
     let at = |(x, y): &(f64, f64)| {
         let (x, y) = chart.backend_coord(&(*x, *y));

@@ -4,7 +4,7 @@ use super::outcome::Run;
 use super::study::Study;
 use super::ways::{BASE, way};
 use crate::Result;
-use crate::eval::gap::{GapConfig, embed, gap, pairs};
+use crate::eval::gap::{embed, pairs, plane};
 use crate::report::figures::{self, Moment, Series};
 
 /// The ways that are watched.
@@ -40,20 +40,19 @@ pub(super) fn picture(study: &Study<'_>, all: &[Run]) -> Result<bool> {
     let mut planes = Vec::new();
     for run in &watched {
         let way = way(&run.way);
-        let (model, _) = study.trained(way, seed, &run.settings)?;
+        let model = study.encoder(way.name, seed)?;
         let embedder = model.embedder(engine, 64)?;
         let side = f64::from(study.recipe.train.patch);
         let clouds = embed(&embedder, val, &pairs(val, side, embedder.input(), PLACES, 7)?)?;
-        let config = GapConfig { permutations: 0, dear_permutations: 0, ..GapConfig::default() };
-        planes.push((way, gap(engine, &clouds[0], &clouds[1], embedder.dim(), &config, |_| {})?.plane));
+        planes.push((way, plane(&clouds[0], &clouds[1], embedder.dim())));
     }
     let titles: Vec<String> =
         planes.iter().map(|(way, _)| if way.name == BASE { "before: base".into() } else { format!("after: {}", way.name) }).collect();
     let moments: Vec<Moment<'_>> = planes.iter().zip(&titles).map(|((_, p), title)| Moment { title, map: &p.map, sar: &p.sar }).collect();
     let lines: Vec<figures::Run<'_>> = lines.iter().map(|(name, series)| (*name, series.as_slice())).collect();
     let line = format!("of {PLACES} places of the scene never trained on; seed {seed}");
-    let plane = "first two principal components of each run's embeddings of the same places";
-    let figure = figures::gap_figure("The gap between the modalities", &line, &lines, plane, &moments)?;
+    let caption = "first two principal components of each run's embeddings of the same places";
+    let figure = figures::gap_figure("The gap between the modalities", &line, &lines, caption, &moments)?;
     figures::write(&study.runs.options.out.join("cmpc-gap.svg"), &figure)?;
     Ok(true)
 }
