@@ -4,7 +4,7 @@ use super::common::{Global, print_json};
 use crate::Result;
 use crate::gpu::summarise;
 use crate::index::profile_encoding;
-use crate::train::{DenseTrainConfig, TrainConfig, profile_dense_step, profile_step};
+use crate::train::{DenseTrainConfig, Recipe, TrainConfig, profile_dense_step, profile_step};
 use std::path::PathBuf;
 
 /// Show where the time of a training step goes, or of encoding a map, op by op
@@ -21,6 +21,9 @@ pub struct Args {
     /// Training settings in TOML, as `train` takes them
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Scale of a recipe: a table `scale.NAME` of --config
+    #[arg(long, value_name = "NAME", requires = "config", conflicts_with = "dense")]
+    scale: Option<String>,
     /// Steps to take the median of
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000))]
     steps: usize,
@@ -42,7 +45,11 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         engine = global.engine()?;
         ("a training step", config.patches, "SAR patches", profile_dense_step(&engine, &config, args.steps.max(1))?)
     } else {
-        let config = args.config.as_deref().map_or_else(|| Ok(TrainConfig::default()), TrainConfig::load)?;
+        let config = match (&args.config, &args.scale) {
+            (Some(file), Some(scale)) => Recipe::load(file, Some(scale))?.train,
+            (Some(file), None) => TrainConfig::load(file)?,
+            (None, _) => TrainConfig::default(),
+        };
         engine = global.engine()?;
         ("a training step", config.batch, "pairs", profile_step(&engine, &config, args.steps.max(1))?)
     };

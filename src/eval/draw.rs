@@ -75,6 +75,14 @@ pub fn draw(pair: &ScenePair, database: &Database, input: usize, draw: &Draw) ->
         return Err(Error::invalid("strips lie askew to the grid, aligned queries on it: take the arbitrary protocol, or strips of 1"));
     }
     let side = f64::from(database.manifest.grid.cell);
+    if let Ground::HeldOut(strips) = ground
+        && side > strips.tall()
+    {
+        return Err(Error::invalid(format!(
+            "patches of {side:.0} map pixels do not fit into the strips that training held out, {:.0} map pixels tall: take smaller cells",
+            strips.tall()
+        )));
+    }
     let make = |p: [f64; 2]| -> Result<Option<Query>> {
         if !ground.holds(p[1], side) || pair.sar_share(p, side)? < QUERY_VALID {
             return Ok(None);

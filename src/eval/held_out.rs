@@ -33,9 +33,14 @@ impl HeldOut {
         of(k - 1.0).max(of(k)).max(of(k + 1.0))
     }
 
+    /// Height of a strip, map pixels.
+    pub fn tall(self) -> f64 {
+        TALL * f64::from(self.patch)
+    }
+
     /// Map pixels from the top of a scene to the end of the first strip.
     pub fn first_end(self) -> f64 {
-        self.first() + TALL * f64::from(self.patch)
+        self.first() + self.tall()
     }
 
     /// Map pixels between two strips.

@@ -49,6 +49,10 @@ fn recipes_held_out_ground_and_batches_for_others() {
     assert!(printed.contains("steps = 2") && printed.contains("loss = \"infonce\"") && printed.contains("kind = \"pooled\""), "{printed}");
     with(&["--scale", "two", "--out", text(&model)]).ok();
 
+    let profile = run(&["profile", "--config", text(&config), "--scale", "two", "--steps", "1", "--json"]).ok().out;
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&profile).unwrap()["batch"].as_u64(), Some(4));
+    run(&["profile", "--scale", "two"]).fails(2, &["--config"]);
+
     let batches = dir.join("batches");
     with(&["--scale", "two", "--export", text(&batches)]).ok();
     assert_eq!(names(&batches), ["batches-00000.safetensors", "judge.safetensors", "manifest.json", "start.safetensors"]);
@@ -64,6 +68,8 @@ fn recipes_held_out_ground_and_batches_for_others() {
     let said = eval(&model, &["--protocol", "aligned", "--held-out", "--report", text(&page)]).ok().out;
     assert!(said.contains("20 % of the ground that training held out"), "{said}");
     assert!(std::fs::read_to_string(&page).unwrap().contains("20 % that training held out alone"), "the page says so too");
+    let large = ["eval", "--map", m, "--sar", s, "--model", text(&model), "--cell", "300", "--protocol", "arbitrary", "--held-out"];
+    run(&large).fails(1, &["300 map pixels do not fit", "200 map pixels tall", "smaller cells"]);
     eval(&model, &["--protocol", "dense", "--held-out"]).fails(1, &["--held-out", "aligned or arbitrary"]);
     eval(&w.model, &["--protocol", "arbitrary", "--held-out"]).fails(1, &["held_out above 0"]);
     let other = dir.join("other");

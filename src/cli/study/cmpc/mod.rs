@@ -54,6 +54,9 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     if let Some(q) = args.picture_queries.iter().find(|q| !(1..=drawn).contains(*q)) {
         return Err(Error::invalid(format!("--picture-queries: there is no query {q}; they are numbered from 1 to {drawn}")));
     }
+    if drawn < args.options.queries {
+        global.say(format_args!("{drawn} queries are drawn, not {}: they come in strips of {STRIP}", args.options.queries));
+    }
     let study = Study::new(recipe, Runs::open(global, &args.options, "cmpc-runs")?)?;
     let asked = |w: &&Way| w.name == BASE || args.ways.is_empty() || args.ways.iter().any(|n| n == w.name);
     let (chosen, same): (Vec<&Way>, Vec<&Way>) = WAYS.iter().filter(asked).partition(|w| study.differs(w));
