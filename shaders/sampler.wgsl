@@ -2,7 +2,7 @@
 //
 // Bindings: pages (texture array of 512 px rgba16float pages: three bands, validity; a no-data pixel is 0 throughout),
 //           table (for each image pages across, pages down, first entry; entries layer + 1, or 0 for an absent page),
-//           records [N] of 28 words, out [N, S, S] vec4 (three bands, validity share), params.
+//           records [R] of 28 words, out [N, S, S] vec4 (three bands, validity share), params.
 // Coordinates: pixel (x, y) covers [x, x+1) x [y, y+1). The output pixel of row i, column j lies at
 //     centre + A * (j + 1/2 - S/2, i + 1/2 - S/2),  A = [[affine.x, affine.y], [affine.z, affine.w]] / 65536
 // in source pixels. All of it is integer arithmetic in units of 1/131072 px relative to the centre's pixel, so one record
@@ -15,7 +15,9 @@
 // AUGMENT: v = colour * (v, 1) + speckle * 10 log10(g) + sigma * z, on the bands of `flags`' bits 0..2 (others give 0), with
 // g = -ln(u1 .. uL) / L (gamma of mean 1, L looks) and z a sum of twelve 16-bit uniforms, variance 1. Random words:
 // pcg3d(i * S + j, stream, seed + draw * 0x9E3779B9), one component a band; draws 0..5 give z, 8..23 the looks.
-// Dispatch: (ceil(S/8), ceil(S/8), N) groups of 8 x 8. Variant: TAPS 1..8, AUGMENT. Workgroup memory: none.
+// Several records may share an output: `onto` is its number + 1 (0: the record's own number), `part` the tiles of 8 x 8 px that the record
+// fills, a byte each for first column, first row, end column, end row (0: all of them).
+// Dispatch: (ceil(S/8), ceil(S/8), R) groups of 8 x 8. Variant: TAPS 1..8, AUGMENT. Workgroup memory: none.
 #if AUGMENT
 #import rng
 #endif
@@ -32,14 +34,15 @@ struct Record {
     stream: u32,
     sigma: f32,
     speckle: f32,
-    spare0: u32,
-    spare1: u32,
+    onto: u32,
+    part: u32,
     colour: array<vec4<f32>, 3>,
 }
 
 struct Params {
     side: u32,
     images: u32,
+    outputs: u32,
 }
 
 @group(0) @binding(0) var pages: texture_2d_array<f32>;
@@ -77,10 +80,16 @@ fn draw(pixel: u32, stream: u32, seed: u32, number: u32) -> vec3<u32> {
 @compute @workgroup_size(8, 8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(global_invocation_id) id: vec3<u32>) {
     let side = params.side;
-    if id.x >= side || id.y >= side {
+    let n = group.z;
+    let onto = records[n].onto;
+    let output = select(onto - 1u, n, onto == 0u);
+    let part = records[n].part;
+    let first_tile = vec2<u32>(part, part >> 8u) & vec2<u32>(255u);
+    let end_tile = vec2<u32>(part >> 16u, part >> 24u) & vec2<u32>(255u);
+    let filled = part == 0u || (all(group.xy >= first_tile) && all(group.xy < end_tile));
+    if id.x >= side || id.y >= side || output >= params.outputs || !filled {
         return;
     }
-    let n = group.z;
     let origin = vec2<i32>(records[n].x, records[n].y);
     let sub = records[n].sub;
     let affine = records[n].affine;
@@ -170,5 +179,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(global_invocation_id) 
     let flags = records[n].flags;
     v = select(vec3<f32>(0.0), v, (vec3<u32>(flags) & vec3<u32>(1u, 2u, 4u)) != vec3<u32>(0u));
 #endif
-    out[(n * side + id.y) * side + id.x] = select(vec4<f32>(0.0), vec4<f32>(v, share), sum.w > 0.0);
+    out[(output * side + id.y) * side + id.x] = select(vec4<f32>(0.0), vec4<f32>(v, share), sum.w > 0.0);
 }

@@ -33,7 +33,11 @@ pub const MAX_EXTENT: u32 = 8192;
 struct Params {
     side: u32,
     images: u32,
+    outputs: u32,
 }
+
+/// Side of the tiles that parts of an output are made of, pixels.
+pub const TILE: u32 = 8;
 
 /// One patch: which pixels, and how they are altered. Seven groups of four 32-bit words, as the shader reads them.
 ///
@@ -65,8 +69,10 @@ pub struct PatchRecord {
     pub sigma: f32,
     /// Standardised units per dB, for the speckle.
     pub speckle: f32,
-    /// Unused.
-    pub spare: [u32; 2],
+    /// Number of the output that the patch is written to, plus one; 0 for the record's own number.
+    pub onto: u32,
+    /// The output's tiles ([`TILE`]) that the patch fills, a byte each from the lowest: first column, first row, end column, end row; 0 for all.
+    pub part: u32,
     /// Each row: weights of the three bands, then the offset.
     pub colour: [[f32; 4]; 3],
 }
@@ -128,6 +134,11 @@ impl PatchRecord {
         })
     }
 
+    /// A record that writes nothing; fills up records of which several share an output.
+    pub fn nowhere() -> Self {
+        Self { onto: u32::MAX, ..Self::empty() }
+    }
+
     /// The same place with output pixels `factor` times as large, `side` of them.
     ///
     /// # Errors
@@ -182,6 +193,23 @@ impl PatchRecord {
         self
     }
 
+    /// Written to a part of an output that several records share, each as if it alone were that output: columns `from`\[0\] up to before `to`\[0\] and
+    /// rows `from`\[1\] up to before `to`\[1\], pixels. Records must not share tiles, and must fill an output together: what none fills keeps what it held.
+    ///
+    /// # Errors
+    /// An empty part, corners that are no multiples of [`TILE`], or beyond pixel 2,040.
+    pub fn onto(mut self, output: u32, from: [u32; 2], to: [u32; 2]) -> Result<Self> {
+        let tiles = [from[0], from[1], to[0], to[1]].map(|v| v / TILE);
+        let whole = [from, to].iter().flatten().all(|v| v.is_multiple_of(TILE));
+        if !whole || from[0] >= to[0] || from[1] >= to[1] || tiles.iter().any(|t| *t > 255) {
+            let most = 255 * TILE;
+            return Err(Error::shape("sampler", format!("a part from {from:?} to {to:?} is not made of tiles of {TILE} pixels up to {most}")));
+        }
+        self.onto = output + 1;
+        self.part = u32::from_le_bytes(tiles.map(|t| t as u8));
+        Ok(self)
+    }
+
     /// With only these bands there; the others stay 0 through noise, speckle and offsets.
     #[must_use]
     pub fn with_bands(mut self, there: [bool; 3]) -> Self {
@@ -209,8 +237,8 @@ pub fn records(engine: &Engine, n: usize) -> Result<Tensor> {
     engine.upload("patch records", &[n, PatchRecord::WORDS], DType::U32, &vec![PatchRecord::empty(); n])
 }
 
-/// Appends the cutting of patches: `records` [N, 28] of u32 to `out` [N, S, S, 4] of f32, three bands and the share of valid
-/// pixels. `taps` as [`taps_for`] gives it for the usual scale of the batch; without `augment` the records' colour, speckle,
+/// Appends the cutting of patches: `records` [R, 28] of u32 to `out` [N, S, S, 4] of f32, three bands and the share of valid
+/// pixels; as many records as outputs, or more where some share an output ([`PatchRecord::onto`]). `taps` as [`taps_for`] gives it for the usual scale of the batch; without `augment` the records' colour, speckle,
 /// noise and bands are not looked at.
 ///
 /// # Errors
@@ -230,13 +258,11 @@ pub fn forward(
     if side != width || side == 0 || out.dtype() != DType::F32 {
         return fail(format!("the output is {:?} of {:?}, expected [N, S, S, 4] of F32", out.shape(), out.dtype()));
     }
-    if records.shape() != [n, PatchRecord::WORDS] || records.dtype() != DType::U32 {
-        return fail(format!(
-            "the records are {:?} of {:?}, expected [{n}, {}] of U32",
-            records.shape(),
-            records.dtype(),
-            PatchRecord::WORDS
-        ));
+    let &[count, PatchRecord::WORDS] = records.shape() else {
+        return fail(format!("the records are {:?}, expected [{n}, {}] or more of them", records.shape(), PatchRecord::WORDS));
+    };
+    if count < n || records.dtype() != DType::U32 {
+        return fail(format!("the records are {count} of {:?}, expected {n} or more of U32", records.dtype()));
     }
     if !(1..=MAX_TAPS).contains(&taps) {
         return fail(format!("{taps} taps, expected 1 to {MAX_TAPS}"));
@@ -245,11 +271,11 @@ pub fn forward(
         return fail(format!("the page table is for an array of {} layers, this one has {}", table.layers(), pages.layers()));
     }
     let variant = Variant::new().int("TAPS", taps).flag("AUGMENT", augment);
-    let params = Params { side: side as u32, images: table.images() };
+    let params = Params { side: side as u32, images: table.images(), outputs: n as u32 };
     let bindings = [Binding::Texture(pages.view()), table.tensor().into(), records.into(), out.into()];
     let tiles = side.div_ceil(8) as u32;
     let pixels = (n * side * side) as f64;
     let loads = if taps == 1 { 4.0 } else { f64::from(taps * taps) };
     let cost = Cost { flops: pixels * loads * 4.0, bytes: pixels * (loads * 8.0 + 16.0) };
-    plan.dispatch("sampler", &SHADER, &variant, &bindings, &params, Groups::Grid(tiles, tiles, n as u32), cost)
+    plan.dispatch("sampler", &SHADER, &variant, &bindings, &params, Groups::Grid(tiles, tiles, count as u32), cost)
 }

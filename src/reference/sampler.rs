@@ -1,6 +1,6 @@
 //! Twin of `shaders/sampler.wgsl`: the same integers choose the source pixels, and the same bits make the noise.
 
-use crate::kernels::sampler::{MAX_LOOKS, PatchRecord};
+use crate::kernels::sampler::{MAX_LOOKS, PatchRecord, TILE};
 use rayon::prelude::*;
 
 /// Patches [N, `side`, `side`, 4]. `texel(image, x, y)` gives a pixel: three bands and validity, all 0 where there is no
@@ -24,6 +24,30 @@ pub fn forward(
         [v[0], v[1], v[2], sum[3] / if taps == 1 { 1.0 } else { f64::from(taps * taps) }]
     };
     (0..records.len() * side * side).into_par_iter().flat_map_iter(pixel).collect()
+}
+
+/// [`forward`] of records that share outputs ([`PatchRecord::onto`]): [N, `side`, `side`, 4], 0 where none writes.
+pub fn forward_onto(
+    texel: impl Fn(u32, i32, i32) -> [f32; 4] + Sync,
+    records: &[PatchRecord],
+    taps: u32,
+    augment: bool,
+    [outputs, side]: [usize; 2],
+) -> Vec<f64> {
+    let patches = forward(texel, records, taps, augment, side);
+    let mut out = vec![0.0; outputs * side * side * 4];
+    for (i, r) in records.iter().enumerate() {
+        let output = if r.onto == 0 { i } else { r.onto as usize - 1 };
+        let [x0, y0, x1, y1] = if r.part == 0 { [0, 0, u32::MAX, u32::MAX] } else { r.part.to_le_bytes().map(|t| u32::from(t) * TILE) };
+        for at in (0..side * side).filter(|_| output < outputs) {
+            let [x, y] = [at % side, at / side].map(|v| v as u32);
+            if (x0..x1).contains(&x) && (y0..y1).contains(&y) {
+                let [to, from] = [output, i].map(|n| 4 * (n * side * side + at));
+                out[to..to + 4].copy_from_slice(&patches[from..from + 4]);
+            }
+        }
+    }
+    out
 }
 
 /// Where output pixel `at` lies, in 1/131072 px from the corner of the centre's pixel.
