@@ -2,8 +2,9 @@
 //!
 //! A field that is not known is left empty. Positions have 7 decimals (about 1 cm), scores 6, distances 3.
 
-use super::{Error, Outcome, Tie, wrap_lon};
+use super::{Error, Outcome, Tie};
 use crate::locate::{Fix, Located, Place, Variant};
+use crate::scene::outline::wrap_lon;
 
 /// Columns of [`images`]: an image's row, and below it one for each of its patches.
 const FIX_COLUMNS: [&str; 35] = [

@@ -66,7 +66,7 @@ impl Graticule {
                 let fixed = n as f64 * step;
                 let along = |i: usize| low[1 - d] + (high[1 - d] - low[1 - d]) * i as f64 / (POINTS - 1) as f64;
                 let points = (0..POINTS).filter_map(|i| if d == 0 { pixel(fixed, along(i)) } else { pixel(along(i), fixed) }).collect();
-                let value = if d == 0 { super::wrap_lon(fixed) } else { fixed };
+                let value = if d == 0 { crate::scene::outline::wrap_lon(fixed) } else { fixed };
                 let wind = match (d, value < 0.0) {
                     (0, true) => "W",
                     (0, false) => "E",

@@ -251,11 +251,6 @@ fn civil(day: i64) -> (i64, i64, i64) {
     (yoe + era * 400 + i64::from(m <= 2), m, d)
 }
 
-/// Longitude brought into -180..180; 180 stays 180.
-fn wrap_lon(lon: f64) -> f64 {
-    if (-180.0..=180.0).contains(&lon) { lon } else { (lon + 180.0).rem_euclid(360.0) - 180.0 }
-}
-
 /// A distance for people: `8.4 m`, `312 m`, `4.37 km`, `152 km`.
 fn distance_text(metres: f64) -> String {
     match metres {

@@ -23,6 +23,7 @@ mod metadata;
 mod mosaic;
 mod nodata;
 mod open;
+pub(crate) mod outline;
 pub mod pages;
 pub mod pair;
 pub mod points;
