@@ -30,6 +30,7 @@ pub mod align;
 mod atomic;
 mod container;
 pub mod dense;
+pub mod detect;
 mod error;
 pub mod eval;
 pub mod gpu;

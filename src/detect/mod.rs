@@ -1,0 +1,15 @@
+//! Detection of objects, ships above all, in SAR images: boxes, annotated data sets, measures, and what lies around a detector.
+//!
+//! - [`Dataset`] is images with boxes; [`coco`] and [`voc`] read it.
+//! - [`mod@write`] writes detections as COCO JSON, CSV and GeoJSON.
+//!
+//! Boxes are [`BBox`]es in pixels of their image.
+
+pub mod boxes;
+pub mod coco;
+mod dataset;
+pub mod voc;
+pub mod write;
+
+pub use boxes::BBox;
+pub use dataset::{Annotated, Category, Dataset, Detection, TOLERANCE_PX, Truth};
