@@ -1,10 +1,12 @@
 //! Detection of objects, ships above all, in SAR images: boxes, annotated data sets, measures, and what lies around a detector.
 //!
 //! - [`Dataset`] is images with boxes; [`coco`] and [`voc`] read it.
+//! - [`ap`] holds [`Detection`]s against it: average precision as COCO, VOC 2007 and VOC 2012 have it.
 //! - [`mod@write`] writes detections as COCO JSON, CSV and GeoJSON.
 //!
 //! Boxes are [`BBox`]es in pixels of their image.
 
+pub mod ap;
 pub mod boxes;
 pub mod coco;
 mod dataset;

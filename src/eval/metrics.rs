@@ -157,9 +157,9 @@ impl Summary {
             .collect();
 
         let share =
-            |i: usize| Estimate { value: all.shares[i], ci95: interval(draws.iter().map(|d| d.shares[i]).collect(), all.shares[i]) };
+            |i: usize| Estimate { value: all.shares[i], ci95: percentiles(draws.iter().map(|d| d.shares[i]).collect(), all.shares[i]) };
         let error = |i: usize| {
-            all.error.map(|e| Estimate { value: e[i], ci95: interval(draws.iter().filter_map(|d| Some(d.error?[i])).collect(), e[i]) })
+            all.error.map(|e| Estimate { value: e[i], ci95: percentiles(draws.iter().filter_map(|d| Some(d.error?[i])).collect(), e[i]) })
         };
         let first_radius = RECALL_AT.len() + 1;
         Ok(Self {
@@ -211,7 +211,7 @@ pub fn recall_curve_of_strips(results: &[QueryResult], strip: usize, max_k: u32,
     let all = curve(&mut (0..n));
     let draws: Vec<Vec<f64>> = (0..RESAMPLES).into_par_iter().map(|r| curve(&mut Draw::new(seed, r, n, strip))).collect();
     Ok((0..depth)
-        .map(|i| CurvePoint { k: i as u32 + 1, recall: all[i], ci95: interval(draws.iter().map(|d| d[i]).collect(), all[i]) })
+        .map(|i| CurvePoint { k: i as u32 + 1, recall: all[i], ci95: percentiles(draws.iter().map(|d| d[i]).collect(), all[i]) })
         .collect())
 }
 
@@ -278,7 +278,7 @@ fn median(values: &mut [f64]) -> f64 {
 }
 
 /// The 2.5 % and 97.5 % quantiles (linear between order statistics); `fallback` twice when there are no values.
-fn interval(mut values: Vec<f64>, fallback: f64) -> Interval {
+pub(crate) fn percentiles(mut values: Vec<f64>, fallback: f64) -> Interval {
     values.sort_unstable_by(f64::total_cmp);
     let Some(last) = values.len().checked_sub(1) else {
         return [fallback; 2];
