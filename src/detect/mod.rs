@@ -3,13 +3,19 @@
 //! - [`Dataset`] is images with boxes; [`coco`] and [`voc`] read it.
 //! - [`ap`] holds [`Detection`]s against it: average precision as COCO, VOC 2007 and VOC 2012 have it.
 //! - [`mod@write`] writes detections as COCO JSON, CSV and GeoJSON.
+//! - [`letterbox`] puts images of any shape before a square network, [`tiles`] scenes of any size; [`anchors`] finds the sizes of boxes, [`fusion`]
+//!   makes one list of several detectors'.
 //!
 //! Boxes are [`BBox`]es in pixels of their image.
 
+pub mod anchors;
 pub mod ap;
 pub mod boxes;
 pub mod coco;
 mod dataset;
+pub mod fusion;
+pub mod letterbox;
+pub mod tiles;
 pub mod voc;
 pub mod write;
 

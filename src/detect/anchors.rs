@@ -1,0 +1,173 @@
+//! Sizes of anchors by k-means under 1 - IoU (Redmon and Farhadi, "YOLO9000", CVPR 2017, section 2).
+
+use super::dataset::Dataset;
+use super::letterbox::Letterbox;
+use crate::random::Random;
+use crate::{Error, Result};
+
+/// Starts that are tried; the best is kept.
+const STARTS: u64 = 10;
+/// Rounds of a start: far more than any takes.
+const ROUNDS: usize = 1000;
+
+/// Sizes for boxes to start from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Anchors {
+    /// Width and height, pixels, by area.
+    pub sizes: Vec<[f64; 2]>,
+    /// Mean over the boxes of the IoU with the anchor that fits best, both about one middle.
+    pub mean_iou: f64,
+}
+
+/// IoU of two sizes about one middle.
+pub fn size_iou(a: [f64; 2], b: [f64; 2]) -> f64 {
+    let shared = a[0].min(b[0]) * a[1].min(b[1]);
+    shared / (a[0] * a[1] + b[0] * b[1] - shared)
+}
+
+/// Widths and heights of a data set's boxes, crowds left out, in images that are letterboxed to a square of `side` pixels.
+pub fn letterboxed_sizes(dataset: &Dataset, side: u32) -> Vec<[f64; 2]> {
+    let boxes = dataset.images.iter().flat_map(|i| {
+        let letterbox = Letterbox::new([i.width, i.height], side);
+        i.boxes.iter().filter(|b| !b.crowd).map(move |b| letterbox.apply(&b.bbox))
+    });
+    boxes.map(|b| [b.width(), b.height()]).collect()
+}
+
+/// `count` anchors for boxes of these sizes: k-means under 1 - IoU, where a middle is the mean width and height of its boxes, from the best of ten starts by
+/// k-means++ (Arthur and Vassilvitskii 2007). A middle that loses its boxes moves to the box that is fitted worst. The same seed gives the same anchors.
+///
+/// # Errors
+/// Fewer different sizes than anchors, or one that is no size.
+pub fn anchors(sizes: &[[f64; 2]], count: usize, seed: u64) -> Result<Anchors> {
+    if let Some([w, h]) = sizes.iter().find(|s| s.iter().any(|v| !v.is_finite() || *v <= 0.0)) {
+        return Err(Error::invalid(format!("a box of {w} x {h} px has no size for anchors; check the annotations")));
+    }
+    let mut different = sizes.to_vec();
+    different.sort_by(|a, b| a[0].total_cmp(&b[0]).then(a[1].total_cmp(&b[1])));
+    different.dedup();
+    if count == 0 || different.len() < count {
+        let n = different.len();
+        return Err(Error::invalid(format!(
+            "{count} anchors are wanted of {n} different sizes of boxes; ask for 1 to {n}, or give more boxes"
+        )));
+    }
+    let all = (0..STARTS).map(|start| {
+        let mut random = Random::new(seed, start);
+        settle(sizes, plus_plus(sizes, count, &mut random))
+    });
+    // Of equal ones the first.
+    let best = all.reduce(|best, next| if next.mean_iou > best.mean_iou { next } else { best });
+    let mut best = best.ok_or_else(|| Error::invalid("no anchors"))?;
+    best.sizes.sort_by(|a, b| (a[0] * a[1]).total_cmp(&(b[0] * b[1])).then(a[0].total_cmp(&b[0])));
+    Ok(best)
+}
+
+/// The anchor that fits best, and how well; of equal ones the first.
+fn nearest(size: [f64; 2], anchors: &[[f64; 2]]) -> (usize, f64) {
+    let mut best = (0, f64::NEG_INFINITY);
+    for (i, anchor) in anchors.iter().enumerate() {
+        let iou = size_iou(size, *anchor);
+        if iou > best.1 {
+            best = (i, iou);
+        }
+    }
+    best
+}
+
+/// Boxes drawn one by one, each with a chance by the square of its distance to those before.
+fn plus_plus(sizes: &[[f64; 2]], count: usize, random: &mut Random) -> Vec<[f64; 2]> {
+    let mut middles = vec![sizes[random.below(sizes.len())]];
+    while middles.len() < count {
+        let distances: Vec<f64> = sizes.iter().map(|s| (1.0 - nearest(*s, &middles).1).powi(2)).collect();
+        let mut left = random.unit() * distances.iter().sum::<f64>();
+        let drawn = distances.iter().position(|d| {
+            left -= d;
+            left < 0.0
+        });
+        // Rounding may use the sum up: then the farthest.
+        let farthest = || (0..sizes.len()).fold(0, |best, i| if distances[i] > distances[best] { i } else { best });
+        middles.push(sizes[drawn.unwrap_or_else(farthest)]);
+    }
+    middles
+}
+
+/// Lloyd's rounds until no box changes its middle.
+fn settle(sizes: &[[f64; 2]], mut middles: Vec<[f64; 2]>) -> Anchors {
+    let mut owners = vec![usize::MAX; sizes.len()];
+    for _ in 0..ROUNDS {
+        let fits: Vec<(usize, f64)> = sizes.iter().map(|s| nearest(*s, &middles)).collect();
+        if fits.iter().map(|f| f.0).eq(owners.iter().copied()) {
+            break;
+        }
+        owners = fits.iter().map(|f| f.0).collect();
+        let mut sums = vec![([0.0; 2], 0usize); middles.len()];
+        for (size, owner) in sizes.iter().zip(&owners) {
+            let (sum, n) = &mut sums[*owner];
+            (0..2).for_each(|d| sum[d] += size[d]);
+            *n += 1;
+        }
+        // Sizes by how badly they are fitted, for middles without a box; each but once, or two middles would be one.
+        let mut worst: Vec<usize> = (0..sizes.len()).collect();
+        worst.sort_by(|a, b| fits[*a].1.total_cmp(&fits[*b].1).then(sizes[*a][0].total_cmp(&sizes[*b][0])));
+        worst.dedup_by_key(|i| sizes[*i]);
+        let mut worst = worst.into_iter();
+        for (middle, (sum, n)) in middles.iter_mut().zip(sums) {
+            *middle = match n {
+                0 => worst.next().map_or(*middle, |i| sizes[i]),
+                _ => sum.map(|v| v / n as f64),
+            };
+        }
+    }
+    let mean_iou = sizes.iter().map(|s| nearest(*s, &middles).1).sum::<f64>() / sizes.len() as f64;
+    Anchors { sizes: middles, mean_iou }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planted_sizes_are_found_whatever_the_seed() {
+        let planted = [[8.0, 10.0], [30.0, 12.0], [12.0, 40.0], [90.0, 80.0]];
+        let mut random = Random::new(3, 9);
+        let sizes: Vec<[f64; 2]> = (0..400).map(|i| planted[i % 4].map(|v| v * random.range(0.95, 1.05))).collect();
+        for seed in 0..5 {
+            let found = anchors(&sizes, 4, seed).unwrap();
+            assert!(found.sizes.iter().zip(planted).all(|(a, b)| size_iou(*a, b) > 0.98), "{found:?}");
+            assert!(found.mean_iou > 0.93);
+            assert_eq!(found, anchors(&sizes, 4, seed).unwrap());
+        }
+        let one = anchors(&sizes, 1, 0).unwrap();
+        let mean = |d: usize| sizes.iter().map(|s| s[d]).sum::<f64>() / 400.0;
+        assert!((0..2).all(|d| (one.sizes[0][d] - mean(d)).abs() < 1e-9));
+    }
+
+    #[test]
+    fn as_many_anchors_as_sizes_fit_all() {
+        let sizes = [[5.0, 5.0], [9.0, 3.0], [5.0, 5.0], [20.0, 30.0], [21.0, 30.0]];
+        let found = anchors(&sizes, 4, 1).unwrap();
+        assert!((found.mean_iou - 1.0).abs() < 1e-12, "{found:?}");
+        let e = anchors(&sizes, 5, 1).unwrap_err().to_string();
+        assert!(e.contains("5 anchors are wanted of 4 different sizes"), "{e}");
+        assert!(anchors(&[], 1, 1).is_err() && anchors(&sizes, 0, 1).is_err());
+        assert!(anchors(&[[1.0, 0.0]], 1, 1).unwrap_err().to_string().contains("1 x 0 px"));
+    }
+
+    #[test]
+    fn a_middle_that_loses_its_boxes_moves_to_the_worst_fit() {
+        let sizes = [[10.0, 10.0], [11.0, 10.0], [60.0, 60.0], [10.0, 90.0]];
+        // The second middle is nobody's nearest.
+        let found = settle(&sizes, vec![[10.0, 10.0], [1000.0, 1.0], [60.0, 60.0]]);
+        assert!(
+            found.sizes.contains(&[10.0, 90.0]) && found.sizes.contains(&[60.0, 60.0]) && found.sizes.contains(&[10.5, 10.0]),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn ious_of_sizes_are_those_of_boxes_about_one_middle() {
+        assert_eq!(size_iou([4.0, 2.0], [2.0, 4.0]), 4.0 / 12.0);
+        assert_eq!(size_iou([3.0, 3.0], [3.0, 3.0]), 1.0);
+    }
+}
