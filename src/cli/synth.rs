@@ -1,27 +1,32 @@
 //! `echogrid synth`.
 
 use super::common::{Global, check_file};
-use super::cost::weigh_city;
+use super::cost::{Room, weigh, weigh_city};
+use crate::detect::synthetic::{ANNOTATIONS, IMAGES, draw};
 use crate::scene::synth::{EPSG, SynthConfig, generate};
 use crate::scene::{GeoTransform, SampleData, write_geotiff};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// Make a synthetic city: a map and a SAR image of it, with known truth
+/// Make a synthetic city, a map and a SAR image of it, with known truth; or SAR images of ships with their boxes
 ///
 /// Streets, blocks, water, fields and buildings with heights, as an optical image and as a side-looking radar sees them
-/// (layover, shadow, double bounce, speckle). The same seed gives the same files on any machine.
+/// (layover, shadow, double bounce, speckle). With --ships radar images of ships instead, by turns at sea and in port, and their boxes. The same seed
+/// gives the same files on any machine.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folder for optical.tif, sar.tif and height.tif; made if it is not there
+    /// Folder for optical.tif, sar.tif and height.tif, or with --ships for images/ and annotations.json (COCO); made if it is not there
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Seed of the plan and of the noise
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Width and height, pixels of 10 m
-    #[arg(long, value_name = "PX", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(64..=16384))]
-    size: u32,
+    /// Width and height, pixels: of 10 m, 2048 unless given; with --ships of 3 to 8 m, 400 unless given
+    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(64..=16384))]
+    size: Option<u32>,
+    /// Images of ships to draw, in place of a city
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    ships: Option<u32>,
 }
 
 /// The files of a scene.
@@ -52,9 +57,26 @@ pub(super) fn write(global: &Global, folder: &Path, seed: u64, size: u32) -> Res
     Ok(files)
 }
 
+/// Draws images of ships and writes them with their boxes.
+fn write_ships(global: &Global, folder: &Path, count: u32, seed: u64, size: u32) -> Result<()> {
+    let bytes = u128::from(count) * u128::from(size).pow(2);
+    let (what, advice) = (format!("--ships {count} of --size {size}"), "take fewer or smaller images");
+    weigh(global, bytes + 64 * u128::from(size).pow(2), Room::Memory, &what, advice)?;
+    weigh(global, bytes, Room::Disk(Some(&folder.join(IMAGES))), &what, advice)?;
+    let drawn = draw(count, size, seed);
+    drawn.write(folder)?;
+    let (images, annotations) = (folder.join(IMAGES), folder.join(ANNOTATIONS));
+    out!("{}  {count} SAR images of {size}x{size} px, by turns at sea and in port, seed {seed}", images.display());
+    out!("{}  the boxes of their {} ships, COCO JSON", annotations.display(), drawn.dataset.boxes());
+    Ok(())
+}
+
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
-    let files = write(global, &args.out, args.seed, args.size)?;
-    let (size, seed) = (args.size, args.seed);
+    if let Some(count) = args.ships {
+        return write_ships(global, &args.out, count, args.seed, args.size.unwrap_or(400));
+    }
+    let (size, seed) = (args.size.unwrap_or(2048), args.seed);
+    let files = write(global, &args.out, seed, size)?;
     out!("{}  optical map, {size}x{size} px of 10 m, EPSG:{EPSG}, seed {seed}", files.map.display());
     out!("{}  SAR amplitude of the same ground", files.sar.display());
     out!("{}  height of the surface, metres", files.height.display());

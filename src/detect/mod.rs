@@ -1,6 +1,6 @@
 //! Detection of objects, ships above all, in SAR images: boxes, annotated data sets, measures, and what lies around a detector.
 //!
-//! - [`Dataset`] is images with boxes; [`coco`] and [`voc`] read it.
+//! - [`Dataset`] is images with boxes; [`coco`] and [`voc`] read it, [`synthetic`] draws one.
 //! - [`ap`] holds [`Detection`]s against it: average precision as COCO, VOC 2007 and VOC 2012 have it.
 //! - [`mod@write`] writes detections as COCO JSON, CSV and GeoJSON.
 //! - [`letterbox`] puts images of any shape before a square network, [`tiles`] scenes of any size; [`anchors`] finds the sizes of boxes, [`fusion`]
@@ -15,6 +15,7 @@ pub mod coco;
 mod dataset;
 pub mod fusion;
 pub mod letterbox;
+pub mod synthetic;
 pub mod tiles;
 pub mod voc;
 pub mod write;

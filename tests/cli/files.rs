@@ -120,3 +120,22 @@ fn info_names_what_it_cannot_read_and_what_it_reads() {
     assert_eq!((&info["bands"], &info["reads"][0]["band"], &info["reader"]), (&1.into(), &2.into(), &"built-in".into()));
     run(&["info", "--band", "VV", text(&WORLD.map)]).fails(1, &["has no band `VV`; it has 1, 2, 3"]);
 }
+
+#[test]
+fn ships_are_drawn_with_their_boxes() {
+    let dir = folder("ships");
+    let out = dir.join("new");
+    let draw = |more: &[&str]| run(&[&["synth", "--out", text(&out), "--ships", "4", "--size", "120"], more].concat());
+    let done = draw(&[]).ok();
+    assert!(done.out.contains("4 SAR images of 120x120 px") && done.out.contains("annotations.json"), "{done:?}");
+    let read = || echogrid::detect::coco::read(&out.join("annotations.json"), Some(&out.join("images"))).unwrap();
+    let first = read();
+    assert!(first.images.len() == 4 && first.boxes() >= 4 && names(&out.join("images")).len() == 4);
+    draw(&["--seed", "2"]).ok();
+    assert_ne!(first, read());
+    run(&["synth", "--out", text(&out), "--ships", "0"]).fails(2, &["--ships"]);
+    run(&["synth", "--out", text(&out), "--ships", "1000000", "--size", "16384"])
+        .fails(1, &["--ships 1000000 of --size 16384", "fewer or smaller"]);
+    std::fs::write(dir.join("file"), "kept").unwrap();
+    run(&["synth", "--out", text(&dir.join("file")), "--ships", "1"]).fails(1, &["folder cannot be made"]);
+}

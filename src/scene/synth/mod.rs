@@ -12,6 +12,7 @@ mod layout;
 mod noise;
 mod optical;
 mod sar;
+mod ships;
 #[cfg(test)]
 mod tests;
 mod town;
@@ -19,6 +20,8 @@ mod town;
 use cover::{Sampler, Tally};
 use layout::Layout;
 use rayon::prelude::*;
+
+pub use ships::{ShipConfig, ShipScene, ships};
 
 /// EPSG code of the scene's coordinate system, World Mercator.
 pub const EPSG: u32 = 3395;
