@@ -1,7 +1,9 @@
-//! The shipped weights on the scene they were never trained on. The scenes are not part of the project: where they are absent the test
+//! The shipped weights on the scene they were never trained on, and files of SAR ships. The data are not part of the project: where they are absent the test
 //! says that it skipped. `ECHOGRID_DATA` names the folder; the default is `../shared/data` beside the checkout.
 
 use echogrid::dense::{DenseModel, Structure};
+use echogrid::detect::anchors::{anchors, letterboxed_sizes, size_iou};
+use echogrid::detect::{Detection, ap, coco};
 use echogrid::eval::metrics::Summary;
 use echogrid::eval::{Protocol, evaluate, queries};
 use echogrid::gpu::{AdapterChoice, Engine};
@@ -12,10 +14,12 @@ use echogrid::scene::{Image, ScenePair};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+fn data() -> PathBuf {
+    std::env::var_os("ECHOGRID_DATA").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from)
+}
+
 fn scene(name: &str) -> Option<(PathBuf, PathBuf)> {
-    let data =
-        std::env::var_os("ECHOGRID_DATA").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    let folder = data.join("scenes").join(name);
+    let folder = data().join("scenes").join(name);
     let (map, sar) = (folder.join("optical.tif"), folder.join("sar.tif"));
     if map.exists() && sar.exists() {
         return Some((map, sar));
@@ -128,4 +132,34 @@ fn a_displaced_sar_scene_comes_back_within_two_pixels() {
         );
         assert!(from_plain < 2.0 && from_own < 4.0, "{from_plain} px, {from_own} px");
     }
+}
+
+/// SSDD's images and boxes, and its anchors, which fit as well as those that were published with this split. The boxes themselves as detections are all right.
+#[test]
+fn ssdd_is_read_and_its_boxes_have_the_anchors_that_are_known() {
+    let folder = data().join("ships/ssdd");
+    if !folder.join("train.json").exists() {
+        return eprintln!("SKIPPED: {} is not there", folder.display());
+    }
+    let [train, val] = ["train.json", "val.json"].map(|name| coco::read(&folder.join(name), Some(&folder.join("images"))).unwrap());
+    assert_eq!([train.images.len(), train.boxes(), val.images.len(), val.boxes()], [714, 1747, 154, 228]);
+    let groups =
+        |set: &echogrid::detect::Dataset| set.images.iter().map(|i| i.group.clone().unwrap()).collect::<std::collections::BTreeSet<_>>();
+    assert!(groups(&train).is_disjoint(&groups(&val)));
+
+    let sizes = letterboxed_sizes(&train, 416);
+    let known =
+        [[8.0, 10.0], [16.0, 11.0], [10.0, 18.0], [12.0, 27.0], [25.0, 15.0], [42.0, 21.0], [21.0, 44.0], [87.0, 38.0], [44.0, 88.0]];
+    let fit = |s: &[f64; 2]| known.iter().map(|k| size_iou(*s, *k)).fold(0.0, f64::max);
+    let theirs = sizes.iter().map(fit).sum::<f64>() / sizes.len() as f64;
+    let ours = anchors(&sizes, 9, 1).unwrap();
+    println!("anchors {:.0?}: mean IoU {:.4}, of the known ones {theirs:.4}", ours.sizes, ours.mean_iou);
+    assert!(ours.mean_iou > theirs - 0.005, "{ours:?}, known: {theirs}");
+
+    let found: Vec<Vec<Detection>> =
+        val.images.iter().map(|i| i.boxes.iter().map(|b| Detection { bbox: b.bbox, score: 0.5, category: b.category }).collect()).collect();
+    let figures = ap::coco(&val, &found, ap::MAX_DETECTIONS).unwrap();
+    assert!(figures.twelve().iter().take(6).all(|v| (v - 1.0).abs() < 1e-12), "{figures:?}");
+    let estimate = ap::interval(&val, &found, ap::Measure::Coco, ap::MAX_DETECTIONS, 1).unwrap();
+    assert_eq!(estimate.ci95.map(|v| (v * 1e9).round()), [1e9; 2]);
 }
