@@ -134,7 +134,7 @@ fn a_displaced_sar_scene_comes_back_within_two_pixels() {
     }
 }
 
-/// SSDD's images and boxes, and its anchors, which fit as well as those that were published with this split. The boxes themselves as detections are all right.
+/// SSDD's images and boxes, and its anchors, which fit at least as well as those that are known of this split. The boxes themselves as detections are all right.
 #[test]
 fn ssdd_is_read_and_its_boxes_have_the_anchors_that_are_known() {
     let folder = data().join("ships/ssdd");
@@ -154,7 +154,7 @@ fn ssdd_is_read_and_its_boxes_have_the_anchors_that_are_known() {
     let theirs = sizes.iter().map(fit).sum::<f64>() / sizes.len() as f64;
     let ours = anchors(&sizes, 9, 1).unwrap();
     println!("anchors {:.0?}: mean IoU {:.4}, of the known ones {theirs:.4}", ours.sizes, ours.mean_iou);
-    assert!(ours.mean_iou > theirs - 0.005, "{ours:?}, known: {theirs}");
+    assert!(ours.mean_iou >= theirs, "{ours:?}, known: {theirs}");
 
     let found: Vec<Vec<Detection>> =
         val.images.iter().map(|i| i.boxes.iter().map(|b| Detection { bbox: b.bbox, score: 0.5, category: b.category }).collect()).collect();
