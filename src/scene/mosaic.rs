@@ -27,16 +27,16 @@ const TOLD: usize = 12;
 const COUNTED: u32 = 512;
 
 /// One file.
-struct Piece {
-    path: PathBuf,
+pub(super) struct Piece {
+    pub(super) path: PathBuf,
     /// Left, top, right and bottom in pixels of the whole.
-    area: [i64; 4],
+    pub(super) area: [i64; 4],
     /// Where it is not on the lattice: its own pixels.
-    place: Option<Georeference>,
+    pub(super) place: Option<Georeference>,
 }
 
 /// The files, opened when they are read.
-struct Mosaic {
+pub(super) struct Mosaic {
     pieces: Vec<Piece>,
     layout: Layout,
     place: Georeference,
@@ -122,29 +122,15 @@ pub(super) fn open(paths: &[PathBuf], options: &OpenOptions) -> Result<Raster> {
     let size = size.map(|s| u32::try_from(s).unwrap_or(u32::MAX));
     pieces.iter_mut().for_each(|p| (0..4).for_each(|i| p.area[i] -= origin[i % 2]));
     let geo = geo.offset(origin[0] as f64, origin[1] as f64);
-    let layout = Layout::new(size, [CHUNK.min(size[0]), CHUNK.min(size[1])]);
-    if layout.chunks() > 1 << 24 {
-        return Err(Error::argument(
-            "map",
-            format!("its {} files span {}x{} px, more than one map may; leave out those that lie far off", paths.len(), size[0], size[1]),
-        ));
-    }
-    let mut by_chunk = vec![Vec::new(); layout.chunks() as usize];
-    for (i, p) in pieces.iter().enumerate() {
-        for index in chunks_of(&layout, p.area) {
-            by_chunk[index as usize].push(i as u32);
-        }
-    }
     warnings.extend(coverage(&pieces, size, resampled));
-    let mut header = Header::plain(size, bands, kind, layout);
+    let source = Mosaic::new(pieces, size, Georeference::affine(geo, crs.clone(), size), bands, options)?;
+    source.keep_open(opened);
+    let mut header = Header::plain(size, bands, kind, source.layout());
     header.claim.affine = Some(geo);
-    header.claim.crs = Some(Ok(crs.clone()));
+    header.claim.crs = Some(Ok(crs));
     header.names = names;
     header.reader = reader;
     header.warnings = warnings;
-    let place = Georeference::affine(geo, crs, size);
-    let open = Mutex::new(opened);
-    let source = Mosaic { pieces, layout, place, bands, options: options.clone(), by_chunk, open };
     let mut raster = Raster::from_source(&first_path, header, Arc::new(source))?;
     raster.set_pieces(paths.to_vec(), no_data);
     Ok(raster)
@@ -229,6 +215,42 @@ fn keep(open: &mut Vec<(u32, Arc<Raster>)>, piece: u32, raster: Arc<Raster>) {
 }
 
 impl Mosaic {
+    /// Of pieces that lie somewhere in `size` px, each opened by `options` when it is first read.
+    ///
+    /// # Errors
+    /// More chunks than one map may have.
+    pub(super) fn new(pieces: Vec<Piece>, size: [u32; 2], place: Georeference, bands: u32, options: &OpenOptions) -> Result<Self> {
+        let layout = Layout::new(size, [CHUNK.min(size[0]), CHUNK.min(size[1])]);
+        if layout.chunks() > 1 << 24 {
+            return Err(Error::argument(
+                "map",
+                format!(
+                    "its {} files span {}x{} px, more than one map may; leave out those that lie far off",
+                    pieces.len(),
+                    size[0],
+                    size[1]
+                ),
+            ));
+        }
+        let mut by_chunk = vec![Vec::new(); layout.chunks() as usize];
+        for (i, p) in pieces.iter().enumerate() {
+            for index in chunks_of(&layout, p.area) {
+                by_chunk[index as usize].push(i as u32);
+            }
+        }
+        Ok(Self { pieces, layout, place, bands, options: options.clone(), by_chunk, open: Mutex::default() })
+    }
+
+    /// The chunks that it delivers.
+    pub(super) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Takes files that are open already, by their pieces' numbers.
+    fn keep_open(&self, opened: Vec<(u32, Arc<Raster>)>) {
+        *self.open.lock().unwrap_or_else(|e| e.into_inner()) = opened;
+    }
+
     fn raster(&self, piece: u32) -> Result<Arc<Raster>> {
         let lock = || self.open.lock().unwrap_or_else(|e| e.into_inner());
         {

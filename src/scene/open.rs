@@ -10,6 +10,7 @@ use super::image_read;
 use super::mosaic;
 use super::nodata::NoData;
 use super::raster::{Raster, SampleType};
+use super::sheet::{self, Laid};
 use super::sidecar;
 use super::source::{Header, Layout, Reader};
 use super::tiff_read;
@@ -64,6 +65,17 @@ impl OpenOptions {
         }
     }
 
+    /// Opens images that have no place of their own as one raster of `size` px, each where it is laid; between them there is no data. They are
+    /// read when they are asked for. The whole has square pixels of `pixel_m` metres in a local system of its own, whose origin in the middle stands
+    /// for no place on Earth.
+    ///
+    /// # Errors
+    /// No image; a size of a pixel that makes no sense; as [`open`](Self::open) of the first. That the others have its bands and its type, and all
+    /// the size that is said, is the caller's to see ([`Outline`]).
+    pub fn open_sheet(&self, images: &[Laid], size: [u32; 2], pixel_m: f64) -> Result<Raster> {
+        sheet::open(images, size, pixel_m, self)
+    }
+
     /// Opens an image without looking at its pixels.
     pub(super) fn open_unread(&self, path: impl AsRef<Path>) -> Result<Raster> {
         let path = path.as_ref();
@@ -113,6 +125,32 @@ impl OpenOptions {
                 vec![found]
             }
         })
+    }
+}
+
+/// What the header of an image says; its pixels are not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outline {
+    /// Width and height, px.
+    pub size: [u32; 2],
+    /// Bands, alpha not counted.
+    pub bands: u32,
+    /// Type of the samples.
+    pub sample_type: SampleType,
+}
+
+impl Outline {
+    /// Of an image file.
+    ///
+    /// # Errors
+    /// As [`Raster::open`], as far as the header shows it.
+    pub fn of(path: &Path) -> Result<Self> {
+        if let Ok(Kind::Picture) = formats::kind(path) {
+            let (size, bands, sample_type) = image_read::outline(path)?;
+            return Ok(Self { size, bands, sample_type });
+        }
+        let raster = OpenOptions::default().open_unread(path)?;
+        Ok(Self { size: [raster.width(), raster.height()], bands: raster.bands(), sample_type: raster.sample_type() })
     }
 }
 

@@ -34,7 +34,14 @@ impl Image {
         if options.bands == Bands::All {
             options.bands = Bands::Colours;
         }
-        let raster = options.open_map(paths)?;
+        Self::of_map(options.open_map(paths)?)
+    }
+
+    /// Of a raster that is open: a map.
+    ///
+    /// # Errors
+    /// Reading, or no valid pixel.
+    pub fn of_map(raster: Raster) -> Result<Self> {
         let standardisation = Standardisation::measure(&raster, Radiometry::Optical)?;
         Ok(Self { raster, standardisation })
     }
