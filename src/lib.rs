@@ -5,7 +5,7 @@
 //! - [`kernels`] append dispatches to a plan; [`mod@reference`] holds the twin of each on the CPU.
 //! - [`mod@tune`] measures which of a family's kernels are fastest on a device; [`gpu::Engine::with_tuning`] takes the result.
 //! - [`nn::Graph`] describes a network once and gives forward and backward plans; [`nn::EncoderConfig`] builds encoders.
-//! - [`scene::Raster`] reads maps of any size by windows; [`index`] makes databases of their cells and searches them; [`train`] and
+//! - [`scene::Raster`] reads maps of any size by windows, [`pairs::PairSet`] sets of small SAR-optical pairs; [`index`] makes databases of their cells and searches them; [`train`] and
 //!   [`eval`] do what their names say.
 //!
 //! ```no_run
@@ -38,6 +38,7 @@ pub mod index;
 pub mod kernels;
 pub mod locate;
 pub mod nn;
+pub mod pairs;
 mod random;
 pub mod reference;
 pub mod refine;
