@@ -1,15 +1,17 @@
 //! `echogrid calibrate`.
 
-use super::common::{Global, MapArgs, SarArgs, check_apart, check_file, check_output, print_json};
+use super::common::{APART, Global, Ground, JudgedArgs, MapNoData, SarArgs, SizedPairs, check_apart, check_file, check_output, print_json};
 use super::cost::weigh_dense;
 use super::databases::build_dense_with_bar;
 use super::dense_args::FeatureArgs;
-use crate::Result;
 use crate::dense::{Calibration, DenseDatabase, DenseModel, Domain, FeatureKind, Layout, Matcher, SearchConfig};
 use crate::eval::dense::{DenseResult, RIGHT_M, dense_matches, dense_queries, dense_results, labelled};
 use crate::eval::metrics::calibration_error;
 use crate::index::RESIDENT_BYTES;
-use crate::scene::{MapInfo, ScenePair};
+use crate::pairs::PairSet;
+use crate::scene::{MapInfo, NoData, ScenePair};
+use crate::train::check_fits;
+use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
 /// Fit what a dense fix is worth: its probability and its error ellipse
@@ -20,13 +22,13 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    map: MapArgs,
-    /// SAR image of the same area
-    #[arg(long, value_name = "SAR")]
-    sar: PathBuf,
+    scene: JudgedArgs,
     /// Map and SAR image of another area, whose patches are not on the map
-    #[arg(long, num_args = 2, value_names = ["MAP", "SAR"])]
+    #[arg(long, num_args = 2, value_names = ["MAP", "SAR"], required_unless_present_any = ["pairs", "pairs_list", "absent_pairs"])]
     absent: Vec<PathBuf>,
+    /// Pairs of another area, whose patches are not on the map; of --pairs without these the second half is kept for it
+    #[arg(long, num_args = 2, value_names = ["SAR", "OPT"], conflicts_with = "absent", help_heading = "Pairs")]
+    absent_pairs: Vec<PathBuf>,
     /// Scenes of the kind that the features are for, as those they were trained on: images unlike these are warned of [default: those above]
     #[arg(long, num_args = 2, value_names = ["MAP", "SAR"])]
     like: Vec<PathBuf>,
@@ -66,6 +68,35 @@ fn write(path: &Path, model: &DenseModel, fitted: &Calibration) -> Result<()> {
     }
 }
 
+/// The area that patches are sought on, and the other one.
+fn areas(args: &Args, patch: u32) -> Result<(ScenePair, ScenePair)> {
+    let (mut ground, pairs) = (args.scene.ground()?, args.scene.pair_args());
+    let other = match (&args.absent[..], &args.absent_pairs[..], &mut ground) {
+        ([], [sar, optical], _) => Some(pairs.sized(PairSet::folders(sar, optical)?, 0)?),
+        ([], _, Ground::Pairs(all)) => {
+            let (here, elsewhere) = all.set.split(0.5, 1);
+            if here.is_empty() || elsewhere.is_empty() {
+                return Err(Error::invalid(
+                    "these pairs are too few to keep half of them for patches that are not on the map: name others with --absent-pairs SAR OPT",
+                ));
+            }
+            let pixel_m = all.pixel_m;
+            all.set = here;
+            Some(SizedPairs { set: elsewhere, pixel_m })
+        }
+        _ => None,
+    };
+    ground.check_holds("one of --patches", patch)?;
+    let elsewhere = match other {
+        Some(other) => {
+            check_fits("one of --patches", patch, other.set.shortest_side())?;
+            other.scene(&args.reading, MapNoData { map_no_data: NoData::Auto }, APART)?
+        }
+        None => args.reading.pair_of(&args.absent)?,
+    };
+    Ok((args.scene.open(&ground, &args.reading, APART)?, elsewhere))
+}
+
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let model = args.what.model(FeatureKind::Learned)?;
     if model.file().is_some() {
@@ -74,9 +105,10 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         check_output(&args.out)?
     }
     // The model may be calibrated where it lies.
-    let read = args.map.map.iter().chain([&args.sar]).chain(&args.absent).chain(&args.like).map(PathBuf::as_path);
+    let read = args.scene.inputs().chain(&args.absent).chain(&args.absent_pairs).chain(&args.like).map(PathBuf::as_path);
     check_apart(&[&args.out], read)?;
-    let (here, elsewhere) = (args.reading.pair(&args.map, &args.sar)?, args.reading.pair_of(&args.absent)?);
+    let largest = args.patches.iter().copied().max().unwrap_or(200);
+    let (here, elsewhere) = areas(args, largest)?;
     let (info, other) = (MapInfo::of(&here.map)?, MapInfo::of(&elsewhere.map)?);
     let like = args.like.chunks(2).map(|files| args.reading.pair_of(files)).collect::<Result<Vec<_>>>()?;
     let like: Vec<&ScenePair> = if like.is_empty() { vec![&here, &elsewhere] } else { like.iter().collect() };
@@ -87,7 +119,6 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         out!("wrote {}", args.out.display());
         return Ok(());
     }
-    let largest = args.patches.iter().copied().max().unwrap_or(200);
     let layout = Layout::new(&info, model.metres(), f64::from(largest), 0)?;
     weigh_dense(global, &here.map, &layout, &model, None)?;
     let engine = global.engine()?;

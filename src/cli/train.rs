@@ -1,20 +1,22 @@
 //! `echogrid train`.
 
+mod ground;
 mod session;
 mod words;
 
-use super::common::{Global, SarArgs, warn};
+use super::common::{Global, warn};
 use crate::align::Align;
 use crate::gpu::Precision;
 use crate::index::LoadedModel;
 use crate::nn::OptimizerConfig;
 use crate::train::{
-    DenseTrainConfig, Event, InitFrom, Loss, Outcome, Recipe, RefineTrainConfig, TrainConfig, export, train, train_dense, train_refiner,
+    DenseTrainConfig, Event, InitFrom, Loss, Outcome, Recipe, RefineTrainConfig, TrainConfig, check_fits, train, train_dense, train_refiner,
 };
 use crate::{Error, Result};
+use ground::{GroundArgs, Sets};
 use serde::Serialize;
-use session::{Run, Wanted, session};
-use std::path::{Path, PathBuf};
+use session::{Run, Wanted, export_batches, session};
+use std::path::PathBuf;
 use words::{Words, dense_figures, recall_figures, refine_figures};
 
 /// How a graph network is trained onto an encoder.
@@ -32,12 +34,8 @@ enum Refine {
 /// the same bits as a run that was never stopped, on the same adapter with the same measurements (`echogrid tune`); but of --refine joint, whose candidates are then those of the encoder as it is.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A map and a SAR image of one area, both georeferenced; may be given several times
-    #[arg(long, num_args = 2, value_names = ["MAP", "SAR"], required_unless_present = "print_config", action = clap::ArgAction::Append)]
-    scene: Vec<PathBuf>,
-    /// A map and a SAR image to validate on; never trained on
-    #[arg(long, num_args = 2, value_names = ["MAP", "SAR"], required_unless_present = "print_config")]
-    val: Vec<PathBuf>,
+    #[command(flatten)]
+    ground: GroundArgs,
     /// The model to write
     #[arg(long, value_name = "MODEL", required_unless_present_any = ["print_config", "export"])]
     out: Option<PathBuf>,
@@ -86,8 +84,6 @@ pub struct Args {
     /// Seed of everything random [default: that of the configuration]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    #[command(flatten)]
-    reading: SarArgs,
     /// Go on from MODEL.checkpoint
     #[arg(long)]
     resume: bool,
@@ -108,6 +104,9 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     if args.model.is_some() && args.refine.is_none() {
         return Err(Error::invalid("--model is the encoder of --refine; to start from a model's weights take --init-from MODEL"));
     }
+    let sets = args.ground.sets()?;
+    // What nobody has set suits the pairs; what was set must.
+    let (least, own) = (sets.least(), args.config.is_none());
     if args.dense {
         let mut config = match (&args.config, &args.init_from) {
             (Some(file), _) => DenseTrainConfig::load(file)?,
@@ -116,9 +115,14 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         };
         config.init_from = args.init_from.clone().or(config.init_from);
         args.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);
+        if let Some((shortest, pixel_m)) = least {
+            config = if own { config.suiting(shortest, pixel_m) } else { config };
+            config.check_suits(shortest, pixel_m)?;
+        }
         config.check()?;
         let words = Words { total: config.total_steps(), items: config.patches, item: "SAR patches", figures: dense_figures };
-        go(global, args, &config, &words, |r, on| train_dense(r.engine, &config, r.scenes, r.val, r.out, args.resume, r.stop, on))
+        let ground = (&sets, [None; 2]);
+        go(global, args, ground, &config, &words, |r, on| train_dense(r.engine, &config, r.scenes, r.val, r.out, args.resume, r.stop, on))
     } else if let Some(refine) = args.refine {
         let mut config = match (&args.config, &args.scale) {
             (Some(file), Some(scale)) => Recipe::load(file, Some(scale))?.refine,
@@ -127,6 +131,10 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         };
         args.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);
         config.joint = refine == Refine::Joint;
+        if let Some((shortest, _)) = least {
+            config = if own { config.suiting(shortest) } else { config };
+            check_fits("patch", config.patch, shortest)?;
+        }
         config.check()?;
         let words = Words { total: config.total_steps(), items: config.queries, item: "queries", figures: refine_figures };
         let model = LoadedModel::load(args.model.as_deref())?;
@@ -137,7 +145,10 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
             )),
             _ => {}
         }
-        go(global, args, &config, &words, |r, on| train_refiner(r.engine, &config, &model, r.scenes, r.val, r.out, args.resume, r.stop, on))
+        let ground = (&sets, [Some(config.patch); 2]);
+        go(global, args, ground, &config, &words, |r, on| {
+            train_refiner(r.engine, &config, &model, r.scenes, r.val, r.out, args.resume, r.stop, on)
+        })
     } else {
         let mut config = match (&args.config, &args.scale, &args.init_from) {
             (Some(file), Some(scale), _) => Recipe::load(file, Some(scale))?.train,
@@ -150,31 +161,25 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         config.loss = args.loss.unwrap_or(config.loss);
         config.align.method = args.align.unwrap_or(config.align.method);
         config.align.weight = args.align_weight.or(config.align.weight);
+        if let Some((shortest, _)) = least {
+            config = if own { config.suiting(shortest) } else { config };
+            check_fits("patch", config.patch, shortest)?;
+        }
         config.check()?;
         if let Some(folder) = &args.export {
-            return export_batches(global, args, &config, folder);
+            return export_batches(global, &args.ground, &sets, &config, folder);
         }
         let words = Words { total: config.total_steps(), items: config.batch, item: "pairs", figures: recall_figures };
-        go(global, args, &config, &words, |r, on| train(r.engine, &config, r.scenes, r.val, r.out, args.resume, r.stop, on))
+        let ground = (&sets, [None, Some(config.patch)]);
+        go(global, args, ground, &config, &words, |r, on| train(r.engine, &config, r.scenes, r.val, r.out, args.resume, r.stop, on))
     }
-}
-
-/// Writes a run's batches instead of training on them.
-fn export_batches(global: &Global, args: &Args, config: &TrainConfig, folder: &Path) -> Result<()> {
-    let open = |pair: &[PathBuf]| args.reading.pair_of(pair);
-    let scenes = args.scene.chunks(2).map(open).collect::<Result<Vec<_>, _>>()?;
-    let val = open(&args.val)?;
-    let bar = global.bar(config.total_steps() as u64, "writing batches");
-    export(&global.engine()?, config, &scenes, &val, folder, |step| bar.set_position(step as u64))?;
-    bar.finish_and_clear();
-    global.say(format_args!("wrote {} steps into {}", config.total_steps(), folder.display()));
-    Ok(())
 }
 
 /// Prints the settings, or runs with them.
 fn go(
     global: &Global,
     args: &Args,
+    (sets, lattice): (&Sets, [Option<u32>; 2]),
     config: &impl Serialize,
     words: &Words,
     run: impl FnOnce(Run<'_>, &mut dyn FnMut(Event)) -> Result<Outcome>,
@@ -184,6 +189,6 @@ fn go(
         return Ok(());
     }
     let out = args.out.as_deref().ok_or_else(|| Error::invalid("--out MODEL is missing"))?;
-    let wanted = Wanted { scene: &args.scene, val: &args.val, reading: &args.reading, out, resume: args.resume };
+    let wanted = Wanted { ground: &args.ground, sets, lattice, out, resume: args.resume };
     session(global, &wanted, words, run)
 }

@@ -52,7 +52,8 @@ pub(super) struct Pairs<'a> {
     val: &'a ScenePair,
     patch_m: f64,
     batcher: Batcher<'a>,
-    map_cache: PageCache,
+    /// Pages of the maps and of the SAR images.
+    pages: [PageCache; 2],
     patches: [Tensor; 2],
     /// Inputs that not every run has; see [`PairGraph`].
     style: Option<Tensor>,
@@ -82,12 +83,12 @@ impl<'a> Pairs<'a> {
         let scale = f64::from(config.patch) / config.encoder.input as f64;
         let mut builder = PlanBuilder::new(engine);
         let [map, sar] = [(&patches[0], &inputs[PairGraph::MAP]), (&patches[1], &inputs[PairGraph::SAR])];
-        let map_cache = pair_sampling(&mut builder, scenes, scale, map, sar)?;
+        let pages = pair_sampling(&mut builder, scenes, scale, map, sar)?;
         let patch_m = f64::from(config.patch) * scenes[0].map.raster.ground_pixel_size()?.0;
         let input = |at: Option<usize>| at.map(|i| inputs[i].clone());
         let (style, dropout, weights, cells) = (input(net.style), input(net.dropout), input(net.weights), input(net.cells));
         let sampling = builder.finish();
-        Ok((Self { config, val, patch_m, batcher, map_cache, patches, style, dropout, weights, cells, sampling }, learner))
+        Ok((Self { config, val, patch_m, batcher, pages, patches, style, dropout, weights, cells, sampling }, learner))
     }
 
     /// What a step is told beside its patches, by name, where the run has it; not what it drops, which hangs on seed and step alone.
@@ -156,7 +157,7 @@ impl Task for Pairs<'_> {
         let embedder = Embedder::new(engine, &c.encoder, &learner.weights, c.batch, Precision::Full)?;
         let records = pool.iter().map(|p| batcher.plain_record(*p)).collect::<Result<Vec<_>>>()?;
         let taps = sampler::taps_for(f64::from(c.patch) / c.encoder.input as f64);
-        let vectors = embedder.embed_all(Modality::Map, &mut self.map_cache, &records, taps)?;
+        let vectors = embedder.embed_all(Modality::Map, &mut self.pages[0], &records, taps)?;
         *planned =
             (0..c.steps).map(|i| batcher.similar_places(epoch * c.steps + i, &pool, &vectors, embedder.dim())).collect::<Result<_>>()?;
         Ok(())
@@ -177,8 +178,11 @@ impl Task for Pairs<'_> {
         if let Some(cells) = &self.cells {
             engine.write(cells, &self.batcher.labels(&places))?;
         }
-        engine.write(&self.patches[0], &cuts.map)?;
-        Ok(engine.write(&self.patches[1], &cuts.sar)?)
+        for ((pages, records), cut) in self.pages.iter_mut().zip(&self.patches).zip([&cuts.map, &cuts.sar]) {
+            pages.require(engine, cut, self.config.encoder.input)?;
+            engine.write(records, cut)?;
+        }
+        Ok(())
     }
 
     /// Recall of both protocols on the validation scene.

@@ -10,6 +10,7 @@ mod dense;
 mod encoder;
 mod event;
 mod export;
+mod fitting;
 mod learner;
 mod log;
 mod look;
@@ -31,6 +32,7 @@ pub use dense::{DenseAugment, DenseTrainConfig, profile_dense_step, train_dense}
 pub use encoder::{profile_step, step_plan, train};
 pub use event::{Event, Outcome};
 pub use export::export;
+pub use fitting::{check_fits, suitable_patch};
 pub use log::Log;
 pub use loss::Loss;
 pub use recipe::Recipe;

@@ -1,4 +1,4 @@
-//! The patches of a step, cut on the device out of pages that are all resident.
+//! The patches of a step, cut on the device out of pages that are all resident, or brought in for the step.
 
 use crate::gpu::{DType, Engine, PAGE, PlanBuilder, Tensor};
 use crate::kernels::sampler::{self, PatchRecord};
@@ -6,15 +6,21 @@ use crate::scene::{Image, PageCache, ScenePair, ValidityMask};
 use crate::{Error, Result};
 use std::sync::Arc;
 
-/// The pages of one modality's images, all on the device.
-pub(super) fn resident<'s>(
+/// Pages of a modality that are on the device at once, at most: 2 GiB. Of scenes that have more, a step's are brought in before it.
+const MOST_PAGES: u32 = 1024;
+
+/// The pages of one modality's images, all on the device where it has the room.
+pub(super) fn pages<'s>(
     engine: &Engine,
     scenes: &'s [ScenePair],
     pick: fn(&'s ScenePair) -> (&'s Arc<Image>, &'s ValidityMask),
 ) -> Result<PageCache> {
-    let pages = scenes.iter().map(|s| pages_with_data(pick(s).0, pick(s).1)).sum();
-    let mut cache = PageCache::new(engine, scenes.iter().map(|s| pick(s).0.clone()).collect(), pages)?;
-    cache.require_all(engine)?;
+    let with_data: u32 = scenes.iter().map(|s| pages_with_data(pick(s).0, pick(s).1)).sum();
+    let room = MOST_PAGES.min(engine.caps().max_texture_layers);
+    let mut cache = PageCache::new(engine, scenes.iter().map(|s| pick(s).0.clone()).collect(), with_data.min(room))?;
+    if with_data <= room {
+        cache.require_all(engine)?;
+    }
     Ok(cache)
 }
 
@@ -27,7 +33,7 @@ pub(super) fn plain_patches(
     side: usize,
     chunk: usize,
 ) -> Result<Vec<f32>> {
-    let cache = resident(engine, std::slice::from_ref(scene), pick)?;
+    let mut cache = pages(engine, std::slice::from_ref(scene), pick)?;
     let records = sampler::records(engine, chunk)?;
     let cut = engine.tensor("patches", &[chunk, side, side, 4], DType::F32)?;
     let mut builder = PlanBuilder::new(engine);
@@ -38,6 +44,7 @@ pub(super) fn plain_patches(
     for part in patches.chunks(chunk) {
         let mut padded = part.to_vec();
         padded.resize(chunk, PatchRecord::empty());
+        cache.require(engine, part, side)?;
         engine.write(&records, &padded)?;
         plan.submit(engine)?;
         all.extend_from_slice(&engine.read::<f32>(&cut)?[..part.len() * side * side * 4]);
@@ -54,21 +61,21 @@ fn pages_with_data(image: &Image, mask: &ValidityMask) -> u32 {
 }
 
 /// Appends the cutting of patch pairs out of some scenes: by records of places into inputs of a network, of the map and of the SAR image,
-/// at `scale` map pixels a network pixel. Returns the maps on the device.
+/// at `scale` map pixels a network pixel. Returns the pages of the maps and of the SAR images, which must hold those of the records.
 pub(super) fn pair_sampling(
     plan: &mut PlanBuilder<'_>,
     scenes: &[ScenePair],
     scale: f64,
     map: (&Tensor, &Tensor),
     sar: (&Tensor, &Tensor),
-) -> Result<PageCache> {
-    let map_cache = resident(plan.engine(), scenes, |s| (&s.map, &s.map_mask))?;
-    let sar_cache = resident(plan.engine(), scenes, |s| (&s.sar, &s.sar_mask))?;
+) -> Result<[PageCache; 2]> {
+    let map_cache = pages(plan.engine(), scenes, |s| (&s.map, &s.map_mask))?;
+    let sar_cache = pages(plan.engine(), scenes, |s| (&s.sar, &s.sar_mask))?;
     let coarsest = scenes.iter().try_fold(0.0f64, |most, s| Ok::<_, Error>(most.max(sar_scale(s, scale)?)))?;
     for (cache, scale, (records, input)) in [(&map_cache, scale, map), (&sar_cache, coarsest, sar)] {
         sampler::forward(plan, cache.array(), cache.table(), records, sampler::taps_for(scale), true, input)?;
     }
-    Ok(map_cache)
+    Ok([map_cache, sar_cache])
 }
 
 /// SAR pixels to a pixel of a grid that has `scale` map pixels to a pixel, in the middle of the scene.

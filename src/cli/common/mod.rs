@@ -3,14 +3,18 @@
 #[macro_use]
 mod output;
 mod global;
+mod judged;
 mod pace;
+mod pairs;
 mod progress;
 mod reading;
 pub(super) mod tuning;
 
 pub(super) use global::{Global, Outcome, command_line, interrupt_flag, name_of};
+pub(super) use judged::{Ground, JudgedArgs};
 pub(super) use output::{
     check_apart, check_file, check_output, check_regular, expect_json, print_json, warn, warn_of, write_out, written_once,
 };
+pub(super) use pairs::{APART, PairArgs, SizedPairs};
 pub(super) use progress::Progress;
 pub(super) use reading::{MapArgs, MapNoData, MirrorArgs, SarArgs};

@@ -1,6 +1,6 @@
 //! Options of `echogrid eval`.
 
-use crate::cli::common::{MapArgs, SarArgs};
+use crate::cli::common::{JudgedArgs, SarArgs};
 use crate::cli::databases::GridArgs;
 use crate::cli::dense_args::{DenseArgs, MatchArgs};
 use crate::cli::refine_args::RefineArgs;
@@ -20,15 +20,12 @@ pub(in crate::cli) enum ProtocolArg {
 
 /// Measure how well SAR patches are found on a map
 ///
-/// Both images must be georeferenced: that is the truth. A candidate cell is right when its centre lies within half a cell of
+/// Both images must be georeferenced: that is the truth. Pairs need not be: they are laid side by side, with nothing between them. A candidate cell is right when its centre lies within half a cell of
 /// the query's centre in both axes. Errors are distances on the ground from the best view of the first candidate.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    pub(super) map: MapArgs,
-    /// SAR image of the same area
-    #[arg(long, value_name = "SAR")]
-    pub(super) sar: PathBuf,
+    pub(super) scene: JudgedArgs,
     /// Model [default: the shipped weights]
     #[arg(long, value_name = "MODEL")]
     pub(super) model: Option<PathBuf>,
@@ -61,6 +58,9 @@ pub struct Args {
     /// Map and SAR image of another area, whose patches must not be found (dense protocol)
     #[arg(long, num_args = 2, value_names = ["MAP", "SAR"])]
     pub(super) absent: Option<Vec<PathBuf>>,
+    /// Pairs of another area, whose patches must not be found (dense protocol)
+    #[arg(long, num_args = 2, value_names = ["SAR", "OPT"], conflicts_with = "absent", help_heading = "Pairs")]
+    pub(super) absent_pairs: Option<Vec<PathBuf>>,
     /// Write every query's result (dense protocol)
     #[arg(long, value_name = "FILE.json")]
     pub(super) dump: Option<PathBuf>,

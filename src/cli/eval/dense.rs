@@ -3,7 +3,7 @@
 use super::args::Args;
 use super::cells::Cells;
 use super::dense_page::{Shown, write_page};
-use crate::cli::common::{Global, print_json, warn};
+use crate::cli::common::{APART, Global, MapNoData, print_json, warn};
 use crate::cli::cost::weigh_dense;
 use crate::cli::databases::build_dense_with_bar;
 use crate::cli::dense_args::LARGEST_PATCH;
@@ -14,7 +14,9 @@ use crate::eval::dense::{
 use crate::eval::metrics::calibration_error;
 use crate::index::RESIDENT_BYTES;
 use crate::locate::Method;
-use crate::scene::MapInfo;
+use crate::pairs::PairSet;
+use crate::scene::{MapInfo, NoData, ScenePair};
+use crate::train::check_fits;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -26,9 +28,11 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let mut seconds = BTreeMap::new();
     let start = Instant::now();
     let model = args.dense.what.model(FeatureKind::Learned)?;
-    let pair = args.reading.pair(&args.map, &args.sar)?;
+    let ground = args.scene.ground()?;
+    let patch = args.dense.patch.unwrap_or_else(|| ground.suiting(LARGEST_PATCH));
+    ground.check_holds("a patch (--patch)", patch)?;
+    let pair = args.scene.open(&ground, &args.reading, if args.method == Method::Both { patch } else { APART })?;
     let info = MapInfo::of(&pair.map)?;
-    let patch = args.dense.patch.unwrap_or(LARGEST_PATCH);
     let layout = args.dense.layout(&info, &model, f64::from(patch))?;
     weigh_dense(global, &pair.map, &layout, &model, None)?;
     let side = layout.query_side(f64::from(patch))?;
@@ -58,9 +62,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let calibration = model.calibration().at(&distance);
     let threshold = args.matching.threshold.unwrap_or(calibration.threshold);
     let results = dense_results(&matcher, &calibration, &queries, &found, threshold)?;
-    let absent = match &args.absent {
-        Some(files) => {
-            let other = args.reading.pair_of(files)?;
+    let absent = match absent(args, patch)? {
+        Some(other) => {
             let scale = info.ground_m() / MapInfo::of(&other.map)?.ground_m();
             let queries = dense_queries(&other, &layout, side, scale, args.queries, args.seed)?;
             let search = SearchConfig { tiles: cells.is_some(), ..SearchConfig::default() };
@@ -157,6 +160,16 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     out!("time            {:.3} s a query, {} at once; the map's transform {built:.1} s", report.seconds_a_query, report.batch);
     out!("adapter         {}, {}", report.adapter, report.precision);
     Ok(())
+}
+
+/// The area whose patches are not on the map, if one is named.
+fn absent(args: &Args, patch: u32) -> Result<Option<ScenePair>> {
+    if let Some(folders) = &args.absent_pairs {
+        let pairs = args.scene.pair_args().sized(PairSet::folders(&folders[0], &folders[1])?, 0)?;
+        check_fits("a patch (--patch)", patch, pairs.set.shortest_side())?;
+        return pairs.scene(&args.reading, MapNoData { map_no_data: NoData::Auto }, APART).map(Some);
+    }
+    args.absent.as_ref().map(|files| args.reading.pair_of(files)).transpose()
 }
 
 /// Every query's result.

@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use crate::Result;
-use crate::cli::common::{Global, name_of};
+use crate::cli::common::Global;
 use crate::cli::present::{features_name, meta, overview, pictured};
 use crate::dense::{Match, Matcher};
 use crate::eval::dense::{DenseQuery, DenseReport, DenseResult};
@@ -60,10 +60,10 @@ pub(super) fn write_page(
         ("Threshold".into(), format!("not found below a probability of {}", report.threshold)),
         ("Compared with".into(), "the georeferences of both images, not used in the search".into()),
     ];
-    if let Some(absent) = &args.absent {
+    if let Some(absent) = args.absent.as_ref().or(args.absent_pairs.as_ref()) {
         rows.push(("Patches not on the map".into(), absent[1].display().to_string()));
     }
-    let (map, sar) = (args.map.name(), name_of(&args.sar));
+    let (map, sar) = (args.scene.map_name(), args.scene.sar_name());
     let meta = meta(&format!("How well {sar} is found on {map}"), &map, &sar, features_name(model), &report.adapter, rows);
     Page { dense: Some(report), pictures: &pictures, overview: Some(&overview), figures: &figures, ..Page::new(&meta, &fixes) }
         .write(path)?;

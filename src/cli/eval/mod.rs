@@ -68,23 +68,26 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     check_refinement(args)?;
     let outputs: Vec<&Path> = [&args.report, &args.dump].into_iter().flatten().map(PathBuf::as_path).collect();
     outputs.iter().try_for_each(|p| check_output(p))?;
-    let read = args.map.map.iter().chain([&args.sar]).chain(args.absent.iter().flatten()).chain(&args.model);
+    let absent = args.absent.iter().chain(&args.absent_pairs).flatten();
+    let read = args.scene.inputs().chain(absent).chain(&args.model);
     check_apart(&outputs, read.map(PathBuf::as_path))?;
     if matches!(args.protocol, ProtocolArg::Dense) {
         return dense::run(global, args);
     }
     let start = Instant::now();
     let model = args.dense.what.encoder(args.model.as_deref())?;
-    let pair = args.reading.pair(&args.map, &args.sar)?;
+    let grid = args.grid.config();
+    let ground = args.scene.ground()?;
+    ground.check_holds("a cell (--cell)", grid.cell)?;
+    let pair = args.scene.open(&ground, &args.reading, grid.stride)?;
     let held_out = args.held_out.then(|| held_out(&model, &pair)).transpose()?;
-    weigh_index(global, &pair.map, &args.grid.config(), model.encoder().dim(), None)?;
+    weigh_index(global, &pair.map, &grid, model.encoder().dim(), None)?;
     let mut seconds = BTreeMap::from([("open".to_string(), start.elapsed().as_secs_f64())]);
     let start = Instant::now();
     let engine = global.engine()?;
     let embedder = model.embedder(&engine, args.grid.batch as usize)?;
     seconds.insert("start".into(), start.elapsed().as_secs_f64());
     let start = Instant::now();
-    let grid = args.grid.config();
     let (database, _) = build_with_bar(global, &embedder, &model, &pair.map, &grid, Database::in_memory())?;
     let searcher = Searcher::new(&engine, &database, RESIDENT_BYTES)?;
     seconds.insert("index".into(), start.elapsed().as_secs_f64());

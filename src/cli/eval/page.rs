@@ -1,7 +1,7 @@
 //! The page of `echogrid eval` by cells.
 
 use super::args::Args;
-use crate::cli::common::{Global, name_of};
+use crate::cli::common::Global;
 use crate::cli::present::{meta, model_name, overview, pictured};
 use crate::eval::metrics::{EvalReport, recall_curve_of_strips};
 use crate::eval::{Evaluation, MAX_RANK};
@@ -51,7 +51,7 @@ pub(super) fn write_page(
     let mut rows = vec![("Compared with".into(), "the georeferences of both images, not used in the search".into())];
     rows.extend(report.held_out.map(|s| ("Ground".into(), format!("queries on the {:.0} % that training held out alone", 100.0 * s))));
     rows.extend(report.refine.map(|r| ("Refinement".into(), r.to_string())));
-    let (map, sar) = (args.map.name(), name_of(&args.sar));
+    let (map, sar) = (args.scene.map_name(), args.scene.sar_name());
     let meta = meta(&format!("How well {sar} is found on {map}"), &map, &sar, model_name(model), &report.adapter, rows);
     Page { summary: Some(report), pictures: &pictures, overview: Some(&overview), figures: &figures, ..Page::new(&meta, &fixes) }
         .write(path)?;

@@ -1,20 +1,22 @@
 //! A run from its files to its figure, and what is told of it.
 
+use super::ground::{GroundArgs, Sets};
 use super::words::Words;
-use crate::cli::common::{Global, Progress, SarArgs, check_apart, check_regular, interrupt_flag};
+use crate::cli::common::{Global, Progress, check_apart, check_regular, interrupt_flag};
 use crate::gpu::Engine;
 use crate::report::figures;
 use crate::scene::ScenePair;
-use crate::train::{Event, Log, Outcome, refuse_unfinished};
+use crate::train::{Event, Log, Outcome, TrainConfig, export, refuse_unfinished};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 /// What the command line asks for.
 pub(super) struct Wanted<'a> {
-    pub(super) scene: &'a [PathBuf],
-    pub(super) val: &'a [PathBuf],
-    pub(super) reading: &'a SarArgs,
+    pub(super) ground: &'a GroundArgs,
+    pub(super) sets: &'a Sets,
+    /// Of what pairs begin at multiples, in training and in validation, px.
+    pub(super) lattice: [Option<u32>; 2],
     pub(super) out: &'a Path,
     pub(super) resume: bool,
 }
@@ -37,10 +39,8 @@ pub(super) fn session(
 ) -> Result<()> {
     let Wanted { out, .. } = *wanted;
     check_regular(out)?;
-    check_apart(&[out], wanted.scene.iter().chain(wanted.val).map(PathBuf::as_path))?;
-    let open = |pair: &[PathBuf]| wanted.reading.pair_of(pair);
-    let scenes = wanted.scene.chunks(2).map(open).collect::<Result<Vec<_>, _>>()?;
-    let val = open(wanted.val)?;
+    check_apart(&[out], wanted.ground.inputs().map(PathBuf::as_path))?;
+    let (scenes, val) = wanted.ground.open(global, wanted.sets, wanted.lattice)?;
     let engine = global.engine()?;
     let stop = interrupt_flag()?;
 
@@ -73,6 +73,16 @@ pub(super) fn session(
             Err(Error::Interrupted(format!("stopped at step {step}; the checkpoint is saved, --resume goes on from it")))
         }
     }
+}
+
+/// Writes a run's batches instead of training on them.
+pub(super) fn export_batches(global: &Global, ground: &GroundArgs, sets: &Sets, config: &TrainConfig, folder: &Path) -> Result<()> {
+    let (scenes, val) = ground.open(global, sets, [None, Some(config.patch)])?;
+    let bar = global.bar(config.total_steps() as u64, "writing batches");
+    export(&global.engine()?, config, &scenes, &val, folder, |step| bar.set_position(step as u64))?;
+    bar.finish_and_clear();
+    global.say(format_args!("wrote {} steps into {}", config.total_steps(), folder.display()));
+    Ok(())
 }
 
 /// Shows an event on the bar, or in lines where there is none.

@@ -15,14 +15,14 @@ use super::course::Course;
 use super::event::{Event, Outcome};
 use super::learner::Learner;
 use super::run::run;
-use super::sampling::{resident, sar_scale};
+use super::sampling::{pages, sar_scale};
 use super::task::Task;
 use crate::gpu::{Engine, OpTime, Plan, PlanBuilder, Tensor};
 use crate::kernels::offset_xent::{HIT, LOSS, stats_shape};
 use crate::kernels::sampler;
 use crate::nn::ops::{Correlate, OffsetXent};
 use crate::nn::{DenseEncoderConfig, Graph, Modality, NodeId};
-use crate::scene::ScenePair;
+use crate::scene::{PageCache, ScenePair};
 use crate::{Error, Result};
 use batch::{Sizes, Windows, map_scale};
 use serde::{Deserialize, Serialize};
@@ -124,6 +124,8 @@ struct Dense<'a> {
     windows: Windows<'a>,
     /// Records of the map's windows and of the SAR patches; the targets.
     inputs: [Tensor; 3],
+    /// Pages of the maps and of the SAR images.
+    pages: [PageCache; 2],
     sampling: Plan,
     /// Windows of the steps whose losses are on their way.
     under_way: VecDeque<Vec<Place>>,
@@ -146,11 +148,10 @@ impl<'a> Dense<'a> {
             let scale = map_scale(s, pixel_m)?;
             (map, sar) = (map.max(scale), sar.max(sar_scale(s, scale)?));
         }
-        let map_cache = resident(engine, scenes, |s| (&s.map, &s.map_mask))?;
-        let sar_cache = resident(engine, scenes, |s| (&s.sar, &s.sar_mask))?;
+        let pages = [pages(engine, scenes, |s| (&s.map, &s.map_mask))?, pages(engine, scenes, |s| (&s.sar, &s.sar_mask))?];
         let records = [sampler::records(engine, config.windows)?, sampler::records(engine, config.patches)?];
         let mut builder = PlanBuilder::new(engine);
-        for (i, (cache, scale)) in [(&map_cache, map), (&sar_cache, sar)].into_iter().enumerate() {
+        for (i, (cache, scale)) in pages.iter().zip([map, sar]).enumerate() {
             let input = &learner.plan.inputs[i];
             sampler::forward(&mut builder, cache.array(), cache.table(), &records[i], taps(scale), true, input)?;
         }
@@ -161,6 +162,7 @@ impl<'a> Dense<'a> {
             pixel_m,
             windows,
             inputs: [map, sar, learner.plan.inputs[2].clone()],
+            pages,
             sampling: builder.finish(),
             under_way: VecDeque::new(),
             validation,
@@ -211,6 +213,8 @@ impl Task for Dense<'_> {
         let c = self.config;
         let hard: &[Place] = if step / c.steps >= c.hard_from { &memory.hard } else { &[] };
         let batch = self.windows.batch(step, hard, c.hard)?;
+        self.pages[0].require(engine, &batch.map, c.window)?;
+        self.pages[1].require(engine, &batch.sar, c.patch)?;
         engine.write(&self.inputs[0], &batch.map)?;
         engine.write(&self.inputs[1], &batch.sar)?;
         engine.write(&self.inputs[2], &batch.targets)?;

@@ -9,7 +9,7 @@ use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::ops::Correlate;
 use crate::nn::{DenseEncoderConfig, Graph, Modality, Weights};
 use crate::scene::{PageCache, ScenePair};
-use crate::train::sampling::{resident, sar_scale};
+use crate::train::sampling::{pages, sar_scale};
 use serde_json::{Value, json};
 
 /// A fix this near is right, feature pixels.
@@ -45,8 +45,8 @@ impl Validation {
         batch.targets.truncate(4 * config.validate_patches);
         let scale = map_scale(val, pixel_m)?;
         Ok(Self {
-            map: resident(engine, scene, |s| (&s.map, &s.map_mask))?,
-            sar: resident(engine, scene, |s| (&s.sar, &s.sar_mask))?,
+            map: pages(engine, scene, |s| (&s.map, &s.map_mask))?,
+            sar: pages(engine, scene, |s| (&s.sar, &s.sar_mask))?,
             batch,
             window: config.validate_window,
             patch: config.validate_patch,
@@ -55,8 +55,8 @@ impl Validation {
     }
 
     /// Share of the patches whose highest score over all offsets of all windows lies within [`WITHIN`] pixels of the truth.
-    pub(super) fn run(&self, engine: &Engine, encoder: &DenseEncoderConfig, weights: &Weights) -> Result<Value> {
-        let encode = |modality| self.encode(engine, encoder, weights, modality);
+    pub(super) fn run(&mut self, engine: &Engine, encoder: &DenseEncoderConfig, weights: &Weights) -> Result<Value> {
+        let mut encode = |modality| self.encode(engine, encoder, weights, modality);
         let (maps, templates) = (encode(Modality::Map)?, encode(Modality::Sar)?);
         let (patches, windows) = (self.batch.sar.len(), self.batch.map.len());
         // The transform takes maps in pairs.
@@ -106,10 +106,10 @@ impl Validation {
     }
 
     /// Features of all windows, or templates of all patches, one after the other.
-    fn encode(&self, engine: &Engine, encoder: &DenseEncoderConfig, weights: &Weights, modality: Modality) -> Result<Vec<f32>> {
+    fn encode(&mut self, engine: &Engine, encoder: &DenseEncoderConfig, weights: &Weights, modality: Modality) -> Result<Vec<f32>> {
         let (records, cache, side, taps) = match modality {
-            Modality::Map => (&self.batch.map, &self.map, self.window, self.taps[0]),
-            Modality::Sar => (&self.batch.sar, &self.sar, self.patch, self.taps[1]),
+            Modality::Map => (&self.batch.map, &mut self.map, self.window, self.taps[0]),
+            Modality::Sar => (&self.batch.sar, &mut self.sar, self.patch, self.taps[1]),
         };
         // About as many pixels as a window of 256 has, for the sake of memory.
         let together = (65_536 / (side * side)).clamp(1, records.len());
@@ -127,6 +127,7 @@ impl Validation {
         for some in records.chunks(together) {
             let mut padded = some.to_vec();
             padded.resize(together, PatchRecord::empty());
+            cache.require(engine, some, side)?;
             engine.write(&written, &padded)?;
             work.submit(engine)?;
             let values: Vec<f32> = engine.read(&plan.outputs[0])?;

@@ -23,7 +23,7 @@ use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::{EncoderConfig, GRAPH_PREFIX, Graph, Manifest, NodeId, TensorMap, TowerInputs};
 use crate::random::Random;
 use crate::refine::{Candidates, DEPTH, Refiner, Request, Slider, Strip, Trainer, Turn, candidates, rows};
-use crate::scene::ScenePair;
+use crate::scene::{PageCache, ScenePair};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -91,8 +91,8 @@ struct Draw {
 enum Feed {
     /// The stored vectors.
     Vectors([Tensor; 2]),
-    /// Where the sampler cuts their patches.
-    Patches([Tensor; 2]),
+    /// Where the sampler cuts their patches, out of pages of the SAR images and of the maps.
+    Patches([Tensor; 2], [PageCache; 2]),
 }
 
 /// The task: which of the candidates is right.
@@ -158,8 +158,8 @@ impl<'a> Refinement<'a> {
                 let records = [sampler::records(engine, count)?, sampler::records(engine, count * top)?];
                 let scale = f64::from(config.patch) / input as f64;
                 let [sar, map] = [(&records[0], &inputs[0]), (&records[1], &inputs[1])];
-                pair_sampling(&mut builder, scenes, scale, map, sar)?;
-                Feed::Patches(records)
+                let [map_pages, sar_pages] = pair_sampling(&mut builder, scenes, scale, map, sar)?;
+                Feed::Patches(records, [sar_pages, map_pages])
             }
         };
         let patch_m = f64::from(config.patch) * scenes[0].map.raster.ground_pixel_size()?.0;
@@ -336,14 +336,14 @@ impl Task for Refinement<'_> {
         let turn = Turn::number(random.below(Turn::COUNT));
         let candidates = Candidates { database: &seen.database, hits: &hits, strips: &strips, cells: &cells };
         self.trainer.write(engine, &candidates, &truth, turn)?;
-        let records = match &self.feed {
+        let (records, pages) = match &mut self.feed {
             Feed::Vectors([queries, rest]) => {
                 let dim = seen.database.dim();
                 let vectors: Vec<f32> = chosen.iter().flat_map(|q| &drawn.vectors[q * dim..][..dim]).copied().collect();
                 engine.write(queries, &vectors)?;
                 return Ok(engine.write(rest, &rows(&c.refiner, dim, &candidates, c.queries))?);
             }
-            Feed::Patches(records) => records,
+            Feed::Patches(records, pages) => (records, pages),
         };
         let sar: Vec<PatchRecord> = chosen.iter().map(|q| PatchRecord { image: *scene as u32, ..drawn.queries[*q].record }).collect();
         let input = self.model.encoder().input;
@@ -362,8 +362,11 @@ impl Task for Refinement<'_> {
                 });
             }
         }
-        engine.write(&records[0], &sar)?;
-        Ok(engine.write(&records[1], &map)?)
+        for ((pages, records), cut) in pages.iter_mut().zip(records).zip([&sar, &map]) {
+            pages.require(engine, cut, input)?;
+            engine.write(records, cut)?;
+        }
+        Ok(())
     }
 
     /// Recall at 1 of the search (its candidates slid, if they slide), and refined: of queries by themselves and in strips.

@@ -1,0 +1,116 @@
+//! The scene that something is judged on: a map and a SAR image, or pairs.
+
+use super::global::name_of;
+use super::pairs::{PairArgs, SizedPairs};
+use super::reading::{MapNoData, SarArgs, open_map};
+use crate::scene::ScenePair;
+use crate::train::{check_fits, suitable_patch};
+use crate::{Error, Result};
+use clap::Args;
+use std::path::PathBuf;
+
+/// A map and a SAR image of one area, or pairs, which are laid side by side.
+#[derive(Debug, Clone, Args)]
+pub struct JudgedArgs {
+    /// Optical map: GeoTIFF, or PNG or JPEG with a world file; several files, a folder of them, or a list (.txt, a path a line) count as one map
+    #[arg(
+        long,
+        value_name = "MAP",
+        num_args = 1..,
+        required_unless_present_any = ["pairs", "pairs_list"],
+        conflicts_with_all = ["pairs", "pairs_list"]
+    )]
+    map: Vec<PathBuf>,
+    #[command(flatten)]
+    no_data: MapNoData,
+    /// SAR image of the same area
+    #[arg(
+        long,
+        value_name = "SAR",
+        required_unless_present_any = ["pairs", "pairs_list"],
+        conflicts_with_all = ["pairs", "pairs_list"]
+    )]
+    sar: Option<PathBuf>,
+    #[command(flatten)]
+    pairs: PairArgs,
+}
+
+/// What is judged on, before it is opened.
+#[derive(Debug)]
+pub(in crate::cli) enum Ground {
+    /// A map and a SAR image.
+    Scene,
+    /// All pairs as one set.
+    Pairs(SizedPairs),
+}
+
+impl JudgedArgs {
+    /// What is read.
+    pub(in crate::cli) fn inputs(&self) -> impl Iterator<Item = &PathBuf> {
+        self.map.iter().chain(&self.sar).chain(self.pairs.inputs())
+    }
+
+    /// What is known of the size of the pixels of pairs.
+    pub(in crate::cli) fn pair_args(&self) -> &PairArgs {
+        &self.pairs
+    }
+
+    /// What is judged on: of pairs, whose headers are read, those of all sets together.
+    pub(in crate::cli) fn ground(&self) -> Result<Ground> {
+        let mut sets = self.pairs.sets()?.into_iter();
+        let Some(mut all) = sets.next() else { return Ok(Ground::Scene) };
+        for next in sets {
+            if next.pixel_m != all.pixel_m {
+                return Err(Error::invalid(format!(
+                    "pairs of {} m and of {} m a pixel do not make one scene: judge on them one after the other",
+                    all.pixel_m, next.pixel_m
+                )));
+            }
+            all.set = all.set.and(next.set)?;
+        }
+        Ok(Ground::Pairs(all))
+    }
+
+    /// Opens it, and says what is doubtful about it. Pairs begin at multiples of `lattice` px.
+    pub(in crate::cli) fn open(&self, ground: &Ground, reading: &SarArgs, lattice: u32) -> Result<ScenePair> {
+        match (ground, &self.sar) {
+            (Ground::Pairs(pairs), _) => pairs.scene(reading, self.no_data, lattice),
+            (Ground::Scene, Some(sar)) => Ok(ScenePair::of(open_map(&self.map, self.no_data)?, reading.open(sar)?)?),
+            (Ground::Scene, None) => Err(Error::invalid("--map and --sar, or --pairs, are missing")),
+        }
+    }
+
+    /// Name of the map, for people; of pairs those of their sources.
+    pub(in crate::cli) fn map_name(&self) -> String {
+        self.name(self.map.first(), 1)
+    }
+
+    /// The same of the SAR image.
+    pub(in crate::cli) fn sar_name(&self) -> String {
+        self.name(self.sar.as_ref(), 0)
+    }
+
+    fn name(&self, file: Option<&PathBuf>, of_pair: usize) -> String {
+        let folders = self.pairs.pairs.chunks(2).map(|f| &f[of_pair]);
+        let all: Vec<String> = file.into_iter().chain(folders).chain(&self.pairs.pairs_list).map(|p| name_of(p)).collect();
+        all.join(", ")
+    }
+}
+
+impl Ground {
+    /// Refuses patches that no pair holds; `what` names them and their option.
+    pub(in crate::cli) fn check_holds(&self, what: &str, side: u32) -> Result<()> {
+        match self {
+            Self::Scene => Ok(()),
+            Self::Pairs(pairs) => check_fits(what, side, pairs.set.shortest_side()),
+        }
+    }
+
+    /// A default side of patches, or what suits the pairs where they are too small for it.
+    pub(in crate::cli) fn suiting(&self, side: u32) -> u32 {
+        match self {
+            Self::Scene => side,
+            Self::Pairs(pairs) => side.min(suitable_patch(pairs.set.shortest_side())),
+        }
+    }
+}

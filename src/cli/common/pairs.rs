@@ -1,0 +1,98 @@
+//! Pairs in place of scenes: the options, and the scene that they make.
+
+use super::output::warn_of;
+use super::reading::{MapNoData, SarArgs};
+use crate::pairs::{PairSet, SceneOptions};
+use crate::scene::{Bands, ScenePair};
+use crate::{Error, Result};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Pairs of a SAR and an optical image of the same ground, pixel on pixel.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PairArgs {
+    /// Two folders of equal-named SAR and optical images of the same ground, pixel on pixel (or one folder twice, of images N_sar and N_opt); may be given several times
+    #[arg(long, num_args = 2, value_names = ["SAR", "OPT"], action = clap::ArgAction::Append, help_heading = "Pairs")]
+    pub pairs: Vec<PathBuf>,
+    /// A table of such pairs: columns `sar` and `optical`, relative to its folder, and perhaps `name` and `split` (train, val); may be given several times
+    #[arg(long, value_name = "FILE.csv", help_heading = "Pairs")]
+    pub pairs_list: Vec<PathBuf>,
+    /// Ground size of a pixel of pairs that do not say it themselves: one for all, or one for each --pairs and then each --pairs-list
+    #[arg(long, value_name = "METRES", value_delimiter = ',', value_parser = metres, help_heading = "Pairs")]
+    pub pixel_size: Vec<f64>,
+}
+
+/// What pairs are laid apart by where no index's cells are to begin with them, px.
+pub(in crate::cli) const APART: u32 = 8;
+
+/// A length above 0.
+fn metres(text: &str) -> std::result::Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(v) if v > 0.0 && v.is_finite() => Ok(v),
+        _ => Err("metres above 0 are needed".into()),
+    }
+}
+
+/// A set of pairs with pixels of known size.
+#[derive(Debug, Clone)]
+pub(in crate::cli) struct SizedPairs {
+    pub(in crate::cli) set: PairSet,
+    /// Ground size of a pixel, metres.
+    pub(in crate::cli) pixel_m: f64,
+}
+
+impl PairArgs {
+    /// Whether there are any.
+    pub(in crate::cli) fn given(&self) -> bool {
+        !self.pairs.is_empty() || !self.pairs_list.is_empty()
+    }
+
+    /// What is read.
+    pub(in crate::cli) fn inputs(&self) -> impl Iterator<Item = &PathBuf> {
+        self.pairs.iter().chain(&self.pairs_list)
+    }
+
+    /// The sets, as they are given.
+    pub(in crate::cli) fn sets(&self) -> Result<Vec<SizedPairs>> {
+        let folders = self.pairs.chunks(2).map(|f| PairSet::folders(&f[0], &f[1]));
+        let sets = folders.chain(self.pairs_list.iter().map(|f| PairSet::list(f))).collect::<Result<Vec<_>>>()?;
+        if self.pixel_size.len() > 1 && self.pixel_size.len() != sets.len() {
+            return Err(Error::invalid(format!(
+                "--pixel-size names {} sizes for {} sets of pairs: give one for all, or one for each",
+                self.pixel_size.len(),
+                sets.len()
+            )));
+        }
+        sets.into_iter().enumerate().map(|(i, set)| self.sized(set, i)).collect()
+    }
+
+    /// A set with the size of its pixels: the one that was given for the `number`-th, else its own.
+    pub(in crate::cli) fn sized(&self, set: PairSet, number: usize) -> Result<SizedPairs> {
+        let given = self.pixel_size.get(number).or(self.pixel_size.first()).copied();
+        let pixel_m = match given {
+            Some(m) => m,
+            None => set.own_pixel_m()?.ok_or_else(|| {
+                let name = set.pairs().first().map(|p| p.optical.display().to_string()).unwrap_or_default();
+                Error::invalid(format!(
+                    "{name}: says nothing of the ground size of its pixels; give it with --pixel-size METRES (10 for pairs of Sentinel-1 and -2, 1 for QXS-SAROPT)"
+                ))
+            })?,
+        };
+        Ok(SizedPairs { set, pixel_m })
+    }
+}
+
+impl SizedPairs {
+    /// The pairs side by side as one scene, each beginning at a multiple of `lattice` px; says what is doubtful.
+    pub(in crate::cli) fn scene(&self, reading: &SarArgs, map: MapNoData, lattice: u32) -> Result<ScenePair> {
+        let plain = SceneOptions::new(self.pixel_m);
+        let mut sar = reading.options();
+        if sar.bands == Bands::All {
+            sar.bands = plain.sar.bands.clone();
+        }
+        let optical = crate::scene::OpenOptions { bands: plain.optical.bands.clone(), ..map.options() };
+        let scene = self.set.scene_with(&SceneOptions { lattice, sar, optical, unit: reading.unit(), ..plain })?.pair;
+        [&scene.map, &scene.sar].iter().for_each(|i| warn_of(&i.raster));
+        Ok(scene)
+    }
+}

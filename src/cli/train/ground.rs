@@ -1,0 +1,112 @@
+//! What a run is trained and validated on: scenes, or pairs laid side by side.
+
+use crate::cli::common::{APART, Global, MapNoData, PairArgs, SarArgs, SizedPairs};
+use crate::pairs::PairSet;
+use crate::scene::{NoData, ScenePair};
+use crate::{Error, Result};
+use std::path::PathBuf;
+
+/// What is trained and validated on.
+#[derive(Debug, clap::Args)]
+pub(super) struct GroundArgs {
+    /// A map and a SAR image of one area, both georeferenced; may be given several times
+    #[arg(long, num_args = 2, value_names = ["MAP", "SAR"], required_unless_present_any = ["print_config", "pairs", "pairs_list"], action = clap::ArgAction::Append)]
+    scene: Vec<PathBuf>,
+    /// A map and a SAR image to validate on; never trained on
+    #[arg(long, num_args = 2, value_names = ["MAP", "SAR"], required_unless_present_any = ["print_config", "pairs", "pairs_list", "val_pairs"])]
+    val: Vec<PathBuf>,
+    #[command(flatten)]
+    pairs: PairArgs,
+    /// Pairs to validate on; never trained on. Without these and --val, a table's column `split` says which; else of the first --pairs the end of each block of consecutive numbers is held out, and a pair beside it is left out
+    #[arg(long, num_args = 2, value_names = ["SAR", "OPT"], conflicts_with = "val", help_heading = "Pairs")]
+    val_pairs: Vec<PathBuf>,
+    /// Share of the pairs that is held out to validate on
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2, value_parser = share, help_heading = "Pairs")]
+    val_share: f64,
+    /// Blocks of consecutive pairs of which the end is held out: few, where pairs were cut from the same scenes
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..), help_heading = "Pairs")]
+    val_blocks: usize,
+    #[command(flatten)]
+    reading: SarArgs,
+}
+
+/// A share between none and all.
+fn share(text: &str) -> std::result::Result<f64, String> {
+    text.parse::<f64>().ok().filter(|v| *v > 0.0 && *v < 1.0).ok_or_else(|| "a share between 0 and 1 is needed".into())
+}
+
+/// What is held out of a set to validate on is called so in tables.
+const HELD_OUT: [&str; 3] = ["val", "valid", "validation"];
+
+/// Pairs to train on, and to validate on; their headers have been read.
+#[derive(Debug, Default)]
+pub(super) struct Sets {
+    training: Vec<SizedPairs>,
+    val: Option<SizedPairs>,
+}
+
+impl Sets {
+    /// The shorter side of the smallest pair, px, and the ground size of a pixel of the first ones; none without pairs.
+    pub(super) fn least(&self) -> Option<(u32, f64)> {
+        let all = || self.training.iter().chain(&self.val);
+        Some((all().map(|s| s.set.shortest_side()).min()?, all().next()?.pixel_m))
+    }
+}
+
+impl GroundArgs {
+    /// What is read.
+    pub(super) fn inputs(&self) -> impl Iterator<Item = &PathBuf> {
+        self.scene.iter().chain(&self.val).chain(self.pairs.inputs()).chain(&self.val_pairs)
+    }
+
+    /// The pairs, where there are any.
+    pub(super) fn sets(&self) -> Result<Sets> {
+        let mut sets = Sets { training: self.pairs.sets()?, val: None };
+        if let [sar, optical] = &self.val_pairs[..] {
+            sets.val = Some(self.pairs.sized(PairSet::folders(sar, optical)?, 0)?);
+        }
+        for SizedPairs { set, pixel_m } in &mut sets.training {
+            let divided = set.pairs().iter().any(|p| p.split.is_some());
+            let validated = sets.val.is_some() || !self.val.is_empty();
+            let (training, held) = match (divided, validated) {
+                (true, _) => (set.part(&["train", "training"]), set.part(&HELD_OUT)),
+                (false, false) => set.split(self.val_share, self.val_blocks),
+                (false, true) => continue,
+            };
+            if training.is_empty() || held.is_empty() && !validated && !divided {
+                return Err(Error::invalid(format!(
+                    "{} pairs leave {} to train on and {} to validate on: take more, or name others with --val-pairs SAR OPT",
+                    set.len(),
+                    training.len(),
+                    held.len()
+                )));
+            }
+            *set = training;
+            if !validated && !held.is_empty() {
+                sets.val = Some(SizedPairs { set: held, pixel_m: *pixel_m });
+            }
+        }
+        if sets.val.is_none() && self.val.is_empty() && self.pairs.given() {
+            return Err(Error::invalid("the tables put no pair into a split `val`: name others with --val-pairs SAR OPT"));
+        }
+        Ok(sets)
+    }
+
+    /// Opens what is trained on, whose pairs begin at multiples of `lattice[0]` px, and what is validated on, of `lattice[1]`.
+    pub(super) fn open(&self, global: &Global, sets: &Sets, lattice: [Option<u32>; 2]) -> Result<(Vec<ScenePair>, ScenePair)> {
+        let [training, judging] = lattice.map(|l| l.unwrap_or(APART));
+        let plain = MapNoData { map_no_data: NoData::Auto };
+        if let Some(val) = &sets.val {
+            let count: usize = sets.training.iter().map(|s| s.set.len()).sum();
+            global.say(format_args!("{count} pairs to train on, {} to validate on", val.set.len()));
+        }
+        let scenes = self.scene.chunks(2).map(|files| self.reading.pair_of(files));
+        let pairs = sets.training.iter().map(|s| s.scene(&self.reading, plain, training));
+        let scenes = scenes.chain(pairs).collect::<Result<Vec<_>>>()?;
+        let val = match &sets.val {
+            Some(val) => val.scene(&self.reading, plain, judging)?,
+            None => self.reading.pair_of(&self.val)?,
+        };
+        Ok((scenes, val))
+    }
+}
