@@ -9,7 +9,7 @@ use crate::kernels::peaks::TILE;
 use crate::kernels::sampler::{self, PatchRecord};
 use crate::locate::{Fix, Located};
 use crate::reference;
-use crate::scene::{Image, Radiometry, compose};
+use crate::scene::{Image, Radiometry, Window, compose};
 
 /// Side of the pictures, pixels.
 pub const PICTURE: usize = 128;
@@ -108,6 +108,20 @@ impl Look {
 
 /// Shown where an image has no data.
 pub const NO_DATA: u8 = 128;
+
+/// A window of an image as it is.
+///
+/// # Errors
+/// A window of nothing.
+pub fn window(image: &Image, window: &Window) -> Result<Thumb> {
+    let look = Look::of(image);
+    let pixels = window.data.chunks_exact(window.bands as usize).zip(&window.valid);
+    let shown = |(values, valid): (&[f32], &u8)| match valid {
+        0 => [NO_DATA; 3],
+        _ => look.rgb(image, values).map(|v| (v * 255.0).round() as u8),
+    };
+    Ok(Thumb::new(window.width, window.height, pixels.flat_map(shown).collect())?)
+}
 
 /// A patch of `side` map pixels about a position, `matrix` from map pixels to the image's, by the sampler's twin.
 pub fn cut(image: &Image, centre: [f64; 2], matrix: [[f64; 2]; 2], side: f64) -> Result<Thumb> {

@@ -8,6 +8,7 @@ use super::crs::Crs;
 use super::error::Result;
 use super::georef::GeoTransform;
 use super::raster::{Raster, SampleType};
+use super::window::Window;
 use super::write::{GeoTiff, write_geotiff_rows};
 
 /// Side of a tile of the target at most, px.
@@ -86,6 +87,29 @@ pub fn resample_about(
         progress(y0 + rows, height);
         Ok(())
     })
+}
+
+/// A rectangle of `size` px of another grid, its upper left pixel at `at`: what [`resample`] would write there, but not rounded. `place` says
+/// where a position on that grid lies in the source.
+///
+/// # Errors
+/// Reading the source.
+pub fn resample_window(
+    source: &Raster,
+    place: &(dyn Fn([f64; 2]) -> [f64; 2] + Sync),
+    at: [u32; 2],
+    [width, height]: [u32; 2],
+) -> Result<Window> {
+    let bands = source.bands();
+    let mut data = Warp::new(source, place, f32::NAN).tile(at[0], at[1], width, height)?;
+    let mut valid = vec![1; width as usize * height as usize];
+    for (pixel, valid) in data.chunks_exact_mut(bands as usize).zip(&mut valid) {
+        if pixel.iter().any(|v| v.is_nan()) {
+            pixel.fill(0.0);
+            *valid = 0;
+        }
+    }
+    Ok(Window { width, height, bands, data, valid })
 }
 
 /// What marks pixels without data: the given value where the type holds it.

@@ -4,6 +4,7 @@
 
 mod chart;
 mod comparison;
+mod contact;
 mod found;
 mod hand;
 mod over_time;
@@ -14,6 +15,7 @@ mod scatter;
 mod training;
 
 pub use comparison::{Bar, BeforeAfter, bars, before_after};
+pub use contact::{Contact, contact_sheet};
 pub use found::{FoundPanel, FoundQuery, found_map};
 pub use over_time::{Moment, Run, gap_figure, over_time};
 pub use registration::residual_histogram;
