@@ -191,7 +191,7 @@ fn wrong_usage_exits_with_2_and_help_with_0() {
         assert!(outcome.out.is_empty(), "{outcome:?}");
     }
     for command in
-        "info synth train index locate eval gap register calibrate study transport profile tune bench demo completions man".split(' ')
+        "info synth train index locate eval gap register pairs calibrate study transport profile tune bench demo completions man".split(' ')
     {
         let help = run(&[command, "--help"]).ok();
         assert!(help.out.contains("Usage") && help.out.contains("--adapter"), "{help:?}");
@@ -1467,5 +1467,7 @@ mod locating;
 #[cfg(unix)]
 #[path = "cli/outputs.rs"]
 mod outputs;
+#[path = "cli/pairs.rs"]
+mod pairs;
 #[path = "cli/published.rs"]
 mod published;

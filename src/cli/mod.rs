@@ -15,6 +15,7 @@ mod info;
 mod inputs;
 mod locate;
 mod manual;
+mod pairs;
 mod points;
 mod present;
 mod profile;
@@ -54,6 +55,7 @@ enum Command {
     Eval(eval::Args),
     Gap(gap::Args),
     Register(register::Args),
+    Pairs(pairs::Args),
     Calibrate(calibrate::Args),
     Study(study::Args),
     Transport(transport::Args),
@@ -119,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Eval(args) => status(eval::run(&cli.global, &args)),
         Command::Gap(args) => status(gap::run(&cli.global, &args)),
         Command::Register(args) => status(register::run(&cli.global, &args)),
+        Command::Pairs(args) => status(pairs::run(&cli.global, &args)),
         Command::Calibrate(args) => status(calibrate::run(&cli.global, &args)),
         Command::Study(args) => status(study::run(&cli.global, &args)),
         Command::Transport(args) => status(transport::run(&cli.global, &args)),

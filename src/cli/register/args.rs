@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// Kind of transform.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum ModelArg {
+pub enum ModelArg {
     /// Similarity or affine: whichever predicts better where there are no fixes
     Auto,
     /// Shift, rotation and one scale
@@ -22,7 +22,7 @@ pub(super) enum ModelArg {
 }
 
 impl ModelArg {
-    pub(super) fn kind(self) -> Option<ModelKind> {
+    pub(in crate::cli) fn kind(self) -> Option<ModelKind> {
         match self {
             Self::Auto => None,
             Self::Similarity => Some(ModelKind::Similarity),

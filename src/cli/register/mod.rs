@@ -4,7 +4,7 @@ mod args;
 mod outputs;
 mod page;
 
-pub use args::Args;
+pub use args::{Args, ModelArg};
 
 use super::common::{Global, Progress, command_line, name_of, print_json};
 use crate::Result;
