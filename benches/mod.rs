@@ -3,6 +3,7 @@
 mod activation;
 mod bias;
 mod binary_xent;
+mod bridge;
 mod center;
 pub mod common;
 mod concat;
@@ -49,10 +50,11 @@ mod winograd;
 type Run = fn(&mut common::Bench<'_>) -> crate::Result<()>;
 
 /// Name and function of every family, and of whole jobs.
-pub const ALL: [(&str, Run); 41] = [
+pub const ALL: [(&str, Run); 42] = [
     ("activation", activation::run),
     ("bias", bias::run),
     ("binary_xent", binary_xent::run),
+    ("bridge", bridge::run),
     ("center", center::run),
     ("concat", concat::run),
     ("conv", conv::run),

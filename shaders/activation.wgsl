@@ -2,7 +2,7 @@
 //
 // forward  y = f(x)            bindings: x [n], y [n], params
 // backward dx = dy * f'(x)     bindings: x [n], dy [n], dx [n], params
-// f: KIND 0 ReLU max(x, 0); 1 LeakyReLU x or slope*x; 2 SiLU x / (1 + exp(-x)).
+// f: KIND 0 ReLU max(x, 0); 1 LeakyReLU x or slope*x; 2 SiLU x / (1 + exp(-x)); 3 sigmoid 1 / (1 + exp(-x)).
 // Dispatch: one invocation an element, in groups of 64, folded. Variant: KIND, BACKWARD; VEC (1 or 4) with T; n counts T. Workgroup memory: none.
 #import fold
 
@@ -24,7 +24,7 @@ struct Params {
 @group(0) @binding(2) var<uniform> params: Params;
 #endif
 
-#if KIND == 2
+#if KIND > 1
 fn sigmoid(v: V) -> V {
     // exp of a non-positive number only: never overflows.
     let e = exp(-abs(v));
@@ -50,6 +50,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let s = sigmoid(v);
     dx[i] = dy[i] * (s + v * s * (V(1.0) - s));
     #endif
+    #if KIND == 3
+    // Not s (1 - s), which has no digit left where s is nearly 1.
+    let e = exp(-abs(v));
+    dx[i] = dy[i] * e / ((V(1.0) + e) * (V(1.0) + e));
+    #endif
 #else
     #if KIND == 0
     y[i] = max(v, V(0.0));
@@ -59,6 +64,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     #endif
     #if KIND == 2
     y[i] = v * sigmoid(v);
+    #endif
+    #if KIND == 3
+    y[i] = sigmoid(v);
     #endif
 #endif
 }

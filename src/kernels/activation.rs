@@ -21,6 +21,8 @@ pub enum Activation {
     LeakyRelu(f32),
     /// x * sigmoid(x).
     Silu,
+    /// 1 / (1 + exp(-x)).
+    Sigmoid,
 }
 
 #[repr(C)]
@@ -36,6 +38,7 @@ impl Activation {
             Self::Relu => (0, 0.0),
             Self::LeakyRelu(slope) => (1, slope),
             Self::Silu => (2, 0.0),
+            Self::Sigmoid => (3, 0.0),
         }
     }
 }
@@ -46,7 +49,7 @@ fn variant(kind: i64, backward: bool) -> Variant {
 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
-    both_widths((0..3).flat_map(|kind| [false, true].map(|b| variant(kind, b))))
+    both_widths((0..4).flat_map(|kind| [false, true].map(|b| variant(kind, b))))
 }
 
 /// Appends y = f(x).

@@ -23,6 +23,7 @@ fn apply(f: Activation, v: f64) -> f64 {
             }
         }
         Activation::Silu => v / (1.0 + (-v).exp()),
+        Activation::Sigmoid => 1.0 / (1.0 + (-v).exp()),
     }
 }
 
@@ -39,6 +40,10 @@ fn slope(f: Activation, v: f64) -> f64 {
         Activation::Silu => {
             let s = 1.0 / (1.0 + (-v).exp());
             s + v * s * (1.0 - s)
+        }
+        Activation::Sigmoid => {
+            let small = (-v.abs()).exp();
+            small / (1.0 + small).powi(2)
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::{Backward, Forward, Host, Init, Keeps, Op, ParamKind, ParamSpec};
 use crate::gpu::{DType, Error, PlanBuilder, Result, Tensor};
 use crate::kernels::softmax_xent::{self, Target};
+use crate::kernels::bridge::{self, Bridge, Gradients};
 use crate::kernels::{infonce, matmul, offset_xent, reduce, triplet};
 use crate::reference as twin;
 
@@ -148,6 +149,58 @@ impl Op for Triplet {
             Some(db) => matmul::matmul(plan, &ds, matmul::Op::Transposed, io.inputs[0], matmul::Op::Plain, db),
             None => Ok(()),
         }
+    }
+}
+
+/// The loss of a bridge network ([`bridge::forward`]): rows f [N, C] and h [N, C] of which row i belongs to row i, and, an input of indices
+/// \[N negatives\], which rows of h are the negatives of each row of f.
+#[derive(Debug, Clone, Copy)]
+pub struct BridgeLoss(pub Bridge);
+
+impl BridgeLoss {
+    /// Which of [`super::super::TrainingPlan::saved`] holds the distances [N, 1 + negatives]: of the pair, then of its negatives.
+    pub const DISTANCES: usize = 0;
+}
+
+impl Op for BridgeLoss {
+    fn name(&self) -> &'static str {
+        "bridge"
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        let k = self.0.negatives;
+        match inputs {
+            [[n, c], [m, d], [e]] if n == m && c == d && *e == n * k && k > 0 => Ok(vec![1]),
+            other => Err(Error::shape("bridge", format!("{other:?}, expected [N, C] twice and the {k} negatives of each row [{k} N]"))),
+        }
+    }
+
+    fn saved(&self, inputs: &[&[usize]]) -> Vec<Vec<usize>> {
+        let n = inputs[0][0];
+        vec![vec![n, 1 + self.0.negatives], vec![n]]
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps { inputs: true, output: false }
+    }
+
+    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
+        let ([f, h, partners], [distances, terms]) = (io.inputs, io.saved) else { unreachable!("shape() and saved() say so") };
+        bridge::forward(plan, self.0, f, h, partners, distances, terms, io.output)
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+        let partners: Vec<usize> = inputs[2].1.iter().map(|p| *p as usize).collect();
+        vec![twin::bridge::run(self.0, inputs[0].1, inputs[1].1, &partners, inputs[0].0[1]).loss]
+    }
+
+    fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
+        let [f, h, partners] = io.inputs else { unreachable!("shape() accepted it") };
+        let links = plan.engine().tensor("links", &bridge::links_shape(self.0, f.shape()[0]), DType::U32)?;
+        let [df, dh, _] = io.dx else { unreachable!("shape() accepted it") };
+        let distances = &io.saved[Self::DISTANCES];
+        let g = Gradients { distances, links: &links, dloss: io.dy, df: df.as_ref(), dh: dh.as_ref() };
+        bridge::backward(plan, self.0, f, h, partners, g)
     }
 }
 

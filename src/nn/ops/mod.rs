@@ -24,7 +24,7 @@ pub use correlate::Correlate;
 pub use dropout::Dropout;
 pub use graph::{Attend, EdgeInputs, EdgeSum, Gather, Message, SegmentSoftmax};
 pub use layers::{Conv2d, Linear};
-pub use losses::{InfoNce, OffsetXent, SoftmaxXent, Triplet};
+pub use losses::{BridgeLoss, InfoNce, OffsetXent, SoftmaxXent, Triplet};
 pub use norm::{BatchNorm, Center, L2Norm, Span};
 pub use pointwise::{Add, Concat, Detach, KeepValid, Pointwise, RowSum, Rows, Stack, WeightedSum};
 pub use pool::{AvgPool, Gem, MaxPool, Upsample};
