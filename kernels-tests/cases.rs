@@ -3,11 +3,12 @@
 use crate::common::*;
 use echogrid::gpu::{DType, Engine, Tensor};
 use echogrid::kernels::activation::Activation;
+use echogrid::kernels::bridge::Bridge;
 use echogrid::kernels::conv::Conv;
 use echogrid::kernels::softmax_xent::IGNORE;
 use echogrid::kernels::triplet::{Directions, Mining, Triplet as TripletConfig};
 use echogrid::nn::ops::{
-    Add, AvgPool, Center, Concat, Conv2d, Correlate, Dropout, Gem, InfoNce, L2Norm, Linear, MaxPool, OffsetXent, Pointwise,
+    Add, AvgPool, BridgeLoss, Center, Concat, Conv2d, Correlate, Dropout, Gem, InfoNce, L2Norm, Linear, MaxPool, OffsetXent, Pointwise,
     SinkhornDivergence, SoftmaxXent, Span, Triplet, Upsample, WeightedMeans,
 };
 use echogrid::nn::{
@@ -303,4 +304,43 @@ pub fn triplet_cases() -> impl Iterator<Item = (String, Case)> {
         };
         (format!("triplet {bits}"), triplets(config, masked, inside))
     })
+}
+
+/// A bridge network: both towers, and its loss with one negative a pair.
+pub fn bridge_network(config: &EncoderConfig) -> Case {
+    let mut graph = Graph::new();
+    let shape = [4, config.input, config.input, 4];
+    let (map, sar) = (graph.input("map", &shape), graph.input("sar", &shape));
+    let partners = graph.indices("partners", 4);
+    let [a, b] = config.towers(&mut graph, [map, sar], TowerInputs::default()).unwrap();
+    let loss = graph.add("loss", BridgeLoss(Bridge::default()), &[b, a, partners]).unwrap();
+    let inputs = vec![patches(4, config.input, 1), patches(4, config.input, 2), vec![2.0, 0.0, 0.0, 1.0]];
+    Case { graph, inputs, outputs: vec![loss, a, b] }
+}
+
+/// Two towers to bounded vectors and the loss of a bridge network, behind a curve and beside another reader of the same vectors, so that the
+/// gradient that comes back is not 1: rows that are the negative of several and of none.
+pub fn bridged(negatives: usize) -> Case {
+    let mut graph = Graph::new();
+    let (n, d) = (5, 7);
+    let inputs = ["x", "y"].map(|name| graph.input(name, &[n, d]));
+    let partners = graph.indices("partners", n * negatives);
+    macro_rules! op {
+        ($name:expr, $op:expr, $($from:expr),+) => {
+            graph.add(&$name, $op, &[$($from),+]).unwrap()
+        };
+    }
+    let [f, h] = [("one", inputs[0]), ("other", inputs[1])].map(|(name, x)| {
+        let t = op!(format!("{name}.hidden"), Linear { out: 9, bias: true }, x);
+        let t = op!("wave".to_string(), Pointwise(Activation::Silu), t);
+        let t = op!(format!("{name}.small"), Linear { out: 6, bias: true }, t);
+        op!("bound".to_string(), Pointwise(Activation::Sigmoid), t)
+    });
+    let loss = op!("loss".to_string(), BridgeLoss(Bridge { alpha: 0.6, negatives, eps: 1e-4 }), f, h, partners);
+    let units = [f, h].map(|t| op!("unit".to_string(), L2Norm { span: Span::Image, eps: 1e-6 }, t));
+    let pairs = op!("pairs".to_string(), InfoNce { smoothing: 0.1 }, units[0], units[1]);
+    let all = op!("all".to_string(), WeightedMeans { weights: vec![0.9, 0.2] }, loss, pairs);
+    let curve = op!("curve".to_string(), Pointwise(Activation::Silu), all);
+    let partners = (0..n * negatives).map(|e| [2.0, 0.0, 0.0, 2.0, 1.0, 4.0, 2.0][(e + e / 5) % 7]).collect();
+    Case { graph, inputs: vec![random(n * d, 11), random(n * d, 12), partners], outputs: vec![curve, f, h] }
 }

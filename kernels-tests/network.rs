@@ -3,9 +3,10 @@
 pub use crate::cases::*;
 use crate::common::*;
 use echogrid::gpu::Engine;
+use echogrid::kernels::bridge::Bridge;
 use echogrid::kernels::optim::{AdamW, Step};
 use echogrid::kernels::triplet::Triplet as TripletConfig;
-use echogrid::nn::ops::{Dropout, InfoNce, Linear, Triplet};
+use echogrid::nn::ops::{BridgeLoss, Dropout, InfoNce, Linear, Triplet};
 use echogrid::nn::{
     Architecture, EncoderConfig, Graph, Head, Modality, Optimizer, OptimizerConfig, ParamKind, Pooling, Sharing, Skip, StepFactors,
     TrainingPlan, Weights,
@@ -88,6 +89,8 @@ fn twin(case: &Case, host: &Host, training: bool) -> Vec<(Vec<f64>, f64)> {
             let factor = match op {
                 "generalised mean" | "activation" | "infonce" | "offset xent" | "binary xent" | "discrepancy" | "segment softmax" => 64.0,
                 "triplet" => 64.0,
+                // Sums of squares of rows, roots and means of them.
+                "bridge" => 16.0,
                 // Rows of up to 64; means that cancel.
                 "product" => 9.0,
                 "weighted means" => 16.0,
@@ -239,6 +242,43 @@ fn darknet53() {
     forward_is_the_twins("Darknet-53", &tower(&encoder(Architecture::Darknet53, 64, Sharing::Full, GEM), 1), 1e-3);
 }
 
+/// 52 convolutions with their normalisations: 40,584,928 values with three bands in (41,609,928 with the classifier of a thousand classes, as
+/// published), and validity is a fourth; maps at the strides that a detector reads.
+#[test]
+fn darknet53_is_the_published_network() {
+    let mut graph = Graph::new();
+    let x = graph.input("image", &[1, 96, 64, 4]);
+    let maps = Architecture::Darknet53.stages(&mut graph, "map", x).unwrap();
+    let shapes: Vec<&[usize]> = maps.iter().map(|m| graph.shape(*m)).collect();
+    assert_eq!(shapes, [[1, 48, 32, 64], [1, 24, 16, 128], [1, 12, 8, 256], [1, 6, 4, 512], [1, 3, 2, 1024]]);
+    let trained = || graph.params().iter().filter(|(_, spec)| spec.kind != ParamKind::Statistic);
+    let values: usize = trained().map(|(_, spec)| spec.shape.iter().product::<usize>()).sum();
+    assert_eq!(values, 40_584_928 + 9 * 32);
+    assert_eq!(trained().filter(|(name, _)| name.ends_with("weight") && name.contains("conv")).count(), 52);
+    // The same names as an encoder's tower has, whose head comes after.
+    let (tower, _) = encoder(Architecture::Darknet53, 64, Sharing::Separate, Head::bounded()).tower_graph(Modality::Map, 1).unwrap();
+    assert!(graph.params().iter().all(|p| tower.params().contains(p)));
+    let mut graph = Graph::new();
+    let x = graph.input("image", &[1, 64, 96, 4]);
+    let maps = Architecture::Resnet50.stages(&mut graph, "sar", x).unwrap();
+    let shapes: Vec<&[usize]> = maps.iter().map(|m| graph.shape(*m)).collect();
+    assert_eq!(shapes, [[1, 16, 24, 256], [1, 8, 12, 512], [1, 4, 6, 1024], [1, 2, 3, 2048]]);
+}
+
+/// A bridge network as it is trained: towers of their own, bounded vectors.
+#[test]
+fn bounded_heads() {
+    let head = Head::Bounded { channels: 10, hidden: 9, dim: 6 };
+    let config = encoder(residual(&[8], 12, 2, 1), 16, Sharing::Separate, head);
+    assert_eq!((config.dim(), config.squares(), encoder(residual(&[8], 8, 1, 1), 16, Sharing::Full, Head::bounded()).dim()), (6, None, 64));
+    let case = bridge_network(&config);
+    forward_is_the_twins("bounded", &case, 1e-4);
+    training_is_the_twins("bounded", &case, 1e-3);
+    gradients_are_the_twins("bounded", &case);
+    let read: Head = serde_json::from_str(r#"{"kind": "bounded", "dim": 20}"#).unwrap();
+    assert_eq!(read, Head::Bounded { channels: 128, hidden: 128, dim: 20 });
+}
+
 /// The gradient g of every parameter p against central differences of the twin's loss: along g itself (whose slope must be |g|:
 /// any error orthogonal to the truth shortens it) and along three random directions (whose slope must be <g, d>).
 pub fn gradients_are_the_twins(name: &str, case: &Case) {
@@ -348,6 +388,29 @@ pub fn sharing_changes_nothing(e: &Engine, mut case: Case) {
     }
     assert!(seen.windows(2).all(|s| s[0].1 == s[1].1), "inference: shared twice, then not shared twice");
     assert!(seen[0].0 < seen[2].0, "sharing saves: {} of {} bytes", seen[0].0, seen[2].0);
+}
+
+/// A bridge network's loss in mid-graph, with one negative a pair and with several: values, gradients, buffers.
+#[test]
+fn a_bridge_is_the_twins() {
+    for negatives in [1, 3] {
+        let name = format!("bridge of {negatives}");
+        forward_is_the_twins(&name, &bridged(negatives), 1e-4);
+        training_is_the_twins(&name, &bridged(negatives), 1e-4);
+        gradients_are_the_twins(&name, &bridged(negatives));
+        sharing_changes_nothing(engine().0, bridged(negatives));
+    }
+}
+
+#[test]
+fn a_bridge_refuses_what_does_not_fit() {
+    let mut graph = Graph::new();
+    let [a, b] = [[4, 3], [4, 2]].map(|shape| graph.input("x", &shape));
+    let (four, five) = (graph.indices("four", 4), graph.indices("five", 5));
+    let op = BridgeLoss(Bridge::default());
+    says(graph.add("loss", op, &[a, b, four]), "[[4, 3], [4, 2], [4]], expected [N, C] twice");
+    says(graph.add("loss", op, &[a, a, five]), "the 1 negatives of each row [1 N]");
+    says(graph.add("loss", op, &[a, a]), "[[4, 3], [4, 3]], expected");
 }
 
 #[test]

@@ -108,6 +108,26 @@ impl Architecture {
         matches!(self, Self::Residual { stages, .. } if stages.is_empty())
     }
 
+    /// What stands behind its normalisations.
+    fn activation(&self) -> Activation {
+        match self {
+            Self::Darknet53 => Activation::LeakyRelu(0.1),
+            Self::Residual { .. } | Self::Resnet18 | Self::Resnet34 | Self::Resnet50 => Activation::Relu,
+        }
+    }
+
+    /// Appends the trunk alone to images x [N, H, W, 4] and returns the feature map behind each of its stages, the finest first: of Darknet-53
+    /// those at strides 2, 4, 8, 16 and 32, of ResNets at 4, 8, 16 and 32. Parameters are called as in an encoder's tower `name` (`map`, `sar` or
+    /// `shared`), so that one may start from the other.
+    ///
+    /// # Errors
+    /// An image too small for the trunk.
+    pub fn stages(&self, graph: &mut Graph, name: &str, x: NodeId) -> Result<Vec<NodeId>> {
+        let mut tower = Tower { graph, stem: name.into(), trunk: name.into(), act: self.activation(), stream: 0 };
+        let y = tower.first(self, x)?;
+        tower.stages(self, y, None)
+    }
+
     /// Channels of the last feature map.
     pub fn channels(&self) -> usize {
         match self {
@@ -129,7 +149,7 @@ impl Architecture {
     }
 }
 
-/// An encoder: patch [N, input, input, 4] to unit vector [N, dim].
+/// An encoder: patch [N, input, input, 4] to a vector [N, dim], of unit length but of [`Head::Bounded`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EncoderConfig {
@@ -170,18 +190,19 @@ impl EncoderConfig {
         match self.head {
             Head::Pooled { dim, .. } => dim.unwrap_or(self.architecture.channels()),
             Head::Grid { cells, channels } => cells * cells * channels,
+            Head::Bounded { dim, .. } => dim,
         }
     }
 
     /// Squares a side of the vector's layout; none where the head keeps none.
     pub fn squares(&self) -> Option<usize> {
         match self.head {
-            Head::Pooled { .. } => None,
+            Head::Pooled { .. } | Head::Bounded { .. } => None,
             Head::Grid { cells, .. } => Some(cells),
         }
     }
 
-    /// A graph with one tower: input `patch`, output the unit vector.
+    /// A graph with one tower: input `patch`, output the vector.
     ///
     /// # Errors
     /// An input too small for the trunk or not divisible by the head's squares.
@@ -192,7 +213,7 @@ impl EncoderConfig {
         Ok((graph, y))
     }
 
-    /// Appends a tower to a graph and returns the node of its unit vectors.
+    /// Appends a tower to a graph and returns the node of its vectors.
     ///
     /// # Errors
     /// As [`EncoderConfig::tower_graph`].
@@ -203,7 +224,7 @@ impl EncoderConfig {
         b.rest(self, y, None)
     }
 
-    /// Appends the towers of `map` and `sar`, with what training adds, and returns the nodes of their unit vectors. What the modalities share
+    /// Appends the towers of `map` and `sar`, with what training adds, and returns the nodes of their vectors. What the modalities share
     /// sees the patches of both as one batch, so that training normalises them together, as the one set of running statistics will.
     ///
     /// # Errors
@@ -278,13 +299,12 @@ impl EncoderConfig {
             Sharing::Trunk => (own, "shared"),
             Sharing::Full => ("shared", "shared"),
         };
-        let act = if self.architecture == Architecture::Darknet53 { Activation::LeakyRelu(0.1) } else { Activation::Relu };
         // Each tower drops values of its own.
         let stream = match modality {
             Modality::Map => 0,
             Modality::Sar => 1,
         };
-        Tower { graph, stem: stem.into(), trunk: trunk.into(), act, stream }
+        Tower { graph, stem: stem.into(), trunk: trunk.into(), act: self.architecture.activation(), stream }
     }
 }
 
@@ -331,31 +351,38 @@ impl Tower<'_> {
 
     /// All that follows.
     fn rest(&mut self, config: &EncoderConfig, y: NodeId, dropout: Option<NodeId>) -> Result<NodeId> {
-        let last = config.last_stride;
-        let y = match &config.architecture {
-            Architecture::Residual { stem, stages } => self.residual(y, stem, stages, last)?,
-            Architecture::Resnet18 => self.resnet(y, [2, 2, 2, 2], false, last)?,
-            Architecture::Resnet34 => self.resnet(y, [3, 4, 6, 3], false, last)?,
-            Architecture::Resnet50 => self.resnet(y, [3, 4, 6, 3], true, last)?,
-            Architecture::Darknet53 => self.darknet53(y, last)?,
-        };
+        let maps = self.stages(&config.architecture, y, config.last_stride)?;
+        let y = maps.last().copied().unwrap_or(y);
         self.head(config.head, y, dropout)
     }
 
-    fn residual(&mut self, mut y: NodeId, stem: &[usize], stages: &[Stage], last: Option<usize>) -> Result<NodeId> {
+    /// The feature map behind each stage, the finest first; of a residual net without stages that behind its stem.
+    fn stages(&mut self, architecture: &Architecture, y: NodeId, last: Option<usize>) -> Result<Vec<NodeId>> {
+        match architecture {
+            Architecture::Residual { stem, stages } => self.residual(y, stem, stages, last),
+            Architecture::Resnet18 => self.resnet(y, [2, 2, 2, 2], false, last),
+            Architecture::Resnet34 => self.resnet(y, [3, 4, 6, 3], false, last),
+            Architecture::Resnet50 => self.resnet(y, [3, 4, 6, 3], true, last),
+            Architecture::Darknet53 => self.darknet53(y, last),
+        }
+    }
+
+    fn residual(&mut self, mut y: NodeId, stem: &[usize], stages: &[Stage], last: Option<usize>) -> Result<Vec<NodeId>> {
         let t = self.trunk.clone();
         for (i, channels) in stem.iter().enumerate().skip(1) {
             let (conv, norm) = (format!("{t}.conv{}", i + 1), format!("{t}.bn{}", i + 1));
             y = self.unit(&conv, &norm, y, Conv::square(3, 2, 1), *channels, true)?;
         }
+        let mut maps = if stages.is_empty() { vec![y] } else { Vec::new() };
         for (i, stage) in stages.iter().enumerate() {
             let first = last.filter(|_| i + 1 == stages.len()).unwrap_or(stage.stride);
             for block in 0..stage.blocks {
                 let stride = if block == 0 { first } else { 1 };
                 y = self.basic(&format!("{t}.layer{}.{block}", i + 1), y, stage.channels, stride, stage.dilation)?;
             }
+            maps.push(y);
         }
-        Ok(y)
+        Ok(maps)
     }
 
     fn basic(&mut self, p: &str, x: NodeId, channels: usize, stride: usize, dilation: usize) -> Result<NodeId> {
@@ -382,8 +409,9 @@ impl Tower<'_> {
         self.graph.add(p, Add { relu: true }, &[x, y])
     }
 
-    fn resnet(&mut self, y: NodeId, blocks: [usize; 4], bottleneck: bool, last: Option<usize>) -> Result<NodeId> {
+    fn resnet(&mut self, y: NodeId, blocks: [usize; 4], bottleneck: bool, last: Option<usize>) -> Result<Vec<NodeId>> {
         let t = self.trunk.clone();
+        let mut maps = Vec::new();
         let mut y = self.graph.add(&format!("{t}.maxpool"), MaxPool { kernel: 3, stride: 2, pad: 1 }, &[y])?;
         for (i, count) in blocks.into_iter().enumerate() {
             let first = match i {
@@ -399,12 +427,15 @@ impl Tower<'_> {
                     false => self.basic(&p, y, 64 << i, stride, 1)?,
                 };
             }
+            maps.push(y);
         }
-        Ok(y)
+        Ok(maps)
     }
 
-    fn darknet53(&mut self, mut y: NodeId, last: Option<usize>) -> Result<NodeId> {
+    /// Redmon and Farhadi, "YOLOv3: an incremental improvement", 2018, table 1.
+    fn darknet53(&mut self, mut y: NodeId, last: Option<usize>) -> Result<Vec<NodeId>> {
         let t = self.trunk.clone();
+        let mut maps = Vec::new();
         for (i, count) in [1usize, 2, 8, 8, 4].into_iter().enumerate() {
             let channels = 64 << i;
             let p = format!("{t}.layer{}", i + 1);
@@ -416,8 +447,9 @@ impl Tower<'_> {
                 let z = self.unit(&format!("{p}.conv2"), &format!("{p}.bn2"), z, Conv::square(3, 1, 1), channels, true)?;
                 y = self.graph.add(&p, Add { relu: false }, &[y, z])?;
             }
+            maps.push(y);
         }
-        Ok(y)
+        Ok(maps)
     }
 
     fn head(&mut self, head: Head, x: NodeId, dropout: Option<NodeId>) -> Result<NodeId> {
@@ -462,7 +494,20 @@ impl Tower<'_> {
                 let y = self.graph.add(&format!("{t}.pixel"), L2Norm { span: Span::Pixel, eps: 1e-6 }, &[y])?;
                 self.graph.add(&format!("{t}.center"), Center, &[y])?
             }
+            Head::Bounded { channels, hidden, dim } => return self.bounded(x, [channels, hidden, dim]),
         };
         self.graph.add(&format!("{t}.unit"), L2Norm { span: Span::Image, eps: 1e-6 }, &[y])
+    }
+
+    fn bounded(&mut self, x: NodeId, [channels, hidden, dim]: [usize; 3]) -> Result<NodeId> {
+        let t = self.trunk.clone();
+        let project = Conv2d { geometry: Conv::square(1, 1, 1), channels, bias: true, relu: true };
+        let y = self.graph.add(&format!("{t}.project"), project, &[x])?;
+        let side = self.graph.shape(y)[1];
+        let y = self.graph.add(&format!("{t}.pool"), AvgPool { kernel: side, stride: side, pad: 0 }, &[y])?;
+        let y = self.graph.add(&format!("{t}.fc1"), Linear { out: hidden, bias: true }, &[y])?;
+        let y = self.graph.add(&format!("{t}.fc1.act"), Pointwise(Activation::Relu), &[y])?;
+        let y = self.graph.add(&format!("{t}.fc2"), Linear { out: dim, bias: true }, &[y])?;
+        self.graph.add(&format!("{t}.bound"), Pointwise(Activation::Sigmoid), &[y])
     }
 }

@@ -15,7 +15,7 @@ pub enum Pooling {
     Gem,
 }
 
-/// From the feature map to a unit vector.
+/// From the feature map to a vector: of unit length, but of [`Head::Bounded`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
 pub enum Head {
@@ -44,9 +44,36 @@ pub enum Head {
         /// Channels a square.
         channels: usize,
     },
+    /// A 1x1 convolution to `channels`, their means over the patch, two fully connected layers, a sigmoid: values of 0 to 1 whose distance says
+    /// whether two patches belong together (a bridge network; Huang et al., "The QXS-SAROPT dataset for deep learning in SAR-optical data
+    /// fusion", 2021).
+    Bounded {
+        /// Channels of the convolution.
+        #[serde(default = "bounded_channels")]
+        channels: usize,
+        /// Values between the two layers.
+        #[serde(default = "bounded_channels")]
+        hidden: usize,
+        /// Length of the vector.
+        #[serde(default = "bounded_dim")]
+        dim: usize,
+    },
+}
+
+fn bounded_channels() -> usize {
+    128
+}
+
+fn bounded_dim() -> usize {
+    64
 }
 
 impl Head {
+    /// The head of a bridge network: 128 channels, 128 values, a vector of 64.
+    pub fn bounded() -> Self {
+        Self::Bounded { channels: bounded_channels(), hidden: bounded_channels(), dim: bounded_dim() }
+    }
+
     /// A pooled vector projected to `dim` values, not normalised, nothing dropped.
     pub fn pooled(pool: Pooling, dim: usize) -> Self {
         Self::Pooled { pool, dim: Some(dim), norm: false, dropout: 0.0 }
@@ -56,7 +83,7 @@ impl Head {
     pub fn dropout(&self) -> f32 {
         match self {
             Self::Pooled { dropout, .. } => *dropout,
-            Self::Grid { .. } => 0.0,
+            Self::Grid { .. } | Self::Bounded { .. } => 0.0,
         }
     }
 }
