@@ -37,6 +37,7 @@ pub mod gpu;
 pub mod index;
 pub mod kernels;
 pub mod locate;
+pub mod matching;
 pub mod nn;
 pub mod pairs;
 mod random;

@@ -302,7 +302,7 @@ fn histogram(results: &[QueryResult]) -> Vec<RankBin> {
 }
 
 /// The positions drawn in one bootstrap resample: whole strips.
-struct Draw {
+pub(super) struct Draw {
     seed: u64,
     next: u64,
     end: u64,
@@ -314,7 +314,7 @@ struct Draw {
 }
 
 impl Draw {
-    fn new(seed: u64, resample: usize, n: usize, strip: usize) -> Self {
+    pub(super) fn new(seed: u64, resample: usize, n: usize, strip: usize) -> Self {
         let strips = (n / strip) as u64;
         let next = resample as u64 * strips;
         // The seed is mixed first, so that seeds side by side start far apart in the stream.

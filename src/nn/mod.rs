@@ -1,6 +1,7 @@
 //! Networks: described once as a graph of ops on shaped tensors; forward and backward plans are derived from it, with
 //! buffers shared by liveness.
 
+mod bridge;
 mod build;
 mod dense;
 mod encoder;
@@ -15,6 +16,7 @@ mod training;
 mod twin;
 mod weights;
 
+pub use bridge::BridgeNetwork;
 pub use build::InferencePlan;
 pub use dense::{DenseEncoderConfig, Level, Skip};
 pub use encoder::{Architecture, EncoderConfig, Modality, Sharing, Stage, TowerInputs};
@@ -26,4 +28,6 @@ pub use torchvision::import_torchvision;
 pub(crate) use torchvision::parse_torchvision;
 pub use training::TrainingPlan;
 pub(crate) use weights::GRAPH_PREFIX;
-pub use weights::{DenseFile, Manifest, Network, NetworkFile, NetworkManifest, SceneRecord, TensorMap, WeightFile, Weights, WeightsError};
+pub use weights::{
+    BridgeFile, DenseFile, Manifest, Network, NetworkFile, NetworkManifest, SceneRecord, TensorMap, WeightFile, Weights, WeightsError,
+};

@@ -1,5 +1,6 @@
 //! Parameters on the device, and the files that carry them with their manifest.
 
+use super::bridge::BridgeNetwork;
 use super::dense::DenseEncoderConfig;
 use super::encoder::EncoderConfig;
 use super::graph::Graph;
@@ -103,9 +104,10 @@ impl Network for EncoderConfig {
 }
 
 /// Every kind, and what it is for.
-const ALL_KINDS: [([&str; 2], &str); 2] = [
+const ALL_KINDS: [([&str; 2], &str); 3] = [
     (<EncoderConfig as Network>::KINDS, "an encoder of patches, for an index"),
     (<DenseEncoderConfig as Network>::KINDS, "features for dense correlation (`echogrid train --dense`)"),
+    (<BridgeNetwork as Network>::KINDS, "a network that matches patches (`echogrid train --match`)"),
 ];
 
 /// The manifest of an encoder of patches.
@@ -113,6 +115,9 @@ pub type Manifest = NetworkManifest<EncoderConfig>;
 
 /// The weights of an encoder of patches.
 pub type WeightFile = NetworkFile<EncoderConfig>;
+
+/// The weights of a network that matches patches.
+pub type BridgeFile = NetworkFile<BridgeNetwork>;
 
 /// The weights of features for dense correlation.
 pub type DenseFile = NetworkFile<DenseEncoderConfig>;
@@ -127,7 +132,8 @@ pub struct NetworkManifest<N> {
     pub version: String,
     /// The network.
     pub encoder: N,
-    /// What a correlation of these features is worth; of features for dense correlation alone.
+    /// What a correlation of these features is worth, or below which distance patches match; of features for dense correlation and of matching
+    /// models alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<serde_json::Value>,
     /// Ground metres of a feature pixel; of features for dense correlation alone.

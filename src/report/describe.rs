@@ -1,7 +1,7 @@
 //! What a file of any kind says about itself.
 
 use crate::index::LoadedModel;
-use crate::nn::{DenseEncoderConfig, DenseFile, Network};
+use crate::nn::{BridgeFile, BridgeNetwork, DenseEncoderConfig, DenseFile, Network};
 use crate::scene::{Georeference, MapInfo, Raster};
 use crate::{Error, Result};
 use memmap2::Mmap;
@@ -75,6 +75,8 @@ pub fn describe_tensors(path: &Path) -> Result<(Value, Vec<crate::scene::Error>)
     let kind = value["kind"].as_str().unwrap_or_default();
     if <DenseEncoderConfig as Network>::KINDS.contains(&kind) {
         value["hash"] = json!(DenseFile::load(path)?.hash());
+    } else if <BridgeNetwork as Network>::KINDS.contains(&kind) {
+        value["hash"] = json!(BridgeFile::load(path)?.hash());
     } else if ["database", "dense database"].contains(&kind) {
         let map: MapInfo = serde_json::from_value(value.clone()).map_err(|e| bad(format!("its map cannot be read ({e})")))?;
         let size = [map.width, map.height];

@@ -238,6 +238,9 @@ impl TrainConfig {
             c if !c.triplet.margin.is_finite() => refuse("triplet.margin must be a number"),
             c if !(c.triplet.eps.is_finite() && c.triplet.eps > 0.0) => refuse("triplet.eps must be above 0, and a number"),
             c if c.map_negatives > 1 << 16 => refuse("map_negatives are at most 65,536"),
+            c if matches!(c.encoder.head, Head::Bounded { .. }) => {
+                refuse("encoder.head of kind `bounded` is of matching models (`echogrid train --match`), not of an index's encoder")
+            }
             c if c.encoder.dim() == 0 || !c.encoder.dim().is_multiple_of(2) => {
                 refuse("encoder.head must make vectors of an even number of values: its dim, or without one the trunk's channels")
             }

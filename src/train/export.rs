@@ -18,7 +18,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use std::path::Path;
 
 /// Steps in a file of batches.
-const STEPS_A_FILE: usize = 50;
+pub(super) const STEPS_A_FILE: usize = 50;
 /// Queries to judge on, of each protocol at most, and their seed: those of `echogrid eval` unless told otherwise.
 const QUERIES: usize = 500;
 const SEED: u64 = 7;
@@ -45,11 +45,7 @@ pub fn export(
             "batches of similar places hang on the training itself and cannot be written before it: set similar = 0",
         ));
     }
-    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, format!("cannot be made ({e})"), e))?;
-    // Batches of another run among these could not be told apart.
-    if std::fs::read_dir(folder).map_err(|e| Error::io(folder, e.to_string(), e))?.next().is_some() {
-        return Err(Error::file(folder, "is not empty: name a new folder, or empty it"));
-    }
+    empty_folder(folder)?;
     let (mut task, learner) = Pairs::new(engine, config, scenes, val, true)?;
     let input = config.encoder.input;
     let mut files = Vec::new();
@@ -92,6 +88,15 @@ pub fn export(
     put(&folder.join("manifest.json"), format!("{manifest:#}\n").as_bytes())
 }
 
+/// Makes a folder, and refuses one that holds something: batches of another run among these could not be told apart.
+pub(super) fn empty_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, format!("cannot be made ({e})"), e))?;
+    match std::fs::read_dir(folder).map_err(|e| Error::io(folder, e.to_string(), e))?.next() {
+        Some(_) => Err(Error::file(folder, "is not empty: name a new folder, or empty it")),
+        None => Ok(()),
+    }
+}
+
 /// The validation scene's cells and queries, and which cell holds which query.
 fn judge(
     engine: &Engine,
@@ -122,14 +127,14 @@ fn judge(
 }
 
 /// The values of a tensor.
-enum Values {
+pub(super) enum Values {
     F32(Vec<f32>),
     F16(Vec<f16>),
     U8(Vec<u8>),
 }
 
 /// Writes a safetensors file.
-fn write<N: AsRef<str>>(path: &Path, tensors: impl IntoIterator<Item = (N, Vec<usize>, Values)>) -> Result<()> {
+pub(super) fn write<N: AsRef<str>>(path: &Path, tensors: impl IntoIterator<Item = (N, Vec<usize>, Values)>) -> Result<()> {
     let all: Vec<_> = tensors.into_iter().collect();
     let wrong = |e: safetensors::SafeTensorError| Error::file(path, e.to_string());
     let views = all
@@ -146,6 +151,7 @@ fn write<N: AsRef<str>>(path: &Path, tensors: impl IntoIterator<Item = (N, Vec<u
     put(path, &safetensors::serialize(views, None).map_err(wrong)?)
 }
 
-fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file whole or not at all.
+pub(super) fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     AtomicFile::write(path, bytes).map_err(|e| Error::io(path, e.to_string(), e))
 }

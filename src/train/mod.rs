@@ -1,5 +1,5 @@
-//! Training: batches, hard negatives, schedules, checkpoints, the loop; of encoders of patches ([`train`]) and of dense features
-//! ([`train_dense`]).
+//! Training: batches, hard negatives, schedules, checkpoints, the loop; of encoders of patches ([`train`]), of dense features
+//! ([`train_dense`]) and of networks that match patches ([`train_matching`]).
 
 mod batch;
 mod checkpoint;
@@ -15,6 +15,7 @@ mod learner;
 mod log;
 mod look;
 mod loss;
+mod matching;
 mod recipe;
 mod refine;
 mod run;
@@ -35,6 +36,7 @@ pub use export::export;
 pub use fitting::{check_fits, suitable_patch};
 pub use log::Log;
 pub use loss::Loss;
+pub use matching::{MatchAugment, MatchTrainConfig, export_matching, train_matching};
 pub use recipe::Recipe;
 pub use refine::{RefineTrainConfig, train_refiner};
 pub use start::InitFrom;

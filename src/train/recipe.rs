@@ -18,6 +18,8 @@ pub struct Recipe {
 
 /// The tables of a recipe.
 const TABLES: [&str; 2] = ["train", "refine"];
+/// A table that may stand beside them: of a matching model ([`super::MatchTrainConfig`]), which no scale changes.
+const MATCH: &str = "match";
 /// Where its scales are.
 const SCALE: &str = "scale";
 
@@ -28,7 +30,7 @@ impl Recipe {
     /// Not there, not TOML, no such scale, an unknown or senseless value; with the place.
     pub fn load(path: &Path, scale: Option<&str>) -> Result<Self> {
         let mut table: Table = toml::from_str(&text(path)?).map_err(|e| Error::file(path, e))?;
-        known(path, "a recipe", &table, &[TABLES[0], TABLES[1], SCALE])?;
+        known(path, "a recipe", &table, &[TABLES[0], TABLES[1], MATCH, SCALE])?;
         let scales = match table.remove(SCALE) {
             Some(Value::Table(scales)) => scales,
             Some(_) => return Err(Error::file(path, "`scale` is no table of scales")),
@@ -83,10 +85,10 @@ pub(super) fn read_toml<T: DeserializeOwned + Default>(path: &Path, name: &str) 
     let text = text(path)?;
     let plain = || toml::from_str(&text).map_err(|e| Error::file(path, e));
     let Ok(mut table) = toml::from_str::<Table>(&text) else { return plain() };
-    if !TABLES.iter().any(|t| matches!(table.get(*t), Some(Value::Table(_)))) {
+    if !TABLES.iter().chain([&MATCH]).any(|t| matches!(table.get(*t), Some(Value::Table(_)))) {
         return plain();
     }
-    known(path, "a recipe", &table, &[TABLES[0], TABLES[1], SCALE])?;
+    known(path, "a recipe", &table, &[TABLES[0], TABLES[1], MATCH, SCALE])?;
     match table.contains_key(name) {
         true => part(path, &mut table, name),
         false => Err(Error::file(path, format!("is a recipe that says nothing of `{name}`"))),

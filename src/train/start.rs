@@ -3,7 +3,9 @@
 use crate::container;
 use crate::dense::DenseModel;
 use crate::index::LoadedModel;
-use crate::nn::{DenseEncoderConfig, DenseFile, EncoderConfig, Network, NetworkFile, TensorMap, WeightFile, parse_torchvision};
+use crate::nn::{
+    BridgeFile, BridgeNetwork, DenseEncoderConfig, DenseFile, EncoderConfig, Network, NetworkFile, TensorMap, WeightFile, parse_torchvision,
+};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -85,6 +87,22 @@ impl InitFrom {
         start(&WeightFile::parse(path, &bytes)?, path, config)
     }
 
+    /// What a matching model starts with, whatever the size of the patches that the other was trained on.
+    pub(super) fn bridge_start(&self, wanted: &BridgeNetwork) -> Result<Start> {
+        let Self::File(path) = self else {
+            return Err(Error::invalid("init_from = \"shipped\": this build carries no matching model; name a file"));
+        };
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e.to_string(), e))?;
+        if wanted.encoder.architecture.torchvision().is_some() && matches!(container::manifest(&bytes), Ok(None)) {
+            return Ok(Start { tensors: parse_torchvision(path, &bytes, &wanted.encoder)?, hash: None });
+        }
+        let file = BridgeFile::parse(path, &bytes)?;
+        match file.manifest.encoder.encoder == wanted.encoder {
+            true => Ok(start_of(&file)),
+            false => Err(of_another(path, &file.manifest.encoder.encoder)),
+        }
+    }
+
     /// What dense features of this configuration start with.
     pub(super) fn dense_start(&self, config: &DenseEncoderConfig) -> Result<Start> {
         let (file, path) = self.dense()?;
@@ -94,14 +112,23 @@ impl InitFrom {
 
 /// The network's own parameters out of a model's or a checkpoint's file.
 fn start<N: Network>(file: &NetworkFile<N>, path: &Path, wanted: &N) -> Result<Start> {
-    if file.manifest.encoder != *wanted {
-        let own = toml::to_string(&BTreeMap::from([("encoder", &file.manifest.encoder)])).unwrap_or_default();
-        let reason =
-            format!("is of another network than the configuration's `encoder`; to start from it, the configuration must say\n\n{own}");
-        return Err(Error::file(path, reason));
+    match file.manifest.encoder == *wanted {
+        true => Ok(start_of(file)),
+        false => Err(of_another(path, &file.manifest.encoder)),
     }
+}
+
+fn start_of<N: Network>(file: &NetworkFile<N>) -> Start {
     let tensors = file.network().map(|(name, value)| (name.clone(), value.clone())).collect();
-    Ok(Start { tensors, hash: Some(file.hash()) })
+    Start { tensors, hash: Some(file.hash()) }
+}
+
+fn of_another(path: &Path, encoder: &impl Serialize) -> Error {
+    let own = toml::to_string(&BTreeMap::from([("encoder", encoder)])).unwrap_or_default();
+    Error::file(
+        path,
+        format!("is of another network than the configuration's `encoder`; to start from it, the configuration must say\n\n{own}"),
+    )
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use super::{Backward, Forward, Host, Init, Keeps, Op, ParamKind, ParamSpec};
 use crate::gpu::{DType, Error, PlanBuilder, Result, Tensor};
-use crate::kernels::softmax_xent::{self, Target};
 use crate::kernels::bridge::{self, Bridge, Gradients};
+use crate::kernels::softmax_xent::{self, Target};
 use crate::kernels::{infonce, matmul, offset_xent, reduce, triplet};
 use crate::reference as twin;
 

@@ -11,6 +11,7 @@ mod over_time;
 mod registration;
 mod relief;
 mod retrieval;
+mod roc;
 mod scatter;
 mod training;
 
@@ -21,6 +22,7 @@ pub use over_time::{Moment, Run, gap_figure, over_time};
 pub use registration::residual_histogram;
 pub use relief::residuals_by_height;
 pub use retrieval::{error_cdf, recall_curve, reliability};
+pub use roc::roc_curve;
 pub use scatter::{clouds, roofline};
 pub use training::{Series, training_curves, training_log};
 
@@ -62,6 +64,7 @@ pub(crate) mod tests {
         let (a, b) = (results(0), results(300));
         let (ca, cb) = (curve(&a, 20, 1).unwrap(), curve(&b, 20, 1).unwrap());
         let hostile = "<script>&\"";
+        let roc = crate::eval::Distances::new(vec![0.1, 0.9, 0.4, 0.3], 1).unwrap().roc();
         let figures = [
             recall_curve(&[(hostile, &ca), ("arbitrary", &cb)]).unwrap(),
             error_cdf(&[(hostile, &a), ("arbitrary", &b)]).unwrap(),
@@ -70,6 +73,7 @@ pub(crate) mod tests {
             bars(hostile, hostile, &[Bar { name: hostile.into(), value: 0.4, interval: Some([-0.1, 0.5]), points: vec![0.3, 0.5] }])
                 .unwrap(),
             clouds(hostile, hostile, &[(hostile, &[[0.0, 1.0], [f64::NAN, 1.0]]), ("b", &[[2.0, -1.0]])]).unwrap(),
+            roc_curve(&[(hostile, &roc), ("b", &roc)], hostile).unwrap(),
             roofline(hostile, hostile, &[[0.25, 1.0], [f64::NAN, 1.0], [100.0, 40.0]], 80.0, 4.0).unwrap(),
         ];
         for svg in figures {
@@ -94,6 +98,7 @@ pub(crate) mod tests {
         assert!(error_cdf(&[("a", &[QueryResult::default()])]).is_err());
         assert!(training_curves(&[series(&[(f64::NAN, 1.0)])]).is_err());
         assert!(bars("", "", &[]).is_err());
+        assert!(roc_curve(&[], "").is_err() && roc_curve(&[("a", &[])], "").is_err());
         assert!(clouds("", "", &[("a", &[[f64::NAN, 0.0]])]).is_err());
         assert!(roofline("", "", &[[0.0, 1.0]], 1.0, 1.0).is_err());
         assert!(roofline("", "", &[[1.0, 1.0]], 0.0, 1.0).is_err());
