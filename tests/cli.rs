@@ -191,7 +191,8 @@ fn wrong_usage_exits_with_2_and_help_with_0() {
         assert!(outcome.out.is_empty(), "{outcome:?}");
     }
     for command in
-        "info synth train index locate eval gap register pairs calibrate study transport profile tune bench demo completions man".split(' ')
+        "info synth train index locate match eval gap register pairs calibrate study transport profile tune bench demo completions man"
+            .split(' ')
     {
         let help = run(&[command, "--help"]).ok();
         assert!(help.out.contains("Usage") && help.out.contains("--adapter"), "{help:?}");
@@ -1464,6 +1465,8 @@ mod files;
 mod limits;
 #[path = "cli/locate.rs"]
 mod locating;
+#[path = "cli/matching.rs"]
+mod matching;
 #[cfg(unix)]
 #[path = "cli/outputs.rs"]
 mod outputs;

@@ -15,6 +15,7 @@ mod info;
 mod inputs;
 mod locate;
 mod manual;
+mod matching;
 mod pairs;
 mod points;
 mod present;
@@ -52,6 +53,7 @@ enum Command {
     Train(train::Args),
     Index(index::Args),
     Locate(locate::Args),
+    Match(matching::Args),
     Eval(eval::Args),
     Gap(gap::Args),
     Register(register::Args),
@@ -118,6 +120,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => status(train::run(&cli.global, &args)),
         Command::Index(args) => status(index::run(&cli.global, &args)),
         Command::Locate(args) => status(locate::run(&cli.global, &args)),
+        Command::Match(args) => status(matching::run(&cli.global, &args)),
         Command::Eval(args) => status(eval::run(&cli.global, &args)),
         Command::Gap(args) => status(gap::run(&cli.global, &args)),
         Command::Register(args) => status(register::run(&cli.global, &args)),

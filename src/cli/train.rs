@@ -1,21 +1,23 @@
 //! `echogrid train`.
 
+mod course;
 mod ground;
+mod matching;
 mod session;
 mod words;
 
 use super::common::{Global, warn};
 use crate::align::Align;
-use crate::gpu::Precision;
 use crate::index::LoadedModel;
-use crate::nn::OptimizerConfig;
 use crate::train::{
     DenseTrainConfig, Event, InitFrom, Loss, Outcome, Recipe, RefineTrainConfig, TrainConfig, check_fits, train, train_dense, train_refiner,
 };
 use crate::{Error, Result};
+use course::CourseArgs;
 use ground::{GroundArgs, Sets};
+use matching::Asked;
 use serde::Serialize;
-use session::{Run, Wanted, export_batches, session};
+use session::{Run, Wanted, export_batches, session, show};
 use std::path::PathBuf;
 use words::{Words, dense_figures, recall_figures, refine_figures};
 
@@ -30,7 +32,7 @@ enum Refine {
 
 /// Train an encoder, features for dense correlation, or a graph network over candidates, on pairs of a map and a SAR image of the same area
 ///
-/// An encoder (of an index's cells) by default; with --dense, features a pixel whose correlation finds the place of a SAR patch; with --refine, a graph network that puts an encoder's candidates in order, in one model with it. Writes checkpoints beside MODEL (MODEL.checkpoint) and a log (MODEL.log.jsonl, drawn at the end in a .svg of the same name). Ctrl-C saves and stops; --resume goes on to
+/// An encoder (of an index's cells) by default; with --dense, features a pixel whose correlation finds the place of a SAR patch; with --match, a network that tells whether two patches show the same ground; with --refine, a graph network that puts an encoder's candidates in order, in one model with it. Writes checkpoints beside MODEL (MODEL.checkpoint) and a log (MODEL.log.jsonl, drawn at the end in a .svg of the same name). Ctrl-C saves and stops; --resume goes on to
 /// the same bits as a run that was never stopped, on the same adapter with the same measurements (`echogrid tune`); but of --refine joint, whose candidates are then those of the encoder as it is.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -45,6 +47,9 @@ pub struct Args {
     /// Train features for dense correlation instead of an encoder; they have settings of their own
     #[arg(long)]
     dense: bool,
+    /// Train a network that tells whether a SAR and an optical patch show the same ground, on --pairs; it has settings of its own
+    #[arg(long = "match", conflicts_with_all = ["dense", "refine", "loss", "align", "align_weight", "scale", "scene", "val"])]
+    matching: bool,
     /// Train a graph network over the candidates of an encoder's index; it has settings of its own
     #[arg(long, value_enum, conflicts_with_all = ["dense", "align", "align_weight"])]
     refine: Option<Refine>,
@@ -63,16 +68,9 @@ pub struct Args {
     /// Weight of that loss [default: that of the configuration, or the method's own]
     #[arg(long, value_name = "W", conflicts_with = "dense")]
     align_weight: Option<f64>,
-    /// Passes [default: that of the configuration]
-    #[arg(long, value_name = "N")]
-    epochs: Option<usize>,
-    /// Highest learning rate [default: that of the configuration]
-    #[arg(long, value_name = "RATE")]
-    lr: Option<f64>,
-    /// How layers multiply [default: that of the configuration]
-    #[arg(long, value_enum)]
-    precision: Option<Precision>,
-    /// Settings in TOML; `echogrid train --print-config` (with --dense or --refine for those of these) shows all of them
+    #[command(flatten)]
+    course: CourseArgs,
+    /// Settings in TOML; `echogrid train --print-config` (with --dense, --match or --refine for those of these) shows all of them
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Scale of a recipe: a table `scale.NAME` of --config
@@ -81,28 +79,20 @@ pub struct Args {
     /// Print all settings as they would be used, in TOML, and stop
     #[arg(long)]
     print_config: bool,
-    /// Seed of everything random [default: that of the configuration]
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
     /// Go on from MODEL.checkpoint
     #[arg(long)]
     resume: bool,
-}
-
-impl Args {
-    /// Puts what was given in place of what the configuration says.
-    fn change(&self, epochs: &mut usize, seed: &mut u64, precision: &mut Precision, optimizer: &mut OptimizerConfig) {
-        *epochs = self.epochs.unwrap_or(*epochs);
-        *seed = self.seed.unwrap_or(*seed);
-        *precision = self.precision.unwrap_or(*precision);
-        optimizer.lr = self.lr.unwrap_or(optimizer.lr);
-    }
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     // The parser lets go of what an option needs where another option excludes that.
     if args.model.is_some() && args.refine.is_none() {
         return Err(Error::invalid("--model is the encoder of --refine; to start from a model's weights take --init-from MODEL"));
+    }
+    if args.matching {
+        let (config, out, export) = (args.config.as_deref(), args.out.as_deref(), args.export.as_deref());
+        let (init_from, print_config, resume) = (args.init_from.as_ref(), args.print_config, args.resume);
+        return matching::run(global, &args.ground, &args.course, &Asked { config, init_from, out, export, print_config, resume });
     }
     let sets = args.ground.sets()?;
     // What nobody has set suits the pairs; what was set must.
@@ -114,7 +104,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
             (None, None) => DenseTrainConfig::default(),
         };
         config.init_from = args.init_from.clone().or(config.init_from);
-        args.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);
+        args.course.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);
         if let Some((shortest, pixel_m)) = least {
             config = if own { config.suiting(shortest, pixel_m) } else { config };
             config.check_suits(shortest, pixel_m)?;
@@ -129,7 +119,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
             (Some(file), None) => RefineTrainConfig::load(file)?,
             (None, _) => RefineTrainConfig::default(),
         };
-        args.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);
+        args.course.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);
         config.joint = refine == Refine::Joint;
         if let Some((shortest, _)) = least {
             config = if own { config.suiting(shortest) } else { config };
@@ -157,7 +147,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
             (None, _, None) => TrainConfig::default(),
         };
         config.init_from = args.init_from.clone().or(config.init_from);
-        args.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);
+        args.course.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);
         config.loss = args.loss.unwrap_or(config.loss);
         config.align.method = args.align.unwrap_or(config.align.method);
         config.align.weight = args.align_weight.or(config.align.weight);
@@ -185,8 +175,7 @@ fn go(
     run: impl FnOnce(Run<'_>, &mut dyn FnMut(Event)) -> Result<Outcome>,
 ) -> Result<()> {
     if args.print_config {
-        out_raw!("{}", toml::to_string(config).map_err(|e| Error::invalid(format!("cannot be printed as TOML: {e}")))?);
-        return Ok(());
+        return show(config);
     }
     let out = args.out.as_deref().ok_or_else(|| Error::invalid("--out MODEL is missing"))?;
     let wanted = Wanted { ground: &args.ground, sets, lattice, out, resume: args.resume };

@@ -1,8 +1,9 @@
 //! The scene that something is judged on: a map and a SAR image, or pairs.
 
 use super::global::name_of;
-use super::pairs::{PairArgs, SizedPairs};
+use super::pairs::{APART, PairArgs, SizedPairs};
 use super::reading::{MapNoData, SarArgs, open_map};
+use crate::pairs::PairScene;
 use crate::scene::ScenePair;
 use crate::train::{check_fits, suitable_patch};
 use crate::{Error, Result};
@@ -57,18 +58,15 @@ impl JudgedArgs {
 
     /// What is judged on: of pairs, whose headers are read, those of all sets together.
     pub(in crate::cli) fn ground(&self) -> Result<Ground> {
-        let mut sets = self.pairs.sets()?.into_iter();
-        let Some(mut all) = sets.next() else { return Ok(Ground::Scene) };
-        for next in sets {
-            if next.pixel_m != all.pixel_m {
-                return Err(Error::invalid(format!(
-                    "pairs of {} m and of {} m a pixel do not make one scene: judge on them one after the other",
-                    all.pixel_m, next.pixel_m
-                )));
-            }
-            all.set = all.set.and(next.set)?;
-        }
-        Ok(Ground::Pairs(all))
+        Ok(SizedPairs::join(self.pairs.sets()?)?.map_or(Ground::Scene, Ground::Pairs))
+    }
+
+    /// Opens pairs whose size on the ground does not matter, with the place of each.
+    pub(in crate::cli) fn open_pairs(&self, reading: &SarArgs) -> Result<PairScene> {
+        let all = SizedPairs::join(self.pairs.of_any_scale().sets()?)?;
+        let all =
+            all.ok_or_else(|| Error::invalid("pairs are missing: name them with --pairs SAR OPT, or in a table with --pairs-list"))?;
+        all.pair_scene(reading, self.no_data, APART)
     }
 
     /// Opens it, and says what is doubtful about it. Pairs begin at multiples of `lattice` px.

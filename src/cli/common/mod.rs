@@ -17,4 +17,4 @@ pub(super) use output::{
 };
 pub(super) use pairs::{APART, PairArgs, SizedPairs};
 pub(super) use progress::Progress;
-pub(super) use reading::{MapArgs, MapNoData, MirrorArgs, SarArgs};
+pub(super) use reading::{MapArgs, MapNoData, MirrorArgs, SarArgs, Unit};

@@ -2,7 +2,7 @@
 
 use super::output::warn_of;
 use super::reading::{MapNoData, SarArgs};
-use crate::pairs::{PairSet, SceneOptions};
+use crate::pairs::{PairScene, PairSet, SceneOptions};
 use crate::scene::{Bands, ScenePair};
 use crate::{Error, Result};
 use clap::Args;
@@ -52,6 +52,12 @@ impl PairArgs {
         self.pairs.iter().chain(&self.pairs_list)
     }
 
+    /// The same, whose pixels may be of any size: where that does not matter, a pixel that does not say how large it is counts as a metre.
+    pub(in crate::cli) fn of_any_scale(&self) -> Self {
+        let pixel_size = if self.pixel_size.is_empty() { vec![1.0] } else { self.pixel_size.clone() };
+        Self { pixel_size, ..self.clone() }
+    }
+
     /// The sets, as they are given.
     pub(in crate::cli) fn sets(&self) -> Result<Vec<SizedPairs>> {
         let folders = self.pairs.chunks(2).map(|f| PairSet::folders(&f[0], &f[1]));
@@ -83,16 +89,37 @@ impl PairArgs {
 }
 
 impl SizedPairs {
+    /// All pairs as one set; none of no sets.
+    pub(in crate::cli) fn join(sets: impl IntoIterator<Item = Self>) -> Result<Option<Self>> {
+        let mut sets = sets.into_iter();
+        let Some(mut all) = sets.next() else { return Ok(None) };
+        for next in sets {
+            if next.pixel_m != all.pixel_m {
+                return Err(Error::invalid(format!(
+                    "pairs of {} m and of {} m a pixel do not make one scene: take them one after the other",
+                    all.pixel_m, next.pixel_m
+                )));
+            }
+            all.set = all.set.and(next.set)?;
+        }
+        Ok(Some(all))
+    }
+
     /// The pairs side by side as one scene, each beginning at a multiple of `lattice` px; says what is doubtful.
     pub(in crate::cli) fn scene(&self, reading: &SarArgs, map: MapNoData, lattice: u32) -> Result<ScenePair> {
+        Ok(self.pair_scene(reading, map, lattice)?.pair)
+    }
+
+    /// The same, with the place of each.
+    pub(in crate::cli) fn pair_scene(&self, reading: &SarArgs, map: MapNoData, lattice: u32) -> Result<PairScene> {
         let plain = SceneOptions::new(self.pixel_m);
         let mut sar = reading.options();
         if sar.bands == Bands::All {
             sar.bands = plain.sar.bands.clone();
         }
         let optical = crate::scene::OpenOptions { bands: plain.optical.bands.clone(), ..map.options() };
-        let scene = self.set.scene_with(&SceneOptions { lattice, sar, optical, unit: reading.unit(), ..plain })?.pair;
-        [&scene.map, &scene.sar].iter().for_each(|i| warn_of(&i.raster));
+        let scene = self.set.scene_with(&SceneOptions { lattice, sar, optical, unit: reading.unit(), ..plain })?;
+        [&scene.pair.map, &scene.pair.sar].iter().for_each(|i| warn_of(&i.raster));
         Ok(scene)
     }
 }

@@ -18,7 +18,7 @@ pub(in crate::cli) enum ProtocolArg {
     Dense,
 }
 
-/// Measure how well SAR patches are found on a map
+/// Measure how well SAR patches are found on a map, or with --match told from those of other ground
 ///
 /// Both images must be georeferenced: that is the truth. Pairs need not be: they are laid side by side, with nothing between them. A candidate cell is right when its centre lies within half a cell of
 /// the query's centre in both axes. Errors are distances on the ground from the best view of the first candidate.
@@ -29,8 +29,14 @@ pub struct Args {
     /// Model [default: the shipped weights]
     #[arg(long, value_name = "MODEL")]
     pub(super) model: Option<PathBuf>,
+    /// Measure how well a matching model tells pairs from others: --pairs, and as many that are none, drawn by --seed
+    #[arg(long = "match", conflicts_with_all = ["protocol", "map", "sar", "report", "held_out"])]
+    pub(super) pairwise: bool,
+    /// Draw the ROC curve, with --match
+    #[arg(long, value_name = "FILE.svg", requires = "pairwise")]
+    pub(super) figure: Option<PathBuf>,
     /// Where queries lie
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, required_unless_present = "pairwise", default_value_if("pairwise", "true", "arbitrary"))]
     pub(super) protocol: ProtocolArg,
     /// Number of queries (aligned: at most one a cell)
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
@@ -61,7 +67,7 @@ pub struct Args {
     /// Pairs of another area, whose patches must not be found (dense protocol)
     #[arg(long, num_args = 2, value_names = ["SAR", "OPT"], conflicts_with = "absent", help_heading = "Pairs")]
     pub(super) absent_pairs: Option<Vec<PathBuf>>,
-    /// Write every query's result (dense protocol)
+    /// Write every query's result (dense protocol), or every distance (--match)
     #[arg(long, value_name = "FILE.json")]
     pub(super) dump: Option<PathBuf>,
     /// Only queries on the ground whose SAR image the model's training held out (`held_out` of its settings): a known map, new SAR

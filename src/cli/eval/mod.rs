@@ -4,6 +4,7 @@ mod args;
 mod cells;
 mod dense;
 mod dense_page;
+mod matching;
 mod page;
 
 pub use args::Args;
@@ -66,11 +67,14 @@ fn held_out(model: &LoadedModel, pair: &ScenePair) -> Result<HeldOut> {
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     check_refinement(args)?;
-    let outputs: Vec<&Path> = [&args.report, &args.dump].into_iter().flatten().map(PathBuf::as_path).collect();
+    let outputs: Vec<&Path> = [&args.report, &args.dump, &args.figure].into_iter().flatten().map(PathBuf::as_path).collect();
     outputs.iter().try_for_each(|p| check_output(p))?;
     let absent = args.absent.iter().chain(&args.absent_pairs).flatten();
     let read = args.scene.inputs().chain(absent).chain(&args.model);
     check_apart(&outputs, read.map(PathBuf::as_path))?;
+    if args.pairwise {
+        return matching::run(global, args);
+    }
     if matches!(args.protocol, ProtocolArg::Dense) {
         return dense::run(global, args);
     }

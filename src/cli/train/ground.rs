@@ -1,13 +1,13 @@
 //! What a run is trained and validated on: scenes, or pairs laid side by side.
 
 use crate::cli::common::{APART, Global, MapNoData, PairArgs, SarArgs, SizedPairs};
-use crate::pairs::PairSet;
+use crate::pairs::{PairScene, PairSet};
 use crate::scene::{NoData, ScenePair};
 use crate::{Error, Result};
 use std::path::PathBuf;
 
 /// What is trained and validated on.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct GroundArgs {
     /// A map and a SAR image of one area, both georeferenced; may be given several times
     #[arg(long, num_args = 2, value_names = ["MAP", "SAR"], required_unless_present_any = ["print_config", "pairs", "pairs_list"], action = clap::ArgAction::Append)]
@@ -59,6 +59,11 @@ impl GroundArgs {
         self.scene.iter().chain(&self.val).chain(self.pairs.inputs()).chain(&self.val_pairs)
     }
 
+    /// The same, whose pairs may have pixels of any size.
+    pub(super) fn of_any_scale(&self) -> Self {
+        Self { pairs: self.pairs.of_any_scale(), ..self.clone() }
+    }
+
     /// The pairs, where there are any.
     pub(super) fn sets(&self) -> Result<Sets> {
         let mut sets = Sets { training: self.pairs.sets()?, val: None };
@@ -108,5 +113,16 @@ impl GroundArgs {
             None => self.reading.pair_of(&self.val)?,
         };
         Ok((scenes, val))
+    }
+
+    /// Opens pairs alone, those that are trained on and those that are validated on, with the place of each.
+    pub(super) fn open_pairs(&self, global: &Global, sets: &Sets) -> Result<[PairScene; 2]> {
+        let missing = |what: &str| Error::invalid(format!("there are no pairs to {what}"));
+        let training = SizedPairs::join(sets.training.iter().cloned())?.ok_or_else(|| missing("train on"))?;
+        let val = sets.val.as_ref().ok_or_else(|| missing("validate on"))?;
+        global.say(format_args!("{} pairs to train on, {} to validate on", training.set.len(), val.set.len()));
+        let plain = MapNoData { map_no_data: NoData::Auto };
+        let open = |sized: &SizedPairs| sized.pair_scene(&self.reading, plain, APART);
+        Ok([open(&training)?, open(val)?])
     }
 }

@@ -8,6 +8,7 @@ use crate::report::figures;
 use crate::scene::ScenePair;
 use crate::train::{Event, Log, Outcome, TrainConfig, export, refuse_unfinished};
 use crate::{Error, Result};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -41,10 +42,27 @@ pub(super) fn session(
     check_regular(out)?;
     check_apart(&[out], wanted.ground.inputs().map(PathBuf::as_path))?;
     let (scenes, val) = wanted.ground.open(global, wanted.sets, wanted.lattice)?;
+    follow(global, out, wanted.resume, words, |engine, stop, on| go(Run { engine, scenes: &scenes, val: &val, out, stop }, on))
+}
+
+/// Prints settings in TOML.
+pub(super) fn show(config: &impl Serialize) -> Result<()> {
+    out_raw!("{}", toml::to_string(config).map_err(|e| Error::invalid(format!("cannot be printed as TOML: {e}")))?);
+    Ok(())
+}
+
+/// Runs, and tells of it.
+pub(super) fn follow(
+    global: &Global,
+    out: &Path,
+    resume: bool,
+    words: &Words,
+    go: impl FnOnce(&Engine, &AtomicBool, &mut dyn FnMut(Event)) -> Result<Outcome>,
+) -> Result<()> {
     let engine = global.engine()?;
     let stop = interrupt_flag()?;
 
-    if !wanted.resume {
+    if !resume {
         refuse_unfinished(out)?;
     }
     let mut log = Log::beside(out)?;
@@ -53,8 +71,7 @@ pub(super) fn session(
         log.note(&event);
         tell(global, words, &bar, event);
     };
-    let run = Run { engine: &engine, scenes: &scenes, val: &val, out, stop: &stop };
-    let outcome = go(run, &mut on)?;
+    let outcome = go(&engine, &stop, &mut on)?;
     bar.finish_and_clear();
     let figure = out.with_extension("svg");
     let told = std::fs::read_to_string(log.path()).map_err(|e| Error::io(log.path(), e.to_string(), e))?;

@@ -50,3 +50,17 @@ pub(super) fn dense_figures(figures: &Value) -> String {
         f("window")
     )
 }
+
+/// Of a matching model.
+pub(super) fn match_figures(figures: &Value) -> String {
+    let f = |k: &str| format!("{:.1}", percent(&figures[format!("validation_{k}")]));
+    format!(
+        "{} % of pairs and negatives told below a distance of {:.3}, {} % below 0.5, FPR at 95 % recall {} %, AUC {:.4}, {} pairs",
+        f("accuracy"),
+        figures["threshold"].as_f64().unwrap_or(f64::NAN),
+        f("half_accuracy"),
+        f("fpr95"),
+        figures["validation_auc"].as_f64().unwrap_or(f64::NAN),
+        figures["of"][0]
+    )
+}
