@@ -78,7 +78,7 @@ fn alignment() -> Case {
     let mut judged = |t: NodeId, target: bool| {
         let t = op!(g, "reversed", ReverseGradient, t, factor);
         let z = op!(g, "judge", Linear { out: 1, bias: true }, t);
-        op!(g, "xent", BinaryXent { target }, z)
+        op!(g, "xent", BinaryXent::all(target), z)
     };
     let (yes, no) = (judged(a, true), judged(b, false));
     let side = op!(g, "side", Linear { out: width, bias: false }, x);
@@ -105,7 +105,7 @@ fn stacked() -> Case {
     let all = op!(g, "silu", Pointwise(Activation::Silu), all);
     let parts = [(0, 6), (6, 5), (3, 9)].map(|(from, count)| op!(g, "rows", Rows { from, count }, all));
     let judged = parts.map(|t| op!(g, "judge", Linear { out: 1, bias: true }, t));
-    let xent = op!(g, "xent", BinaryXent { target: true }, judged[1]);
+    let xent = op!(g, "xent", BinaryXent::all(true), judged[1]);
     let loss = op!(g, "loss", WeightedMeans { weights: vec![1.0, -2.0, 0.7] }, judged[0], xent, judged[2]);
     let inputs = vec![random(42, 7), random(35, 8)];
     Case { graph, inputs, outputs: vec![loss, all, parts[1], parts[2]] }
@@ -182,7 +182,7 @@ fn the_gradient_is_reversed() {
         let t = op!(g, "tower", Linear { out: 4, bias: false }, x);
         let t = op!(g, "reversed", ReverseGradient, t, factor);
         let z = op!(g, "judge", Linear { out: 1, bias: true }, t);
-        let loss = op!(g, "xent", BinaryXent { target: true }, z);
+        let loss = op!(g, "xent", BinaryXent::all(true), z);
         let (w, _) = weights(e, &graph);
         let plan = graph.training(e, &w, &[loss, z]).unwrap();
         e.write(&plan.inputs[0], &random(15, 6)).unwrap();
@@ -240,7 +240,7 @@ fn shapes_are_checked() {
     says(graph.add("y", WeightedMeans { weights: vec![1.0] }, &[a, b]), "1 weights for 2 inputs");
     says(graph.add("y", WeightedMeans { weights: Vec::new() }, &[]), "0 weights for 0 inputs");
     says(graph.add("y", ReverseGradient, &[a, four]), "with a factor [4], expected [1]");
-    says(graph.add("y", BinaryXent { target: true }, &[a]), "logits [4, 3], expected [B, 1]");
+    says(graph.add("y", BinaryXent::all(true), &[a, b]), "[[4, 3], [5, 3]], expected logits, and perhaps as many weights");
     let mmd = Measure::Mmd { bandwidths: [1.0; 5] };
     says(graph.add("y", Discrepancy { measure: mmd }, &[a, a, a]), "expected [N, M], [N, N] and [M, M]");
     says(graph.add("y", Discrepancy { measure: Measure::Coral { dim: 0 } }, &[square; 3]), "a length above 0");

@@ -12,6 +12,7 @@ mod common;
 mod concat;
 mod conv;
 mod critic;
+mod detect;
 mod discrepancy;
 mod dropout;
 mod elementwise;

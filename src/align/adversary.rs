@@ -80,8 +80,8 @@ impl Adversary {
         }
         let ([of_map, of_sar], before) = scores(&mut graph, &config.hidden, &clouds)?;
         if config.method == Align::Class {
-            let right = graph.add("map", BinaryXent { target: true }, &[of_map])?;
-            let left = graph.add("sar", BinaryXent { target: false }, &[of_sar])?;
+            let right = graph.add("map", BinaryXent::all(true), &[of_map])?;
+            let left = graph.add("sar", BinaryXent::all(false), &[of_sar])?;
             let loss = graph.add("loss", WeightedMeans { weights: vec![0.5, 0.5] }, &[right, left])?;
             return Ok((graph, loss));
         }

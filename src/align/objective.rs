@@ -62,8 +62,8 @@ impl Objective {
                     graph.freeze(PREFIX);
                 }
                 judged = Some([of_map, of_sar]);
-                let of_map = graph.add("align.map", BinaryXent { target: !flip }, &[of_map])?;
-                let of_sar = graph.add("align.sar", BinaryXent { target: flip }, &[of_sar])?;
+                let of_map = graph.add("align.map", BinaryXent::all(!flip), &[of_map])?;
+                let of_sar = graph.add("align.sar", BinaryXent::all(flip), &[of_sar])?;
                 graph.add("align", WeightedMeans { weights: vec![0.5, 0.5] }, &[of_map, of_sar])?
             }
             Align::Sinkhorn => {

@@ -5,10 +5,10 @@
 //! [`LinearTransposed`] and [`Slope`] spell out as nodes of the graph. So the penalty on that gradient needs no differentiation
 //! twice; the ordinary backward pass through those nodes is its exact gradient in the weights.
 
-use super::{Backward, Forward, Host, Init, Keeps, Op, ParamKind, ParamSpec, rows, spec};
+use super::{Backward, Forward, Host, Init, Keeps, Op, ParamKind, ParamSpec, nothing, rows, spec};
 use crate::gpu::{Error, PlanBuilder, Result, Tensor};
 use crate::kernels::activation::{self, Activation};
-use crate::kernels::{binary_xent, center, critic, discrepancy, elementwise, matmul, reduce};
+use crate::kernels::{center, critic, discrepancy, elementwise, matmul, reduce};
 use crate::reference as twin;
 
 pub use crate::kernels::discrepancy::Measure;
@@ -21,14 +21,6 @@ fn matrix(op: &str, shape: &[usize]) -> Result<[usize; 2]> {
 /// Refuses another number of inputs than `N`.
 fn take<'a, const N: usize>(op: &str, inputs: &[&'a [usize]]) -> Result<[&'a [usize]; N]> {
     inputs.try_into().map_err(|_| Error::shape(op, format!("takes {N} inputs, not {}", inputs.len())))
-}
-
-/// The gradient that does not exist: zeros.
-fn nothing(plan: &mut PlanBuilder<'_>, dx: Option<&Tensor>) -> Result<()> {
-    match dx {
-        Some(dx) => elementwise::fill(plan, 0.0, dx),
-        None => Ok(()),
-    }
 }
 
 /// All products of the rows of a [N, D] with those of b [M, D]: a b^T [N, M]. Both may be the same node.
@@ -330,56 +322,6 @@ impl Op for ReverseGradient {
         nothing(plan, io.dx[1].as_ref())?;
         match &io.dx[0] {
             Some(dx) => elementwise::scaled_by(plan, io.dy, io.inputs[1], -1.0, dx),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Binary cross-entropy of logits z [B, 1] that all have the same target: \[1\], the mean of softplus(-z) where it is true, of
-/// softplus(z) where it is false.
-#[derive(Debug, Clone, Copy)]
-pub struct BinaryXent {
-    /// What the logits should say.
-    pub target: bool,
-}
-
-impl BinaryXent {
-    /// Which of the tensors it saves holds the accuracy \[1\]: the share of logits on the right side of 0, where 0 itself is wrong.
-    /// [`TrainingPlan::saved`](super::super::TrainingPlan::saved) has it where the graph's loss is this op itself.
-    pub const ACCURACY: usize = 0;
-}
-
-impl Op for BinaryXent {
-    fn name(&self) -> &'static str {
-        "binary xent"
-    }
-
-    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
-        match take("binary xent", inputs)? {
-            [[b, 1]] if *b > 0 => Ok(vec![1]),
-            [z] => Err(Error::shape("binary xent", format!("logits {z:?}, expected [B, 1]"))),
-        }
-    }
-
-    fn saved(&self, _: &[&[usize]]) -> Vec<Vec<usize>> {
-        vec![vec![1]]
-    }
-
-    fn keeps(&self) -> Keeps {
-        Keeps { inputs: true, output: false }
-    }
-
-    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
-        binary_xent::forward(plan, self.target, io.inputs[0], io.output, &io.saved[Self::ACCURACY])
-    }
-
-    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
-        vec![twin::binary_xent::run(self.target, inputs[0].1).0]
-    }
-
-    fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
-        match &io.dx[0] {
-            Some(dz) => binary_xent::backward(plan, self.target, io.inputs[0], io.dy, dz),
             None => Ok(()),
         }
     }

@@ -14,9 +14,10 @@ mod pool;
 mod slide;
 mod style;
 mod transport;
+mod xent;
 
 pub use align::{
-    BinaryXent, CenterRows, Discrepancy, GradientPenalty, Interpolate, LinearTransposed, Measure, Product, ReverseGradient, Slope,
+    CenterRows, Discrepancy, GradientPenalty, Interpolate, LinearTransposed, Measure, Product, ReverseGradient, Slope,
     WeightedMeans,
 };
 pub use bands::RepeatBand;
@@ -31,8 +32,10 @@ pub use pool::{AvgPool, Gem, MaxPool, Upsample};
 pub use slide::Common;
 pub use style::{ImageStatistics, MixStatistics};
 pub use transport::SinkhornDivergence;
+pub use xent::BinaryXent;
 
 use crate::gpu::{Error, PlanBuilder, Result, Tensor};
+use crate::kernels::elementwise;
 use std::fmt::Debug;
 
 /// How a parameter starts.
@@ -193,4 +196,12 @@ fn image(shape: &[usize]) -> [usize; 4] {
 fn rows(t: &Tensor) -> Result<Tensor> {
     let n = t.shape()[0];
     t.reshape(&[n, t.len() / n.max(1)])
+}
+
+/// The gradient that does not exist: zeros.
+fn nothing(plan: &mut PlanBuilder<'_>, dx: Option<&Tensor>) -> Result<()> {
+    match dx {
+        Some(dx) => elementwise::fill(plan, 0.0, dx),
+        None => Ok(()),
+    }
 }
