@@ -1,12 +1,16 @@
 // Softmax cross-entropy of rows of logits, and the gradient.
 //
-// q = (1 - smoothing) target + smoothing sum(target) / cols; loss_i = -sum_j q_ij log softmax(x_i)_j; loss = mean over the rows that count.
+// q = w ((1 - smoothing) target + smoothing sum(target) / cols); loss_i = -sum_j q_ij log softmax(x_i)_j; loss = sum over the rows, over the
+// number of those that count or, if DIVISOR, over max(divisor, 1).
 // target: DENSE a row of weights (a row whose weights add up to 0 does not count), else 1 at a label (label 0xffffffff does not
-// count; any other label beyond the columns makes the loss NaN).
-// KIND 0 rows     stats [rows, 4] = (max x, 1 / sum exp(x - max), sum(target), loss)   bindings: x, target, stats, params
-// KIND 1 total    loss [1]; share [1] = 1 / counted rows or 0                          bindings: stats, loss, share, params
-// KIND 2 backward dx = dloss share (sum(target) softmax(x) - q)     bindings: x, target, stats, share, dloss [1], dx, params
-// Dispatch: KIND 0, 2 one group of LANES a row, folded; KIND 1 one group of LANES. Variant: KIND, DENSE, LANES.
+// count; any other label beyond the columns makes the loss NaN). w: a row's factor if WEIGHTED (of 0 it does not count), else 1.
+// KIND 0 rows     stats [rows, 4] = (max x, 1 / sum exp(x - max), w sum(target), loss)
+//                 bindings: x, target, w [rows] if WEIGHTED, stats, params
+// KIND 1 total    loss [1]; share [1] = 1 / counted rows or 0, or 1 / max(divisor, 1)
+//                 bindings: stats, divisor [1] if DIVISOR, loss, share, params
+// KIND 2 backward dx = dloss share (w sum(target) softmax(x) - q)
+//                 bindings: x, target, w if WEIGHTED, stats, share, dloss [1], dx, params
+// Dispatch: KIND 0, 2 one group of LANES a row, folded; KIND 1 one group of LANES. Variant: KIND, DENSE, WEIGHTED, DIVISOR, LANES.
 // Workgroup memory: 4 LANES bytes.
 #import fold
 #import lanes
@@ -27,19 +31,30 @@ struct Params {
 #else
 @group(0) @binding(1) var<storage, read> labels: array<u32>;
 #endif
+#if WEIGHTED
+@group(0) @binding(2) var<storage, read> factors: array<f32>;
+#endif
 
-fn weight(row: u32, col: u32) -> f32 {
-#if DENSE
-    return labels[row * params.cols + col];
+fn factor_of(row: u32) -> f32 {
+#if WEIGHTED
+    return factors[row];
 #else
-    return select(0.0, 1.0, labels[row] == col);
+    return 1.0;
+#endif
+}
+
+fn weight(row: u32, col: u32, factor: f32) -> f32 {
+#if DENSE
+    return select(factor * labels[row * params.cols + col], 0.0, factor == 0.0);
+#else
+    return select(0.0, factor, labels[row] == col);
 #endif
 }
 #endif
 
 #if KIND == 0
-@group(0) @binding(2) var<storage, read_write> stats: array<vec4<f32>>;
-@group(0) @binding(3) var<uniform> params: Params;
+@group(0) @binding(${2 + WEIGHTED}) var<storage, read_write> stats: array<vec4<f32>>;
+@group(0) @binding(${3 + WEIGHTED}) var<uniform> params: Params;
 
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -48,6 +63,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         return;
     }
     let base = row * params.cols;
+    let factor = factor_of(row);
     var top = -3.4028235e38;
     for (var c = lane; c < params.cols; c += ${LANES}u) {
         top = max(top, x[base + c]);
@@ -59,7 +75,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var pulled = 0.0;
     for (var c = lane; c < params.cols; c += ${LANES}u) {
         let z = x[base + c] - top;
-        let q = weight(row, c);
+        let q = weight(row, c, factor);
         exps += exp_or_nan(z);
         all += z;
         weights += q;
@@ -73,7 +89,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #if DENSE
     let wrong = false;
 #else
-    let wrong = labels[row] >= params.cols && labels[row] != 0xffffffffu;
+    let wrong = labels[row] >= params.cols && labels[row] != 0xffffffffu && factor != 0.0;
 #endif
     if lane == 0u {
         // The NaN of a wrong label goes out without arithmetic: fast modes take every result for a number.
@@ -87,9 +103,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
 #if KIND == 1
 @group(0) @binding(0) var<storage, read> stats: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> loss: array<f32>;
-@group(0) @binding(2) var<storage, read_write> share: array<f32>;
-@group(0) @binding(3) var<uniform> params: Params;
+#if DIVISOR
+@group(0) @binding(1) var<storage, read> divisor: array<f32>;
+#endif
+@group(0) @binding(${1 + DIVISOR}) var<storage, read_write> loss: array<f32>;
+@group(0) @binding(${2 + DIVISOR}) var<storage, read_write> share: array<f32>;
+@group(0) @binding(${3 + DIVISOR}) var<uniform> params: Params;
 
 @compute @workgroup_size(${LANES})
 fn main(@builtin(local_invocation_index) lane: u32) {
@@ -102,7 +121,12 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     part = lanes_sum(lane, part);
     count = lanes_sum(lane, count);
     if lane == 0u {
+#if DIVISOR
+        let d = divisor[0];
+        let each = 1.0 / select(max(d, 1.0), d, is_nan(d));
+#else
         let each = select(0.0, 1.0 / max(count, 1.0), count > 0.0);
+#endif
         loss[0] = part * each;
         share[0] = each;
     }
@@ -110,11 +134,11 @@ fn main(@builtin(local_invocation_index) lane: u32) {
 #endif
 
 #if KIND == 2
-@group(0) @binding(2) var<storage, read> stats: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> share: array<f32>;
-@group(0) @binding(4) var<storage, read> dloss: array<f32>;
-@group(0) @binding(5) var<storage, read_write> dx: array<f32>;
-@group(0) @binding(6) var<uniform> params: Params;
+@group(0) @binding(${2 + WEIGHTED}) var<storage, read> stats: array<vec4<f32>>;
+@group(0) @binding(${3 + WEIGHTED}) var<storage, read> share: array<f32>;
+@group(0) @binding(${4 + WEIGHTED}) var<storage, read> dloss: array<f32>;
+@group(0) @binding(${5 + WEIGHTED}) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(${6 + WEIGHTED}) var<uniform> params: Params;
 
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -124,11 +148,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     let base = row * params.cols;
     let s = stats[row];
-    let factor = dloss[0] * share[0];
+    let scale = dloss[0] * share[0];
+    let factor = factor_of(row);
     for (var c = lane; c < params.cols; c += ${LANES}u) {
-        let q = (1.0 - params.smoothing) * weight(row, c) + params.smoothing / f32(params.cols) * s.z;
+        let q = (1.0 - params.smoothing) * weight(row, c, factor) + params.smoothing / f32(params.cols) * s.z;
         let d = s.z * exp_or_nan(x[base + c] - s.x) * s.y - q;
-        dx[base + c] = select(factor * d, 0.0, s.z == 0.0);
+        dx[base + c] = select(scale * d, 0.0, s.z == 0.0);
     }
 }
 #endif

@@ -1,7 +1,7 @@
 //! Softmax cross-entropy: host side of `shaders/softmax_xent.wgsl`.
 
-use super::{LANES, expect, expect_shape, lanes, matrix_f32};
-use crate::gpu::{Cost, DType, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
+use super::{LANES, expect, expect_shape, f32s, lanes, matrix_f32};
+use crate::gpu::{Binding, Cost, DType, Engine, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
 
@@ -24,6 +24,21 @@ pub enum Target<'a> {
     Dense(&'a Tensor),
 }
 
+/// The loss: what it reads.
+#[derive(Debug, Clone, Copy)]
+pub struct SoftmaxXent<'a> {
+    /// Logits [N, K], f32.
+    pub x: &'a Tensor,
+    /// What the rows should be.
+    pub target: Target<'a>,
+    /// 0 to 1: what share of a row's weight is spread over all columns.
+    pub smoothing: f32,
+    /// A factor of each row's weights, N. 0 masks a row: whatever it and its target hold, it does not count and gets no gradient.
+    pub weights: Option<&'a Tensor>,
+    /// \[1\], what the sum over the rows is divided by where it is above 1, else by 1. Without it, by the number of rows that count.
+    pub divisor: Option<&'a Tensor>,
+}
+
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 struct Params {
@@ -33,56 +48,74 @@ struct Params {
     nan: u32,
 }
 
-fn variant(kind: i64, dense: bool, lanes: i64) -> Variant {
-    Variant::new().int("KIND", kind).flag("DENSE", dense).int("LANES", lanes)
+/// Flags that a kind does not read must be false, so that variants that are the same have one name.
+fn variant(kind: i64, dense: bool, weighted: bool, divisor: bool, lanes: i64) -> Variant {
+    let v = Variant::new().int("KIND", kind).flag("DENSE", dense).flag("WEIGHTED", weighted);
+    v.flag("DIVISOR", divisor).int("LANES", lanes)
 }
 
 /// Every variant, for validation and translation tests.
 pub fn variants() -> Vec<Variant> {
-    let kinds = [(0, false), (0, true), (1, false), (2, false), (2, true)];
-    LANES.into_iter().flat_map(|l| kinds.map(|(k, d)| variant(k, d, l))).collect()
+    let both = [false, true];
+    let rows =
+        [0, 2].into_iter().flat_map(|kind| both.into_iter().flat_map(move |dense| both.map(|weighted| (kind, dense, weighted, false))));
+    let kinds: Vec<_> = rows.chain(both.map(|divisor| (1, false, false, divisor))).collect();
+    LANES.into_iter().flat_map(|l| kinds.iter().map(move |(k, t, w, d)| variant(*k, *t, *w, *d, l)).collect::<Vec<_>>()).collect()
 }
 
-fn check<'a>(op: &str, x: &Tensor, target: Target<'a>, smoothing: f32, stats: &Tensor, share: &Tensor) -> Result<(Params, &'a Tensor)> {
-    let (n, k) = matrix_f32(op, "x", x)?;
-    let (name, t, shape, dtype) = match target {
-        Target::Labels(t) => ("labels", t, vec![n], DType::U32),
-        Target::Dense(t) => ("target", t, vec![n, k], DType::F32),
-    };
-    expect(op, name, t, &shape, dtype)?;
-    if !(0.0..=1.0).contains(&smoothing) {
-        return Err(Error::shape(op, format!("smoothing {smoothing} is outside 0 to 1")));
+impl<'a> SoftmaxXent<'a> {
+    fn check(&self, op: &str, stats: &Tensor, share: &Tensor) -> Result<Params> {
+        let (n, k) = matrix_f32(op, "x", self.x)?;
+        match self.target {
+            Target::Labels(t) => expect(op, "labels", t, &[n], DType::U32)?,
+            Target::Dense(t) => expect(op, "target", t, &[n, k], DType::F32)?,
+        }
+        if !(0.0..=1.0).contains(&self.smoothing) {
+            return Err(Error::shape(op, format!("smoothing {} is outside 0 to 1", self.smoothing)));
+        }
+        if let Some(weights) = self.weights {
+            f32s(op, &[weights])?;
+            if weights.len() != n {
+                return Err(Error::shape(op, format!("`weights` {:?} for {n} rows", weights.shape())));
+            }
+        }
+        if let Some(divisor) = self.divisor {
+            expect_shape(op, "divisor", divisor, &[1])?;
+        }
+        expect_shape(op, "stats", stats, &[n, 4])?;
+        expect_shape(op, "share", share, &[1])?;
+        Ok(Params { rows: n as u32, cols: k as u32, smoothing: self.smoothing, nan: f32::NAN.to_bits() })
     }
-    expect_shape(op, "stats", stats, &[n, 4])?;
-    expect_shape(op, "share", share, &[1])?;
-    Ok((Params { rows: n as u32, cols: k as u32, smoothing, nan: f32::NAN.to_bits() }, t))
+
+    fn variant(&self, kind: i64, engine: &Engine) -> Variant {
+        variant(kind, matches!(self.target, Target::Dense(_)), self.weights.is_some(), false, lanes(engine))
+    }
+
+    /// Logits, and what there is of each row.
+    fn rows(&self) -> Vec<&'a Tensor> {
+        let (Target::Labels(t) | Target::Dense(t)) = self.target;
+        [self.x, t].into_iter().chain(self.weights).collect()
+    }
 }
 
-/// Appends loss \[1\] = mean over the rows that count of -sum_j q_j log softmax(x)_j, with
-/// q = (1 - smoothing) target + smoothing sum(target) / K and x [N, K]; 0 where no row counts.
+/// Appends loss \[1\], the sum over the rows of -sum_j q_j log softmax(x)_j over the divisor, with
+/// q = weight ((1 - smoothing) target + smoothing sum(target) / K) and x [N, K]; 0 where no row counts.
 /// `stats` [N, 4] and `share` \[1\] are kept for the backward pass.
 ///
 /// # Errors
 /// Shapes or types other than said; smoothing outside 0 to 1.
-pub fn forward(
-    plan: &mut PlanBuilder<'_>,
-    x: &Tensor,
-    target: Target<'_>,
-    smoothing: f32,
-    stats: &Tensor,
-    share: &Tensor,
-    loss: &Tensor,
-) -> Result<()> {
+pub fn forward(plan: &mut PlanBuilder<'_>, call: SoftmaxXent<'_>, stats: &Tensor, share: &Tensor, loss: &Tensor) -> Result<()> {
     let op = "softmax_xent";
-    let (params, t) = check(op, x, target, smoothing, stats, share)?;
+    let params = call.check(op, stats, share)?;
     expect_shape(op, "loss", loss, &[1])?;
-    let lanes = lanes(plan.engine());
+    let engine = plan.engine();
     let n = u64::from(params.rows);
-    let dense = matches!(target, Target::Dense(_));
-    let bindings = [x.into(), t.into(), stats.into()];
-    plan.dispatch(op, &SHADER, &variant(0, dense, lanes), &bindings, &params, Groups::Linear(n), Cost::bytes(x.bytes() + t.bytes()))?;
-    let bindings = [stats.into(), loss.into(), share.into()];
-    plan.dispatch("softmax_xent total", &SHADER, &variant(1, false, lanes), &bindings, &params, Groups::Linear(1), Cost::bytes(16 * n))
+    let cost = Cost::bytes(call.rows().iter().map(|t| t.bytes()).sum());
+    let bindings: Vec<Binding<'_>> = call.rows().into_iter().chain([stats]).map(Binding::from).collect();
+    plan.dispatch(op, &SHADER, &call.variant(0, engine), &bindings, &params, Groups::Linear(n), cost)?;
+    let variant = variant(1, false, false, call.divisor.is_some(), lanes(engine));
+    let bindings: Vec<Binding<'_>> = [stats].into_iter().chain(call.divisor).chain([loss, share]).map(Binding::from).collect();
+    plan.dispatch("softmax_xent total", &SHADER, &variant, &bindings, &params, Groups::Linear(1), Cost::bytes(16 * n))
 }
 
 /// Appends dx [N, K], the gradient of the loss times dloss \[1\]; rows that do not count get 0.
@@ -91,20 +124,17 @@ pub fn forward(
 /// As [`forward`].
 pub fn backward(
     plan: &mut PlanBuilder<'_>,
-    x: &Tensor,
-    target: Target<'_>,
-    smoothing: f32,
+    call: SoftmaxXent<'_>,
     stats: &Tensor,
     share: &Tensor,
     dloss: &Tensor,
     dx: &Tensor,
 ) -> Result<()> {
     let op = "softmax_xent backward";
-    let (params, t) = check(op, x, target, smoothing, stats, share)?;
+    let params = call.check(op, stats, share)?;
     expect_shape(op, "dloss", dloss, &[1])?;
-    expect_shape(op, "dx", dx, x.shape())?;
-    let variant = variant(2, matches!(target, Target::Dense(_)), lanes(plan.engine()));
-    let bindings = [x.into(), t.into(), stats.into(), share.into(), dloss.into(), dx.into()];
-    let cost = Cost::bytes(2 * x.bytes() + t.bytes());
-    plan.dispatch(op, &SHADER, &variant, &bindings, &params, Groups::Linear(params.rows.into()), cost)
+    expect_shape(op, "dx", dx, call.x.shape())?;
+    let cost = Cost::bytes(call.x.bytes() + call.rows().iter().map(|t| t.bytes()).sum::<u64>());
+    let bindings: Vec<Binding<'_>> = call.rows().into_iter().chain([stats, share, dloss, dx]).map(Binding::from).collect();
+    plan.dispatch(op, &SHADER, &call.variant(2, plan.engine()), &bindings, &params, Groups::Linear(params.rows.into()), cost)
 }

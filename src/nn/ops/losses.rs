@@ -3,7 +3,6 @@
 use super::{Backward, Forward, Host, Init, Keeps, Op, ParamKind, ParamSpec};
 use crate::gpu::{DType, Error, PlanBuilder, Result, Tensor};
 use crate::kernels::bridge::{self, Bridge, Gradients};
-use crate::kernels::softmax_xent::{self, Target};
 use crate::kernels::{infonce, matmul, offset_xent, reduce, triplet};
 use crate::reference as twin;
 
@@ -284,55 +283,5 @@ impl Op for OffsetXent {
             }
         };
         offset_xent::backward(plan, self.call(io.params, io.inputs), stats, io.dy, ds, dt)
-    }
-}
-
-/// Cross-entropy \[1\] of scores against labels, an input of indices \[N\]: the scores, whatever their shape, are read as N rows of
-/// `columns`. A row of label [`softmax_xent::IGNORE`] does not count.
-#[derive(Debug, Clone, Copy)]
-pub struct SoftmaxXent {
-    /// Classes.
-    pub columns: usize,
-    /// Label smoothing, 0 to 1.
-    pub smoothing: f32,
-}
-
-impl Op for SoftmaxXent {
-    fn name(&self) -> &'static str {
-        "softmax xent"
-    }
-
-    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
-        match inputs {
-            [x, [n]] if self.columns > 0 && x.iter().product::<usize>() == n * self.columns => Ok(vec![1]),
-            other => Err(Error::shape("softmax xent", format!("{other:?} are not N x {} scores and N labels", self.columns))),
-        }
-    }
-
-    fn saved(&self, inputs: &[&[usize]]) -> Vec<Vec<usize>> {
-        vec![vec![inputs[1][0], 4], vec![1]]
-    }
-
-    fn keeps(&self) -> Keeps {
-        Keeps { inputs: true, output: false }
-    }
-
-    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
-        let x = io.inputs[0].reshape(&[io.inputs[1].len(), self.columns])?;
-        softmax_xent::forward(plan, &x, Target::Labels(io.inputs[1]), self.smoothing, &io.saved[0], &io.saved[1], io.output)
-    }
-
-    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
-        let ignore = f64::from(softmax_xent::IGNORE as f32);
-        let labels: Vec<Option<usize>> = inputs[1].1.iter().map(|v| (*v != ignore).then_some(*v as usize)).collect();
-        let target = twin::softmax_xent::one_hot(&labels, self.columns);
-        vec![twin::softmax_xent::run(inputs[0].1, &target, self.columns, f64::from(self.smoothing)).0]
-    }
-
-    fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
-        let Some(dx) = &io.dx[0] else { return Ok(()) };
-        let shape = [io.inputs[1].len(), self.columns];
-        let (x, dx) = (io.inputs[0].reshape(&shape)?, dx.reshape(&shape)?);
-        softmax_xent::backward(plan, &x, Target::Labels(io.inputs[1]), self.smoothing, &io.saved[0], &io.saved[1], io.dy, &dx)
     }
 }

@@ -17,22 +17,21 @@ mod transport;
 mod xent;
 
 pub use align::{
-    CenterRows, Discrepancy, GradientPenalty, Interpolate, LinearTransposed, Measure, Product, ReverseGradient, Slope,
-    WeightedMeans,
+    CenterRows, Discrepancy, GradientPenalty, Interpolate, LinearTransposed, Measure, Product, ReverseGradient, Slope, WeightedMeans,
 };
 pub use bands::RepeatBand;
 pub use correlate::Correlate;
 pub use dropout::Dropout;
 pub use graph::{Attend, EdgeInputs, EdgeSum, Gather, Message, SegmentSoftmax};
 pub use layers::{Conv2d, Linear};
-pub use losses::{BridgeLoss, InfoNce, OffsetXent, SoftmaxXent, Triplet};
+pub use losses::{BridgeLoss, InfoNce, OffsetXent, Triplet};
 pub use norm::{BatchNorm, Center, L2Norm, Span};
 pub use pointwise::{Add, Concat, Detach, KeepValid, Pointwise, RowSum, Rows, Stack, WeightedSum};
 pub use pool::{AvgPool, Gem, MaxPool, Upsample};
 pub use slide::Common;
 pub use style::{ImageStatistics, MixStatistics};
 pub use transport::SinkhornDivergence;
-pub use xent::BinaryXent;
+pub use xent::{BinaryXent, SoftmaxXent};
 
 use crate::gpu::{Error, PlanBuilder, Result, Tensor};
 use crate::kernels::elementwise;
