@@ -29,6 +29,7 @@ mod quantize;
 pub mod record;
 mod reduce;
 pub mod roofline;
+mod row_list;
 mod sampler;
 mod score;
 mod segment_softmax;
@@ -76,6 +77,7 @@ pub const ALL: [(&str, Run); 42] = [
     ("pool", pool::run),
     ("quantize", quantize::run),
     ("reduce", reduce::run),
+    ("row_list", row_list::run),
     ("sampler", sampler::run),
     ("score", score::run),
     ("segment_softmax", segment_softmax::run),

@@ -35,6 +35,7 @@ mod precision;
 mod quantize;
 mod reduce;
 mod refine;
+mod row_list;
 mod sampler;
 mod score;
 mod segment_softmax;

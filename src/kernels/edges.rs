@@ -31,7 +31,7 @@ pub struct Csr {
 }
 
 /// Offsets of `n` bins and the items by bin, within a bin in their order.
-fn sort(bins: &[u32], n: usize) -> (Vec<u32>, Vec<u32>) {
+pub(super) fn sort(bins: &[u32], n: usize) -> (Vec<u32>, Vec<u32>) {
     let mut offsets = vec![0u32; n + 1];
     bins.iter().for_each(|b| offsets[*b as usize + 1] += 1);
     (0..n).for_each(|i| offsets[i + 1] += offsets[i]);

@@ -181,12 +181,45 @@ fn row_len(op: &str, name: &str, t: &Tensor, count: usize) -> Result<usize> {
 }
 
 /// The length of a row of both, which must be the same.
-fn same_rows(op: &str, x: (&str, &Tensor, usize), y: (&str, &Tensor, usize)) -> Result<usize> {
+pub(crate) fn same_rows(op: &str, x: (&str, &Tensor, usize), y: (&str, &Tensor, usize)) -> Result<usize> {
     let (f, g) = (row_len(op, x.0, x.1, x.2)?, row_len(op, y.0, y.1, y.2)?);
     if f != g {
         return Err(Error::shape(op, format!("rows of `{}` have {f} values, those of `{}` {g}", x.0, y.0)));
     }
     Ok(f)
+}
+
+/// The edges of each of `n` segments, which lie between two of `offsets`, and the rows that they are sums of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Segments<'a> {
+    pub(crate) n: usize,
+    pub(crate) rows: usize,
+    pub(crate) slots: usize,
+    pub(crate) offsets: &'a Tensor,
+    /// Which edges lie there, where they are not numbered in this order.
+    pub(crate) order: Option<&'a Tensor>,
+    /// An edge's row, where that is not its own.
+    pub(crate) index: Option<&'a Tensor>,
+    /// The segment that an edge belongs to.
+    pub(crate) owner: &'a Tensor,
+}
+
+impl<'a> Segments<'a> {
+    fn of(edges: &'a Edges, form: Form) -> Self {
+        let [targets, sources, slots] = edges.counts();
+        let (n, rows) = match (form, form.back()) {
+            (Form::GatherBack(End::Target), _) => (targets, slots),
+            (Form::GatherBack(End::Source), _) => (sources, slots),
+            (_, true) => (sources, targets),
+            (_, false) => (targets, sources),
+        };
+        let (offsets, order, owner, other) = match form.back() {
+            true => (edges.back_offsets(), Some(edges.back_edges()), edges.sources(), edges.targets()),
+            false => (edges.offsets(), None, edges.targets(), edges.sources()),
+        };
+        let index = (!matches!(form, Form::GatherBack(_))).then_some(other);
+        Self { n, rows, slots, offsets, order, index, owner }
+    }
 }
 
 /// A sum over segments: x, what the form has beside it, y and winners to be written.
@@ -201,14 +234,12 @@ struct Job<'a> {
 }
 
 fn reduce(plan: &mut PlanBuilder<'_>, edges: &Edges, job: &Job<'_>) -> Result<()> {
+    reduce_segments(plan, &Segments::of(edges, job.form), job)
+}
+
+fn reduce_segments(plan: &mut PlanBuilder<'_>, segments: &Segments<'_>, job: &Job<'_>) -> Result<()> {
     let Job { op, form, x, y, .. } = *job;
-    let [targets, sources, slots] = edges.counts();
-    let (n, rows) = match (form, form.back()) {
-        (Form::GatherBack(End::Target), _) => (targets, slots),
-        (Form::GatherBack(End::Source), _) => (sources, slots),
-        (_, true) => (sources, targets),
-        (_, false) => (targets, sources),
-    };
+    let Segments { n, rows, slots, .. } = *segments;
     let f = y.len() / n;
     let head = f / job.heads;
     let width = vectorised(Variant::new(), &[head]).1;
@@ -219,13 +250,9 @@ fn reduce(plan: &mut PlanBuilder<'_>, edges: &Edges, job: &Job<'_>) -> Result<()
     let slices = slots.div_ceil(slice);
     let mut common: Vec<&Tensor> = vec![x];
     common.extend(&job.beside);
-    match form.back() {
-        true => common.extend([edges.back_offsets(), edges.back_edges()]),
-        false => common.push(edges.offsets()),
-    }
-    if !matches!(form, Form::GatherBack(_)) {
-        common.push(if form.back() { edges.targets() } else { edges.sources() });
-    }
+    common.push(segments.offsets);
+    common.extend(segments.order);
+    common.extend(segments.index);
     let scratch = match slices {
         1 => None,
         _ => {
@@ -249,9 +276,8 @@ fn reduce(plan: &mut PlanBuilder<'_>, edges: &Edges, job: &Job<'_>) -> Result<()
     match &scratch {
         None => go(Pass::Whole, n, [y].into_iter().chain(job.winner).collect(), cost),
         Some((sums, winners)) => {
-            let owner = if form.back() { edges.sources() } else { edges.targets() };
             let small = Cost::bytes(16 * slices as u64);
-            go(Pass::Hubs, slices, [owner, sums].into_iter().chain(winners).collect(), small)?;
+            go(Pass::Hubs, slices, [segments.owner, sums].into_iter().chain(winners).collect(), small)?;
             let rest = [sums].into_iter().chain(winners).chain([y]).chain(job.winner);
             go(Pass::Rest, n, rest.collect(), cost)
         }
@@ -370,7 +396,7 @@ pub fn attend_backward(plan: &mut PlanBuilder<'_>, edges: &Edges, io: &AttendBac
     }
     if let Some(dz) = io.dz {
         same_rows(op, ("dy", io.dy, n), ("dz", dz, slots))?;
-        spread(plan, op, edges, End::Target, io.dy, Some((io.w, heads)), dz)?;
+        spread(plan, op, edges.rows_at(End::Target), io.dy, Some((io.w, heads)), dz)?;
     }
     if let Some(dw) = io.dw {
         expect_shape(op, "dw", dw, io.w.shape())?;
@@ -387,17 +413,15 @@ pub fn attend_backward(plan: &mut PlanBuilder<'_>, edges: &Edges, io: &AttendBac
     Ok(())
 }
 
-/// Rows by the number at one end of each edge, times the edge's weights where given.
-fn spread(
+/// Rows of x, of which there are `rows`, by the number of each edge, times the edge's weights where given; 0 where that is no row's.
+pub(crate) fn spread(
     plan: &mut PlanBuilder<'_>,
     op: &str,
-    edges: &Edges,
-    end: End,
+    (index, rows): (&Tensor, usize),
     x: &Tensor,
     weights: Option<(&Tensor, usize)>,
     y: &Tensor,
 ) -> Result<()> {
-    let (index, rows) = edges.rows_at(end);
     let slots = index.len();
     let f = y.len() / slots;
     let heads = weights.map_or(1, |w| w.1);
@@ -420,9 +444,9 @@ fn spread(
 /// Shapes differ from these.
 pub fn gather(plan: &mut PlanBuilder<'_>, edges: &Edges, end: End, x: &Tensor, y: &Tensor) -> Result<()> {
     let op = "gather";
-    let (_, rows) = edges.rows_at(end);
-    same_rows(op, ("x", x, rows), ("y", y, edges.counts()[2]))?;
-    spread(plan, op, edges, end, x, None, y)
+    let at = edges.rows_at(end);
+    same_rows(op, ("x", x, at.1), ("y", y, edges.counts()[2]))?;
+    spread(plan, op, at, x, None, y)
 }
 
 /// Appends dx from dy \[E, F\], the sum over each row's edges; what slots without an edge hold does not count.
@@ -434,6 +458,12 @@ pub fn gather_backward(plan: &mut PlanBuilder<'_>, edges: &Edges, end: End, dy: 
     let (_, rows) = edges.rows_at(end);
     same_rows(op, ("dy", dy, edges.counts()[2]), ("dx", dx, rows))?;
     reduce(plan, edges, &Job { op, form: Form::GatherBack(end), x: dy, beside: Vec::new(), y: dx, winner: None, heads: 1 })
+}
+
+/// Appends y \[N, F\], the sums of the rows x \[E, F\] of each segment's edges, which have an order.
+pub(crate) fn sum_segments(plan: &mut PlanBuilder<'_>, op: &str, segments: &Segments<'_>, x: &Tensor, y: &Tensor) -> Result<()> {
+    let form = Form::GatherBack(End::Source);
+    reduce_segments(plan, segments, &Job { op, form, x, beside: Vec::new(), y, winner: None, heads: 1 })
 }
 
 /// Appends y \[E, F\]: for each edge LeakyReLU(to + x + z) of the target's row of `to` \[N, F\], the source's of x \[M, F\] and its own of z

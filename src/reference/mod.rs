@@ -25,6 +25,7 @@ pub mod peaks;
 pub mod pool;
 pub mod quantize;
 pub mod reduce;
+pub mod row_list;
 pub mod sampler;
 pub mod score;
 pub mod segment_softmax;
