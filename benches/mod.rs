@@ -3,6 +3,7 @@
 mod activation;
 mod bias;
 mod binary_xent;
+mod box_loss;
 mod bridge;
 mod center;
 pub mod common;
@@ -51,10 +52,11 @@ mod winograd;
 type Run = fn(&mut common::Bench<'_>) -> crate::Result<()>;
 
 /// Name and function of every family, and of whole jobs.
-pub const ALL: [(&str, Run); 42] = [
+pub const ALL: [(&str, Run); 44] = [
     ("activation", activation::run),
     ("bias", bias::run),
     ("binary_xent", binary_xent::run),
+    ("box_loss", box_loss::run),
     ("bridge", bridge::run),
     ("center", center::run),
     ("concat", concat::run),

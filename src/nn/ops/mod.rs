@@ -3,6 +3,7 @@
 
 mod align;
 mod bands;
+mod boxes;
 mod correlate;
 mod dropout;
 mod graph;
@@ -21,6 +22,7 @@ pub use align::{
     CenterRows, Discrepancy, GradientPenalty, Interpolate, LinearTransposed, Measure, Product, ReverseGradient, Slope, WeightedMeans,
 };
 pub use bands::RepeatBand;
+pub use boxes::BoxLoss;
 pub use correlate::Correlate;
 pub use dropout::Dropout;
 pub use graph::{Attend, EdgeInputs, EdgeSum, Gather, Message, SegmentSoftmax};
