@@ -3,6 +3,7 @@
 mod activation;
 mod bias;
 mod binary_xent;
+mod box_decode;
 mod box_loss;
 mod bridge;
 mod center;
@@ -56,6 +57,7 @@ pub const ALL: [(&str, Run); 44] = [
     ("activation", activation::run),
     ("bias", bias::run),
     ("binary_xent", binary_xent::run),
+    ("box_decode", box_decode::run),
     ("box_loss", box_loss::run),
     ("bridge", bridge::run),
     ("center", center::run),

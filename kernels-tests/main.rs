@@ -5,6 +5,7 @@ mod align;
 mod attention;
 mod bias;
 mod binary_xent;
+mod box_decode;
 mod box_loss;
 mod bridge;
 mod cases;

@@ -3,6 +3,7 @@
 pub mod activation;
 pub mod bias;
 pub mod binary_xent;
+pub mod box_decode;
 pub mod box_loss;
 pub mod bridge;
 pub mod center;

@@ -22,14 +22,14 @@ pub use align::{
     CenterRows, Discrepancy, GradientPenalty, Interpolate, LinearTransposed, Measure, Product, ReverseGradient, Slope, WeightedMeans,
 };
 pub use bands::RepeatBand;
-pub use boxes::BoxLoss;
+pub use boxes::{BoxLoss, DecodeDeltas, DecodeYolo};
 pub use correlate::Correlate;
 pub use dropout::Dropout;
 pub use graph::{Attend, EdgeInputs, EdgeSum, Gather, Message, SegmentSoftmax};
 pub use layers::{Conv2d, Linear};
 pub use losses::{BridgeLoss, InfoNce, OffsetXent, Triplet};
 pub use norm::{BatchNorm, Center, L2Norm, Span};
-pub use pointwise::{Add, Concat, Detach, KeepValid, Pointwise, RowSum, Rows, Stack, WeightedSum};
+pub use pointwise::{Add, Channels, Concat, Detach, KeepValid, Pointwise, RowSum, Rows, Stack, WeightedSum};
 pub use pool::{AvgPool, Gem, MaxPool, Upsample};
 pub use row_list::{GatherRows, RowListInputs, ScatterRows};
 pub use slide::Common;

@@ -241,6 +241,47 @@ impl Op for Rows {
     }
 }
 
+/// Some of a tensor's channels: [.., C] to [.., count].
+#[derive(Debug, Clone, Copy)]
+pub struct Channels {
+    /// The first of them.
+    pub from: usize,
+    /// How many.
+    pub count: usize,
+}
+
+impl Op for Channels {
+    fn name(&self) -> &'static str {
+        "channels"
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        match inputs[0].split_last() {
+            Some((c, outer)) if self.count > 0 && self.from + self.count <= *c => Ok([outer, &[self.count]].concat()),
+            _ => Err(Error::shape("channels", format!("{} from {} on of {:?}", self.count, self.from, inputs[0]))),
+        }
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps::default()
+    }
+
+    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
+        concat::copy_channels(plan, io.inputs[0], self.from, io.output, 0, self.count)
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+        let (shape, x) = inputs[0];
+        x.chunks(shape[shape.len() - 1]).flat_map(|row| &row[self.from..][..self.count]).copied().collect()
+    }
+
+    fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
+        let Some(dx) = &io.dx[0] else { return Ok(()) };
+        elementwise::fill(plan, 0.0, dx)?;
+        concat::copy_channels(plan, io.dy, 0, dx, self.from, self.count)
+    }
+}
+
 /// Features of the second input's valid pixels: x [N, H, W, C] where the last channel of a patch [N, H, W, M] is at least `least`,
 /// else 0. The patch gets no gradient.
 #[derive(Debug, Clone, Copy)]
