@@ -5,8 +5,16 @@ use crate::common::*;
 use crate::network::{gradients_are_the_twins, sharing_changes_nothing, training_is_the_twins};
 use echogrid::kernels::activation::Activation;
 use echogrid::kernels::binary_xent::Focal;
-use echogrid::nn::ops::{BinaryXent, Linear, Pointwise, WeightedMeans};
-use echogrid::nn::{Graph, NodeId};
+use echogrid::kernels::box_decode::{Deltas, Yolo};
+use echogrid::kernels::box_loss::BoxDistance;
+use echogrid::kernels::edges::EMPTY;
+use echogrid::kernels::row_list::with_inverse;
+use echogrid::kernels::softmax_xent::IGNORE;
+use echogrid::nn::ops::{
+    BinaryXent, BoxLoss, Channels, DecodeDeltas, DecodeYolo, GatherRows, Linear, Pointwise, RowListInputs, ScatterRows, SoftmaxXent,
+    WeightedMeans,
+};
+use echogrid::nn::{Graph, NodeId, Weights};
 
 macro_rules! op {
     ($graph:ident, $name:literal, $op:expr, $($from:expr),+) => {
@@ -21,8 +29,7 @@ fn tower(g: &mut Graph, x: NodeId, out: usize) -> NodeId {
     g.add(&format!("second {out}"), Linear { out, bias: true }, &[t]).unwrap()
 }
 
-/// Cross-entropies of one tower's logits: plain, weighted, over a divisor that comes from the weights, focal with and without these; targets and
-/// weights that layers make learn nothing.
+/// Cross-entropies of one tower's logits: plain, weighted, over a divisor that comes from the weights, focal with and without these.
 fn binary() -> Case {
     let mut graph = Graph::new();
     let (n, d, c) = (6, 5, 4);
@@ -47,9 +54,79 @@ fn binary() -> Case {
     Case { graph, inputs: vec![random(n * d, 31), between, weighted], outputs: [&[loss, z][..], &terms].concat() }
 }
 
+/// Boxes with sides of 2 to 6 about places within 4 of `middle`.
+fn boxes(n: usize, middle: f32, seed: u64) -> Vec<f32> {
+    let r = random(4 * n, seed);
+    r.chunks(4).flat_map(|r| [-1.0, 1.0].map(|side| [0, 1].map(|k| middle + 4.0 * r[k] + side * (2.0 + r[k + 2])))).flatten().collect()
+}
+
+/// Boxes from differences for two images of three anchors, a row for each of two classes; all distances from their targets at once.
+fn deltas() -> Case {
+    let mut graph = Graph::new();
+    let (n, d, rows) = (6, 5, 12);
+    let x = graph.input("x", &[n, d]);
+    let (anchors, targets) = (graph.input("anchors", &[3, 4]), graph.input("targets", &[rows, 4]));
+    let weights = graph.input("weights", &[rows]);
+    let g = &mut graph;
+    let t = tower(g, x, 8);
+    let y = op!(g, "decode", DecodeDeltas(Deltas { deviations: [0.1, 0.1, 0.2, 0.2], classes: 2 }), t, anchors);
+    let counted = op!(g, "counted", WeightedMeans { weights: vec![rows as f32] }, weights);
+    let loss = |distance| BoxLoss { distance };
+    let terms = [
+        op!(g, "smooth", loss(BoxDistance::SmoothL1 { beta: 1.5 }), y, targets, weights),
+        op!(g, "straight", loss(BoxDistance::SmoothL1 { beta: 0.0 }), y, targets),
+        op!(g, "squares", loss(BoxDistance::Squares), y, targets, weights, counted),
+        op!(g, "overlap", loss(BoxDistance::Giou), y, targets, weights, counted),
+        // Differences themselves, without boxes.
+        op!(g, "differences", loss(BoxDistance::SmoothL1 { beta: 0.1 }), t, targets),
+    ];
+    let all = g.add("all", WeightedMeans { weights: vec![0.1, 0.05, 0.01, 1.0, 0.1] }, &terms).unwrap();
+    let all = op!(g, "curve", Pointwise(Activation::Silu), all);
+    let weighted: Vec<f32> = (0..rows).map(|i| [1.0, 0.0, 2.0, 0.5][i % 4]).collect();
+    let inputs = vec![random(n * d, 41), boxes(3, 0.0, 42), boxes(rows, 0.0, 43), weighted];
+    Case { graph, inputs, outputs: [&[all, y][..], &terms].concat() }
+}
+
+/// A YOLO layer of two images of 3 x 2 cells, two anchors and two classes: its boxes, its logits, and some of its rows by a list, which go on to a
+/// classifier and back to where they came from.
+fn yolo() -> Case {
+    let mut graph = Graph::new();
+    let (n, d, rows, slots) = (12, 5, 24, 10);
+    let x = graph.input("x", &[n, d]);
+    let anchors = graph.input("anchors", &[2, 2]);
+    let (targets, answers) = (graph.input("targets", &[rows, 4]), graph.input("answers", &[rows, 3]));
+    let (weights, labels) = (graph.input("weights", &[slots]), graph.indices("labels", slots));
+    let list = RowListInputs::new(&mut graph, "positives", rows, slots);
+    let divisor = graph.input("divisor", &[1]);
+    let g = &mut graph;
+    let config = Yolo { grid: [3, 2], stride: [4.0, 5.0], classes: 2 };
+    let t = tower(g, x, 14);
+    let y = op!(g, "decode", DecodeYolo(config), t, anchors);
+    let corners = op!(g, "boxes", Channels { from: 0, count: 4 }, y);
+    let logits = op!(g, "logits", Channels { from: 4, count: 3 }, y);
+    let overlap = op!(g, "overlap", BoxLoss { distance: BoxDistance::Giou }, corners, targets);
+    let said = op!(g, "said", BinaryXent::each(Focal { gamma: 1.5, alpha: Some(0.3) }), logits, answers);
+    let picked = g.add("picked", GatherRows, &list.with(t)).unwrap();
+    let scores = op!(g, "scores", Linear { out: 3, bias: true }, picked);
+    let classes = op!(g, "classes", SoftmaxXent { columns: 3, smoothing: 0.1 }, scores, labels, weights, divisor);
+    let rated = op!(g, "rated", SoftmaxXent { columns: 3, smoothing: 0.0 }, scores, labels, weights);
+    let back = g.add("back", ScatterRows, &list.with(scores)).unwrap();
+    let back = op!(g, "wave", Pointwise(Activation::Silu), back);
+    let terms = [overlap, said, classes, rated, back];
+    let all = g.add("all", WeightedMeans { weights: vec![1.0, 2.0, 1.0, -0.5, 3.0] }, &terms).unwrap();
+    let numbers = |list: Vec<u32>| list.iter().map(|v| *v as f32).collect::<Vec<f32>>();
+    let [picks, offsets, inverse] = with_inverse(rows, slots, &[3, 23, EMPTY, 3, 0, 17, 3, 8]).unwrap().map(numbers);
+    let right: Vec<f32> = random(rows * 3, 54).iter().map(|v| f32::from(u8::from(*v > 0.3))).collect();
+    let labelled = vec![2.0, 0.0, 1.0, IGNORE as f32, 1.0, 2.0, 0.0, 1.0, 1.0, 0.0];
+    let weighted = vec![1.0, 0.5, 2.0, 1.0, 0.0, 1.5, 1.0, 1.0, 0.7, 0.0];
+    let anchors = vec![3.0, 4.0, 6.0, 2.5];
+    let inputs = vec![random(n * d, 51), anchors, boxes(rows, 5.0, 52), right, weighted, labelled, picks, offsets, inverse, vec![3.5]];
+    Case { graph, inputs, outputs: [&[all, y, picked][..], &terms].concat() }
+}
+
 /// All graphs of this file, by name.
 fn cases() -> Vec<(&'static str, Case)> {
-    vec![("binary cross-entropy", binary())]
+    vec![("binary cross-entropy", binary()), ("boxes from differences", deltas()), ("boxes of a grid", yolo())]
 }
 
 #[test]
@@ -76,11 +153,24 @@ fn what_describes_a_loss_learns_nothing() {
     let mut graph = Graph::new();
     let x = graph.input("x", &[3, 4]);
     let g = &mut graph;
-    let [z, t, w] = ["logits", "targets", "weights"].map(|name| g.add(name, Linear { out: 2, bias: false }, &[x]).unwrap());
-    let loss = op!(g, "loss", BinaryXent::each(Focal::default()), z, t, w);
-    let weights = echogrid::nn::Weights::init(e, &graph, 5).unwrap();
+    let labels = g.indices("labels", 6);
+    let [z, t, w] = ["logits", "targets", "weights"].map(|name| g.add(name, Linear { out: 8, bias: false }, &[x]).unwrap());
+    let [rows, anchors] = [("rows", 2), ("anchors", 4)].map(|(name, out)| g.add(name, Linear { out, bias: false }, &[x]).unwrap());
+    let sides = g.add("sides", Linear { out: 2, bias: false }, &[x]).unwrap();
+    let one = op!(g, "one", WeightedMeans { weights: vec![1.0] }, rows);
+    let decoded = op!(g, "decoded", DecodeDeltas(Deltas::PLAIN), z, anchors);
+    let cells = op!(g, "cells", DecodeYolo(Yolo { grid: [1, 1], stride: [2.0, 2.0], classes: 3 }), z, sides);
+    let terms = [
+        op!(g, "binary", BinaryXent::each(Focal::default()), z, t, w, one),
+        op!(g, "box", BoxLoss { distance: BoxDistance::Giou }, decoded, t, rows, one),
+        op!(g, "softmax", SoftmaxXent { columns: 4, smoothing: 0.0 }, z, labels, rows, one),
+        cells,
+    ];
+    let loss = g.add("loss", WeightedMeans { weights: vec![1.0; 4] }, &terms).unwrap();
+    let weights = Weights::init(e, &graph, 5).unwrap();
     let plan = graph.training(e, &weights, &[loss]).unwrap();
     e.write(&plan.inputs[0], &random(12, 5)).unwrap();
+    e.write(&plan.inputs[1], &[0u32, 1, 2, 3, 0, 1]).unwrap();
     plan.plan.submit(e).unwrap();
     let gradients: Vec<Vec<f32>> = plan.gradients.iter().flatten().map(|g| e.read(g).unwrap()).collect();
     assert!(gradients[0].iter().any(|v| *v != 0.0));
@@ -98,4 +188,43 @@ fn shapes_are_checked() {
     says(graph.add("y", each, &[z, z, z, few]), "after these a divisor [1]");
     says(graph.add("y", each, &[z, z, z, one, one]), "after these a divisor [1]");
     assert!(graph.add("y", each, &[z, z, z, one]).is_ok());
+    let [eight, six, anchors] = [&[2, 4][..], &[6], &[2, 4]].map(|shape| graph.input("x", shape));
+    let labels = graph.indices("labels", 4);
+    let distance = BoxLoss { distance: BoxDistance::Squares };
+    says(graph.add("y", distance, &[six, six]), "[[6], [6]], expected rows of four");
+    says(graph.add("y", distance, &[eight, eight, six]), "and perhaps a weight a row");
+    says(graph.add("y", distance, &[eight]), "[[2, 4]], expected rows of four, as many targets");
+    says(
+        graph.add("y", SoftmaxXent { columns: 3, smoothing: 0.0 }, &[z, labels, few, few]),
+        "perhaps N weights and after these a divisor [1]",
+    );
+    says(graph.add("y", DecodeDeltas(Deltas::PLAIN), &[six, anchors]), "[[6], [2, 4]], expected rows of four and anchors [M, 4]");
+    says(graph.add("y", DecodeDeltas(Deltas::PLAIN), &[few, anchors]), "1 rows are not those of whole images of 2 anchors x 1");
+    let config = Yolo { grid: [1, 1], stride: [1.0; 2], classes: 1 };
+    says(graph.add("y", DecodeYolo(config), &[eight, anchors]), "expected a feature map and anchors [M, 2]");
+    says(graph.add("y", Channels { from: 2, count: 3 }, &[eight]), "3 from 2 on of [2, 4]");
+    let list = RowListInputs::new(&mut graph, "list", 4, 3);
+    says(graph.add("y", GatherRows, &list.with(six)), "[6] does not divide into 4 rows");
+    says(graph.add("y", ScatterRows, &list.with(z)), "[4, 3] is not [3, ..]");
+    says(graph.add("y", GatherRows, &[z, six]), "takes a tensor and a list of rows, not [[4, 3], [6]]");
+    assert_eq!(graph.add("y", GatherRows, &list.with(eight)).map(|y| graph.shape(y).to_vec()).unwrap(), [3, 2]);
+}
+
+/// The host writes a list through the inputs of a plan, and what it picks changes with it.
+#[test]
+fn a_plan_reads_the_list_that_is_written() {
+    let (e, _lock) = engine();
+    let mut graph = Graph::new();
+    let x = graph.input("x", &[2, 2, 3]);
+    let list = RowListInputs::new(&mut graph, "list", 4, 3);
+    let y = graph.add("picked", GatherRows, &list.with(x)).unwrap();
+    let plan = graph.inference(e, &Weights::init(e, &graph, 1).unwrap(), &[y]).unwrap();
+    e.write(&plan.inputs[0], &(0..12).map(|v| v as f32).collect::<Vec<_>>()).unwrap();
+    for (rows, want) in
+        [(&[3, 1][..], [9.0, 10.0, 11.0, 3.0, 4.0, 5.0, 0.0, 0.0, 0.0]), (&[0], [0.0, 1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])]
+    {
+        list.list(&graph, &plan.inputs).unwrap().write(e, rows).unwrap();
+        plan.plan.submit(e).unwrap();
+        assert_eq!(e.read::<f32>(&plan.outputs[0]).unwrap(), want);
+    }
 }

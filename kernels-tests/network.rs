@@ -88,7 +88,7 @@ fn twin(case: &Case, host: &Host, training: bool) -> Vec<(Vec<f64>, f64)> {
             counter += 1;
             let factor = match op {
                 "generalised mean" | "activation" | "infonce" | "offset xent" | "binary xent" | "discrepancy" | "segment softmax" => 64.0,
-                "triplet" => 64.0,
+                "triplet" | "box loss" | "decode deltas" | "decode yolo" => 64.0,
                 // Sums of squares of rows, roots and means of them.
                 "bridge" => 16.0,
                 // Rows of up to 64; means that cancel.
