@@ -22,6 +22,7 @@ mod knn;
 mod l2norm;
 mod matmul;
 mod message;
+mod nms;
 mod norm;
 mod offset_xent;
 mod optim;
@@ -53,7 +54,7 @@ mod winograd;
 type Run = fn(&mut common::Bench<'_>) -> crate::Result<()>;
 
 /// Name and function of every family, and of whole jobs.
-pub const ALL: [(&str, Run); 44] = [
+pub const ALL: [(&str, Run); 46] = [
     ("activation", activation::run),
     ("bias", bias::run),
     ("binary_xent", binary_xent::run),
@@ -74,6 +75,7 @@ pub const ALL: [(&str, Run); 44] = [
     ("l2norm", l2norm::run),
     ("matmul", matmul::run),
     ("message", message::run),
+    ("nms", nms::run),
     ("norm", norm::run),
     ("offset_xent", offset_xent::run),
     ("optim", optim::run),

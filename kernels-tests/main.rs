@@ -28,6 +28,7 @@ mod limits;
 mod matmul;
 mod message;
 mod network;
+mod nms;
 mod norm;
 mod offset_xent;
 mod optim;

@@ -1,5 +1,7 @@
 //! A few kernels against their twins on the chosen adapter: drivers are known to lie.
 
+mod boxes;
+
 use crate::Result;
 use crate::gpu::{DType, Engine, PAGE, PageArray, PageTable, PlanBuilder, Tensor, cut_page};
 use crate::kernels::conv::Conv;
@@ -176,7 +178,7 @@ type Run<'a> = &'a dyn Fn(&Engine) -> Result<(bool, String)>;
 
 /// Runs all checks; a kernel that cannot run has failed.
 pub(super) fn run(engine: &Engine) -> Vec<Check> {
-    let all: [(&'static str, Run<'_>); 8] = [
+    let all: [(&'static str, Run<'_>); 9] = [
         ("convolution", &|e| convolution(e, 0)),
         ("convolution, gradient of the input", &|e| convolution(e, 1)),
         ("convolution, gradient of the weights", &|e| convolution(e, 2)),
@@ -185,6 +187,7 @@ pub(super) fn run(engine: &Engine) -> Vec<Check> {
         ("patch sampler", &sampling),
         ("top-k search", &search),
         ("correlation by transforms", &correlation),
+        ("non-maximum suppression", &boxes::suppression),
     ];
     all.into_iter()
         .map(|(kernel, check)| {

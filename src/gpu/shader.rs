@@ -42,6 +42,7 @@ const LIB: &[(&str, &str)] = lib![
     "lane_multiply",
     "lanes",
     "nan",
+    "overlap",
     "pairs",
     "radix",
     "relax",

@@ -21,6 +21,7 @@ pub mod knn;
 pub mod l2norm;
 pub mod matmul;
 pub mod message;
+pub mod nms;
 pub mod norm;
 pub mod offset_xent;
 pub mod optim;

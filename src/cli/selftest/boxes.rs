@@ -1,0 +1,34 @@
+//! Kernels of detectors against their twins.
+
+use crate::Result;
+use crate::gpu::{DType, Engine, PlanBuilder};
+use crate::kernels::nms::{Nms, nms};
+use crate::random::signed as random;
+use crate::reference;
+
+/// Boxes of whole pixels, of which f32 is certain, among 200 x 200.
+fn boxes(n: usize) -> Vec<f32> {
+    let one = |r: &[f32]| {
+        let ([x, y], [w, h]) = ([r[0], r[1]].map(|v| (100.0 * v).round()), [r[2], r[3]].map(|v| (30.0 * v.abs()).round() + 1.0));
+        [x, y, x + w, y + h]
+    };
+    random(4 * n, 11).chunks(4).flat_map(one).collect()
+}
+
+/// Whether a thousand boxes and more of two groups are kept as by the twin.
+pub(super) fn suppression(e: &Engine) -> Result<(bool, String)> {
+    let (n, config) = (1100, Nms { iou: 0.5, score: -0.9 });
+    let (boxes, scores) = (boxes(n), random(n, 12));
+    let groups: Vec<u32> = (0..n as u32).map(|i| i % 2).collect();
+    let (tb, ts) = (e.upload_f32("boxes", &[1, n, 4], &boxes)?, e.upload_f32("scores", &[1, n], &scores)?);
+    let tg = e.upload("groups", &[1, n], DType::U32, &groups)?;
+    let (kept, count) = (e.tensor("kept", &[1, n], DType::U32)?, e.tensor("count", &[1], DType::U32)?);
+    let mut plan = PlanBuilder::new(e);
+    nms(&mut plan, config, &tb, &ts, &tg, &kept, &count)?;
+    plan.finish().submit(e)?;
+    let wide: Vec<f64> = boxes.iter().map(|v| f64::from(*v)).collect();
+    let want = reference::nms::nms(config, &wide, &scores, &groups, n);
+    let (got, count) = (e.read::<u32>(&kept)?, e.read::<u32>(&count)?[0] as usize);
+    let same = got.iter().zip(&want).filter(|(a, b)| a == b).count();
+    Ok((count == want.len() && same == count, format!("{count} boxes kept, {same} of the twin's {} in their places", want.len())))
+}
