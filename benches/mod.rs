@@ -31,6 +31,7 @@ mod pool;
 mod quantize;
 pub mod record;
 mod reduce;
+mod roi_align;
 pub mod roofline;
 mod row_list;
 mod sampler;
@@ -54,7 +55,7 @@ mod winograd;
 type Run = fn(&mut common::Bench<'_>) -> crate::Result<()>;
 
 /// Name and function of every family, and of whole jobs.
-pub const ALL: [(&str, Run); 46] = [
+pub const ALL: [(&str, Run); 47] = [
     ("activation", activation::run),
     ("bias", bias::run),
     ("binary_xent", binary_xent::run),
@@ -83,6 +84,7 @@ pub const ALL: [(&str, Run); 46] = [
     ("pool", pool::run),
     ("quantize", quantize::run),
     ("reduce", reduce::run),
+    ("roi_align", roi_align::run),
     ("row_list", row_list::run),
     ("sampler", sampler::run),
     ("score", score::run),

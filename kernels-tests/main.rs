@@ -38,6 +38,7 @@ mod precision;
 mod quantize;
 mod reduce;
 mod refine;
+mod roi_align;
 mod row_list;
 mod sampler;
 mod score;

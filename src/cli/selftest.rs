@@ -178,7 +178,7 @@ type Run<'a> = &'a dyn Fn(&Engine) -> Result<(bool, String)>;
 
 /// Runs all checks; a kernel that cannot run has failed.
 pub(super) fn run(engine: &Engine) -> Vec<Check> {
-    let all: [(&'static str, Run<'_>); 9] = [
+    let all: [(&'static str, Run<'_>); 10] = [
         ("convolution", &|e| convolution(e, 0)),
         ("convolution, gradient of the input", &|e| convolution(e, 1)),
         ("convolution, gradient of the weights", &|e| convolution(e, 2)),
@@ -188,6 +188,7 @@ pub(super) fn run(engine: &Engine) -> Vec<Check> {
         ("top-k search", &search),
         ("correlation by transforms", &correlation),
         ("non-maximum suppression", &boxes::suppression),
+        ("features of regions", &boxes::regions),
     ];
     all.into_iter()
         .map(|(kernel, check)| {

@@ -29,6 +29,7 @@ pub mod peaks;
 pub mod pool;
 pub mod quantize;
 pub mod reduce;
+pub mod roi_align;
 pub mod row_list;
 pub mod sampler;
 pub mod score;

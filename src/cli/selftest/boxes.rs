@@ -3,8 +3,12 @@
 use crate::Result;
 use crate::gpu::{DType, Engine, PlanBuilder};
 use crate::kernels::nms::{Nms, nms};
+use crate::kernels::roi_align::{Regions, RoiAlign, forward};
 use crate::random::signed as random;
 use crate::reference;
+
+/// Unit round-off of f32.
+const EPS: f64 = 5.96e-8;
 
 /// Boxes of whole pixels, of which f32 is certain, among 200 x 200.
 fn boxes(n: usize) -> Vec<f32> {
@@ -31,4 +35,22 @@ pub(super) fn suppression(e: &Engine) -> Result<(bool, String)> {
     let (got, count) = (e.read::<u32>(&kept)?, e.read::<u32>(&count)?[0] as usize);
     let same = got.iter().zip(&want).filter(|(a, b)| a == b).count();
     Ok((count == want.len() && same == count, format!("{count} boxes kept, {same} of the twin's {} in their places", want.len())))
+}
+
+/// The features of regions, sampled twice a bin.
+pub(super) fn regions(e: &Engine) -> Result<(bool, String)> {
+    let (rows, shape, align) = (30, [1, 40, 36, 8], RoiAlign { bins: 7, samples: Some(2) });
+    let (boxes, x) = (boxes(rows), random(shape.iter().product(), 13));
+    let (tb, tx) = (e.upload_f32("boxes", &[rows, 4], &boxes)?, e.upload_f32("x", &shape, &x)?);
+    let places = e.upload("places", &[rows, 2], DType::U32, &vec![0u32; 2 * rows])?;
+    let y = e.tensor("y", &[rows, 7, 7, 8], DType::F32)?;
+    let mut plan = PlanBuilder::new(e);
+    forward(&mut plan, align, &[(&tx, 0.25)], &Regions { boxes: &tb, places: &places }, &y)?;
+    plan.finish().submit(e)?;
+    let wide: Vec<f64> = x.iter().map(|v| f64::from(*v)).collect();
+    let regions: Vec<_> = boxes.chunks(4).map(|b| ([0, 1, 2, 3].map(|i| f64::from(b[i])), 0, 0)).collect();
+    let want = reference::roi_align::forward(align, &[(&wide, shape, 0.25)], &regions);
+    // Places of up to 32 pixels in a few roundings, along both axes: see kernels-tests/roi_align.rs.
+    let (off, bound) = (reference::furthest(&e.read::<f32>(&y)?, &want), 400.0 * EPS);
+    Ok((off <= bound, format!("off by {off:.1e} at most, {bound:.1e} allowed")))
 }
