@@ -5,6 +5,7 @@ mod bias;
 mod binary_xent;
 mod box_decode;
 mod box_loss;
+mod box_match;
 mod bridge;
 mod center;
 pub mod common;
@@ -55,12 +56,13 @@ mod winograd;
 type Run = fn(&mut common::Bench<'_>) -> crate::Result<()>;
 
 /// Name and function of every family, and of whole jobs.
-pub const ALL: [(&str, Run); 47] = [
+pub const ALL: [(&str, Run); 48] = [
     ("activation", activation::run),
     ("bias", bias::run),
     ("binary_xent", binary_xent::run),
     ("box_decode", box_decode::run),
     ("box_loss", box_loss::run),
+    ("box_match", box_match::run),
     ("bridge", bridge::run),
     ("center", center::run),
     ("concat", concat::run),

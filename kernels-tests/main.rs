@@ -7,6 +7,7 @@ mod bias;
 mod binary_xent;
 mod box_decode;
 mod box_loss;
+mod box_match;
 mod bridge;
 mod cases;
 mod center;

@@ -28,7 +28,7 @@ macro_rules! families {
 }
 
 fn families() -> Vec<Family> {
-    families!(activation bias binary_xent box_decode box_loss bridge center concat conv critic discrepancy dropout elementwise fft gaussian infonce knn l2norm matmul message nms norm offset_xent optim peaks pool quantize reduce roi_align sampler score segment_softmax sinkhorn_online sinkhorn_small slide softmax_xent spectrum structure style suppress topk topk_long triplet upsample winograd)
+    families!(activation bias binary_xent box_decode box_loss box_match bridge center concat conv critic discrepancy dropout elementwise fft gaussian infonce knn l2norm matmul message nms norm offset_xent optim peaks pool quantize reduce roi_align sampler score segment_softmax sinkhorn_online sinkhorn_small slide softmax_xent spectrum structure style suppress topk topk_long triplet upsample winograd)
 }
 
 fn each(mut f: impl FnMut(&Family, &Variant, &str, &Reflection)) {

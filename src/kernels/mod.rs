@@ -5,6 +5,7 @@ pub mod bias;
 pub mod binary_xent;
 pub mod box_decode;
 pub mod box_loss;
+pub mod box_match;
 pub mod bridge;
 pub mod center;
 pub mod concat;
