@@ -1,6 +1,6 @@
 use super::common::Bench;
 use crate::Result;
-use crate::kernels::upsample::{Upsample, backward, forward};
+use crate::kernels::upsample::{Upsample, backward, forward, resize, resize_backward};
 
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     for shape in [[8, 16, 16, 64], [64, 32, 32, 32]] {
@@ -10,6 +10,8 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
             bench.time(&format!("upsample {mode:?} x2 {name}"), |p| forward(p, mode, 2, &x, &y))?;
             bench.time(&format!("upsample backward {mode:?} x2 {name}"), |p| backward(p, mode, 2, &y, &x))?;
         }
+        bench.time(&format!("resize to twice the size {name}"), |p| resize(p, &x, &y))?;
+        bench.time(&format!("resize backward to twice the size {name}"), |p| resize_backward(p, &y, &x))?;
     }
     Ok(())
 }

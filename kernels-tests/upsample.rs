@@ -97,6 +97,54 @@ fn refuses() {
     assert!(err.to_string().contains("`y` must be F32 [1, 4, 4, 1]"), "{err}");
     let err = kernel::forward(&mut p, Upsample::Nearest, 0, &out(e, &[1, 2, 2, 1]), &out(e, &[1, 4, 4, 1])).unwrap_err();
     assert!(err.to_string().contains("factor must be"), "{err}");
+    says(kernel::resize(&mut p, &out(e, &[1, 2, 2, 1]), &out(e, &[1, 4, 4, 2])), "batch and channels stay");
+    says(kernel::resize_backward(&mut p, &out(e, &[1, 65_536, 1, 1]), &out(e, &[1, 2, 2, 1])), "below 65,536");
+}
+
+/// To sizes that are larger and smaller, multiples and not; nothing is rounded but the sums of the way back.
+#[test]
+fn resized_equals_its_twin() {
+    let sizes = [
+        ([1, 1, 1, 1], [1, 1]),
+        ([2, 7, 5, 3], [13, 10]),
+        ([1, 9, 4, 64], [18, 7]),
+        ([1, 13, 25, 4], [25, 50]),
+        ([2, 8, 9, 65], [3, 17]),
+        ([1, 3, 2, 8], [100, 200]),
+    ];
+    let (engines, _lock) = engines();
+    for e in engines {
+        for (shape, to) in sizes {
+            let large = [shape[0], to[0], to[1], shape[3]];
+            let (x, dy) = (random(shape.iter().product(), 1), random(large.iter().product(), 2));
+            let (tx, tdy, ty, tdx) = (up(e, &shape, &x), up(e, &large, &dy), out(e, &large), out(e, &shape));
+            close(&run_twice(e, &ty, |p| kernel::resize(p, &tx, &ty)), &twin::resize(&f64s(&x), shape, to), 0.0, 0.0);
+            let terms = (to[0].div_ceil(shape[1]) * to[1].div_ceil(shape[2])) as f64;
+            let want = twin::resize_backward(&f64s(&dy), shape, to);
+            close(&run_twice(e, &tdx, |p| kernel::resize_backward(p, &tdy, &tdx)), &want, terms * terms * EPS, 0.0);
+        }
+        // A whole factor either way.
+        let (x, [y, z]) = (up(e, &[2, 5, 3, 4], &random(120, 3)), [0; 2].map(|_| out(e, &[2, 10, 6, 4])));
+        let factor = run_twice(e, &y, |p| kernel::forward(p, Upsample::Nearest, 2, &x, &y));
+        assert!(run_twice(e, &z, |p| kernel::resize(p, &x, &z)) == factor);
+    }
+}
+
+/// One element that becomes many: as many turns of loops as a software adapter may take, and a refusal where it would take more.
+#[test]
+fn large_factors() {
+    let (e, _lock) = engine();
+    for factor in [100, 200] {
+        let (tdy, tdx) = (up(e, &[1, factor, 20 * factor, 1], &vec![1.0; 20 * factor * factor]), out(e, &[1, 1, 20, 1]));
+        let whole = vec![(factor * factor) as f32; 20];
+        assert!(run_twice(e, &tdx, |p| kernel::backward(p, Upsample::Nearest, factor, &tdy, &tdx)) == whole);
+        assert!(run_twice(e, &tdx, |p| kernel::resize_backward(p, &tdy, &tdx)) == whole);
+    }
+    if e.caps().software {
+        let (tdy, tdx) = (out(e, &[1, 300, 300, 1]), out(e, &[1, 1, 1, 1]));
+        says(kernel::resize_backward(&mut PlanBuilder::new(e), &tdy, &tdx), "elements that one becomes");
+        says(kernel::backward(&mut PlanBuilder::new(e), Upsample::Bilinear, 300, &tdy, &tdx), "elements that one becomes");
+    }
 }
 
 #[test]
@@ -107,4 +155,7 @@ fn stored_as_f16() {
         stored_either_way(&[(&shape, &x)], &large, None, |p, t, y| kernel::forward(p, mode, f, &t[0], y));
         stored_either_way(&[(&large, &dy)], &shape, None, |p, t, dx| kernel::backward(p, mode, f, &t[0], dx));
     }
+    let (x, dy) = (halves(2 * 7 * 5 * 8, 1), halves(2 * 13 * 10 * 8, 2));
+    stored_either_way(&[(&[2, 7, 5, 8], &x)], &[2, 13, 10, 8], None, |p, t, y| kernel::resize(p, &t[0], y));
+    stored_either_way(&[(&[2, 13, 10, 8], &dy)], &[2, 7, 5, 8], None, |p, t, dx| kernel::resize_backward(p, &t[0], dx));
 }

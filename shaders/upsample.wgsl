@@ -1,12 +1,14 @@
-// Enlarging images by a whole factor F, and the gradient; images are NHWC.
+// Enlarging images by a whole factor F, or to any size, and the gradient; images are NHWC.
 //
 // forward   y [N, F H, F W, C] from x [N, H, W, C]      bindings: x, y, params
 // backward  dx from dy, a gather                        bindings: dy, dx, params
 // LINEAR 0  nearest: y[o] = x[o / F]; dx = sum of the F x F elements
 // LINEAR 1  bilinear, corners not aligned: source (o + 1/2) / F - 1/2, not below 0, the upper neighbour not beyond the last;
 //           dx gathers the at most (2 F + 1)^2 elements whose source lies within one of it, with the same weights
+// SIZED     nearest, to OH x OW: y[o] = x[floor(o H / OH)]; dx[i] = the sum of the elements from ceil(i OH / H) to below ceil((i + 1) OH / H), none where
+//           an image is made smaller
 // Dispatch: forward: one invocation a group of channels of a strip of `run` columns of y for one row of x (it writes
-// F rows); backward: of a strip of dx; in groups of 64, folded. Variant: BACKWARD, LINEAR, FACTOR (2 or 4, 0 for others), VEC (1 or 4) with T; counts are of T;
+// F rows), SIZED: of y; backward: of a strip of dx; in groups of 64, folded. Variant: BACKWARD, LINEAR, SIZED, FACTOR (2 or 4, 0 for others), VEC (1 or 4) with T; counts are of T;
 // X how x and dx are stored, Y how y and dy are, in f32 or f16.
 // Workgroup memory: none.
 #import fold
@@ -22,6 +24,8 @@ struct Params {
     w: u32,
     factor: u32,
     run: u32,     // pixels an invocation
+    oh: u32,      // SIZED: of y
+    ow: u32,
 }
 
 #if BACKWARD
@@ -40,6 +44,13 @@ fn factor() -> u32 {
     return params.factor;
 #endif
 }
+
+#if SIZED
+// [first, end) of the elements of y, `large` in a line, that are element i of x, `size` in a line.
+fn copies(i: u32, large: u32, size: u32) -> vec2<u32> {
+    return vec2<u32>(i * large + size - 1u, (i + 1u) * large + size - 1u) / size;
+}
+#endif
 
 #if LINEAR
 struct Source {
@@ -70,8 +81,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         return;
     }
     let columns = params.columns;
+#if SIZED
+    let wide = params.ow;
+#else
     let f = factor();
     let wide = params.w * f;
+#endif
 #if BACKWARD
     let strips = (params.w + params.run - 1u) / params.run;
     let strip = i / columns;
@@ -80,7 +95,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let left = (strip - row * strips) * params.run;
     let image = row / params.h;
     let iy = row - image * params.h;
+    #if SIZED
+    let base = image * params.oh;
+    let ys = copies(iy, params.oh, params.h);
+    #else
     let base = image * params.h * f;
+    #endif
     for (var ix = left; ix < min(left + params.run, params.w); ix++) {
         var sum = V(0.0);
     #if LINEAR
@@ -109,7 +129,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             }
         #endif
         }
-    #else
+    #endif
+    #if SIZED
+        let xs = copies(ix, wide, params.w);
+        for (var oy = ys.x; oy < ys.y; oy++) {
+            for (var ox = xs.x; ox < xs.y; ox++) {
+                sum += V(dy[((base + oy) * wide + ox) * columns + c]);
+            }
+        }
+    #endif
+    #if !LINEAR && !SIZED
         for (var oy = f * iy; oy < f * iy + f; oy++) {
             for (var ox = f * ix; ox < f * ix + f; ox++) {
                 sum += V(dy[((base + oy) * wide + ox) * columns + c]);
@@ -148,7 +177,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             y[((row * f + k) * wide + ox) * columns + c] = Y(mix(first, second, V(sy.weight)));
         }
     }
-    #else
+    #endif
+    #if SIZED
+    let image = row / params.oh;
+    let line = image * params.h + (row - image * params.oh) * params.h / params.oh;
+    for (var ox = left; ox < min(left + params.run, wide); ox++) {
+        y[(row * wide + ox) * columns + c] = Y(V(x[(line * params.w + ox * params.w / wide) * columns + c]));
+    }
+    #endif
+    #if !LINEAR && !SIZED
     for (var ox = left; ox < min(left + params.run, wide); ox++) {
         let v = Y(V(x[(row * params.w + ox / f) * columns + c]));
         for (var k = 0u; k < f; k++) {

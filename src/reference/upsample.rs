@@ -38,3 +38,21 @@ pub fn backward(mode: Upsample, factor: usize, dy: &[f64], shape: [usize; 4]) ->
     each(mode, factor, shape, |o, i, weight| dx[i] += weight * dy[o]);
     dx
 }
+
+/// y [N, OH, OW, C] from x of `shape` [N, H, W, C]: to a size, the nearest element.
+pub fn resize(x: &[f64], shape: [usize; 4], to: [usize; 2]) -> Vec<f64> {
+    resized(shape, to).map(|i| x[i]).collect()
+}
+
+/// dx of `shape` from the dy of [`resize`].
+pub fn resize_backward(dy: &[f64], shape: [usize; 4], to: [usize; 2]) -> Vec<f64> {
+    let mut dx = vec![0.0; shape.iter().product()];
+    resized(shape, to).zip(dy).for_each(|(i, v)| dx[i] += v);
+    dx
+}
+
+/// For each element of y in order the element of x that it is.
+fn resized([n, h, w, c]: [usize; 4], [oh, ow]: [usize; 2]) -> impl Iterator<Item = usize> {
+    let row = move |b: usize, o: usize| (0..ow).flat_map(move |p| (0..c).map(move |k| ((b * h + o * h / oh) * w + p * w / ow) * c + k));
+    (0..n).flat_map(move |b| (0..oh).flat_map(move |o| row(b, o)))
+}

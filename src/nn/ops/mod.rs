@@ -31,7 +31,7 @@ pub use layers::{Conv2d, Linear};
 pub use losses::{BridgeLoss, InfoNce, OffsetXent, Triplet};
 pub use norm::{BatchNorm, Center, L2Norm, Span};
 pub use pointwise::{Add, Channels, Concat, Detach, KeepValid, Pointwise, RowSum, Rows, Stack, WeightedSum};
-pub use pool::{AvgPool, Gem, MaxPool, Upsample};
+pub use pool::{AvgPool, Gem, MaxPool, Resize, Upsample};
 pub use regions::RoiAlign;
 pub use row_list::{GatherRows, RowListInputs, ScatterRows};
 pub use slide::Common;

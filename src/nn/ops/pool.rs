@@ -177,3 +177,51 @@ impl Op for Upsample {
         }
     }
 }
+
+/// An image in another size, each pixel the nearest of the old ones (see [`upsample::resize`]): [N, H, W, C] to [N, height, width, C]. The upper level of
+/// a feature pyramid brought to the size of the one below it, for instance.
+#[derive(Debug, Clone, Copy)]
+pub struct Resize {
+    /// Rows afterwards.
+    pub height: usize,
+    /// Columns afterwards.
+    pub width: usize,
+}
+
+impl Op for Resize {
+    fn name(&self) -> &'static str {
+        "resize"
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        match inputs[0] {
+            [n, _, _, c] if self.height * self.width > 0 => Ok(vec![*n, self.height, self.width, *c]),
+            other => {
+                Err(Error::shape("resize", format!("{other:?} to {} x {}, expected [N, H, W, C] and extents", self.height, self.width)))
+            }
+        }
+    }
+
+    fn stores_half(&self) -> Halves {
+        Halves::ALL
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps::default()
+    }
+
+    fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
+        upsample::resize(plan, io.inputs[0], io.output)
+    }
+
+    fn reference(&self, inputs: &[Host<'_>], _: &[&[f64]], _: bool) -> Vec<f64> {
+        twin::upsample::resize(inputs[0].1, image(inputs[0].0), [self.height, self.width])
+    }
+
+    fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
+        match &io.dx[0] {
+            Some(dx) => upsample::resize_backward(plan, io.dy, dx),
+            None => Ok(()),
+        }
+    }
+}
