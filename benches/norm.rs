@@ -1,6 +1,6 @@
 use super::common::Bench;
 use crate::Result;
-use crate::kernels::norm::{Backward, Norm, Running, Stats, backward, forward_batch, forward_frozen};
+use crate::kernels::norm::{Backward, Norm, Running, Stats, backward, backward_constant, forward_batch, forward_frozen};
 
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     for (shape, half) in [[8, 32, 32, 64], [64, 64, 64, 32]].into_iter().flat_map(|s| [(s, false), (s, true)]) {
@@ -24,6 +24,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
         let b = Backward { x: &x, saved: &saved, dy: &dy, dx: &dx, dgamma: &dgamma, dbeta: &dbeta, accumulate: false };
         bench.time(&format!("norm relu backward {name}"), |p| backward(p, &norm, Stats::Batch, &b))?;
         bench.time(&format!("norm frozen relu backward {name}"), |p| backward(p, &norm, Stats::Frozen, &b))?;
+        bench.time(&format!("norm constant relu backward {name}"), |p| backward_constant(p, &norm, &x, &saved, &dy, &dx))?;
     }
     Ok(())
 }

@@ -130,6 +130,11 @@ fn backward_equals_the_twin() {
             close(&e.read(&dbeta).unwrap(), &wb, sum, 0.0);
             let sigma = k.var.iter().fold(f64::INFINITY, |a, v| a.min((v + f64::from(STEP)).sqrt()));
             close(&got, &wx, 100.0 * EPS * 2.0 * 2.0 * 2.5 / sigma, 0.0);
+            if stats == Stats::Frozen {
+                let alone = out(e, &shape);
+                let alone = run_twice(e, &alone, |p| kernel::backward_constant(p, &norm, &x, &saved, &dy, &alone));
+                close(&alone, &wx, 100.0 * EPS * 2.0 * 2.0 * 2.5 / sigma, 0.0);
+            }
             plan(e, |p| kernel::backward(p, &norm, stats, &Backward { accumulate: true, ..b })).submit(e).unwrap();
             close(&e.read(&dx).unwrap(), &f64s(&got), 0.0, 0.0);
             close(&e.read(&dgamma).unwrap(), &wg.iter().map(|v| 2.0 * v).collect::<Vec<_>>(), 3.0 * sum, 0.0);
@@ -193,6 +198,8 @@ fn refuses() {
     assert!(err.to_string().contains("statistics of 1 values a channel"), "{err}");
     let err = kernel::forward_frozen(&mut p, &norm, &run, &out(e, &[2, 4]), &out(e, &[2, 4]), &saved).unwrap_err();
     assert!(err.to_string().contains("`running mean` must be F32 [4]"), "{err}");
+    let (x, dx) = (out(e, &[2, 3]), out(e, &[3, 3]));
+    says(kernel::backward_constant(&mut p, &norm, &x, &saved, &x, &dx), "`dx` must be F32 [2, 3]");
 }
 
 #[test]
@@ -225,5 +232,10 @@ fn stored_as_f16() {
                 kernel::backward(p, &norm, stats, &b)
             });
         }
+        stored_either_way(&[(&shape, &x), (&shape, &dy)], &shape, Some(0), |p, t, dx| {
+            let (gamma, beta) = (own(p, 1.5, 3), own(p, 0.0, 4));
+            let saved = up(p.engine(), &[2, c], &[vec![0.01; c], vec![1.7; c]].concat());
+            kernel::backward_constant(p, &Norm { gamma: &gamma, beta: &beta, eps: STEP, relu }, &t[0], &saved, &t[1], dx)
+        });
     }
 }

@@ -8,6 +8,7 @@
 // KIND 5  partial sums of g and g xh                                            x, saved, gamma, beta, dy, partial [P, 2, C], params
 // KIND 6  dx = gamma rstd (g - (dbeta + xh dgamma) / R)                         x, saved, gamma, beta, dy, sums_g [C], sums_gx [C], dx, params
 // KIND 7  KIND 5 and dx = gamma rstd g at once (frozen statistics)              x, saved, gamma, beta, dy, dx, partial [P, 2, C], params
+// KIND 8  dx of KIND 7 alone                                                    x, saved, gamma, beta, dy, dx, params
 // xh = (x - mean) rstd; g = dy, with RELU only where xh gamma + beta > 0 (recomputed: one load less than reading y).
 // Statistics: blocks of four rows (mean, then squares about it), merged by Chan's update, so no large squares cancel. A chunk
 // is a run of rows (merged at once), or every P-th row: merging chunks k, k + Q, ... gives the rows k mod Q.
@@ -91,6 +92,10 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> dx: array<X>;
 @group(0) @binding(6) var<storage, read_write> partials: array<V>;
 @group(0) @binding(7) var<uniform> params: Params;
+#endif
+#if KIND == 8
+@group(0) @binding(5) var<storage, read_write> dx: array<X>;
+@group(0) @binding(6) var<uniform> params: Params;
 #endif
 
 #if KIND == 1 || KIND == 2
@@ -198,7 +203,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         #if KIND == 6
     let shift = sums_g[c] * (1.0 / f32(params.rows));
     let slope = sums_gx[c] * (1.0 / f32(params.rows));
-        #else
+        #endif
+        #if KIND == 5 || KIND == 7
     var sum = V(0.0);
     var sum_x = V(0.0);
         #endif
@@ -210,15 +216,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         #endif
         #if KIND == 6
         dx[j] = X(weight * rstd * (g - (shift + xh * slope)));
-        #else
+        #endif
+        #if KIND == 5 || KIND == 7
         sum += g;
         sum_x += g * xh;
-            #if KIND == 7
+        #endif
+        #if KIND >= 7
         dx[j] = X(weight * rstd * g);
-            #endif
         #endif
     }
-        #if KIND != 6
+        #if KIND == 5 || KIND == 7
     partials[2u * chunk * params.columns + c] = sum;
     partials[(2u * chunk + 1u) * params.columns + c] = sum_x;
         #endif

@@ -83,7 +83,7 @@ fn variant(kind: i64, relu: bool) -> Variant {
 pub fn variants() -> Vec<Variant> {
     let mut all = stored_both_ways([variant(0, false)], &["X"]);
     all.extend(both_widths((1..4).map(|k| variant(k, false))));
-    all.extend(stored_both_ways((4..8).flat_map(|k| [false, true].map(|r| variant(k, r))), &["X", "Y"]));
+    all.extend(stored_both_ways((4..9).flat_map(|k| [false, true].map(|r| variant(k, r))), &["X", "Y"]));
     all
 }
 
@@ -234,4 +234,23 @@ pub fn backward(plan: &mut PlanBuilder<'_>, norm: &Norm<'_>, stats: Stats, b: &B
     let s = Step { kind: 6, split: spread(engine, rows), ..base };
     let bindings = [b.x, b.saved, norm.gamma, norm.beta, b.dy, sum_g, sum_gx, b.dx];
     step(plan, op, s, &images, &bindings, 2 * b.x.bytes() + b.dy.bytes())
+}
+
+/// Appends dx of [`backward`] for frozen statistics where gamma and beta are constants too: dx = gamma rstd g. dx is stored as x is.
+///
+/// # Errors
+/// Shapes differ.
+pub fn backward_constant(plan: &mut PlanBuilder<'_>, norm: &Norm<'_>, x: &Tensor, saved: &Tensor, dy: &Tensor, dx: &Tensor) -> Result<()> {
+    let op = "norm constant backward";
+    let (rows, c) = stored_rows_cols(op, "x", x)?;
+    expect_stored(op, "dy", dy, x.shape())?;
+    expect(op, "dx", dx, x.shape(), x.dtype())?;
+    expect_shape(op, "saved", saved, &[2, c])?;
+    expect_channels(op, c, &[("gamma", norm.gamma), ("beta", norm.beta)])?;
+    let split = spread(plan.engine(), rows);
+    let s = Step { kind: 8, relu: norm.relu, walked: rows, split, rows, block: 0, c, eps: norm.eps, momentum: 0.0 };
+    let images = [("X", x.dtype()), ("Y", dy.dtype())];
+    // Without a ReLU x is not read.
+    let bytes = dx.bytes() + dy.bytes() + if norm.relu { x.bytes() } else { 0 };
+    step(plan, op, s, &images, &[x, saved, norm.gamma, norm.beta, dy, dx], bytes)
 }

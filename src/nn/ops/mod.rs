@@ -29,7 +29,7 @@ pub use dropout::Dropout;
 pub use graph::{Attend, EdgeInputs, EdgeSum, Gather, Message, SegmentSoftmax};
 pub use layers::{Conv2d, Linear};
 pub use losses::{BridgeLoss, InfoNce, OffsetXent, Triplet};
-pub use norm::{BatchNorm, Center, L2Norm, Span};
+pub use norm::{BatchNorm, Center, Frozen, L2Norm, Span};
 pub use pointwise::{Add, Channels, Concat, Detach, KeepValid, Pointwise, RowSum, Rows, Stack, WeightedSum};
 pub use pool::{AvgPool, Gem, MaxPool, Resize, Upsample};
 pub use regions::RoiAlign;

@@ -5,6 +5,18 @@ use crate::gpu::{PlanBuilder, Result, Tensor};
 use crate::kernels::{center, l2norm, norm};
 use crate::reference as twin;
 
+/// What of a batch normalisation training leaves as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Frozen {
+    /// Nothing: the batch is normalised by its own statistics, and the running ones follow.
+    #[default]
+    Nothing,
+    /// The running statistics, which normalise the batch: where batches are too small to have statistics of their own, detectors' for instance.
+    Statistics,
+    /// The scale and the offset too: y = s x + t with constants (torchvision's `FrozenBatchNorm2d`).
+    All,
+}
+
 /// Batch normalisation, with an optional ReLU fused.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchNorm {
@@ -14,17 +26,24 @@ pub struct BatchNorm {
     pub eps: f32,
     /// Weight of the batch in the running statistics.
     pub momentum: f32,
+    /// What is not trained.
+    pub frozen: Frozen,
 }
 
 impl Default for BatchNorm {
     fn default() -> Self {
-        Self { relu: false, eps: 1e-5, momentum: 0.1 }
+        Self { relu: false, eps: 1e-5, momentum: 0.1, frozen: Frozen::Nothing }
     }
 }
 
 impl BatchNorm {
     fn norm<'a>(&self, params: &[&'a Tensor]) -> norm::Norm<'a> {
         norm::Norm { gamma: params[0], beta: params[1], eps: self.eps, relu: self.relu }
+    }
+
+    /// Whether it is the batch's own statistics that count.
+    fn own_statistics(&self, training: bool) -> bool {
+        training && self.frozen == Frozen::Nothing
     }
 }
 
@@ -39,9 +58,10 @@ impl Op for BatchNorm {
 
     fn params(&self, inputs: &[&[usize]]) -> Vec<ParamSpec> {
         let c = [*inputs[0].last().unwrap_or(&0)];
+        let own = if self.frozen == Frozen::All { ParamKind::Statistic } else { ParamKind::Free };
         vec![
-            spec("weight", &c, Init::Constant(1.0), ParamKind::Free),
-            spec("bias", &c, Init::Constant(0.0), ParamKind::Free),
+            spec("weight", &c, Init::Constant(1.0), own),
+            spec("bias", &c, Init::Constant(0.0), own),
             spec("running_mean", &c, Init::Constant(0.0), ParamKind::Statistic),
             spec("running_var", &c, Init::Constant(1.0), ParamKind::Statistic),
         ]
@@ -61,7 +81,7 @@ impl Op for BatchNorm {
 
     fn forward(&self, plan: &mut PlanBuilder<'_>, io: &Forward<'_>) -> Result<()> {
         let running = norm::Running { mean: io.params[2], var: io.params[3] };
-        match io.training {
+        match self.own_statistics(io.training) {
             true => norm::forward_batch(plan, &self.norm(io.params), &running, self.momentum, io.inputs[0], io.output, &io.saved[0]),
             false => norm::forward_frozen(plan, &self.norm(io.params), &running, io.inputs[0], io.output, &io.saved[0]),
         }
@@ -69,7 +89,7 @@ impl Op for BatchNorm {
 
     fn reference(&self, inputs: &[Host<'_>], params: &[&[f64]], training: bool) -> Vec<f64> {
         let (shape, x) = inputs[0];
-        let (mean, var) = match training {
+        let (mean, var) = match self.own_statistics(training) {
             true => twin::norm::statistics(x, shape[shape.len() - 1]),
             false => (params[2].to_vec(), params[3].to_vec()),
         };
@@ -77,17 +97,18 @@ impl Op for BatchNorm {
     }
 
     fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
-        let scratch;
-        let dx = match &io.dx[0] {
-            Some(dx) => dx,
-            None => {
-                scratch = plan.engine().tensor("unused gradient", io.dy.shape(), io.inputs[0].dtype())?;
-                &scratch
-            }
-        };
-        let (Some(dgamma), Some(dbeta)) = (&io.dparams[0], &io.dparams[1]) else { unreachable!("both are trained") };
-        let b = norm::Backward { x: io.inputs[0], saved: &io.saved[0], dy: io.dy, dx, dgamma, dbeta, accumulate: false };
-        norm::backward(plan, &self.norm(io.params), norm::Stats::Batch, &b)
+        let (x, saved, norm) = (io.inputs[0], &io.saved[0], self.norm(io.params));
+        let stats = if self.own_statistics(true) { norm::Stats::Batch } else { norm::Stats::Frozen };
+        if let ([Some(dx)], [None, None, ..], norm::Stats::Frozen) = (io.dx, io.dparams, stats) {
+            return norm::backward_constant(plan, &norm, x, saved, io.dy, dx);
+        }
+        // Whoever is frozen takes none.
+        let unused = |like: &Tensor| plan.engine().tensor("unused gradient", like.shape(), like.dtype());
+        let or_unused = |gradient: &Option<Tensor>, like: &Tensor| gradient.clone().map_or_else(|| unused(like), Ok);
+        let dx = or_unused(&io.dx[0], x)?;
+        let [dgamma, dbeta] = [or_unused(&io.dparams[0], norm.gamma)?, or_unused(&io.dparams[1], norm.beta)?];
+        let b = norm::Backward { x, saved, dy: io.dy, dx: &dx, dgamma: &dgamma, dbeta: &dbeta, accumulate: false };
+        norm::backward(plan, &norm, stats, &b)
     }
 }
 
