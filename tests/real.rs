@@ -8,6 +8,7 @@ use echogrid::eval::metrics::Summary;
 use echogrid::eval::{Protocol, evaluate, queries};
 use echogrid::gpu::{AdapterChoice, Engine};
 use echogrid::index::{Database, IndexConfig, LoadedModel, RESIDENT_BYTES, Searcher, build};
+use echogrid::pairs::PairSet;
 use echogrid::register::{DenseFinder, RegisterConfig, register};
 use echogrid::scene::warp::{Target, resample};
 use echogrid::scene::{Image, ScenePair};
@@ -46,6 +47,26 @@ fn shipped_weights_find_aligned_queries_on_a_scene_never_trained_on() {
     let summary = Summary::new(&evaluation.results, 7).unwrap();
     let (r1, r10) = (summary.recall[&1].value, summary.recall[&10].value);
     assert!(r1 >= 0.35 && r10 >= 0.72, "R@1 {r1:.3}, R@10 {r10:.3}");
+}
+
+#[test]
+fn sets_of_pairs_are_read_and_lie_apart() {
+    let folder = data().join("pairs");
+    if !folder.exists() {
+        return eprintln!("SKIPPED: {} is not there", folder.display());
+    }
+    for (sar, optical, count, shortest) in
+        [("ombria_val/sar", "ombria_val/opt", 102, 256), ("srif/sar", "srif/opt", 91, 176), ("sih", "sih", 2, 1733)]
+    {
+        let set = PairSet::folders(&folder.join(sar), &folder.join(optical)).unwrap();
+        assert_eq!((set.len(), set.shortest_side()), (count, shortest), "{sar}");
+        let scene = set.scene(10.0).unwrap();
+        let pixels: f64 = scene.places.iter().map(|p| f64::from(p.width) * f64::from(p.height)).sum();
+        let size = [scene.pair.map.raster.width(), scene.pair.map.raster.height()].map(f64::from);
+        let shown = scene.pair.sar_mask.share(0.0, 0.0, size[0], size[1]) * size[0] * size[1];
+        println!("{sar}: {size:?} px, {:.2} % of the pairs have data, incomplete {:?}", 100.0 * shown / pixels, scene.incomplete());
+        assert!(shown > 0.9 * pixels && shown <= pixels + 1.0, "{sar}: {shown} of {pixels} px");
+    }
 }
 
 /// Metres to the right and down, degrees clockwise, factors along the image's rows and columns.

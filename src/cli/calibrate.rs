@@ -1,6 +1,6 @@
 //! `echogrid calibrate`.
 
-use super::common::{APART, Global, Ground, JudgedArgs, MapNoData, SarArgs, SizedPairs, check_apart, check_file, check_output, print_json};
+use super::common::{APART, Global, Ground, JudgedArgs, SarArgs, SizedPairs, check_apart, check_file, check_output, print_json};
 use super::cost::weigh_dense;
 use super::databases::build_dense_with_bar;
 use super::dense_args::FeatureArgs;
@@ -8,9 +8,7 @@ use crate::dense::{Calibration, DenseDatabase, DenseModel, Domain, FeatureKind, 
 use crate::eval::dense::{DenseResult, RIGHT_M, dense_matches, dense_queries, dense_results, labelled};
 use crate::eval::metrics::calibration_error;
 use crate::index::RESIDENT_BYTES;
-use crate::pairs::PairSet;
-use crate::scene::{MapInfo, NoData, ScenePair};
-use crate::train::check_fits;
+use crate::scene::{MapInfo, ScenePair};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -56,6 +54,9 @@ pub struct Args {
     json: bool,
 }
 
+/// What is said of patches that are too large.
+const PATCHES: &str = "one of --patches";
+
 /// Learned features with a calibration, or that of plain structure.
 fn write(path: &Path, model: &DenseModel, fitted: &Calibration) -> Result<()> {
     match model.file() {
@@ -70,9 +71,10 @@ fn write(path: &Path, model: &DenseModel, fitted: &Calibration) -> Result<()> {
 
 /// The area that patches are sought on, and the other one.
 fn areas(args: &Args, patch: u32) -> Result<(ScenePair, ScenePair)> {
-    let (mut ground, pairs) = (args.scene.ground()?, args.scene.pair_args());
+    let mut ground = args.scene.ground()?;
+    ground.check_holds(PATCHES, patch)?;
     let other = match (&args.absent[..], &args.absent_pairs[..], &mut ground) {
-        ([], [sar, optical], _) => Some(pairs.sized(PairSet::folders(sar, optical)?, 0)?),
+        ([], [sar, optical], _) => Some(args.scene.others(&[sar.clone(), optical.clone()], PATCHES, patch)?),
         ([], _, Ground::Pairs(all)) => {
             let (here, elsewhere) = all.set.split(0.5, 1);
             if here.is_empty() || elsewhere.is_empty() {
@@ -86,12 +88,8 @@ fn areas(args: &Args, patch: u32) -> Result<(ScenePair, ScenePair)> {
         }
         _ => None,
     };
-    ground.check_holds("one of --patches", patch)?;
     let elsewhere = match other {
-        Some(other) => {
-            check_fits("one of --patches", patch, other.set.shortest_side())?;
-            other.scene(&args.reading, MapNoData { map_no_data: NoData::Auto }, APART)?
-        }
+        Some(other) => args.scene.open_pairs(&other, &args.reading, APART)?,
         None => args.reading.pair_of(&args.absent)?,
     };
     Ok((args.scene.open(&ground, &args.reading, APART)?, elsewhere))

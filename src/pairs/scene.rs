@@ -1,7 +1,7 @@
 //! A set of pairs as one scene.
 
 use super::set::PairSet;
-use crate::scene::{Image, Laid, OpenOptions, SarUnit, ScenePair};
+use crate::scene::{Image, Laid, OpenOptions, SarUnit, ScenePair, ValidityMask};
 use crate::{Error, Result};
 
 /// Share of the longest side that lies between two pairs at least, and pixels more: patches that reach so far into what holds no data that they come
@@ -61,6 +61,21 @@ pub struct PairScene {
     pub pair: ScenePair,
     /// The pairs' places, in the set's order.
     pub places: Vec<PairPlace>,
+}
+
+impl PairScene {
+    /// How many SAR images and how many optical ones have pixels that count as no data.
+    pub fn incomplete(&self) -> [usize; 2] {
+        // Masks count in blocks of 8 px, and more lies between pairs.
+        let down = |v: u32| f64::from(v / 8 * 8);
+        let up = |v: u32| f64::from(v.next_multiple_of(8));
+        let lacks = |mask: &ValidityMask, p: &&PairPlace| {
+            let (x, y) = (down(p.x), down(p.y));
+            let (w, h) = (up(p.x + p.width) - x, up(p.y + p.height) - y);
+            mask.share(x, y, w, h) * w * h < f64::from(p.width) * f64::from(p.height) - 0.5
+        };
+        [&self.pair.sar_mask, &self.pair.map_mask].map(|mask| self.places.iter().filter(|p| lacks(mask, p)).count())
+    }
 }
 
 impl PairSet {

@@ -3,7 +3,7 @@
 use super::global::name_of;
 use super::pairs::{APART, PairArgs, SizedPairs};
 use super::reading::{MapNoData, SarArgs, open_map};
-use crate::pairs::PairScene;
+use crate::pairs::{PairScene, PairSet};
 use crate::scene::ScenePair;
 use crate::train::{check_fits, suitable_patch};
 use crate::{Error, Result};
@@ -51,9 +51,16 @@ impl JudgedArgs {
         self.map.iter().chain(&self.sar).chain(self.pairs.inputs())
     }
 
-    /// What is known of the size of the pixels of pairs.
-    pub(in crate::cli) fn pair_args(&self) -> &PairArgs {
-        &self.pairs
+    /// Pairs of another area in two folders, which must hold patches of `side` px, called `what`.
+    pub(in crate::cli) fn others(&self, folders: &[PathBuf; 2], what: &str, side: u32) -> Result<SizedPairs> {
+        let others = self.pairs.sized(PairSet::folders(&folders[0], &folders[1])?, 0)?;
+        check_fits(what, side, others.set.shortest_side())?;
+        Ok(others)
+    }
+
+    /// Opens pairs as what is judged on is read.
+    pub(in crate::cli) fn open_pairs(&self, pairs: &SizedPairs, reading: &SarArgs, lattice: u32) -> Result<ScenePair> {
+        pairs.scene(reading, self.no_data, lattice)
     }
 
     /// What is judged on: of pairs, whose headers are read, those of all sets together.
@@ -62,7 +69,7 @@ impl JudgedArgs {
     }
 
     /// Opens pairs whose size on the ground does not matter, with the place of each.
-    pub(in crate::cli) fn open_pairs(&self, reading: &SarArgs) -> Result<PairScene> {
+    pub(in crate::cli) fn open_with_places(&self, reading: &SarArgs) -> Result<PairScene> {
         let all = SizedPairs::join(self.pairs.of_any_scale().sets()?)?;
         let all =
             all.ok_or_else(|| Error::invalid("pairs are missing: name them with --pairs SAR OPT, or in a table with --pairs-list"))?;
@@ -72,7 +79,7 @@ impl JudgedArgs {
     /// Opens it, and says what is doubtful about it. Pairs begin at multiples of `lattice` px.
     pub(in crate::cli) fn open(&self, ground: &Ground, reading: &SarArgs, lattice: u32) -> Result<ScenePair> {
         match (ground, &self.sar) {
-            (Ground::Pairs(pairs), _) => pairs.scene(reading, self.no_data, lattice),
+            (Ground::Pairs(pairs), _) => self.open_pairs(pairs, reading, lattice),
             (Ground::Scene, Some(sar)) => Ok(ScenePair::of(open_map(&self.map, self.no_data)?, reading.open(sar)?)?),
             (Ground::Scene, None) => Err(Error::invalid("--map and --sar, or --pairs, are missing")),
         }

@@ -1,6 +1,6 @@
 //! Pairs in place of scenes: the options, and the scene that they make.
 
-use super::output::warn_of;
+use super::output::{warn, warn_of};
 use super::reading::{MapNoData, SarArgs};
 use crate::pairs::{PairScene, PairSet, SceneOptions};
 use crate::scene::{Bands, ScenePair};
@@ -120,6 +120,13 @@ impl SizedPairs {
         let optical = crate::scene::OpenOptions { bands: plain.optical.bands.clone(), ..map.options() };
         let scene = self.set.scene_with(&SceneOptions { lattice, sar, optical, unit: reading.unit(), ..plain })?;
         [&scene.pair.map, &scene.pair.sar].iter().for_each(|i| warn_of(&i.raster));
+        let [sar, optical] = scene.incomplete();
+        if sar + optical > 0 {
+            warn(format_args!(
+                "{sar} SAR and {optical} optical images of {} pairs have pixels that count as no data, by a tag, a mask, or areas of 8 x 8 px of 0; --no-data none (of optical images --map-no-data none) reads them as data",
+                self.set.len()
+            ));
+        }
         Ok(scene)
     }
 }

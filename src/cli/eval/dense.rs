@@ -3,7 +3,7 @@
 use super::args::Args;
 use super::cells::Cells;
 use super::dense_page::{Shown, write_page};
-use crate::cli::common::{APART, Global, MapNoData, print_json, warn};
+use crate::cli::common::{APART, Global, print_json, warn};
 use crate::cli::cost::weigh_dense;
 use crate::cli::databases::build_dense_with_bar;
 use crate::cli::dense_args::LARGEST_PATCH;
@@ -14,9 +14,7 @@ use crate::eval::dense::{
 use crate::eval::metrics::calibration_error;
 use crate::index::RESIDENT_BYTES;
 use crate::locate::Method;
-use crate::pairs::PairSet;
-use crate::scene::{MapInfo, NoData, ScenePair};
-use crate::train::check_fits;
+use crate::scene::{MapInfo, ScenePair};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -164,10 +162,9 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
 
 /// The area whose patches are not on the map, if one is named.
 fn absent(args: &Args, patch: u32) -> Result<Option<ScenePair>> {
-    if let Some(folders) = &args.absent_pairs {
-        let pairs = args.scene.pair_args().sized(PairSet::folders(&folders[0], &folders[1])?, 0)?;
-        check_fits("a patch (--patch)", patch, pairs.set.shortest_side())?;
-        return pairs.scene(&args.reading, MapNoData { map_no_data: NoData::Auto }, APART).map(Some);
+    if let Some([sar, optical]) = args.absent_pairs.as_deref() {
+        let others = args.scene.others(&[sar.clone(), optical.clone()], "a patch (--patch)", patch)?;
+        return args.scene.open_pairs(&others, &args.reading, APART).map(Some);
     }
     args.absent.as_ref().map(|files| args.reading.pair_of(files)).transpose()
 }

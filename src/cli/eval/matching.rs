@@ -18,7 +18,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     if model.threshold().is_none() {
         warn(format_args!("{}: has no threshold of its own, as of a run that is not over: 0.5 is taken", model.path.display()));
     }
-    let scene = args.scene.open_pairs(&args.reading)?;
+    let scene = args.scene.open_with_places(&args.reading)?;
     let network = model.network();
     let spots = Spots::new(&scene, network.patch, NEGATIVES, args.seed)?;
     let engine = global.engine()?;

@@ -1,8 +1,8 @@
 //! What a run is trained and validated on: scenes, or pairs laid side by side.
 
-use crate::cli::common::{APART, Global, MapNoData, PairArgs, SarArgs, SizedPairs};
+use crate::cli::common::{APART, Global, MapArgs, MapNoData, PairArgs, SarArgs, SizedPairs};
 use crate::pairs::{PairScene, PairSet};
-use crate::scene::{NoData, ScenePair};
+use crate::scene::ScenePair;
 use crate::{Error, Result};
 use std::path::PathBuf;
 
@@ -28,6 +28,8 @@ pub(super) struct GroundArgs {
     val_blocks: usize,
     #[command(flatten)]
     reading: SarArgs,
+    #[command(flatten)]
+    no_data: MapNoData,
 }
 
 /// A share between none and all.
@@ -100,17 +102,17 @@ impl GroundArgs {
     /// Opens what is trained on, whose pairs begin at multiples of `lattice[0]` px, and what is validated on, of `lattice[1]`.
     pub(super) fn open(&self, global: &Global, sets: &Sets, lattice: [Option<u32>; 2]) -> Result<(Vec<ScenePair>, ScenePair)> {
         let [training, judging] = lattice.map(|l| l.unwrap_or(APART));
-        let plain = MapNoData { map_no_data: NoData::Auto };
         if let Some(val) = &sets.val {
             let count: usize = sets.training.iter().map(|s| s.set.len()).sum();
             global.say(format_args!("{count} pairs to train on, {} to validate on", val.set.len()));
         }
-        let scenes = self.scene.chunks(2).map(|files| self.reading.pair_of(files));
-        let pairs = sets.training.iter().map(|s| s.scene(&self.reading, plain, training));
+        let scene = |files: &[PathBuf]| self.reading.pair(&MapArgs { map: vec![files[0].clone()], no_data: self.no_data }, &files[1]);
+        let scenes = self.scene.chunks(2).map(scene);
+        let pairs = sets.training.iter().map(|s| s.scene(&self.reading, self.no_data, training));
         let scenes = scenes.chain(pairs).collect::<Result<Vec<_>>>()?;
         let val = match &sets.val {
-            Some(val) => val.scene(&self.reading, plain, judging)?,
-            None => self.reading.pair_of(&self.val)?,
+            Some(val) => val.scene(&self.reading, self.no_data, judging)?,
+            None => scene(&self.val)?,
         };
         Ok((scenes, val))
     }
@@ -121,8 +123,7 @@ impl GroundArgs {
         let training = SizedPairs::join(sets.training.iter().cloned())?.ok_or_else(|| missing("train on"))?;
         let val = sets.val.as_ref().ok_or_else(|| missing("validate on"))?;
         global.say(format_args!("{} pairs to train on, {} to validate on", training.set.len(), val.set.len()));
-        let plain = MapNoData { map_no_data: NoData::Auto };
-        let open = |sized: &SizedPairs| sized.pair_scene(&self.reading, plain, APART);
+        let open = |sized: &SizedPairs| sized.pair_scene(&self.reading, self.no_data, APART);
         Ok([open(&training)?, open(val)?])
     }
 }

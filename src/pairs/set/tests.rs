@@ -133,10 +133,16 @@ fn a_scene_shows_every_pair_at_its_place_and_nothing_between() {
         assert!((scene.pair.sar_share(middle, 24.0).unwrap() - 1.0).abs() < 1e-4);
         assert!(scene.pair.map_share([middle[0] + 8.0, middle[1]], 24.0) < 0.7);
     }
+    assert_eq!(scene.incomplete(), [0, 0]);
     let whole = radar.read_window(0, 0, radar.width(), radar.height()).unwrap();
     assert_eq!(whole.valid.iter().filter(|v| **v != 0).count(), inside);
     let metres = map.ground_pixel_size().unwrap().0;
     assert!((metres - 10.0).abs() < 1e-3, "{metres}");
+    // An area of 0 is no data where nothing is said.
+    let mut pixels = vec![50u8; 24 * 24 * 3];
+    pixels[..24 * 10 * 3].fill(0);
+    write_geotiff(optical.join("3.tif"), 24, 24, 3, SampleData::U8(&pixels), None, None, None).unwrap();
+    assert_eq!(set.scene(10.0).unwrap().incomplete(), [0, 1]);
     // On a lattice every pair begins where a cell may.
     let on = set.scene_with(&SceneOptions { lattice: 50, ..SceneOptions::new(1.0) }).unwrap();
     assert!(on.places.iter().all(|p| p.x % 50 == 0 && p.y % 50 == 0));
