@@ -165,6 +165,18 @@ fn pairs_are_built_of_two_images() {
         assert!((0..3).all(near), "({x}, {y}): {:?}", crop.get_pixel(x, y));
     }
 
+    // Pixel on pixel, whatever their places say.
+    let plain = ["--max-misfit", "none", "--min-texture", "0", "--max-saturated", "1", "--aligned", "--format", "geotiff"];
+    let aligned = dir.join("aligned");
+    let value = json(build(&aligned, &[&["--optical", m, "--sar", s], &plain[..]].concat()));
+    assert_eq!((&value["pairs"], &value["transform"]["by"]), (&25.into(), &"pixels".into()), "{value}");
+    // Their place goes with them, and with it the size of a pixel.
+    let checked = json(run(&["pairs", "check", text(&aligned.join("sar")), text(&aligned.join("opt")), "--json"]));
+    let ground = Raster::open(&w.map).unwrap().ground_pixel_size().unwrap().0;
+    assert!((checked["pixel_m"].as_f64().unwrap() / ground - 1.0).abs() < 2e-3, "{checked}, the map's {ground}");
+    let small = dir.join("small");
+    build(&small, &[&["--optical", m, "--sar", text(&sar)], &plain[..]].concat()).fails(1, &["--aligned", "588x588", "600x600"]);
+
     // What cannot be.
     let nowhere = dir.join("nowhere");
     build(&nowhere, &["--optical", m, "--sar", text(&sar)]).fails(1, &["--points", "--register"]);

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 /// Cut two large images of the same ground into numbered pairs
 ///
-/// One image is brought onto the other's grid: through corresponding points (--points), through a transform that is found (--register), or, without either, by what both georeferences say. Both are cut into crops that overlap. A crop is left out where data is missing, where nothing is to be seen, where samples are saturated, or where the two do not fit: there the SAR crop correlates best elsewhere. What was left out is shown on contact sheets (dropped-N.svg), and manifest.json says all of it.
+/// One image is brought onto the other's grid: through corresponding points (--points), through a transform that is found (--register), pixel by pixel (--aligned), or, without any of these, by what both georeferences say. Both are cut into crops that overlap. A crop is left out where data is missing, where nothing is to be seen, where samples are saturated, or where the two do not fit: there the SAR crop correlates best elsewhere. What was left out is shown on contact sheets (dropped-N.svg), and manifest.json says all of it.
 #[derive(Debug, clap::Args)]
 pub(super) struct BuildArgs {
     /// SAR image
@@ -24,6 +24,9 @@ pub(super) struct BuildArgs {
     /// Find the transform, as `echogrid register` does
     #[arg(long)]
     pub(super) register: bool,
+    /// The images lie pixel on pixel already
+    #[arg(long, conflicts_with_all = ["points", "register"])]
+    pub(super) aligned: bool,
     /// Transform through the points, or through what --register finds
     #[arg(long, value_enum, default_value_t = ModelArg::Auto)]
     pub(super) model: ModelArg,

@@ -111,6 +111,7 @@ pub(super) fn run(global: &Global, args: &BuildArgs) -> Result<()> {
     let engine = needs_device.then(|| global.engine()).transpose()?;
     let mut finder = engine.as_ref().map(|e| DenseFinder::new(e, &model, map, sar.clone(), AT_ONCE)).transpose()?;
     let lie = match (&args.points, &mut finder) {
+        _ if args.aligned => Lie::aligned(&sar, &optical)?,
         (Some(path), _) => Lie::through(args, path, &sar, &optical)?,
         (None, Some(finder)) if args.register => Lie::found(global, args, &sar, finder)?,
         _ => Lie::own(&sar, &optical)?,

@@ -53,11 +53,26 @@ impl Lie {
         Some([0, 1].map(|d| [(r[d] - l[d]) / 8.0, (b[d] - t[d]) / 8.0]))
     }
 
+    /// Pixel on pixel.
+    pub(super) fn aligned(sar: &Image, optical: &Image) -> Result<Self> {
+        let size = |i: &Image| [i.raster.width(), i.raster.height()];
+        let ([w, h], [v, i]) = (size(sar), size(optical));
+        if [w, h] != [v, i] {
+            return Err(Error::invalid(format!(
+                "--aligned: the SAR image has {w}x{h} px, the optical one {v}x{i}: images that lie pixel on pixel have one size"
+            )));
+        }
+        let model = Model::affine([[1.0, 0.0], [0.0, 1.0]], [0.0; 2], [0.0; 2]);
+        Ok(Self { way: Way::Fitted(model), about: json!({ "by": "pixels" }), words: "pixel on pixel".into() })
+    }
+
     /// By what both images say of their place.
     pub(super) fn own(sar: &Image, optical: &Image) -> Result<Self> {
         let links = || Ok::<_, crate::scene::Error>((Link::new(sar, optical)?, Link::new(optical, sar)?));
         let (to_optical, to_sar) = links().map_err(|e| {
-            Error::invalid(format!("{e}. Or say how the images lie on each other: --points FILE, or --register to have it found"))
+            Error::invalid(format!(
+                "{e}. Or say how the images lie on each other: --points FILE, --aligned, or --register to have it found"
+            ))
         })?;
         Ok(Self {
             way: Way::Own(to_optical, to_sar),
