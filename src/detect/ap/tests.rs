@@ -19,8 +19,11 @@ struct Fixture {
     figures: [f64; 12],
 }
 
+/// A file's name, data set and detections, and pycocotools' figures.
+type Case = (String, Dataset, Vec<Vec<Detection>>, [f64; 12]);
+
 /// The fixtures of the project, or of the folder that `ECHOGRID_COCO_AP` names.
-fn fixtures() -> Vec<(String, Dataset, Vec<Vec<Detection>>, [f64; 12])> {
+fn fixtures() -> Vec<Case> {
     let folder = std::env::var_os("ECHOGRID_COCO_AP")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/detect"), PathBuf::from);
     let dir = tempfile::tempdir().unwrap();
