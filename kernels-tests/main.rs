@@ -55,6 +55,7 @@ mod style;
 mod suppress;
 mod topk;
 mod topk_long;
+mod torchvision;
 mod transport;
 mod triplet;
 mod tune;

@@ -148,8 +148,8 @@ fn map_params(op: &str, base: Params, c: usize, level: usize, (x, scale): (&Tens
 }
 
 /// Appends y \[R, P, P, C\], the regions resampled, from maps \[N, H, W, C\], each with its scale: (map, 1/16) for one with a pixel for 16 x 16 of the
-/// image. As torchvision's `roi_align(aligned=True)`: bins and samples at even steps, each sample
-/// interpolated bilinearly, none where it is over a pixel off the map (He, Gkioxari, Dollar, Girshick, "Mask R-CNN", 2017). Maps and y may be stored as f16, each by itself.
+/// image. As torchvision's `roi_align(aligned=True)`: bins and samples at even steps, each sample interpolated bilinearly, nothing where it is over
+/// a pixel off the map (He, Gkioxari, Dollar, Girshick, "Mask R-CNN", 2017). Maps and y may be stored as f16, each by itself.
 ///
 /// # Errors
 /// Shapes differ from these; no bin, no region or no map; on a software adapter bins so large that they would take more samples than its loops do.
