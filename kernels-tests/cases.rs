@@ -327,20 +327,20 @@ pub fn bridged(negatives: usize) -> Case {
     let partners = graph.indices("partners", n * negatives);
     macro_rules! op {
         ($name:expr, $op:expr, $($from:expr),+) => {
-            graph.add(&$name, $op, &[$($from),+]).unwrap()
+            graph.add($name.as_ref(), $op, &[$($from),+]).unwrap()
         };
     }
     let [f, h] = [("one", inputs[0]), ("other", inputs[1])].map(|(name, x)| {
         let t = op!(format!("{name}.hidden"), Linear { out: 9, bias: true }, x);
-        let t = op!("wave".to_string(), Pointwise(Activation::Silu), t);
+        let t = op!("wave", Pointwise(Activation::Silu), t);
         let t = op!(format!("{name}.small"), Linear { out: 6, bias: true }, t);
-        op!("bound".to_string(), Pointwise(Activation::Sigmoid), t)
+        op!("bound", Pointwise(Activation::Sigmoid), t)
     });
-    let loss = op!("loss".to_string(), BridgeLoss(Bridge { alpha: 0.6, negatives, eps: 1e-4 }), f, h, partners);
-    let units = [f, h].map(|t| op!("unit".to_string(), L2Norm { span: Span::Image, eps: 1e-6 }, t));
-    let pairs = op!("pairs".to_string(), InfoNce { smoothing: 0.1 }, units[0], units[1]);
-    let all = op!("all".to_string(), WeightedMeans { weights: vec![0.9, 0.2] }, loss, pairs);
-    let curve = op!("curve".to_string(), Pointwise(Activation::Silu), all);
+    let loss = op!("loss", BridgeLoss(Bridge { alpha: 0.6, negatives, eps: 1e-4 }), f, h, partners);
+    let units = [f, h].map(|t| op!("unit", L2Norm { span: Span::Image, eps: 1e-6 }, t));
+    let pairs = op!("pairs", InfoNce { smoothing: 0.1 }, units[0], units[1]);
+    let all = op!("all", WeightedMeans { weights: vec![0.9, 0.2] }, loss, pairs);
+    let curve = op!("curve", Pointwise(Activation::Silu), all);
     let partners = (0..n * negatives).map(|e| [2.0, 0.0, 0.0, 2.0, 1.0, 4.0, 2.0][(e + e / 5) % 7]).collect();
     Case { graph, inputs: vec![random(n * d, 11), random(n * d, 12), partners], outputs: vec![curve, f, h] }
 }

@@ -14,7 +14,7 @@ use echogrid::nn::ops::{
     BinaryXent, BoxLoss, Channels, DecodeDeltas, DecodeYolo, GatherRows, Linear, Pointwise, RowListInputs, ScatterRows, SoftmaxXent,
     WeightedMeans,
 };
-use echogrid::nn::{Graph, NodeId, Weights};
+use echogrid::nn::{Architecture, DetectorConfig, DetectorHead, Graph, NodeId, Stage, Weights, Yolo3};
 
 macro_rules! op {
     ($graph:ident, $name:literal, $op:expr, $($from:expr),+) => {
@@ -124,9 +124,47 @@ fn yolo() -> Case {
     Case { graph, inputs, outputs: [&[all, y, picked][..], &terms].concat() }
 }
 
+/// A small YOLOv3 with its loss: two maps of two inputs, two anchors each, two classes, three boxes.
+fn detector() -> Case {
+    let stage = |channels| Stage { channels, blocks: 1, stride: 2, dilation: 1 };
+    let yolo = Yolo3 {
+        widths: vec![4, 6],
+        pairs: 1,
+        anchors: vec![[4.0, 5.0], [7.0, 4.0], [9.0, 9.0], [12.0, 8.0]],
+        box_weight: 2.0,
+        focal_gamma: 0.0,
+    };
+    let config = DetectorConfig {
+        architecture: Architecture::Residual { stem: vec![6], stages: vec![stage(6), stage(8)] },
+        input: 16,
+        extent: 16,
+        repeat_band: false,
+        classes: vec!["ship".into(), "buoy".into()],
+        head: DetectorHead::Yolo3(yolo.clone()),
+    };
+    let mut graph = Graph::new();
+    let x = graph.input("image", &[2, 16, 16, 4]);
+    let maps = yolo.maps(&config, &mut graph, x).unwrap();
+    let (loss, _) = yolo.loss(&config, &mut graph, &maps, 3).unwrap();
+    let flat = |k: usize| yolo.anchors_of(k).as_flattened().to_vec();
+    // A divisor that leaves a loss of about one.
+    let mut inputs = vec![random(2 * 16 * 16 * 4, 61), flat(0), flat(1), vec![300.0]];
+    for (k, (map, said)) in maps.iter().zip([vec![5u32, 40], vec![9]]).enumerate() {
+        let n = graph.shape(*map).iter().product::<usize>();
+        let seed = 62 + 10 * k as u64;
+        inputs.push(random(n, seed).iter().map(|v| f32::from(u8::from(*v > 0.6))).collect());
+        inputs.push(random(n, seed + 1).iter().map(|v| f32::from(u8::from(*v > -0.5))).collect());
+        let lists = with_inverse(n / 7, 3, &said).unwrap();
+        inputs.extend(lists.map(|list| list.iter().map(|v| *v as f32).collect()));
+        inputs.push(boxes(3, 8.0, seed + 2));
+        inputs.push([1.0, if said.len() > 1 { 1.0 } else { 0.0 }, 0.0].to_vec());
+    }
+    Case { graph, inputs, outputs: [&[loss.loss][..], &maps].concat() }
+}
+
 /// All graphs of this file, by name.
 fn cases() -> Vec<(&'static str, Case)> {
-    vec![("binary cross-entropy", binary()), ("boxes from differences", deltas()), ("boxes of a grid", yolo())]
+    vec![("binary cross-entropy", binary()), ("boxes from differences", deltas()), ("boxes of a grid", yolo()), ("a detector", detector())]
 }
 
 #[test]

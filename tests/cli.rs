@@ -1459,6 +1459,8 @@ fn transport_between_arrays_of_either_kind_of_file() {
     run(&["transport", &a, &a, "--eps=-1"]).fails(1, &["--eps must be above 0"]);
 }
 
+#[path = "cli/detect.rs"]
+mod detect;
 #[path = "cli/files.rs"]
 mod files;
 #[path = "cli/limits.rs"]

@@ -8,6 +8,7 @@ mod cost;
 mod databases;
 mod demo;
 mod dense_args;
+mod detect;
 mod eval;
 mod gap;
 mod index;
@@ -55,6 +56,7 @@ enum Command {
     Locate(locate::Args),
     Match(matching::Args),
     Eval(eval::Args),
+    Detect(detect::Args),
     Gap(gap::Args),
     Register(register::Args),
     Pairs(pairs::Args),
@@ -122,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Locate(args) => status(locate::run(&cli.global, &args)),
         Command::Match(args) => status(matching::run(&cli.global, &args)),
         Command::Eval(args) => status(eval::run(&cli.global, &args)),
+        Command::Detect(args) => status(detect::run(&cli.global, &args)),
         Command::Gap(args) => status(gap::run(&cli.global, &args)),
         Command::Register(args) => status(register::run(&cli.global, &args)),
         Command::Pairs(args) => status(pairs::run(&cli.global, &args)),

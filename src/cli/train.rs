@@ -13,13 +13,16 @@ use crate::train::{
     DenseTrainConfig, Event, InitFrom, Loss, Outcome, Recipe, RefineTrainConfig, TrainConfig, check_fits, train, train_dense, train_refiner,
 };
 use crate::{Error, Result};
-use course::CourseArgs;
 use ground::{GroundArgs, Sets};
 use matching::Asked;
 use serde::Serialize;
-use session::{Run, Wanted, export_batches, session, show};
+use session::{Run, Wanted, export_batches, session};
 use std::path::PathBuf;
-use words::{Words, dense_figures, recall_figures, refine_figures};
+use words::{dense_figures, recall_figures, refine_figures};
+
+pub(super) use course::CourseArgs;
+pub(super) use session::{follow, show};
+pub(super) use words::Words;
 
 /// How a graph network is trained onto an encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

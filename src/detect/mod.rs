@@ -6,6 +6,8 @@
 //! - [`letterbox`] puts images of any shape before a square network, [`tiles`] scenes of any size; [`anchors`] finds the sizes of boxes, [`fusion`]
 //!   makes one list of several detectors'.
 //!
+//! - [`Detector`] is a network at work, [`AnnotatedImages`] a data set whose images are open.
+//!
 //! Boxes are [`BBox`]es in pixels of their image.
 
 pub mod anchors;
@@ -13,7 +15,9 @@ pub mod ap;
 pub mod boxes;
 pub mod coco;
 mod dataset;
+mod detector;
 pub mod fusion;
+mod images;
 pub mod letterbox;
 pub mod synthetic;
 pub mod tiles;
@@ -22,3 +26,5 @@ pub mod write;
 
 pub use boxes::BBox;
 pub use dataset::{Annotated, Category, Dataset, Detection, TOLERANCE_PX, Truth};
+pub use detector::{DetectOptions, Detector, MAX_DETECTIONS};
+pub use images::AnnotatedImages;

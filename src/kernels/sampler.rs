@@ -203,7 +203,10 @@ impl PatchRecord {
         let whole = [from, to].iter().flatten().all(|v| v.is_multiple_of(TILE));
         if !whole || from[0] >= to[0] || from[1] >= to[1] || tiles.iter().any(|t| *t > 255) {
             let most = 255 * TILE;
-            return Err(Error::shape("sampler", format!("a part from {from:?} to {to:?} is not made of tiles of {TILE} pixels up to {most}")));
+            return Err(Error::shape(
+                "sampler",
+                format!("a part from {from:?} to {to:?} is not made of tiles of {TILE} pixels up to {most}"),
+            ));
         }
         self.onto = output + 1;
         self.part = u32::from_le_bytes(tiles.map(|t| t as u8));

@@ -109,7 +109,7 @@ impl Architecture {
     }
 
     /// What stands behind its normalisations.
-    fn activation(&self) -> Activation {
+    pub(super) fn activation(&self) -> Activation {
         match self {
             Self::Darknet53 => Activation::LeakyRelu(0.1),
             Self::Residual { .. } | Self::Resnet18 | Self::Resnet34 | Self::Resnet50 => Activation::Relu,

@@ -4,6 +4,7 @@
 mod bridge;
 mod build;
 mod dense;
+mod detector;
 mod encoder;
 mod graph;
 mod head;
@@ -19,6 +20,7 @@ mod weights;
 pub use bridge::BridgeNetwork;
 pub use build::InferencePlan;
 pub use dense::{DenseEncoderConfig, Level, Skip};
+pub use detector::{DetectorConfig, DetectorHead, Yolo3, YoloLoss, YoloTargets};
 pub use encoder::{Architecture, EncoderConfig, Modality, Sharing, Stage, TowerInputs};
 pub use graph::{Graph, NodeId};
 pub use head::{Head, Pooling};
@@ -29,5 +31,6 @@ pub(crate) use torchvision::parse_torchvision;
 pub use training::TrainingPlan;
 pub(crate) use weights::GRAPH_PREFIX;
 pub use weights::{
-    BridgeFile, DenseFile, Manifest, Network, NetworkFile, NetworkManifest, SceneRecord, TensorMap, WeightFile, Weights, WeightsError,
+    BridgeFile, DenseFile, DetectorFile, Manifest, Network, NetworkFile, NetworkManifest, SceneRecord, TensorMap, WeightFile, Weights,
+    WeightsError,
 };

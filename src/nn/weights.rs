@@ -2,6 +2,7 @@
 
 use super::bridge::BridgeNetwork;
 use super::dense::DenseEncoderConfig;
+use super::detector::DetectorConfig;
 use super::encoder::EncoderConfig;
 use super::graph::Graph;
 use super::ops::{Init, ParamSpec};
@@ -104,10 +105,11 @@ impl Network for EncoderConfig {
 }
 
 /// Every kind, and what it is for.
-const ALL_KINDS: [([&str; 2], &str); 3] = [
+const ALL_KINDS: [([&str; 2], &str); 4] = [
     (<EncoderConfig as Network>::KINDS, "an encoder of patches, for an index"),
     (<DenseEncoderConfig as Network>::KINDS, "features for dense correlation (`echogrid train --dense`)"),
     (<BridgeNetwork as Network>::KINDS, "a network that matches patches (`echogrid train --match`)"),
+    (<DetectorConfig as Network>::KINDS, "a detector of objects (`echogrid detect`)"),
 ];
 
 /// The manifest of an encoder of patches.
@@ -121,6 +123,9 @@ pub type BridgeFile = NetworkFile<BridgeNetwork>;
 
 /// The weights of features for dense correlation.
 pub type DenseFile = NetworkFile<DenseEncoderConfig>;
+
+/// The weights of a detector.
+pub type DetectorFile = NetworkFile<DetectorConfig>;
 
 /// What a model file says about itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! What a file of any kind says about itself.
 
 use crate::index::LoadedModel;
-use crate::nn::{BridgeFile, BridgeNetwork, DenseEncoderConfig, DenseFile, Network};
+use crate::nn::{BridgeFile, BridgeNetwork, DenseEncoderConfig, DenseFile, DetectorConfig, DetectorFile, Network};
 use crate::scene::{Georeference, MapInfo, Raster};
 use crate::{Error, Result};
 use memmap2::Mmap;
@@ -77,6 +77,8 @@ pub fn describe_tensors(path: &Path) -> Result<(Value, Vec<crate::scene::Error>)
         value["hash"] = json!(DenseFile::load(path)?.hash());
     } else if <BridgeNetwork as Network>::KINDS.contains(&kind) {
         value["hash"] = json!(BridgeFile::load(path)?.hash());
+    } else if <DetectorConfig as Network>::KINDS.contains(&kind) {
+        value["hash"] = json!(DetectorFile::load(path)?.hash());
     } else if ["database", "dense database"].contains(&kind) {
         let map: MapInfo = serde_json::from_value(value.clone()).map_err(|e| bad(format!("its map cannot be read ({e})")))?;
         let size = [map.width, map.height];

@@ -1,7 +1,7 @@
 //! Training of encoders of patches: pairs of a place, hard negatives from the embedding, recall on the validation scene.
 
 use super::batch::{Batcher, Place};
-use super::checkpoint::{self, Kind, refuse_unfinished};
+use super::checkpoint::{self, Kind, refuse_unfinished, scene_records};
 use super::config::TrainConfig;
 use super::course::Course;
 use super::event::{Event, Outcome};
@@ -43,7 +43,7 @@ pub fn train(
         refuse_unfinished(out)?;
     }
     let (task, learner) = Pairs::new(engine, config, scenes, val, !resume)?;
-    run(engine, task, learner, scenes, out, resume, stop, on)
+    run(engine, task, learner, scene_records(scenes)?, out, resume, stop, on)
 }
 
 /// The task: pairs of a map and a SAR patch.

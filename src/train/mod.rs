@@ -1,5 +1,6 @@
 //! Training: batches, hard negatives, schedules, checkpoints, the loop; of encoders of patches ([`train`]), of dense features
-//! ([`train_dense`]) and of networks that match patches ([`train_matching`]).
+//! ([`train_dense`]) , of networks that match patches ([`train_matching`]) and of detectors
+//! ([`train_detector`]).
 
 mod batch;
 mod checkpoint;
@@ -7,6 +8,7 @@ mod config;
 mod course;
 mod cuts;
 mod dense;
+mod detect;
 mod encoder;
 mod event;
 mod export;
@@ -30,6 +32,7 @@ pub use checkpoint::{checkpoint_path, refuse_unfinished, scene_records};
 pub use config::{Augment, TrainConfig};
 pub use cuts::Cuts;
 pub use dense::{DenseAugment, DenseTrainConfig, profile_dense_step, train_dense};
+pub use detect::{DetectAugment, DetectTrainConfig, profile_detector_step, train_detector};
 pub use encoder::{profile_step, step_plan, train};
 pub use event::{Event, Outcome};
 pub use export::export;

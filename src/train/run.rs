@@ -8,7 +8,6 @@ use super::task::{Progress, Task};
 use crate::align::Figures;
 use crate::gpu::{Engine, Plan, Readback};
 use crate::nn::{NetworkFile, ScaleReadback, SceneRecord, StepFactors};
-use crate::scene::ScenePair;
 use crate::{Error, Result};
 use std::collections::VecDeque;
 use std::path::Path;
@@ -47,18 +46,18 @@ const NOT_FINITE: usize = 20;
 /// Steps that the rate is taken over, and one.
 const RATED: usize = 20;
 
-/// Trains and writes the model to `out`; checkpoints go beside it. `stop` may be raised at any time.
+/// Trains and writes the model, which names the scenes of `records`, to `out`; checkpoints go beside it. `stop` may be raised at any time.
 pub(super) fn run<T: Task>(
     engine: &Engine,
     task: T,
     learner: Learner,
-    scenes: &[ScenePair],
+    records: Vec<SceneRecord>,
     out: &Path,
     resume: bool,
     stop: &AtomicBool,
     mut on: impl FnMut(Event),
 ) -> Result<Outcome> {
-    let mut run = Run::new(engine, task, learner, scenes, out, resume)?;
+    let mut run = Run::new(engine, task, learner, records, out, resume)?;
     run.start(&mut on)?;
     let total = run.course.total();
     while run.progress.step < total {
@@ -75,11 +74,10 @@ pub(super) fn run<T: Task>(
 }
 
 impl<'a, T: Task> Run<'a, T> {
-    fn new(engine: &'a Engine, task: T, learner: Learner, scenes: &[ScenePair], out: &'a Path, resume: bool) -> Result<Self> {
+    fn new(engine: &'a Engine, task: T, learner: Learner, records: Vec<SceneRecord>, out: &'a Path, resume: bool) -> Result<Self> {
         let mut step_plan = task.sampling().clone();
         step_plan.extend(learner.plan.plan.clone());
         step_plan.extend(learner.optimizer.plan.clone());
-        let records = checkpoint::scene_records(scenes)?;
         let progress = match resume {
             true => checkpoint::load(&checkpoint_path(out), engine, &task, &records, &learner)?,
             false => Progress { init_hash: learner.init_hash.clone(), ..Progress::default() },

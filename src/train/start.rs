@@ -4,7 +4,8 @@ use crate::container;
 use crate::dense::DenseModel;
 use crate::index::LoadedModel;
 use crate::nn::{
-    BridgeFile, BridgeNetwork, DenseEncoderConfig, DenseFile, EncoderConfig, Network, NetworkFile, TensorMap, WeightFile, parse_torchvision,
+    Architecture, BridgeFile, BridgeNetwork, DenseEncoderConfig, DenseFile, DetectorConfig, EncoderConfig, Head, Network, NetworkFile,
+    Pooling, Sharing, TensorMap, WeightFile, parse_torchvision,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -103,6 +104,33 @@ impl InitFrom {
         }
     }
 
+    /// What a detector of this configuration starts with: all of a detector of the same configuration, or the trunk of another, of an encoder's or a matching model's SAR tower, or of
+    /// torchvision's ResNet.
+    pub(super) fn detector_start(&self, wanted: &DetectorConfig) -> Result<Start> {
+        let Some(path) = self.path() else {
+            return Err(Error::invalid("there is no shipped network that a detector could start from; name a file"));
+        };
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e.to_string(), e))?;
+        let tower = EncoderConfig::new(wanted.architecture.clone(), wanted.input, Sharing::Separate, Head::pooled(Pooling::Average, 8));
+        if tower.architecture.torchvision().is_some() && matches!(container::manifest(&bytes), Ok(None)) {
+            return Ok(Start { tensors: trunk(parse_torchvision(path, &bytes, &tower)?, "sar"), hash: None });
+        }
+        if let Ok(file) = NetworkFile::<DetectorConfig>::parse(path, &bytes) {
+            let own = start_of(&file);
+            return match file.manifest.encoder == *wanted {
+                true => Ok(own),
+                false => of_trunk(path, &file.manifest.encoder.architecture, own, "sar", wanted),
+            };
+        }
+        if let Ok(file) = BridgeFile::parse(path, &bytes) {
+            let encoder = &file.manifest.encoder.encoder;
+            return of_trunk(path, &encoder.architecture, start_of(&file), sar_tower(path, encoder)?, wanted);
+        }
+        let file = WeightFile::parse(path, &bytes)?;
+        let encoder = &file.manifest.encoder;
+        of_trunk(path, &encoder.architecture, start_of(&file), sar_tower(path, encoder)?, wanted)
+    }
+
     /// What dense features of this configuration start with.
     pub(super) fn dense_start(&self, config: &DenseEncoderConfig) -> Result<Start> {
         let (file, path) = self.dense()?;
@@ -121,6 +149,36 @@ fn start<N: Network>(file: &NetworkFile<N>, path: &Path, wanted: &N) -> Result<S
 fn start_of<N: Network>(file: &NetworkFile<N>) -> Start {
     let tensors = file.network().map(|(name, value)| (name.clone(), value.clone())).collect();
     Start { tensors, hash: Some(file.hash()) }
+}
+
+/// What the parameters of the tower that sees SAR are called after.
+fn sar_tower(path: &Path, encoder: &EncoderConfig) -> Result<&'static str> {
+    match encoder.sharing {
+        Sharing::Separate => Ok("sar"),
+        Sharing::Full => Ok("shared"),
+        Sharing::Trunk => Err(Error::file(
+            path,
+            "has a first convolution of its own for SAR before what its towers share; take one of separate or of one shared tower",
+        )),
+    }
+}
+
+/// The parameters of a trunk alone, called as a detector's.
+fn trunk(tensors: TensorMap, tower: &str) -> TensorMap {
+    let of_trunk = |name: &str| ["conv", "bn", "layer"].iter().any(|p| name.starts_with(p));
+    let own = |(name, value): (String, _)| {
+        let rest = name.strip_prefix(tower)?.strip_prefix('.')?;
+        of_trunk(rest).then(|| (format!("sar.{rest}"), value))
+    };
+    tensors.into_iter().filter_map(own).collect()
+}
+
+/// The same of a network with a trunk of this architecture.
+fn of_trunk(path: &Path, own: &Architecture, start: Start, tower: &str, wanted: &DetectorConfig) -> Result<Start> {
+    match *own == wanted.architecture {
+        true => Ok(Start { tensors: trunk(start.tensors, tower), hash: start.hash }),
+        false => Err(of_another(path, own)),
+    }
 }
 
 fn of_another(path: &Path, encoder: &impl Serialize) -> Error {

@@ -26,8 +26,8 @@ fn pairs(dir: &Path, first: u32, count: u32) -> [PathBuf; 2] {
         let sar: Vec<u8> = (0..32 * 32).map(|p| (40 + (255 - block(p)) * 3 / 4 + grain(p)) as u8).collect();
         let optical: Vec<u8> = (0..3 * 32 * 32).map(|p| (40 + block(p / 3) * 3 / 4 + grain(p)) as u8).collect();
         let name = format!("{i}.tif");
-        write_geotiff(&folders[0].join(&name), 32, 32, 1, SampleData::U8(&sar), None, None, None).unwrap();
-        write_geotiff(&folders[1].join(&name), 32, 32, 3, SampleData::U8(&optical), None, None, None).unwrap();
+        write_geotiff(folders[0].join(&name), 32, 32, 1, SampleData::U8(&sar), None, None, None).unwrap();
+        write_geotiff(folders[1].join(&name), 32, 32, 3, SampleData::U8(&optical), None, None, None).unwrap();
     }
     folders
 }

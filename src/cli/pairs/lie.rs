@@ -26,7 +26,7 @@ enum Way {
     /// From optical pixels to SAR pixels.
     Fitted(Model),
     /// From SAR pixels to optical ones, and back.
-    Own(Link, Link),
+    Own(Box<[Link; 2]>),
 }
 
 impl Lie {
@@ -34,7 +34,7 @@ impl Lie {
     pub(super) fn on_optical(&self, p: [f64; 2]) -> Option<[f64; 2]> {
         match &self.way {
             Way::Fitted(model) => model.to_map(p),
-            Way::Own(to_optical, _) => to_optical.apply(p).ok(),
+            Way::Own(links) => links[0].apply(p).ok(),
         }
     }
 
@@ -42,7 +42,7 @@ impl Lie {
     pub(super) fn on_sar(&self, p: [f64; 2]) -> Option<[f64; 2]> {
         match &self.way {
             Way::Fitted(model) => Some(model.to_sar(p)),
-            Way::Own(_, to_sar) => to_sar.apply(p).ok(),
+            Way::Own(links) => links[1].apply(p).ok(),
         }
     }
 
@@ -75,7 +75,7 @@ impl Lie {
             ))
         })?;
         Ok(Self {
-            way: Way::Own(to_optical, to_sar),
+            way: Way::Own(Box::new([to_optical, to_sar])),
             about: json!({ "by": "georeferences" }),
             words: "by the georeferences of both images".into(),
         })

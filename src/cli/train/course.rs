@@ -5,7 +5,7 @@ use crate::nn::OptimizerConfig;
 
 /// How long and how fast a run learns.
 #[derive(Debug, Clone, Copy, clap::Args)]
-pub(super) struct CourseArgs {
+pub(in crate::cli) struct CourseArgs {
     /// Passes [default: that of the configuration]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
@@ -22,7 +22,7 @@ pub(super) struct CourseArgs {
 
 impl CourseArgs {
     /// Puts what was given in place of what the configuration says.
-    pub(super) fn change(&self, epochs: &mut usize, seed: &mut u64, precision: &mut Precision, optimizer: &mut OptimizerConfig) {
+    pub(in crate::cli) fn change(&self, epochs: &mut usize, seed: &mut u64, precision: &mut Precision, optimizer: &mut OptimizerConfig) {
         *epochs = self.epochs.unwrap_or(*epochs);
         *seed = self.seed.unwrap_or(*seed);
         *precision = self.precision.unwrap_or(*precision);

@@ -46,13 +46,13 @@ pub(super) fn session(
 }
 
 /// Prints settings in TOML.
-pub(super) fn show(config: &impl Serialize) -> Result<()> {
+pub(in crate::cli) fn show(config: &impl Serialize) -> Result<()> {
     out_raw!("{}", toml::to_string(config).map_err(|e| Error::invalid(format!("cannot be printed as TOML: {e}")))?);
     Ok(())
 }
 
 /// Runs, and tells of it.
-pub(super) fn follow(
+pub(in crate::cli) fn follow(
     global: &Global,
     out: &Path,
     resume: bool,

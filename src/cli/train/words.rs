@@ -3,14 +3,14 @@
 use serde_json::Value;
 
 /// What is said of a run.
-pub(super) struct Words {
+pub(in crate::cli) struct Words {
     /// Steps.
-    pub(super) total: usize,
+    pub(in crate::cli) total: usize,
     /// What a step consists of, and what they are called.
-    pub(super) items: usize,
-    pub(super) item: &'static str,
+    pub(in crate::cli) items: usize,
+    pub(in crate::cli) item: &'static str,
     /// A line about a validation.
-    pub(super) figures: fn(&Value) -> String,
+    pub(in crate::cli) figures: fn(&Value) -> String,
 }
 
 fn percent(v: &Value) -> f64 {

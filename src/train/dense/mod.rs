@@ -10,7 +10,7 @@ mod validate;
 pub use config::{DenseAugment, DenseTrainConfig};
 
 use super::batch::Place;
-use super::checkpoint::refuse_unfinished;
+use super::checkpoint::{refuse_unfinished, scene_records};
 use super::course::Course;
 use super::event::{Event, Outcome};
 use super::learner::Learner;
@@ -56,7 +56,7 @@ pub fn train_dense(
         learner.start_from(engine, from.dense_start(&config.encoder)?)?;
     }
     let task = Dense::new(engine, config, scenes, val, &learner)?;
-    run(engine, task, learner, scenes, out, resume, stop, on)
+    run(engine, task, learner, scene_records(scenes)?, out, resume, stop, on)
 }
 
 /// Median time of each dispatch of a training step over `steps` runs, for `echogrid profile --dense`.

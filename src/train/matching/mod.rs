@@ -9,7 +9,7 @@ mod tests;
 pub use config::{MatchAugment, MatchTrainConfig};
 pub use export::export_matching;
 
-use super::checkpoint::refuse_unfinished;
+use super::checkpoint::{refuse_unfinished, scene_records};
 use super::course::Course;
 use super::event::{Event, Outcome};
 use super::learner::Learner;
@@ -51,7 +51,7 @@ pub fn train_matching(
         refuse_unfinished(out)?;
     }
     let (task, learner) = Matching::new(engine, config, scene, val, !resume)?;
-    run(engine, task, learner, std::slice::from_ref(&scene.pair), out, resume, stop, on)
+    run(engine, task, learner, scene_records(std::slice::from_ref(&scene.pair))?, out, resume, stop, on)
 }
 
 /// Where the inputs of the graph stand.

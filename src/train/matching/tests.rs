@@ -29,8 +29,8 @@ pub(super) fn folders(count: usize, side: u32) -> (tempfile::TempDir, [PathBuf; 
         let sar: Vec<u8> = (0..side * side).map(|p| noisy(-at(p))).collect();
         let optical: Vec<u8> = (0..side * side).flat_map(|p| [noisy(at(p)), noisy(at(p)), noisy(at(p))]).collect();
         let name = format!("{i}.tif");
-        write_geotiff(&both[0].join(&name), side, side, 1, SampleData::U8(&sar), None, None, None).unwrap();
-        write_geotiff(&both[1].join(&name), side, side, 3, SampleData::U8(&optical), None, None, None).unwrap();
+        write_geotiff(both[0].join(&name), side, side, 1, SampleData::U8(&sar), None, None, None).unwrap();
+        write_geotiff(both[1].join(&name), side, side, 3, SampleData::U8(&optical), None, None, None).unwrap();
     }
     (dir, both)
 }
@@ -169,7 +169,7 @@ fn what_is_exported_is_what_is_trained_on() {
     assert_eq!(file.tensor("sar").unwrap().shape(), [val.places.len(), 16, 16, 4]);
     let start = read("start.safetensors");
     let names = safetensors::SafeTensors::deserialize(&start).unwrap();
-    assert!(names.names().iter().any(|n| *n == "sar.fc2.weight") && names.names().iter().any(|n| *n == "map.project.bias"));
+    assert!(names.names().contains(&"sar.fc2.weight") && names.names().contains(&"map.project.bias"));
     let e = export_matching(&engine(), &config, &scene, &val, &to, |_| {}).unwrap_err().to_string();
     assert!(e.contains("is not empty"), "{e}");
 }

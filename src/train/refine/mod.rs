@@ -7,7 +7,7 @@ mod parts;
 pub use config::RefineTrainConfig;
 
 use super::TrainConfig;
-use super::checkpoint::{self, refuse_unfinished};
+use super::checkpoint::{self, refuse_unfinished, scene_records};
 use super::course::Course;
 use super::event::{Event, Outcome};
 use super::learner::Learner;
@@ -47,7 +47,7 @@ pub fn train_refiner(
         refuse_unfinished(out)?;
     }
     let (task, learner) = Refinement::new(engine, config, model, scenes, val)?;
-    run(engine, task, learner, scenes, out, resume, stop, on)
+    run(engine, task, learner, scene_records(scenes)?, out, resume, stop, on)
 }
 
 /// A scene seen through the encoder.
@@ -92,7 +92,7 @@ enum Feed {
     /// The stored vectors.
     Vectors([Tensor; 2]),
     /// Where the sampler cuts their patches, out of pages of the SAR images and of the maps.
-    Patches([Tensor; 2], [PageCache; 2]),
+    Patches([Tensor; 2], Box<[PageCache; 2]>),
 }
 
 /// The task: which of the candidates is right.
@@ -159,7 +159,7 @@ impl<'a> Refinement<'a> {
                 let scale = f64::from(config.patch) / input as f64;
                 let [sar, map] = [(&records[0], &inputs[0]), (&records[1], &inputs[1])];
                 let [map_pages, sar_pages] = pair_sampling(&mut builder, scenes, scale, map, sar)?;
-                Feed::Patches(records, [sar_pages, map_pages])
+                Feed::Patches(records, Box::new([sar_pages, map_pages]))
             }
         };
         let patch_m = f64::from(config.patch) * scenes[0].map.raster.ground_pixel_size()?.0;

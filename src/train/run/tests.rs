@@ -80,7 +80,7 @@ fn train(engine: &Engine, out: &Path, broken: Option<usize>, resume: bool) -> Re
     engine.write(&learner.plan.inputs[0], &[1.0f32, -0.5])?;
     let task = Toy { broken, network: TrainConfig::default().encoder, sampling: PlanBuilder::new(engine).finish() };
     let mut log = Log::beside(out)?;
-    run(engine, task, learner, &[], out, resume, &AtomicBool::new(false), |event| log.note(&event))
+    run(engine, task, learner, Vec::new(), out, resume, &AtomicBool::new(false), |event| log.note(&event))
 }
 
 /// The steps that the log tells of, in its order.

@@ -1,0 +1,79 @@
+//! `echogrid detect train`.
+
+use crate::cli::common::{Global, SarArgs, check_apart, check_regular};
+use crate::cli::train::{CourseArgs, Words, follow, show};
+use crate::detect::AnnotatedImages;
+use crate::train::{DetectTrainConfig, InitFrom, train_detector};
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// Train a detector on images with boxes
+///
+/// Annotations are COCO JSON, whose file names lie in IMAGES. Writes checkpoints beside MODEL (MODEL.checkpoint) and a log (MODEL.log.jsonl, drawn at the end in a .svg of the same
+/// name). Ctrl-C saves and stops; --resume goes on to the same bits as a run that was never stopped, on the same adapter with the same measurements (`echogrid tune`).
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Folder of images, and their annotations
+    #[arg(long, num_args = 2, value_names = ["IMAGES", "TRAIN.json"], required_unless_present = "print_config")]
+    train: Vec<PathBuf>,
+    /// The same to validate on; never trained on. Images that share pixels with those of the training flatter
+    #[arg(long, num_args = 2, value_names = ["IMAGES", "VAL.json"], required_unless_present = "print_config")]
+    val: Vec<PathBuf>,
+    /// The model to write
+    #[arg(long, value_name = "MODEL", required_unless_present = "print_config")]
+    out: Option<PathBuf>,
+    /// Start from the weights of a detector of the same configuration, or from the trunk of any network of the same architecture: another detector, the SAR tower of an encoder or of `train --match`, a
+    /// ResNet of torchvision's as safetensors
+    #[arg(long, value_name = "MODEL")]
+    init_from: Option<InitFrom>,
+    /// Settings in TOML; `echogrid detect train --print-config` shows all of them
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    course: CourseArgs,
+    /// Go on from the checkpoint
+    #[arg(long)]
+    resume: bool,
+    /// Print all settings as they would be used, in TOML, and stop
+    #[arg(long)]
+    print_config: bool,
+    #[command(flatten)]
+    reading: SarArgs,
+}
+
+pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
+    let mut config = args.config.as_deref().map_or_else(|| Ok(DetectTrainConfig::default()), DetectTrainConfig::load)?;
+    config.init_from = args.init_from.clone().or(config.init_from);
+    args.course.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);
+    config.check()?;
+    let ([images, annotations], [val_images, val_annotations], Some(out)) = (&args.train[..], &args.val[..], &args.out) else {
+        return show(&config);
+    };
+    if args.print_config {
+        return show(&config);
+    }
+    check_regular(out)?;
+    check_apart(&[out], args.train.iter().chain(&args.val).map(PathBuf::as_path))?;
+    let open = |images: &Path, annotations: &Path| AnnotatedImages::open(images, annotations, &args.reading.options(), args.reading.unit());
+    let (data, val) = (open(images, annotations)?, open(val_images, val_annotations)?);
+    global.say(format_args!(
+        "{} images with {} boxes to train on, {} with {} to validate on",
+        data.images.len(),
+        data.dataset.boxes(),
+        val.images.len(),
+        val.dataset.boxes()
+    ));
+    if data.dataset.boxes() == 0 || val.dataset.boxes() == 0 {
+        return Err(Error::file(
+            if data.dataset.boxes() == 0 { annotations } else { val_annotations },
+            "has no box to learn from or to be judged by",
+        ));
+    }
+    let total = config.epochs * config.steps_of(data.images.len());
+    let figures = |v: &serde_json::Value| match v["ap50"].as_f64() {
+        Some(ap) => format!("AP50 {:.1} % of {} images", 100.0 * ap, v["images"]),
+        None => "no box to be found".into(),
+    };
+    let words = Words { total, items: config.batch, item: "inputs", figures };
+    follow(global, out, args.resume, &words, |engine, stop, on| train_detector(engine, &config, &data, &val, out, args.resume, stop, on))
+}

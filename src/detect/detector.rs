@@ -1,0 +1,298 @@
+//! A detector at work: images of any size to boxes.
+
+use super::boxes::BBox;
+use super::dataset::Detection;
+use super::tiles::{Merge, Tile, cover};
+use crate::gpu::{DType, Engine, Plan, PlanBuilder, Tensor};
+use crate::kernels::nms::{self, Nms};
+use crate::kernels::sampler::{self, PatchRecord};
+use crate::nn::{DetectorConfig, DetectorFile, DetectorHead, Graph, InferencePlan, NodeId, Weights, Yolo3};
+use crate::scene::{Image, PageCache};
+use crate::{Error, Result};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Detections of an image that figures count, as COCO has it.
+pub const MAX_DETECTIONS: usize = 100;
+
+/// What counts as a detection.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DetectOptions {
+    /// Least score, 0 to 1.
+    pub score: f64,
+    /// Boxes of one class that overlap by more are one: the surest stays.
+    pub iou: f64,
+    /// Detections of an image at most; of one that is searched by tiles, of each tile.
+    pub most: usize,
+    /// Side of the tiles that large images are searched by, pixels; that of the detector's training images where it is none.
+    pub tile: Option<u32>,
+}
+
+impl Default for DetectOptions {
+    /// For figures: whatever the detector may mean.
+    fn default() -> Self {
+        Self { score: 0.01, iou: 0.45, most: MAX_DETECTIONS, tile: None }
+    }
+}
+
+/// An image whose longer side is up to this many tiles' is searched whole: it is shown no smaller than many in training.
+const WHOLE: f64 = 1.5;
+/// Tiles overlap by this share of their side, so that what a border cuts is whole in a neighbour unless it is longer.
+const OVERLAP: f64 = 0.25;
+/// Inputs that go through the network at once.
+const BATCH: usize = 8;
+/// Candidates of an input that may suppress each other, the surest ones.
+const CANDIDATES: usize = 1024;
+/// Pages of images on the device at most.
+const PAGES: u32 = 128;
+
+/// A detector on a device.
+pub struct Detector<'e> {
+    engine: &'e Engine,
+    config: DetectorConfig,
+    network: InferencePlan,
+    records: Tensor,
+    /// Boxes, scores and classes of candidates.
+    candidates: [Tensor; 3],
+}
+
+impl std::fmt::Debug for Detector<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Detector").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// What one input shows.
+struct View {
+    /// Number of the image.
+    image: usize,
+    tile: Tile,
+}
+
+impl View {
+    fn side(&self) -> u32 {
+        self.tile.width.max(self.tile.height)
+    }
+
+    /// Image pixels for one of the input.
+    fn scale(&self, input: usize) -> f64 {
+        f64::from(self.side()) / input as f64
+    }
+
+    fn record(&self, input: usize) -> Result<PatchRecord> {
+        let Tile { x, y, width, height } = self.tile;
+        let middle = [f64::from(x) + f64::from(width) / 2.0, f64::from(y) + f64::from(height) / 2.0];
+        Ok(PatchRecord::new(self.image as u32, middle, self.scale(input), 0.0, false, input)?)
+    }
+
+    /// A candidate in pixels of the tile, cut at its borders; none where nothing of it is inside.
+    fn placed(&self, c: &Candidate, input: usize) -> Option<Detection> {
+        let size = [self.tile.width, self.tile.height].map(f64::from);
+        let corner = |i: usize| (f64::from(c.corners[i]) - input as f64 / 2.0) * self.scale(input) + size[i % 2] / 2.0;
+        let bbox = BBox::from_corners([corner(0), corner(1), corner(2), corner(3)]).clip(size)?;
+        Some(Detection { bbox, score: f64::from(c.score), category: c.class as usize })
+    }
+}
+
+/// A box that may be one, pixels of the input.
+#[derive(Clone, Copy)]
+struct Candidate {
+    corners: [f32; 4],
+    score: f32,
+    class: u32,
+}
+
+impl<'e> Detector<'e> {
+    /// Of a model's file; `path` is for messages.
+    ///
+    /// # Errors
+    /// Parameters that do not fit; device memory.
+    pub fn new(engine: &'e Engine, file: &DetectorFile, path: &Path) -> Result<Self> {
+        let config = &file.manifest.encoder;
+        let weights = Weights::from_file(engine, &Self::graph(config)?.0, file, path)?;
+        Self::with_weights(engine, config, &weights)
+    }
+
+    /// With weights that stay shared: training them changes what comes out.
+    ///
+    /// # Errors
+    /// Device limits or memory.
+    pub fn with_weights(engine: &'e Engine, config: &DetectorConfig, weights: &Weights) -> Result<Self> {
+        let (graph, rows, anchors) = Self::graph(config)?;
+        let network = graph.inference(engine, weights, &rows)?;
+        for (k, node) in anchors.iter().enumerate() {
+            let input = graph.input_index(*node).map(|i| &network.inputs[i]);
+            input.map_or(Ok(()), |t| engine.write(t, yolo(config).anchors_of(k).as_flattened()))?;
+        }
+        let tensor = |name: &str, shape: &[usize], dtype| engine.tensor(name, shape, dtype);
+        let candidates = [
+            tensor("boxes", &[BATCH, CANDIDATES, 4], DType::F32)?,
+            tensor("scores", &[BATCH, CANDIDATES], DType::F32)?,
+            tensor("classes", &[BATCH, CANDIDATES], DType::U32)?,
+        ];
+        Ok(Self { engine, config: config.clone(), network, records: sampler::records(engine, BATCH)?, candidates })
+    }
+
+    /// The network, the nodes of its decoded rows, and the inputs that take anchors.
+    fn graph(config: &DetectorConfig) -> Result<(Graph, Vec<NodeId>, Vec<NodeId>)> {
+        let yolo = yolo(config);
+        let mut graph = Graph::new();
+        let x = graph.input("image", &[BATCH, config.input, config.input, 4]);
+        let maps = yolo.maps(config, &mut graph, x)?;
+        let decoded = yolo.decoded(config, &mut graph, &maps)?;
+        let (rows, anchors) = decoded.into_iter().map(|[rows, anchors]| (rows, anchors)).unzip();
+        Ok((graph, rows, anchors))
+    }
+
+    /// Names of the classes that detections number.
+    pub fn classes(&self) -> &[String] {
+        &self.config.classes
+    }
+
+    /// The objects of each image, pixels of the image, the surest first. Images far larger than those of the training are searched by tiles.
+    ///
+    /// # Errors
+    /// Options that make no sense; reading; the device.
+    pub fn detect(&self, images: &[Arc<Image>], options: &DetectOptions) -> Result<Vec<Vec<Detection>>> {
+        options.check()?;
+        let views = self.views(images, options)?;
+        let mut cache = PageCache::new(self.engine, images.to_vec(), PAGES)?;
+        let suppress = self.suppression(options)?;
+        let mut found: Vec<Vec<(Tile, Vec<Detection>)>> = images.iter().map(|_| Vec::new()).collect();
+        let mut left = views.as_slice();
+        while !left.is_empty() {
+            let records = left.iter().take(BATCH).map(|v| v.record(self.config.input)).collect::<Result<Vec<_>>>()?;
+            let (batch, rest) = left.split_at(cache.fitting(&records, self.config.input));
+            if batch.is_empty() {
+                return Err(Error::invalid(format!(
+                    "a tile of {} px covers more pages of its image than fit; take smaller ones",
+                    left[0].side()
+                )));
+            }
+            let kept = self.batch(&mut cache, batch, &records[..batch.len()], &suppress, options)?;
+            for (view, boxes) in batch.iter().zip(kept) {
+                found[view.image].push((view.tile, boxes));
+            }
+            left = rest;
+        }
+        let merge = |(image, mut tiles): (&Arc<Image>, Vec<(Tile, Vec<Detection>)>)| match tiles.len() {
+            1 => tiles.remove(0).1,
+            _ => Merge::default().merge([image.raster.width(), image.raster.height()], &tiles),
+        };
+        Ok(images.iter().zip(found).map(merge).collect())
+    }
+
+    /// What each input shows.
+    fn views(&self, images: &[Arc<Image>], options: &DetectOptions) -> Result<Vec<View>> {
+        let side = options.tile.unwrap_or(self.config.extent).max(1);
+        let mut views = Vec::new();
+        for (image, of) in images.iter().enumerate() {
+            let size = [of.raster.width(), of.raster.height()];
+            let whole = f64::from(size[0].max(size[1])) <= WHOLE * f64::from(side);
+            let side = if whole { size[0].max(size[1]) } else { side };
+            let tiles = cover(size, side, (f64::from(side) * OVERLAP) as u32)?;
+            views.extend(tiles.into_iter().map(|tile| View { image, tile }));
+        }
+        Ok(views)
+    }
+
+    /// The plan that suppresses candidates, and what it keeps.
+    fn suppression(&self, options: &DetectOptions) -> Result<(Plan, Tensor)> {
+        let [boxes, scores, classes] = &self.candidates;
+        let most = options.most.min(CANDIDATES);
+        let kept = self.engine.tensor("kept", &[BATCH, most], DType::U32)?;
+        let count = self.engine.tensor("count", &[BATCH], DType::U32)?;
+        let mut builder = PlanBuilder::new(self.engine);
+        let how = Nms { iou: options.iou as f32, score: options.score as f32 };
+        nms::nms(&mut builder, how, boxes, scores, classes, &kept, &count)?;
+        Ok((builder.finish(), kept))
+    }
+
+    /// The detections of a batch of views, pixels of each view's tile.
+    fn batch(
+        &self,
+        cache: &mut PageCache,
+        views: &[View],
+        records: &[PatchRecord],
+        (suppress, kept): &(Plan, Tensor),
+        options: &DetectOptions,
+    ) -> Result<Vec<Vec<Detection>>> {
+        let input = self.config.input;
+        cache.require(self.engine, records, input)?;
+        let taps = sampler::taps_for(views.iter().map(|v| v.scale(input)).fold(0.0, f64::max));
+        let mut records = records.to_vec();
+        records.resize(BATCH, PatchRecord::empty());
+        self.engine.write(&self.records, &records)?;
+        let mut builder = PlanBuilder::new(self.engine);
+        sampler::forward(&mut builder, cache.array(), cache.table(), &self.records, taps, false, &self.network.inputs[0])?;
+        builder.finish().submit(self.engine)?;
+        self.network.plan.submit(self.engine)?;
+        let rows = self.network.outputs.iter().map(|t| Ok(self.engine.read::<f32>(t)?)).collect::<Result<Vec<_>>>()?;
+        let candidates: Vec<Vec<Candidate>> = (0..views.len()).map(|n| self.candidates(&rows, n, options.score as f32)).collect();
+        self.write_candidates(&candidates)?;
+        suppress.submit(self.engine)?;
+        let kept: Vec<u32> = self.engine.read(kept)?;
+        let each = kept.len() / BATCH;
+        let one = |(n, view): (usize, &View)| {
+            let stay = kept[n * each..(n + 1) * each].iter().take_while(|i| **i != nms::EMPTY);
+            let of_image = |i: &u32| candidates[n].get(*i as usize).and_then(|c| view.placed(c, input));
+            stay.filter_map(of_image).collect()
+        };
+        Ok(views.iter().enumerate().map(one).collect())
+    }
+
+    /// The surest candidates of one input of a batch.
+    fn candidates(&self, rows: &[Vec<f32>], n: usize, least: f32) -> Vec<Candidate> {
+        let width = 5 + self.config.classes.len();
+        let sigmoid = |z: f32| 1.0 / (1.0 + (-z).exp());
+        let mut all = Vec::new();
+        for map in rows {
+            let own = map.len() / BATCH;
+            for row in map[n * own..(n + 1) * own].chunks_exact(width) {
+                let there = sigmoid(row[4]);
+                if there < least {
+                    continue;
+                }
+                let classes = row[5..].iter().enumerate().map(|(class, z)| (class as u32, there * sigmoid(*z)));
+                let corners = [row[0], row[1], row[2], row[3]];
+                all.extend(classes.filter(|(_, score)| *score >= least).map(|(class, score)| Candidate { corners, score, class }));
+            }
+        }
+        // Stable: of equal scores the one of the finer map, and there the first, goes first.
+        all.sort_by(|a, b| b.score.total_cmp(&a.score));
+        all.truncate(CANDIDATES);
+        all
+    }
+
+    fn write_candidates(&self, candidates: &[Vec<Candidate>]) -> Result<()> {
+        let (mut boxes, mut scores, mut classes) =
+            (vec![0.0f32; BATCH * CANDIDATES * 4], vec![f32::NEG_INFINITY; BATCH * CANDIDATES], vec![0u32; BATCH * CANDIDATES]);
+        for (n, of) in candidates.iter().enumerate() {
+            for (i, c) in of.iter().enumerate() {
+                let at = n * CANDIDATES + i;
+                boxes[4 * at..][..4].copy_from_slice(&c.corners);
+                (scores[at], classes[at]) = (c.score, c.class);
+            }
+        }
+        let [b, s, c] = &self.candidates;
+        self.engine.write(b, &boxes)?;
+        self.engine.write(s, &scores)?;
+        Ok(self.engine.write(c, &classes)?)
+    }
+}
+
+fn yolo(config: &DetectorConfig) -> &Yolo3 {
+    let DetectorHead::Yolo3(yolo) = &config.head;
+    yolo
+}
+
+impl DetectOptions {
+    fn check(&self) -> Result<()> {
+        let share = |v: f64| (0.0..=1.0).contains(&v);
+        match self {
+            o if !share(o.score) || !share(o.iou) => Err(Error::invalid("score and IoU of detections are shares, 0 to 1")),
+            o if o.most == 0 || o.tile == Some(0) => Err(Error::invalid("detections of an image and the side of tiles must be above 0")),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Detectors of objects: a trunk, and what tells boxes from its feature maps.
+
+mod yolo;
+
+pub use yolo::{Yolo3, YoloLoss, YoloTargets};
+
+use super::encoder::Architecture;
+use super::graph::{Graph, NodeId};
+use super::ops::{BatchNorm, Conv2d, Pointwise, RepeatBand};
+use super::weights::Network;
+use crate::gpu::{Error, Result};
+use crate::kernels::activation::Activation;
+use crate::kernels::conv::Conv;
+use serde::{Deserialize, Serialize};
+
+/// A detector of objects in SAR images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DetectorConfig {
+    /// The trunk. Its parameters are called as those of an encoder's SAR tower, so that a detector may start from one.
+    pub architecture: Architecture,
+    /// Side of the square that an image is fitted into, pixels: a multiple of the coarsest map's stride.
+    pub input: usize,
+    /// Longer side of what an input mostly showed in training, pixels of the image: larger images are searched by tiles of this side. 0 until training sets it.
+    #[serde(default)]
+    pub extent: u32,
+    /// Whether the SAR band is shown in all three bands, as a trunk trained on colours expects it.
+    #[serde(default)]
+    pub repeat_band: bool,
+    /// What is told apart.
+    pub classes: Vec<String>,
+    /// What tells boxes from the feature maps.
+    pub head: DetectorHead,
+}
+
+/// What tells boxes from a trunk's feature maps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum DetectorHead {
+    /// Boxes straight from the maps of several strides.
+    Yolo3(Yolo3),
+}
+
+impl Network for DetectorConfig {
+    const KINDS: [&'static str; 2] = ["detector", "detector-checkpoint"];
+}
+
+/// What the parameters of the trunk are called after.
+const TRUNK: &str = "sar";
+
+impl DetectorConfig {
+    /// Appends the trunk to images x [N, H, W, 4] and returns the last `count` of its stages' feature maps, the finest first.
+    fn trunk(&self, graph: &mut Graph, x: NodeId, count: usize) -> Result<Vec<NodeId>> {
+        let x = match self.repeat_band {
+            true => graph.add("sar.bands", RepeatBand, &[x])?,
+            false => x,
+        };
+        let mut maps = self.architecture.stages(graph, TRUNK, x)?;
+        match maps.len().checked_sub(count) {
+            Some(first) => Ok(maps.split_off(first)),
+            None => Err(Error::shape("detector", format!("{count} feature maps are asked for, and the trunk has {} stages", maps.len()))),
+        }
+    }
+}
+
+/// Convolution without bias, batch normalisation, activation: parameters `name.conv`, `name.bn`.
+fn unit(graph: &mut Graph, name: &str, x: NodeId, kernel: usize, channels: usize, act: Activation) -> Result<NodeId> {
+    let conv = Conv2d { geometry: Conv::square(kernel, 1, 1), channels, bias: false, relu: false };
+    let y = graph.add(&format!("{name}.conv"), conv, &[x])?;
+    let fused = act == Activation::Relu;
+    let y = graph.add(&format!("{name}.bn"), BatchNorm { relu: fused, ..BatchNorm::default() }, &[y])?;
+    if fused { Ok(y) } else { graph.add(&format!("{name}.act"), Pointwise(act), &[y]) }
+}

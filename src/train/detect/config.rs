@@ -1,0 +1,209 @@
+//! What a training run of a detector is made of; every field has a default, a TOML file may set any of them (of `detector`, all at once).
+
+use crate::gpu::Precision;
+use crate::nn::{Architecture, DetectorConfig, DetectorHead, OptimizerConfig, Stage, Yolo3};
+use crate::train::course::Course;
+use crate::train::look::Look;
+use crate::train::recipe::read_toml;
+use crate::train::start::InitFrom;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Random changes of images and their boxes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DetectAugment {
+    /// Images are turned by a random multiple of 90 degrees.
+    pub quarter_turns: bool,
+    /// They are mirrored, every other time.
+    pub mirror: bool,
+    /// They are shown between these scales, 1 being that at which they fill the input.
+    pub scale: [f64; 2],
+    /// Share of inputs that are put together from parts of four images, until `mosaic_until`.
+    pub mosaic: f64,
+    /// Share of all steps after which inputs show one image each.
+    pub mosaic_until: f64,
+    /// Share of shown images that are moved so that one of their boxes lies anywhere in the part that shows them; the others lie in its middle.
+    pub about_box: f64,
+    /// Contrast is multiplied by a factor of up to 1 + this (or its inverse).
+    pub gain: f64,
+    /// Brightness is shifted by up to this many standard deviations.
+    pub offset: f64,
+    /// Speckle of this many looks or more (up to 16) on half of the images; 0 for none.
+    pub speckle_looks: u32,
+}
+
+impl Default for DetectAugment {
+    fn default() -> Self {
+        Self {
+            quarter_turns: true,
+            mirror: true,
+            scale: [0.5, 1.4],
+            mosaic: 0.5,
+            mosaic_until: 0.85,
+            about_box: 0.5,
+            gain: 0.3,
+            offset: 0.3,
+            speckle_looks: 0,
+        }
+    }
+}
+
+impl DetectAugment {
+    pub(super) fn look(&self) -> Look {
+        let Self { gain, offset, speckle_looks, .. } = *self;
+        Look { gain, offset, mixing: 0.0, grey: 0.0, random_channel: 0.0, recolour: 0.0, noise: 0.0, speckle_looks }
+    }
+}
+
+/// A training run of a detector.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DetectTrainConfig {
+    /// The network. Without classes those of the annotations are taken, without anchors those that fit their boxes best.
+    pub detector: DetectorConfig,
+    /// Inputs in a step.
+    pub batch: usize,
+    /// Passes.
+    pub epochs: usize,
+    /// Steps in a pass; 0 for as many as show each image once.
+    pub steps: usize,
+    /// Everything random hangs on it.
+    pub seed: u64,
+    /// What the network, or its trunk alone, starts from: a detector, or an encoder or matching model with the same trunk in its SAR tower; random values where there is none.
+    pub init_from: Option<InitFrom>,
+    /// Anchors whose sides overlap a box's by at least this say it too, beside the best one; 1 for the best alone, as published.
+    pub match_iou: f64,
+    /// An anchor that overlaps a box by at least this, and is not to say it, is not asked whether something is there.
+    pub ignore_iou: f64,
+    /// Share of a box that must be left of it where an image is cut, for it to count.
+    pub least_visible: f64,
+    /// Share of all steps over which the learning rate rises; then it falls as a cosine.
+    pub warmup: f64,
+    /// The optimiser.
+    pub optimizer: OptimizerConfig,
+    /// How layers multiply: `full`, or `mixed` with factors in f16, where tensor cores have them, and the loss scaled.
+    pub precision: Precision,
+    /// Augmentation.
+    pub augment: DetectAugment,
+    /// Validation every so many epochs, and after the last.
+    pub validate_every: usize,
+    /// A checkpoint every so many steps.
+    pub checkpoint_every: usize,
+}
+
+impl Default for DetectTrainConfig {
+    fn default() -> Self {
+        let stage = |channels| Stage { channels, blocks: 1, stride: 2, dilation: 1 };
+        let detector = DetectorConfig {
+            architecture: Architecture::Residual { stem: vec![16, 32], stages: [48, 96, 160].map(stage).to_vec() },
+            input: 320,
+            extent: 0,
+            repeat_band: false,
+            classes: Vec::new(),
+            head: DetectorHead::Yolo3(Yolo3 { widths: vec![48, 64, 96], pairs: 1, anchors: Vec::new(), box_weight: 2.0, focal_gamma: 0.0 }),
+        };
+        Self {
+            detector,
+            batch: 16,
+            epochs: 60,
+            steps: 0,
+            seed: 1,
+            init_from: None,
+            match_iou: 0.5,
+            ignore_iou: 0.5,
+            least_visible: 0.4,
+            warmup: 0.05,
+            optimizer: OptimizerConfig { lr: 2e-3, ..OptimizerConfig::default() },
+            precision: Precision::Full,
+            augment: DetectAugment::default(),
+            validate_every: 5,
+            checkpoint_every: 50,
+        }
+    }
+}
+
+/// Anchors of a map where the configuration names none.
+const ANCHORS_A_MAP: usize = 3;
+
+impl DetectTrainConfig {
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// Not there, not TOML, an unknown or senseless value; with the place.
+    pub fn load(path: &Path) -> Result<Self> {
+        let config: Self = read_toml(path, "detect")?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Refuses values that make no sense.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check(&self) -> Result<()> {
+        let share = |v: f64| (0.0..=1.0).contains(&v);
+        let a = &self.augment;
+        let wrong = match self {
+            c if c.batch == 0 => Some("batch must be above 0"),
+            c if ![c.match_iou, c.ignore_iou, c.least_visible, a.mosaic, a.mosaic_until, a.about_box].into_iter().all(share) => {
+                Some("match_iou, ignore_iou, least_visible, mosaic, mosaic_until and about_box are shares, 0 to 1")
+            }
+            c if c.match_iou == 0.0 || c.ignore_iou == 0.0 => Some("match_iou and ignore_iou must be above 0"),
+            _ if !(a.scale[0] > 0.0 && a.scale[0] <= a.scale[1] && a.scale[1].is_finite()) => {
+                Some("augment.scale is the least and the greatest, above 0")
+            }
+            _ if !(0.0..f64::INFINITY).contains(&a.gain) || !(0.0..f64::INFINITY).contains(&a.offset) => {
+                Some("augment.gain and offset are 0 or above")
+            }
+            c if c.detector.input == 0 || !c.detector.input.is_multiple_of(8) || c.detector.input > 2040 => {
+                Some("detector.input is a multiple of 8 up to 2,040 (and of the coarsest map's stride)")
+            }
+            c => c.course(1).check().err(),
+        };
+        wrong.map_or(Ok(()), |w| Err(Error::invalid(w)))
+    }
+
+    /// Steps of a pass over so many images.
+    pub fn steps_of(&self, images: usize) -> usize {
+        if self.steps > 0 { self.steps } else { images.div_ceil(self.batch).max(1) }
+    }
+
+    pub(super) fn course(&self, steps: usize) -> Course {
+        Course {
+            epochs: self.epochs,
+            steps,
+            items: self.batch,
+            seed: self.seed,
+            warmup: self.warmup,
+            optimizer: self.optimizer,
+            precision: self.precision,
+            validate_every: self.validate_every,
+            checkpoint_every: self.checkpoint_every,
+        }
+    }
+
+    /// The same with the classes, extent and anchors of a data set where the configuration names none.
+    ///
+    /// # Errors
+    /// Too few boxes for anchors of their own.
+    pub fn fitted(&self, dataset: &crate::detect::Dataset) -> Result<Self> {
+        use crate::detect::anchors::{anchors, letterboxed_sizes};
+        let mut config = self.clone();
+        let d = &mut config.detector;
+        if d.classes.is_empty() {
+            d.classes = dataset.categories.iter().map(|c| c.name.clone()).collect();
+        }
+        if d.extent == 0 {
+            let sides: u64 = dataset.images.iter().map(|i| u64::from(i.width.max(i.height))).sum();
+            d.extent = (sides / dataset.images.len().max(1) as u64) as u32;
+        }
+        let DetectorHead::Yolo3(yolo) = &mut d.head;
+        if yolo.anchors.is_empty() {
+            let found = anchors(&letterboxed_sizes(dataset, d.input as u32), ANCHORS_A_MAP * yolo.widths.len(), self.seed)?;
+            yolo.anchors = found.sizes.iter().map(|s| s.map(|v| (v * 10.0).round() as f32 / 10.0)).collect();
+        }
+        Ok(config)
+    }
+}

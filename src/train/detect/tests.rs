@@ -1,0 +1,105 @@
+//! Detectors on small synthetic images: that they learn, that a run goes on to the same bits, and that trunks start others.
+
+use super::*;
+use crate::detect::synthetic;
+use crate::nn::{Architecture, DetectorFile, Stage};
+use crate::scene::OpenOptions;
+use crate::train::dense::tests::engine;
+use std::sync::atomic::Ordering;
+
+/// Twelve images of 64 px with ships, in a folder.
+fn ships() -> (tempfile::TempDir, AnnotatedImages) {
+    let dir = tempfile::tempdir().unwrap();
+    synthetic::draw(12, 64, 3).write(dir.path()).unwrap();
+    let [images, annotations] = [synthetic::IMAGES, synthetic::ANNOTATIONS].map(|n| dir.path().join(n));
+    let data = AnnotatedImages::open(&images, &annotations, &OpenOptions::default(), None).unwrap();
+    (dir, data)
+}
+
+fn small() -> DetectTrainConfig {
+    let plain = DetectTrainConfig::default();
+    let stage = |channels| Stage { channels, blocks: 1, stride: 2, dilation: 1 };
+    let DetectorHead::Yolo3(yolo) = plain.detector.head.clone();
+    let detector = DetectorConfig {
+        architecture: Architecture::Residual { stem: vec![8], stages: vec![stage(12), stage(16)] },
+        input: 64,
+        head: DetectorHead::Yolo3(Yolo3 { widths: vec![8, 12], ..yolo }),
+        ..plain.detector
+    };
+    DetectTrainConfig { detector, batch: 4, epochs: 2, steps: 3, validate_every: 2, checkpoint_every: 2, ..plain }
+}
+
+fn train(config: &DetectTrainConfig, data: &AnnotatedImages, out: &Path, resume: bool, until: usize) -> Vec<f32> {
+    let stop = AtomicBool::new(false);
+    let mut losses = Vec::new();
+    let told = |event| {
+        if let Event::Step { step, loss, .. } = event {
+            losses.push(loss);
+            stop.store(step >= until, Ordering::Relaxed);
+        }
+    };
+    train_detector(&engine(), config, data, data, out, resume, &stop, told).unwrap();
+    losses
+}
+
+fn load(path: &Path) -> DetectorFile {
+    DetectorFile::load(path).unwrap()
+}
+
+#[test]
+fn a_run_goes_on_to_the_same_bits_and_its_trunk_starts_another() {
+    let (dir, data) = ships();
+    let config = small();
+    let [whole, parts, other] = ["whole", "parts", "other"].map(|n| dir.path().join(n));
+    assert_eq!(train(&config, &data, &whole, false, usize::MAX).len(), 6);
+    train(&config, &data, &parts, false, 4);
+    train(&config, &data, &parts, true, usize::MAX);
+    let model = load(&whole);
+    assert!(model.tensors == load(&parts).tensors, "resumed weights differ");
+    let d = &model.manifest.encoder;
+    assert_eq!((d.classes.as_slice(), d.extent), (&["ship".to_string()][..], 64));
+    let DetectorHead::Yolo3(yolo) = &d.head;
+    assert_eq!(yolo.anchors.len(), 6, "three for each of two maps, of the data");
+    assert!(model.manifest.validation[0]["ap50"].is_number());
+
+    // Another head: the trunk alone is taken, and the hash says from where.
+    let DetectorHead::Yolo3(wide) = small().detector.head;
+    let head = DetectorHead::Yolo3(Yolo3 { widths: vec![12, 12], ..wide });
+    let still = crate::nn::OptimizerConfig { lr: 1e-12, ..config.optimizer };
+    let second = DetectTrainConfig {
+        detector: DetectorConfig { head, ..config.detector.clone() },
+        init_from: Some(crate::train::InitFrom::File(whole.clone())),
+        epochs: 1,
+        steps: 1,
+        optimizer: still,
+        ..config
+    };
+    train(&second, &data, &other, false, usize::MAX);
+    let started = load(&other);
+    assert_eq!(started.manifest.init_hash, Some(model.hash()));
+    let (name, of) = ("sar.layer1.0.conv1.weight", |f: &DetectorFile, n: &str| f.tensors[n].1.clone());
+    let apart = of(&started, name).iter().zip(of(&model, name)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(apart < 1e-6, "{apart}");
+    assert_ne!(of(&started, "head1.say.weight").len(), of(&model, "head0.say.weight").len());
+}
+
+#[test]
+fn ships_are_learnt() {
+    let (dir, data) = ships();
+    let mut config = small();
+    (config.epochs, config.steps, config.optimizer.lr) = (1, 60, 5e-3);
+    let losses = train(&config, &data, &dir.path().join("model"), false, usize::MAX);
+    let mean = |l: &[f32]| l.iter().sum::<f32>() / l.len() as f32;
+    let [first, last] = [mean(&losses[..5]), mean(&losses[55..])];
+    assert!(last < 0.75 * first, "{first} to {last}");
+}
+
+#[test]
+fn classes_must_be_those_of_the_annotations() {
+    let (dir, data) = ships();
+    let mut config = small();
+    config.detector.classes = vec!["boat".into()];
+    let out = dir.path().join("model");
+    let e = train_detector(&engine(), &config, &data, &data, &out, false, &AtomicBool::new(false), |_| ()).unwrap_err().to_string();
+    assert!(e.contains("annotations.json") && e.contains("ship") && e.contains("boat"), "{e}");
+}
