@@ -1,0 +1,333 @@
+#!/usr/bin/env python3
+"""A detector of ships: the network and settings of a model of `echogrid detect train`, trained in PyTorch on the same images.
+
+    echogrid detect train --config FILE ... --epochs 1 --out TEMPLATE
+    python3 benches/peers/ships.py TEMPLATE --train IMAGES TRAIN.json --out MODEL [--epochs N] [--seed N] [--average] [--bf16]
+    echogrid detect eval --images IMAGES --annotations VAL.json --model MODEL
+
+Needs PyTorch, safetensors, Pillow and numpy. The template says all but its weights: the network with its anchors, the optimiser, how inputs are drawn and which anchors say a box
+(YOLOv3 on a residual trunk alone). Inputs are drawn by the same rules from numbers of their own, and cut by bilinear sampling. The model that is written is judged by echogrid; its
+manifest says what trained it. --average keeps a running mean of the weights, which echogrid does not.
+"""
+
+import argparse
+import json
+import math
+import os
+import random
+import sys
+import time
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from cmpc import Block, conv, learning_rate
+
+PRIOR = 0.01
+TILE = 8
+
+
+class Unit(nn.Module):
+    def __init__(self, i, o, k):
+        super().__init__()
+        self.conv, self.bn = conv(i, o, k), nn.BatchNorm2d(o)
+
+    def forward(self, x):
+        return F.relu(self.bn(self.conv(x)))
+
+
+class Trunk(nn.Module):
+    """A residual trunk: the feature map behind each stage, the finest first."""
+
+    def __init__(self, architecture):
+        super().__init__()
+        widths, stages = [4, *architecture["stem"]], architecture["stages"]
+        for n, (i, o) in enumerate(zip(widths, widths[1:]), 1):
+            self.add_module(f"conv{n}", conv(i, o, stride=2))
+            self.add_module(f"bn{n}", nn.BatchNorm2d(o))
+        width, self.depths = widths[-1], (len(widths), len(stages) + 1)
+        self.widths = [s["channels"] for s in stages]
+        for n, stage in enumerate(stages, 1):
+            blocks = []
+            for b in range(stage["blocks"]):
+                blocks.append(Block(width, stage["channels"], 1 if b else stage["stride"], stage["dilation"]))
+                width = stage["channels"]
+            self.add_module(f"layer{n}", nn.Sequential(*blocks))
+
+    def forward(self, x):
+        for n in range(1, self.depths[0]):
+            x = F.relu(self.get_submodule(f"bn{n}")(self.get_submodule(f"conv{n}")(x)))
+        maps = []
+        for n in range(1, self.depths[1]):
+            x = self.get_submodule(f"layer{n}")(x)
+            maps.append(x)
+        return maps
+
+
+class Head(nn.Module):
+    """What one map passes before it says boxes; `coarser` are the channels of the joined features of the next coarser map."""
+
+    def __init__(self, own, coarser, width, pairs, out):
+        super().__init__()
+        self.pairs, i = pairs, own
+        if coarser:
+            self.fit, i = Unit(coarser, width, 1), own + width
+        for k in range(pairs):
+            self.add_module(f"narrow{k}", Unit(i, width, 1))
+            self.add_module(f"wide{k}", Unit(width, 2 * width, 3))
+            i = 2 * width
+        self.add_module(f"narrow{pairs}", Unit(i, width, 1))
+        self.last, self.say = Unit(width, 2 * width, 3), nn.Conv2d(2 * width, out, 1)
+
+    def forward(self, x, coarser):
+        if coarser is not None:
+            x = torch.cat([F.interpolate(self.fit(coarser), scale_factor=2), x], 1)
+        for k in range(self.pairs):
+            x = self.get_submodule(f"wide{k}")(self.get_submodule(f"narrow{k}")(x))
+        x = self.get_submodule(f"narrow{self.pairs}")(x)
+        return x, self.say(self.last(x))
+
+
+class Yolo(nn.Module):
+    """Parameters under echogrid's names."""
+
+    def __init__(self, detector):
+        super().__init__()
+        head, self.classes = detector["head"], len(detector["classes"])
+        if head["kind"] != "yolo3" or detector["architecture"]["kind"] != "residual" or detector.get("repeat_band"):
+            sys.exit("a YOLOv3 on a residual trunk is trained here, its band shown once")
+        self.sar, widths = Trunk(detector["architecture"]), head["widths"]
+        self.count = len(widths)
+        self.anchors = torch.tensor(head["anchors"]).view(self.count, -1, 2)
+        out = self.anchors.shape[1] * (5 + self.classes)
+        for k, width in enumerate(widths):
+            coarser = widths[k + 1] if k + 1 < self.count else 0
+            self.add_module(f"head{k}", Head(self.sar.widths[k - self.count], coarser, width, head["pairs"], out))
+        for m in self.modules():
+            if isinstance(m, nn.Conv2d):
+                nn.init.kaiming_normal_(m.weight, nonlinearity="relu")
+                if m.bias is not None:
+                    nn.init.zeros_(m.bias)
+                    m.bias.data.view(-1, 5 + self.classes)[:, 4] = math.log(PRIOR / (1 - PRIOR))
+
+    def forward(self, x):
+        """Rows [N, H, W, anchors, 5 + classes] of each map, the finest first."""
+        maps, said, coarser = self.sar(x)[-self.count :], [], None
+        for k in reversed(range(self.count)):
+            coarser, y = self.get_submodule(f"head{k}")(maps[k], coarser)
+            n, _, h, w = y.shape
+            said.append(y.float().view(n, -1, 5 + self.classes, h, w).permute(0, 3, 4, 1, 2))
+        return said[::-1]
+
+    def boxes(self, rows, k, stride):
+        """Corners that rows of map k say, pixels of the input."""
+        h, w = rows.shape[1:3]
+        cell = torch.stack(torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")[::-1], -1)[None, :, :, None]
+        middle = (rows[..., :2].sigmoid() + cell) * stride
+        side = rows[..., 2:4].clamp(max=math.log(1000 / 16)).exp() * self.anchors[k]
+        return torch.cat([middle - side / 2, middle + side / 2], -1)
+
+
+def giou(a, b):
+    """Generalised intersection over union of rows of corners."""
+    area = lambda t: (t[:, 2:] - t[:, :2]).prod(1)
+    both = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(1)
+    union = area(a) + area(b) - both
+    hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).prod(1)
+    return both / union - (hull - union) / hull
+
+
+def iou(a, b):
+    both = np.clip(np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2]), 0, None).prod(-1)
+    area = lambda t: (t[:, 2:] - t[:, :2]).prod(-1)
+    return both / (area(a)[:, None] + area(b)[None] - both)
+
+
+def teach(shown, net, grids, side, c):
+    """Of a batch's boxes (corners, class or -1): for each map targets and weights of the logits from the fifth on, and the rows that say a box with the boxes."""
+    anchors, classes, taught = net.anchors.numpy(), net.classes, []
+    for k, g in enumerate(grids):
+        shape = (len(shown), g, g, anchors.shape[1], 1 + classes)
+        weights = np.zeros(shape, np.float32)
+        weights[..., 0] = 1
+        taught.append((np.zeros(shape, np.float32), weights, {}))
+    for n, (boxes, labels) in enumerate(shown):
+        if not len(boxes):
+            continue
+        for k, g in enumerate(grids):
+            middle = (np.stack(np.meshgrid(np.arange(g), np.arange(g)), -1) + 0.5) * (side / g)
+            placed = np.concatenate([middle[:, :, None] - anchors[k] / 2, middle[:, :, None] + anchors[k] / 2], -1).reshape(-1, 4)
+            much = (iou(placed, boxes) >= c["ignore_iou"]).any(1).reshape(g, g, -1)
+            for b in boxes[labels < 0]:
+                much |= ((middle >= b[:2]) & (middle <= b[2:])).all(-1)[..., None]
+            taught[k][1][n, ..., 0][much] = 0
+        sides, flat = boxes[:, 2:] - boxes[:, :2], anchors.reshape(-1, 2)
+        both = np.minimum(sides[:, None], flat).prod(-1)
+        fits, wanted = both / (sides.prod(-1)[:, None] + flat.prod(-1) - both), []
+        for i in np.flatnonzero(labels >= 0):
+            best = fits[i].argmax()
+            wanted += [(-fits[i, a], i, a) for a in range(len(flat)) if a == best or fits[i, a] >= c["match_iou"]]
+        for _, i, a in sorted(wanted):
+            k, a = divmod(a, anchors.shape[1])
+            x, y = np.clip(((boxes[i, :2] + boxes[i, 2:]) / 2 / (side / grids[k])).astype(int), 0, grids[k] - 1)
+            targets, weights, said = taught[k]
+            if (n, y, x, a) not in said:
+                said[n, y, x, a] = boxes[i]
+                targets[n, y, x, a, 0] = targets[n, y, x, a, 1 + labels[i]] = 1
+                weights[n, y, x, a] = 1
+    return taught
+
+
+def loss_of(net, rows, taught, side, box_weight, gamma):
+    count, total = max(sum(len(t[2]) for t in taught), 1), 0.0
+    for k, (r, (targets, weights, said)) in enumerate(zip(rows, taught)):
+        targets, weights = torch.from_numpy(targets), torch.from_numpy(weights)
+        terms = F.binary_cross_entropy_with_logits(r[..., 4:], targets, reduction="none")
+        if gamma:
+            p = r[..., 4:].sigmoid()
+            terms = terms * (p * (1 - targets) + (1 - p) * targets) ** gamma
+        total = total + (terms * weights).sum()
+        if said:
+            at = torch.tensor(list(said))
+            boxes = net.boxes(r, k, side / r.shape[1])[at[:, 0], at[:, 1], at[:, 2], at[:, 3]]
+            total = total + box_weight * (1 - giou(boxes, torch.from_numpy(np.stack(list(said.values()))))).sum()
+    return total / count
+
+
+def read(folder, annotations):
+    """Images in decibels, each standardised by its quartiles, and their boxes."""
+    with open(annotations, encoding="utf-8") as f:
+        data = json.load(f)
+    ids = {c["id"]: i for i, c in enumerate(data["categories"])}
+    boxes = {i["id"]: [] for i in data["images"]}
+    for a in data["annotations"]:
+        x, y, w, h = a["bbox"]
+        boxes[a["image_id"]].append([x, y, x + w, y + h, -1 if a.get("iscrowd") else ids[a["category_id"]]])
+    images = []
+    for i in data["images"]:
+        v = 20 * np.log10(np.asarray(Image.open(os.path.join(folder, i["file_name"])).convert("L"), np.float32) + 1)
+        q = np.percentile(v, [25, 50, 75])
+        v = np.clip((v - q[1]) / max((q[2] - q[0]) / 1.349, 1e-3), -4, 4)
+        images.append((torch.from_numpy(v.astype(np.float32)), np.array(boxes[i["id"]], np.float32).reshape(-1, 5)))
+    return images
+
+
+def show(image, boxes, part, to, c, rng, canvas, shown):
+    """Shows an image in a part of an input, and its boxes."""
+    a, (h, w), (x0, y0, x1, y1) = c["augment"], image.shape, part
+    scale = max(w, h) / to / math.exp(rng.uniform(*map(math.log, a["scale"])))
+    angle = rng.randrange(4) * math.pi / 2 if a["quarter_turns"] else 0
+    flip = rng.choice((-1, 1)) if a["mirror"] else 1
+    m = scale * np.array([[flip * math.cos(angle), -math.sin(angle)], [flip * math.sin(angle), math.cos(angle)]])
+    if len(boxes) and rng.random() < a["about_box"]:
+        b = boxes[rng.randrange(len(boxes))]
+        origin, at = [(b[0] + b[2]) / 2, (b[1] + b[3]) / 2], [rng.uniform(0.9 * p + 0.1 * q, 0.1 * p + 0.9 * q) for p, q in ((x0, x1), (y0, y1))]
+    else:
+        origin, at = [w * rng.uniform(0.3, 0.7), h * rng.uniform(0.3, 0.7)], [(x0 + x1) / 2, (y0 + y1) / 2]
+    g = 1 + rng.random() * a["gain"]
+    gain, offset = (g if rng.random() < 0.5 else 1 / g), rng.uniform(-a["offset"], a["offset"])
+    x, y = np.meshgrid(np.arange(x0, x1) + 0.5 - at[0], np.arange(y0, y1) + 0.5 - at[1])
+    u, v = (m[i, 0] * x + m[i, 1] * y + origin[i] for i in (0, 1))
+    grid = torch.from_numpy(np.stack([2 * u / w - 1, 2 * v / h - 1], -1).astype(np.float32))[None]
+    seen = F.grid_sample(torch.stack([image * gain + offset, torch.ones_like(image)])[None], grid, align_corners=False)[0]
+    canvas[0, y0:y1, x0:x1], canvas[3, y0:y1, x0:x1] = seen
+    back = np.linalg.inv(m)
+    for b in boxes:
+        corners = (np.array([[b[0], b[1]], [b[2], b[1]], [b[0], b[3]], [b[2], b[3]]]) - origin) @ back.T + at
+        low, high = corners.min(0), corners.max(0)
+        cut_low, cut_high = np.maximum(low, [x0, y0]), np.minimum(high, [x1, y1])
+        if (cut_high > cut_low).all():
+            plain = (cut_high - cut_low).prod() >= c["least_visible"] * (high - low).prod() and (cut_high - cut_low).min() >= 2
+            shown.append([*cut_low, *cut_high, b[4] if plain else -1])
+
+
+def batch(images, step, total, side, c, rng, order):
+    canvases, all_shown = torch.zeros(c["batch"], 4, side, side), []
+    mosaics = c["augment"]["mosaic"] if step < c["augment"]["mosaic_until"] * total else 0
+    for canvas in canvases:
+        if not order:
+            order += rng.sample(range(len(images)), len(images))
+        parts, shown = [(0, 0, side, side)], []
+        if rng.random() < mosaics:
+            x, y = (TILE * round(rng.uniform(0.3, 0.7) * side / TILE) for _ in (0, 1))
+            parts = [(0, 0, x, y), (x, 0, side, y), (0, y, x, side), (x, y, side, side)]
+        for i, part in enumerate(parts):
+            show(*images[order.pop() if i == 0 else rng.randrange(len(images))], part, side, c, rng, canvas, shown)
+        shown = np.array(shown, np.float32).reshape(-1, 5)
+        all_shown.append((shown[:, :4], shown[:, 4].astype(int)))
+    return canvases, all_shown
+
+
+def write(net, state, manifest, path):
+    """A model as echogrid reads it: a convolution's weights are [KH * KW, CI, CO] there."""
+    tensors = {}
+    for name, t in state.items():
+        if not name.endswith("num_batches_tracked"):
+            t = t.float()
+            tensors[name] = (t.permute(2, 3, 1, 0).reshape(t.shape[2] * t.shape[3], t.shape[1], t.shape[0]) if t.ndim == 4 else t).contiguous()
+    save_file(tensors, path + ".part", {"echogrid": json.dumps(manifest)})
+    os.replace(path + ".part", path)
+
+
+def main():
+    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    a.add_argument("template", help="a detector that `echogrid detect train` wrote")
+    a.add_argument("--train", nargs=2, required=True, metavar=("IMAGES", "TRAIN.json"))
+    a.add_argument("--out", required=True, metavar="MODEL")
+    a.add_argument("--epochs", type=int, help="passes [default: the template's]")
+    a.add_argument("--steps", type=int, help="steps of a pass, 0 for as many as show each image once [default: the template's]")
+    a.add_argument("--seed", type=int, default=1)
+    a.add_argument("--average", action="store_true", help="write a running mean of the weights")
+    a.add_argument("--bf16", action="store_true", help="multiply in bf16")
+    a.add_argument("--threads", type=int, default=os.cpu_count())
+    args = a.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    with safe_open(args.template, framework="pt") as f:
+        manifest, shapes = json.loads(f.metadata()["echogrid"]), {n: f.get_slice(n).get_shape() for n in f.keys()}
+    detector, c = manifest["encoder"], manifest["training"]
+    side, images, rng, order = detector["input"], read(*args.train), random.Random(args.seed), []
+    net = Yolo(detector)
+    own = {n for n in net.state_dict() if not n.endswith("num_batches_tracked")}
+    if own != shapes.keys():
+        sys.exit(f"{args.template}: of another network; it or this one lacks {', '.join(sorted(own ^ shapes.keys())[:4])}")
+    c["epochs"], c["seed"] = args.epochs or c["epochs"], args.seed
+    c["steps"] = (c["steps"] if args.steps is None else args.steps) or math.ceil(len(images) / c["batch"])
+    total, o = c["epochs"] * c["steps"], c["optimizer"]
+    decayed = [p for p in net.parameters() if p.ndim > 1]
+    free = [p for p in net.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": o["weight_decay"]}, {"params": free, "weight_decay": 0}]
+    optimizer = torch.optim.AdamW(groups, lr=o["lr"], betas=(o["beta1"], o["beta2"]))
+    net = net.to(memory_format=torch.channels_last)
+    mean, begin, losses = {k: v.clone() for k, v in net.state_dict().items()}, time.perf_counter(), []
+    for step in range(total):
+        for g in optimizer.param_groups:
+            g["lr"] = learning_rate(c, step)
+        inputs, shown = batch(images, step, total, side, c, rng, order)
+        net.train()
+        with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
+            rows = net(inputs.contiguous(memory_format=torch.channels_last))
+        taught = teach(shown, net, [r.shape[1] for r in rows], side, c)
+        loss = loss_of(net, rows, taught, side, detector["head"]["box_weight"], detector["head"].get("focal_gamma", 0.0))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), o["clip"])
+        optimizer.step()
+        losses.append(loss.item())
+        keep = min(0.998, (1 + step) / (10 + step)) if args.average else 0.0
+        for k, v in net.state_dict().items():
+            mean[k] = v.clone() if keep == 0 or not v.is_floating_point() else mean[k].mul_(keep).add_(v, alpha=1 - keep)
+        if (step + 1) % c["steps"] == 0:
+            seconds = time.perf_counter() - begin
+            print(f"epoch {(step + 1) // c['steps']}/{c['epochs']}: loss {sum(losses[-c['steps'] :]) / c['steps']:.4f}, {seconds:.0f} s", flush=True)
+    manifest |= {"training": c, "seed": args.seed, "step": total, "init_hash": None, "validation": [], "adapter": f"PyTorch {torch.__version__}, CPU (benches/peers/ships.py)"}
+    write(net, mean, manifest, args.out)
+
+
+if __name__ == "__main__":
+    main()
