@@ -27,38 +27,24 @@ import torch.nn as nn
 import torch.nn.functional as F
 from safetensors import safe_open
 
-from cmpc import MODALITIES, Block, Network as Encoders, conv, learning_rate
+from cmpc import MODALITIES, Network as Encoders, batches
 from common import report, start
+from networks import Descent, Trunk
 
 RESAMPLES = 2000
 
 
-class Tower(nn.Module):
-    """A residual trunk and a bounded head, parameters under echogrid's names."""
+class Tower(Trunk):
+    """A residual trunk and a bounded head."""
 
     def __init__(self, encoder):
-        super().__init__()
-        widths, stages, head = [4, *encoder["architecture"]["stem"]], encoder["architecture"]["stages"], encoder["head"]
-        self.units, self.stages = len(widths) - 1, len(stages)
-        for n, (i, o) in enumerate(zip(widths, widths[1:]), 1):
-            self.add_module(f"conv{n}", conv(i, o, stride=2))
-            self.add_module(f"bn{n}", nn.BatchNorm2d(o))
-        width = widths[-1]
-        for n, stage in enumerate(stages, 1):
-            stride, blocks = (n == len(stages) and encoder.get("last_stride")) or stage["stride"], []
-            for b in range(stage["blocks"]):
-                blocks.append(Block(width, stage["channels"], 1 if b else stride, stage["dilation"]))
-                width = stage["channels"]
-            self.add_module(f"layer{n}", nn.Sequential(*blocks))
-        self.project = nn.Conv2d(width, head["channels"], 1)
+        super().__init__(encoder["architecture"], encoder.get("last_stride"))
+        head = encoder["head"]
+        self.project = nn.Conv2d(self.width, head["channels"], 1)
         self.fc1, self.fc2 = nn.Linear(head["channels"], head["hidden"]), nn.Linear(head["hidden"], head["dim"])
 
     def forward(self, x):
-        for n in range(1, self.units + 1):
-            x = F.relu(self.get_submodule(f"bn{n}")(self.get_submodule(f"conv{n}")(x)))
-        for n in range(1, self.stages + 1):
-            x = self.get_submodule(f"layer{n}")(x)
-        x = F.relu(self.project(x)).mean((2, 3))
+        x = F.relu(self.project(self.maps(x)[-1])).mean((2, 3))
         return torch.sigmoid(self.fc2(F.relu(self.fc1(x))))
 
 
@@ -93,42 +79,17 @@ def read_manifest(folder):
     return manifest
 
 
-def batches(folder, manifest, device):
-    """Patches and partners, step by step."""
-    for name in manifest["files"]:
-        with safe_open(os.path.join(folder, name), framework="pt") as f:
-            parts = [f.get_slice(k) for k in (*MODALITIES, "partners")]
-            for i in range(parts[0].get_shape()[0]):
-                yield [p[i].to(device) for p in parts]
-
-
 def fit(network, folder, manifest, args):
     """The loss of every step, and the seconds that the steps took without the reading."""
-    train, o, parameters = manifest["match"], manifest["match"]["optimizer"], list(network.parameters())
+    train = manifest["match"]
     alpha, eps = train["bridge"]["alpha"], train["bridge"]["eps"]
-    # Weights decay; biases and normalisation do not.
-    groups = [{"params": [p for p in parameters if (p.ndim > 1) == decays], "weight_decay": o["weight_decay"] * decays} for decays in (True, False)]
-    optimizer = torch.optim.AdamW(groups, betas=(o["beta1"], o["beta2"]), eps=1e-8)
-    losses, seconds = [], 0.0
-    for step, (map, sar, partners) in enumerate(batches(folder, manifest, args.device), 1):
-        begin = time.perf_counter()
+
+    def loss_of(map, sar, partners):
         h, f = network("map", map), network("sar", sar)
         others = h[partners.long()].view(len(f), -1, h.shape[1])
-        loss = (distance(f, h, eps).square().mean() + alpha * (distance(f[:, None], others, eps) - 1).square().mean()) / (1 + alpha)
-        optimizer.zero_grad()
-        loss.backward()
-        if not nn.utils.clip_grad_norm_(parameters, o["clip"]).isfinite():
-            sys.exit(f"{folder}: the gradient of step {step} is not finite")
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(train, step - 1)
-        optimizer.step()
-        losses.append(loss.item())
-        seconds += time.perf_counter() - begin
-        if step % 10 == 0:
-            print(f"step {step}: loss {losses[-1]:.4f}", file=sys.stderr)
-        if step == args.steps:
-            break
-    return losses, seconds
+        return (distance(f, h, eps).square().mean() + alpha * (distance(f[:, None], others, eps) - 1).square().mean()) / (1 + alpha)
+
+    return Descent(network, train).over(batches(folder, manifest, args.device, (*MODALITIES, "partners")), loss_of, args.steps)
 
 
 @torch.no_grad()
@@ -185,11 +146,11 @@ def interval(rows):
 
 
 def read_ours(path):
-    """echogrid's distances of the pairs and their negatives, and its threshold."""
+    """echogrid's distances of the pairs and their negatives, its threshold, and which patches the negatives are."""
     with open(path, encoding="utf-8") as f:
         dump = json.load(f)
     rows = [[p["distance"], *(n["distance"] for n in p["negatives"])] for p in dump["pairs"]]
-    return torch.tensor(rows, dtype=torch.double), dump["threshold"]
+    return torch.tensor(rows, dtype=torch.double), dump["threshold"], [n["patch"] for p in dump["pairs"] for n in p["negatives"]]
 
 
 def main():
@@ -224,10 +185,13 @@ def main():
         run |= {"pairs_per_s": train["batch"] * len(losses) / seconds, "losses": losses} | figures(judged[1], threshold)
         theirs.append(right(judged[1], threshold))
         if ours:
-            if ours[i][0].shape != judged[1].shape:
-                sys.exit(f"{args.ours[i]}: {list(ours[i][0].shape)} distances, where the pairs judged by have {list(judged[1].shape)}")
-            run["ours"] = figures(*ours[i])
-            own.append(right(*ours[i]))
+            distances, line, partners = ours[i]
+            with safe_open(os.path.join(args.test or folder, "judge.safetensors"), framework="pt") as f:
+                wanted = f.get_tensor("partners").flatten().tolist()
+            if distances.shape != judged[1].shape or partners != wanted:
+                sys.exit(f"{args.ours[i]}: of other pairs or negatives than those judged by: take the same pairs, and the seed of the export's judging (7)")
+            run["ours"] = figures(distances, line)
+            own.append(right(distances, line))
         result["runs"].append(run)
     result["accuracy"] = interval(theirs)
     if ours:

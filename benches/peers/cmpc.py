@@ -19,7 +19,6 @@ import json
 import math
 import os
 import sys
-import time
 
 import torch
 import torch.nn as nn
@@ -28,6 +27,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from common import report, start
+from networks import Descent, Trunk
 
 MODALITIES = ("map", "sar")
 PROTOCOLS = ("aligned", "arbitrary")
@@ -35,58 +35,24 @@ RECALL_AT = (1, 5, 10)
 MAX_RANK = 100
 
 
-def conv(i, o, k=3, stride=1, dilation=1):
-    return nn.Conv2d(i, o, k, stride, dilation * (k - 1) // 2, dilation, bias=False)
-
-
-class Block(nn.Module):
-    def __init__(self, i, o, stride, dilation):
-        super().__init__()
-        self.conv1, self.bn1 = conv(i, o, stride=stride), nn.BatchNorm2d(o)
-        self.conv2, self.bn2 = conv(o, o, dilation=dilation), nn.BatchNorm2d(o)
-        self.downsample = nn.Identity() if i == o and stride == 1 else nn.Sequential(conv(i, o, 1, stride), nn.BatchNorm2d(o))
-
-    def forward(self, x):
-        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        return F.relu(self.downsample(x) + y)
-
-
-class Part(nn.Module):
+class Part(Trunk):
     """What has one prefix in echogrid's names: the first unit, all that follows, or both."""
 
     def __init__(self, encoder, first, rest):
-        super().__init__()
-        widths, stages = [4, *encoder["architecture"]["stem"]], encoder["architecture"]["stages"]
-        for n, (i, o) in enumerate(zip(widths, widths[1:]), 1):
-            if first if n == 1 else rest:
-                self.add_module(f"conv{n}", conv(i, o, stride=2))
-                self.add_module(f"bn{n}", nn.BatchNorm2d(o))
+        super().__init__(encoder["architecture"], encoder.get("last_stride"), first, rest)
         if not rest:
             return
-        width, self.depths, self.head = widths[-1], (len(widths), len(stages) + 1), encoder["head"]
-        for n, stage in enumerate(stages, 1):
-            stride, blocks = (n == len(stages) and encoder.get("last_stride")) or stage["stride"], []
-            for b in range(stage["blocks"]):
-                blocks.append(Block(width, stage["channels"], 1 if b else stride, stage["dilation"]))
-                width = stage["channels"]
-            self.add_module(f"layer{n}", nn.Sequential(*blocks))
+        self.head = encoder["head"]
         if self.head["pool"] == "gem":
             self.gem = nn.ParameterDict({"p": torch.tensor([3.0])})
-        self.fc = nn.Linear(width, self.head["dim"]) if self.head.get("dim") else nn.Identity()
-        self.norm = nn.BatchNorm1d(self.head.get("dim") or width) if self.head.get("norm") else nn.Identity()
-
-    def unit(self, n, x):
-        return F.relu(self.get_submodule(f"bn{n}")(self.get_submodule(f"conv{n}")(x)))
+        self.fc = nn.Linear(self.width, self.head["dim"]) if self.head.get("dim") else nn.Identity()
+        self.norm = nn.BatchNorm1d(self.head.get("dim") or self.width) if self.head.get("norm") else nn.Identity()
 
     def first(self, x):
         return self.unit(1, x) if hasattr(self, "conv1") else x
 
     def rest(self, x):
-        for n in range(2, self.depths[0]):
-            x = self.unit(n, x)
-        for n in range(1, self.depths[1]):
-            x = self.get_submodule(f"layer{n}")(x)
-        x = x.float()
+        x = self.maps(x, [n for n in self.units if n > 1])[-1].float()
         if self.head["pool"] == "gem":
             x = x.clamp(min=1e-6).pow(self.gem["p"]).mean((2, 3)).pow(1 / self.gem["p"])
         else:
@@ -130,7 +96,7 @@ class Network(nn.ModuleDict):
                     nn.init.zeros_(m.bias)
 
     def start_from(self, path):
-        """echogrid's values: a convolution's weights are [KH * KW, CI, CO] there, a linear layer's [in, out]."""
+        """echogrid's values."""
         given = load_file(path)
         wanted = {k: v for k, v in self.state_dict().items() if not k.endswith("num_batches_tracked")}
         if given.keys() != wanted.keys():
@@ -159,14 +125,6 @@ def infonce(a, b, log_scale, smoothing):
     return sum(F.cross_entropy(z, labels, label_smoothing=smoothing) for z in (logits, logits[:, : len(a)].T)) / 2
 
 
-def learning_rate(train, step):
-    """Of a step, from 0: a linear rise, then half a cosine."""
-    total = train["epochs"] * train["steps"]
-    warm, t = max(train["warmup"] * total, 1), step + 1
-    factor = t / warm if t < warm else 0.5 * (1 + math.cos(math.pi * min((t - warm) / max(total - warm, 1), 1)))
-    return train["optimizer"]["lr"] * factor
-
-
 def read_manifest(folder):
     """The manifest, if it asks for nothing else than is done here."""
     with open(os.path.join(folder, "manifest.json"), encoding="utf-8") as f:
@@ -185,44 +143,27 @@ def read_manifest(folder):
     return manifest
 
 
-def batches(folder, manifest, device):
-    """Patches of both modalities, step by step."""
+def batches(folder, manifest, device, names=MODALITIES):
+    """The tensors of these names, step by step."""
     for name in manifest["files"]:
         with safe_open(os.path.join(folder, name), framework="pt") as f:
-            sides = [f.get_slice(m) for m in MODALITIES]
-            for i in range(sides[0].get_shape()[0]):
-                yield [s[i].to(device) for s in sides]
+            parts = [f.get_slice(n) for n in names]
+            for i in range(parts[0].get_shape()[0]):
+                yield [p[i].to(device) for p in parts]
 
 
 def fit(network, folder, manifest, args):
     """The loss of every step, and the seconds that the steps took without the reading."""
-    train, o, parameters = manifest["train"], manifest["train"]["optimizer"], list(network.parameters())
-    # Weights decay; biases, normalisation, exponent and temperature do not.
-    groups = [{"params": [p for p in parameters if (p.ndim > 1) == decays], "weight_decay": o["weight_decay"] * decays} for decays in (True, False)]
-    optimizer = torch.optim.AdamW(groups, betas=(o["beta1"], o["beta2"]), eps=1e-8)
-    losses, seconds, told = [], 0.0, 0.0
-    for step, images in enumerate(batches(folder, manifest, args.device), 1):
-        begin = time.perf_counter()
+    train = manifest["train"]
+
+    def loss_of(*images):
         with torch.autocast(args.device.split(":")[0], dtype=torch.bfloat16, enabled=args.bf16):
             seen = network(dict(zip(MODALITIES, images)))
-        map, sar = seen["map"], seen["sar"]
         if train["loss"] == "triplet":
-            loss = triplet(sar, map, *[train["triplet"][k] for k in ("mining", "margin", "soft", "eps")])
-        else:
-            loss = infonce(sar, map, network["loss"]["log_scale"], train["smoothing"])
-        optimizer.zero_grad()
-        loss.backward()
-        if not nn.utils.clip_grad_norm_(parameters, o["clip"]).isfinite():
-            sys.exit(f"{folder}: the gradient of step {step} is not finite")
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(train, step - 1)
-        optimizer.step()
-        losses.append(loss.item())
-        seconds += time.perf_counter() - begin
-        if step % 10 == 0:
-            print(f"step {step}: loss {losses[-1]:.4f}, {10 * (len(map) + len(sar)) / (seconds - told):.1f} images/s", file=sys.stderr)
-            told = seconds
-    return losses, seconds
+            return triplet(seen["sar"], seen["map"], *[train["triplet"][k] for k in ("mining", "margin", "soft", "eps")])
+        return infonce(seen["sar"], seen["map"], network["loss"]["log_scale"], train["smoothing"])
+
+    return Descent(network, train).over(batches(folder, manifest, args.device), loss_of)
 
 
 @torch.no_grad()
@@ -257,6 +198,8 @@ def difference(run, ours):
     """PyTorch less echogrid: of shares in points, of losses as they are."""
     found = {p: {k: 100 * (v - ours[p][k]) for k, v in run[p].items() if k in ours[p]} for p in PROTOCOLS if p in ours}
     d = [a - b for a, b in zip(run["losses"], ours.get("losses", []))]
+    if not d and not found:
+        sys.exit("a file of --ours holds none of losses, aligned and arbitrary: join what `echogrid eval --json` says under each --protocol as its `recall` and `mrr`")
     if d:
         far = [abs(v) for v in d]
         found["losses"] = {"first": d[0], "largest_of_10": max(far[:10]), "largest": max(far), "mean_of_last_50": sum(d[-50:]) / len(d[-50:])}

@@ -26,7 +26,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from cmpc import Block, conv, learning_rate
+from networks import Descent, Trunk, conv, to_echogrid
 
 PRIOR = 0.01
 TILE = 8
@@ -39,34 +39,6 @@ class Unit(nn.Module):
 
     def forward(self, x):
         return F.relu(self.bn(self.conv(x)))
-
-
-class Trunk(nn.Module):
-    """A residual trunk: the feature map behind each stage, the finest first."""
-
-    def __init__(self, architecture):
-        super().__init__()
-        widths, stages = [4, *architecture["stem"]], architecture["stages"]
-        for n, (i, o) in enumerate(zip(widths, widths[1:]), 1):
-            self.add_module(f"conv{n}", conv(i, o, stride=2))
-            self.add_module(f"bn{n}", nn.BatchNorm2d(o))
-        width, self.depths = widths[-1], (len(widths), len(stages) + 1)
-        self.widths = [s["channels"] for s in stages]
-        for n, stage in enumerate(stages, 1):
-            blocks = []
-            for b in range(stage["blocks"]):
-                blocks.append(Block(width, stage["channels"], 1 if b else stage["stride"], stage["dilation"]))
-                width = stage["channels"]
-            self.add_module(f"layer{n}", nn.Sequential(*blocks))
-
-    def forward(self, x):
-        for n in range(1, self.depths[0]):
-            x = F.relu(self.get_submodule(f"bn{n}")(self.get_submodule(f"conv{n}")(x)))
-        maps = []
-        for n in range(1, self.depths[1]):
-            x = self.get_submodule(f"layer{n}")(x)
-            maps.append(x)
-        return maps
 
 
 class Head(nn.Module):
@@ -107,7 +79,7 @@ class Yolo(nn.Module):
         out = self.anchors.shape[1] * (5 + self.classes)
         for k, width in enumerate(widths):
             coarser = widths[k + 1] if k + 1 < self.count else 0
-            self.add_module(f"head{k}", Head(self.sar.widths[k - self.count], coarser, width, head["pairs"], out))
+            self.add_module(f"head{k}", Head(detector["architecture"]["stages"][k - self.count]["channels"], coarser, width, head["pairs"], out))
         for m in self.modules():
             if isinstance(m, nn.Conv2d):
                 nn.init.kaiming_normal_(m.weight, nonlinearity="relu")
@@ -117,7 +89,7 @@ class Yolo(nn.Module):
 
     def forward(self, x):
         """Rows [N, H, W, anchors, 5 + classes] of each map, the finest first."""
-        maps, said, coarser = self.sar(x)[-self.count :], [], None
+        maps, said, coarser = self.sar.maps(x)[-self.count :], [], None
         for k in reversed(range(self.count)):
             coarser, y = self.get_submodule(f"head{k}")(maps[k], coarser)
             n, _, h, w = y.shape
@@ -203,11 +175,11 @@ def read(folder, annotations):
     """Images in decibels, each standardised by its quartiles, and their boxes."""
     with open(annotations, encoding="utf-8") as f:
         data = json.load(f)
-    ids = {c["id"]: i for i, c in enumerate(data["categories"])}
+    ids = {c["id"]: i for i, c in enumerate(sorted(data["categories"], key=lambda c: c["id"]))}
     boxes = {i["id"]: [] for i in data["images"]}
     for a in data["annotations"]:
         x, y, w, h = a["bbox"]
-        boxes[a["image_id"]].append([x, y, x + w, y + h, -1 if a.get("iscrowd") else ids[a["category_id"]]])
+        boxes[a["image_id"]].append([x, y, x + w, y + h, -1 if a.get("iscrowd") or a.get("ignore") else ids[a["category_id"]]])
     images = []
     for i in data["images"]:
         v = 20 * np.log10(np.asarray(Image.open(os.path.join(folder, i["file_name"])).convert("L"), np.float32) + 1)
@@ -263,13 +235,9 @@ def batch(images, step, total, side, c, rng, order):
     return canvases, all_shown
 
 
-def write(net, state, manifest, path):
-    """A model as echogrid reads it: a convolution's weights are [KH * KW, CI, CO] there."""
-    tensors = {}
-    for name, t in state.items():
-        if not name.endswith("num_batches_tracked"):
-            t = t.float()
-            tensors[name] = (t.permute(2, 3, 1, 0).reshape(t.shape[2] * t.shape[3], t.shape[1], t.shape[0]) if t.ndim == 4 else t).contiguous()
+def write(state, manifest, path):
+    """A model as echogrid reads it."""
+    tensors = {n: to_echogrid(t.float()).contiguous() for n, t in state.items() if not n.endswith("num_batches_tracked")}
     save_file(tensors, path + ".part", {"echogrid": json.dumps(manifest)})
     os.replace(path + ".part", path)
 
@@ -298,26 +266,17 @@ def main():
         sys.exit(f"{args.template}: of another network; it or this one lacks {', '.join(sorted(own ^ shapes.keys())[:4])}")
     c["epochs"], c["seed"] = args.epochs or c["epochs"], args.seed
     c["steps"] = (c["steps"] if args.steps is None else args.steps) or math.ceil(len(images) / c["batch"])
-    total, o = c["epochs"] * c["steps"], c["optimizer"]
-    decayed = [p for p in net.parameters() if p.ndim > 1]
-    free = [p for p in net.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": o["weight_decay"]}, {"params": free, "weight_decay": 0}]
-    optimizer = torch.optim.AdamW(groups, lr=o["lr"], betas=(o["beta1"], o["beta2"]))
+    total, descent = c["epochs"] * c["steps"], Descent(net, c)
     net = net.to(memory_format=torch.channels_last)
     mean, begin, losses = {k: v.clone() for k, v in net.state_dict().items()}, time.perf_counter(), []
     for step in range(total):
-        for g in optimizer.param_groups:
-            g["lr"] = learning_rate(c, step)
         inputs, shown = batch(images, step, total, side, c, rng, order)
         net.train()
         with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
             rows = net(inputs.contiguous(memory_format=torch.channels_last))
         taught = teach(shown, net, [r.shape[1] for r in rows], side, c)
         loss = loss_of(net, rows, taught, side, detector["head"]["box_weight"], detector["head"].get("focal_gamma", 0.0))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), o["clip"])
-        optimizer.step()
+        descent.step(loss, step)
         losses.append(loss.item())
         keep = min(0.998, (1 + step) / (10 + step)) if args.average else 0.0
         for k, v in net.state_dict().items():
@@ -326,7 +285,7 @@ def main():
             seconds = time.perf_counter() - begin
             print(f"epoch {(step + 1) // c['steps']}/{c['epochs']}: loss {sum(losses[-c['steps'] :]) / c['steps']:.4f}, {seconds:.0f} s", flush=True)
     manifest |= {"training": c, "seed": args.seed, "step": total, "init_hash": None, "validation": [], "adapter": f"PyTorch {torch.__version__}, CPU (benches/peers/ships.py)"}
-    write(net, mean, manifest, args.out)
+    write(mean, manifest, args.out)
 
 
 if __name__ == "__main__":

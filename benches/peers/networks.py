@@ -1,0 +1,109 @@
+"""What the networks of the training comparisons share: residual trunks under echogrid's names, the optimiser's course, echogrid's layout of weights."""
+
+import math
+import sys
+import time
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+
+def conv(i, o, k=3, stride=1, dilation=1):
+    return nn.Conv2d(i, o, k, stride, dilation * (k - 1) // 2, dilation, bias=False)
+
+
+class Block(nn.Module):
+    def __init__(self, i, o, stride, dilation):
+        super().__init__()
+        self.conv1, self.bn1 = conv(i, o, stride=stride), nn.BatchNorm2d(o)
+        self.conv2, self.bn2 = conv(o, o, dilation=dilation), nn.BatchNorm2d(o)
+        self.downsample = nn.Identity() if i == o and stride == 1 else nn.Sequential(conv(i, o, 1, stride), nn.BatchNorm2d(o))
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(self.downsample(x) + y)
+
+
+class Trunk(nn.Module):
+    """A residual trunk, or its first unit (`first`) or all that follows (`rest`) alone."""
+
+    def __init__(self, architecture, last_stride=None, first=True, rest=True):
+        super().__init__()
+        widths, stages = [4, *architecture["stem"]], architecture["stages"]
+        self.units, self.stages, width = [], [], widths[-1]
+        for n, (i, o) in enumerate(zip(widths, widths[1:]), 1):
+            if first if n == 1 else rest:
+                self.add_module(f"conv{n}", conv(i, o, stride=2))
+                self.add_module(f"bn{n}", nn.BatchNorm2d(o))
+                self.units.append(n)
+        for n, stage in enumerate(stages if rest else [], 1):
+            stride, blocks = (n == len(stages) and last_stride) or stage["stride"], []
+            for b in range(stage["blocks"]):
+                blocks.append(Block(width, stage["channels"], 1 if b else stride, stage["dilation"]))
+                width = stage["channels"]
+            self.add_module(f"layer{n}", nn.Sequential(*blocks))
+            self.stages.append(n)
+        self.width = width
+
+    def unit(self, n, x):
+        return F.relu(self.get_submodule(f"bn{n}")(self.get_submodule(f"conv{n}")(x)))
+
+    def maps(self, x, units=None):
+        """The feature map behind each stage."""
+        for n in self.units if units is None else units:
+            x = self.unit(n, x)
+        maps = []
+        for n in self.stages:
+            x = self.get_submodule(f"layer{n}")(x)
+            maps.append(x)
+        return maps or [x]
+
+
+def to_echogrid(t):
+    """A weight as echogrid lays it: a convolution's [KH * KW, CI, CO], a linear layer's [in, out]."""
+    return t.permute(2, 3, 1, 0).flatten(0, 1) if t.ndim == 4 else t.T if t.ndim == 2 else t
+
+
+def learning_rate(train, step):
+    """Of a step, from 0: a linear rise, then half a cosine."""
+    total = train["epochs"] * train["steps"]
+    warm, t = max(train["warmup"] * total, 1), step + 1
+    factor = t / warm if t < warm else 0.5 * (1 + math.cos(math.pi * min((t - warm) / max(total - warm, 1), 1)))
+    return train["optimizer"]["lr"] * factor
+
+
+class Descent:
+    """echogrid's AdamW: weights decay; biases, normalisation, exponents and temperatures do not."""
+
+    def __init__(self, network, train):
+        o, self.train, self.parameters = train["optimizer"], train, list(network.parameters())
+        groups = [
+            {"params": [p for p in self.parameters if (p.ndim > 1) == decays], "weight_decay": o["weight_decay"] * decays} for decays in (True, False)
+        ]
+        self.optimizer = torch.optim.AdamW(groups, betas=(o["beta1"], o["beta2"]), eps=1e-8)
+
+    def step(self, loss, number):
+        """Goes one step, from 0, down the gradient of a loss."""
+        self.optimizer.zero_grad()
+        loss.backward()
+        if not nn.utils.clip_grad_norm_(self.parameters, self.train["optimizer"]["clip"]).isfinite():
+            sys.exit(f"the gradient of step {number + 1} is not finite")
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.train, number)
+        self.optimizer.step()
+
+    def over(self, batches, loss_of, limit=0):
+        """The loss of each batch's step, and the seconds that the steps took without the reading."""
+        losses, seconds = [], 0.0
+        for number, batch in enumerate(batches):
+            begin = time.perf_counter()
+            loss = loss_of(*batch)
+            self.step(loss, number)
+            losses.append(loss.item())
+            seconds += time.perf_counter() - begin
+            if len(losses) % 10 == 0:
+                print(f"step {len(losses)}: loss {losses[-1]:.4f}, {len(losses) / seconds:.2f} steps/s", file=sys.stderr)
+            if len(losses) == limit:
+                break
+        return losses, seconds
