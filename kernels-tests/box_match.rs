@@ -93,6 +93,19 @@ fn equals_its_twin() {
     }
 }
 
+/// Eight boxes side by side that are of the first image and of the last of many, each with anchors of its own: all between would have to be gone over.
+#[test]
+fn boxes_of_images_far_apart_are_all_seen() {
+    let (engines, _lock) = engines();
+    let (images, anchors) = (5000, 100);
+    let starts: Vec<u32> = [0].into_iter().chain(vec![4; images - 1]).chain([8]).collect();
+    let case = Case { anchors: whole(anchors * images, 2, 12.0), shared: false, boxes: whole(8, 1, 12.0), starts, ignored: vec![0; 8] };
+    for e in engines {
+        let labels = check(e, Match { low_quality: Some(0.0), high: 1.0, low: 1.0, ..RPN }, &case);
+        assert!(labels[1] >= 4, "{labels:?}");
+    }
+}
+
 /// What the labels say, by hand.
 #[test]
 fn labels_are_as_said() {

@@ -396,3 +396,25 @@ fn refuses_with_a_reason() {
     let larger = PageTable::new(e, &PageArray::new(e, 2).unwrap(), &[[600, 20]]).unwrap();
     says(go(&larger, 1, &out(e, &[2, 8, 8, 4])), "for an array of 2 layers, this one has 1");
 }
+
+/// Of a part of an output only the pages are asked for that it shows.
+#[test]
+fn parts_need_their_own_pages() {
+    use echogrid::scene::{Image, OpenOptions, PageCache, SampleData, write_geotiff};
+    let (engines, _lock) = engines();
+    let dir = tempfile::tempdir().unwrap();
+    let (path, side) = (dir.path().join("sar.tif"), 2048);
+    let pixels: Vec<u8> = (0..side * side).map(|p: u32| 1 + (p % 251) as u8).collect();
+    write_geotiff(&path, side, side, 1, SampleData::U8(&pixels), None, None, None).unwrap();
+    let image = std::sync::Arc::new(Image::open_sar(&path, None, OpenOptions::default()).unwrap());
+    let cache = PageCache::new(engines[0], vec![image], 4).unwrap();
+    // 64 outputs of 32 pixels: the whole image, 4 x 4 pages.
+    for turn in 0..4 {
+        let whole = PatchRecord::new(0, [1024.0; 2], 32.0, f64::from(turn) * FRAC_PI_2, turn % 2 == 1, 64).unwrap();
+        let quarter = |x, y| whole.onto(0, [x, y], [x + 24, y + 24]).unwrap();
+        assert_eq!(cache.fitting(&[whole], 64), 0);
+        // 768 pixels from a corner, and the border of a filter: 2 x 2 pages. About the middle: 3 x 3 at most, here 2 x 2.
+        assert!([[0, 0], [40, 0], [0, 40], [40, 40]].iter().all(|[x, y]| cache.fitting(&[quarter(*x, *y)], 64) == 1));
+        assert_eq!(cache.fitting(&[quarter(0, 0), quarter(40, 40)], 64), 1);
+    }
+}

@@ -17,6 +17,7 @@
 #import fold
 #endif
 #import nan
+#import share
 
 struct Params {
     n: u32,
@@ -65,8 +66,7 @@ struct Params {
 #if KIND > 0
 fn share() -> f32 {
 #if DIVISOR
-    let d = divisor[0];
-    return 1.0 / select(max(d, 1.0), d, is_nan(d));
+    return share_of(divisor[0]);
 #else
     return params.share;
 #endif

@@ -13,6 +13,7 @@
 // Variant: KIND, DISTANCE, WEIGHTED, DIVISOR. Workgroup memory: none.
 #import fold
 #import nan
+#import share
 
 struct Params {
     n: u32,
@@ -45,8 +46,7 @@ struct Params {
 
 fn share() -> f32 {
 #if DIVISOR
-    let d = divisor[0];
-    return 1.0 / select(max(d, 1.0), d, is_nan(d));
+    return share_of(divisor[0]);
 #else
     return params.share;
 #endif

@@ -14,6 +14,7 @@
 // spread them by broadcast; KIND 1 one a box, KIND 3 one a column and 16 rows; in groups of 64; folded. Workgroup memory: none.
 // Loops take eight at a time: Mesa's software adapter ends an invocation's loops, without a word, after 65,535 turns in all.
 #import fold
+#import eights
 #import overlap
 
 const NONE = 0xffffffffu;
@@ -44,22 +45,11 @@ fn iou(a: vec4<f32>, b: vec4<f32>) -> f32 {
 @group(0) @binding(3) var<storage, read_write> parts: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
 
-    #if LANES
-@compute @workgroup_size(8)
-    #else
-@compute @workgroup_size(64)
-    #endif
+@compute @workgroup_size(${64 - 56 * LANES})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    #if LANES
-    let tiles = (params.boxes + 7u) / 8u;
-    let item = fold_group(group, groups);
-    let chunk = item / tiles;
-    let g = (item - chunk * tiles) * 8u + lane;
-    #else
-    let item = fold_group(group, groups) * 64u + lane;
-    let chunk = item / params.boxes;
-    let g = item - chunk * params.boxes;
-    #endif
+    let at = row_and_place(group, groups, lane, params.boxes);
+    let chunk = at.x;
+    let g = at.y;
     if chunk >= params.chunks {
         return;
     }
@@ -146,22 +136,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 @group(0) @binding(6) var<storage, read_write> labels: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
-    #if LANES
-@compute @workgroup_size(8)
-    #else
-@compute @workgroup_size(64)
-    #endif
+@compute @workgroup_size(${64 - 56 * LANES})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    #if LANES
-    let tiles = (params.anchors + 7u) / 8u;
-    let tile = fold_group(group, groups);
-    let image = tile / tiles;
-    let a = (tile - image * tiles) * 8u + lane;
-    #else
-    let item = fold_group(group, groups) * 64u + lane;
-    let image = item / params.anchors;
-    let a = item - image * params.anchors;
-    #endif
+    let at = row_and_place(group, groups, lane, params.anchors);
+    let image = at.x;
+    let a = at.y;
     if image >= params.images {
         return;
     }

@@ -13,6 +13,7 @@
 // load a candidate each and spread them by broadcast; folded. Workgroup memory: KIND 0 1 KiB, else none.
 // Loops take four or eight at a time: Mesa's software adapter ends an invocation's loops, without a word, after 65,535 turns in all.
 #import fold
+#import eights
 
 const EMPTY = 0xffffffffu;
 
@@ -97,29 +98,15 @@ fn key_of(d: vec2<f32>) -> u32 {
 @group(0) @binding(5) var<uniform> params: Params;
 #endif
 
-#if LANES
-@compute @workgroup_size(8)
-#else
-@compute @workgroup_size(64)
-#endif
+@compute @workgroup_size(${64 - 56 * LANES})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-#if LANES
-    let tiles = (params.k + 7u) / 8u;
-    let tile = fold_group(group, groups);
-    if tile >= params.batch * tiles {
+    let at = row_and_place(group, groups, lane, params.k);
+    let b = at.x;
+    let i = at.y;
+    if b >= params.batch {
         return;
     }
-    let b = tile / tiles;
-    let i = (tile - b * tiles) * 8u + lane;
     let node = b * params.k + i;
-#else
-    let node = fold_group(group, groups) * 64u + lane;
-    if node >= params.batch * params.k {
-        return;
-    }
-    let b = node / params.k;
-    let i = node - b * params.k;
-#endif
     // LANES: those beyond the graph's rows go along, because the others need what they load.
     let present = i < params.k;
     let count = min(counts[b], params.k);

@@ -17,6 +17,7 @@
 // subgroup of 8, of one row of B, which load a box each and spread them by broadcast; KIND 2 one group of WALKERS a row of B; folded.
 // Workgroup memory: KIND 2 144 bytes, else none.
 #import fold
+#import eights
 
 const NONE = 0xffffffffu;
 const BLOCK = 1024u;
@@ -84,18 +85,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 @group(0) @binding(2) var<storage, read_write> bits: array<u32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
-    #if LANES
-@compute @workgroup_size(8)
-    #else
-@compute @workgroup_size(64)
-    #endif
+@compute @workgroup_size(${64 - 56 * LANES})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     // Rows lie next to one another, so that those of a subgroup share a word.
-    #if LANES
-    let item = fold_group(group, groups) * 8u + lane;
-    #else
-    let item = fold_group(group, groups) * 64u + lane;
-    #endif
+    let item = fold_group(group, groups) * ${64 - 56 * LANES}u + lane;
     let words = params.size / 32u;
     let row = item % params.size;
     let word = item / params.size % words;
@@ -108,6 +101,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let at = base + min(params.start + row, last);
     let box = sorted[at];
     let mark = marks[at];
+    // Rows of boxes that are out are read by none; they lie at the end, so whole subgroups leave.
+    #if LANES
+    if subgroupAll(mark.y != 0u) {
+    #else
+    if mark.y != 0u {
+    #endif
+        return;
+    }
     var out = 0u;
     for (var t = 0u; t < 32u; t += 8u) {
         let first = params.start + 32u * word + t;
@@ -221,22 +222,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 @group(0) @binding(3) var<storage, read_write> marks: array<vec2<u32>>;
 @group(0) @binding(4) var<uniform> params: Params;
 
-    #if LANES
-@compute @workgroup_size(8)
-    #else
-@compute @workgroup_size(64)
-    #endif
+@compute @workgroup_size(${64 - 56 * LANES})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    #if LANES
-    let tiles = (params.size + 7u) / 8u;
-    let tile = fold_group(group, groups);
-    let image = tile / tiles;
-    let place = (tile - image * tiles) * 8u + lane;
-    #else
-    let item = fold_group(group, groups) * 64u + lane;
-    let image = item / params.size;
-    let place = item - image * params.size;
-    #endif
+    let spot = row_and_place(group, groups, lane, params.size);
+    let image = spot.x;
+    let place = spot.y;
     if image >= params.batch {
         return;
     }

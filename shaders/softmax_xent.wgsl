@@ -15,6 +15,7 @@
 #import fold
 #import lanes
 #import nan
+#import share
 
 struct Params {
     rows: u32,
@@ -122,8 +123,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     count = lanes_sum(lane, count);
     if lane == 0u {
 #if DIVISOR
-        let d = divisor[0];
-        let each = 1.0 / select(max(d, 1.0), d, is_nan(d));
+        let each = share_of(divisor[0]);
 #else
         let each = select(0.0, 1.0 / max(count, 1.0), count > 0.0);
 #endif

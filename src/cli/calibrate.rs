@@ -74,7 +74,13 @@ fn areas(args: &Args, patch: u32) -> Result<(ScenePair, ScenePair)> {
     let mut ground = args.scene.ground()?;
     ground.check_holds(PATCHES, patch)?;
     let other = match (&args.absent[..], &args.absent_pairs[..], &mut ground) {
-        ([], [sar, optical], _) => Some(args.scene.others(&[sar.clone(), optical.clone()], PATCHES, patch)?),
+        ([], [sar, optical], ground) => {
+            let other = args.scene.others(&[sar.clone(), optical.clone()], PATCHES, patch)?;
+            if let Ground::Pairs(here) = ground {
+                here.check_apart(&other)?;
+            }
+            Some(other)
+        }
         ([], _, Ground::Pairs(all)) => {
             let (here, elsewhere) = all.set.split(0.5, 1);
             if here.is_empty() || elsewhere.is_empty() {

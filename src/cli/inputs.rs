@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::path::PathBuf;
 
-/// The images that some arguments name: files, folders of them, patterns, lists, and standard input (`-`, a path a line); each once.
-pub(super) fn images(arguments: &[PathBuf]) -> Result<Vec<PathBuf>> {
+/// The images that some arguments name: files, folders of them, patterns, lists, and standard input (`-`, a path a line); each once. `option` is where they are named.
+pub(super) fn images(arguments: &[PathBuf], option: &str) -> Result<Vec<PathBuf>> {
     let mut named: Vec<PathBuf> = Vec::new();
     for argument in arguments {
         let text = argument.to_string_lossy();
@@ -31,7 +31,7 @@ pub(super) fn images(arguments: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut seen = HashSet::new();
     all.retain(|path| seen.insert(path.clone()));
     if all.is_empty() {
-        return Err(Error::invalid("no image is named: give files, folders, patterns or lists with --sar"));
+        return Err(Error::invalid(format!("no image is named: give files, folders, patterns or lists with {option}")));
     }
     Ok(all)
 }

@@ -1,9 +1,9 @@
 //! `echogrid match`.
 
-use super::common::{Global, name_of, print_json, warn};
+use super::common::{Global, MapNoData, SarArgs, name_of, print_json, warn};
 use crate::gpu::Precision;
-use crate::matching::{FileMatch, MatchModel, match_each, match_files};
-use crate::scene::expand_paths;
+use crate::matching::{FileMatch, MatchModel, Reading, match_each, match_files};
+use crate::scene::{OpenOptions, expand_paths};
 use crate::{Error, Result};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 ///
 /// Two files are compared, and said to match where the distance of their vectors lies below the model's threshold. Of two folders whose images have the same
 /// names each pair is compared; else the nearest optical image is looked for to each SAR image. All images are patches as the model was trained on:
-/// of larger ones the middle is seen. They are standardised as the model's own, so that what is said of a pair does not hang on what lies beside it.
+/// of larger ones the middle is seen. They are standardised as the model's own, so that what is said of a pair does not hang on what lies beside it; an image of another kind goes by its own
+/// statistics, which is said.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// SAR image, or a folder of them
@@ -25,9 +26,10 @@ pub struct Args {
     /// Matching model that `echogrid train --match` wrote
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
-    /// What the SAR values measure [default: it is guessed]
-    #[arg(long, value_enum, help_heading = "Reading")]
-    sar_unit: Option<super::common::Unit>,
+    #[command(flatten)]
+    reading: SarArgs,
+    #[command(flatten)]
+    no_data: MapNoData,
     /// How networks multiply and store what they hand on
     #[arg(long, value_enum, default_value_t = Precision::Full)]
     precision: Precision,
@@ -69,6 +71,13 @@ fn asked(args: &Args) -> Result<Asked> {
         let beside = |(name, sar)| opticals.remove(&name).map(|optical| (sar, optical));
         return Ok(Asked::Each(sars.into_iter().filter_map(beside).collect()));
     }
+    let known = sars.keys().filter(|n| opticals.contains_key(*n)).count();
+    let alone = sars.keys().find(|n| !opticals.contains_key(*n)).or_else(|| opticals.keys().find(|n| !sars.contains_key(*n)));
+    if let (1.., Some(name)) = (known, alone) {
+        warn(format_args!(
+            "`{name}` has no image of its name in the other folder, so the nearest image is looked for to each: {known} names are in both"
+        ));
+    }
     Ok(Asked::Nearest(sars.into_values().collect(), opticals.into_values().collect()))
 }
 
@@ -86,12 +95,24 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let embedder = model.embedder(&engine, sars.max(opticals).min(BATCH), args.precision)?;
     let bar = global.bar((sars + opticals) as u64, "encoding");
     let done = |n: usize| bar.set_position(n as u64);
-    let unit = args.sar_unit.map(Into::into);
+    let plain = Reading::default();
+    let reading = Reading {
+        sar: args.reading.options_or(plain.sar.bands),
+        optical: OpenOptions { bands: plain.optical.bands, ..args.no_data.options() },
+        unit: args.reading.unit(),
+    };
     let (way, found) = match &asked {
-        Asked::Each(pairs) => ("each", match_each(&embedder, &model, pairs, unit, done)?),
-        Asked::Nearest(sars, opticals) => ("nearest", match_files(&embedder, &model, sars, opticals, unit, done)?),
+        Asked::Each(pairs) => ("each", match_each(&embedder, &model, pairs, &reading, done)?),
+        Asked::Nearest(sars, opticals) => ("nearest", match_files(&embedder, &model, sars, opticals, &reading, done)?),
     };
     bar.finish_and_clear();
+    let unlike = found.iter().filter(|m| m.unlike).count();
+    if unlike > 0 {
+        warn(format_args!(
+            "{unlike} of {} hold an image of another kind than the model's (its bands, or what its values measure), standardised by its own statistics: the threshold was not made for that",
+            found.len()
+        ));
+    }
     let matching = found.iter().filter(|m| m.matches).count();
     if args.json {
         return print_json(&json!({

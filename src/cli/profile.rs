@@ -4,7 +4,7 @@ use super::common::{Global, print_json};
 use crate::Result;
 use crate::gpu::summarise;
 use crate::index::profile_encoding;
-use crate::train::{DenseTrainConfig, Recipe, TrainConfig, profile_dense_step, profile_step};
+use crate::train::{DenseTrainConfig, DetectTrainConfig, Recipe, TrainConfig, profile_dense_step, profile_detector_step, profile_step};
 use std::path::PathBuf;
 
 /// Show where the time of a training step goes, or of encoding a map, op by op
@@ -15,14 +15,17 @@ pub struct Args {
     /// A step of `train --dense`
     #[arg(long)]
     dense: bool,
+    /// A step of `detect train`
+    #[arg(long, conflicts_with = "dense")]
+    detect: bool,
     /// A batch of 64 views of this map as `index` encodes them with the shipped weights: sampler and encoder
-    #[arg(long, value_name = "MAP", conflicts_with_all = ["dense", "config"])]
+    #[arg(long, value_name = "MAP", conflicts_with_all = ["dense", "detect", "config"])]
     encode: Option<PathBuf>,
     /// Training settings in TOML, as `train` takes them
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Scale of a recipe: a table `scale.NAME` of --config
-    #[arg(long, value_name = "NAME", requires = "config", conflicts_with = "dense")]
+    #[arg(long, value_name = "NAME", requires = "config", conflicts_with_all = ["dense", "detect"])]
     scale: Option<String>,
     /// Steps to take the median of
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000))]
@@ -44,6 +47,10 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         let config = args.config.as_deref().map_or_else(|| Ok(DenseTrainConfig::default()), DenseTrainConfig::load)?;
         engine = global.engine()?;
         ("a training step", config.patches, "SAR patches", profile_dense_step(&engine, &config, args.steps.max(1))?)
+    } else if args.detect {
+        let config = args.config.as_deref().map_or_else(|| Ok(DetectTrainConfig::default()), DetectTrainConfig::load)?;
+        engine = global.engine()?;
+        ("a training step", config.batch, "inputs", profile_detector_step(&engine, &config, args.steps.max(1))?)
     } else {
         let config = match (&args.config, &args.scale) {
             (Some(file), Some(scale)) => Recipe::load(file, Some(scale))?.train,

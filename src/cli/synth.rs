@@ -63,6 +63,7 @@ fn write_ships(global: &Global, folder: &Path, count: u32, seed: u64, size: u32)
     let (what, advice) = (format!("--ships {count} of --size {size}"), "take fewer or smaller images");
     weigh(global, bytes + 64 * u128::from(size).pow(2), Room::Memory, &what, advice)?;
     weigh(global, bytes, Room::Disk(Some(&folder.join(IMAGES))), &what, advice)?;
+    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, format!("this folder cannot be made ({e}); name another"), e))?;
     let drawn = draw(count, size, seed);
     drawn.write(folder)?;
     let (images, annotations) = (folder.join(IMAGES), folder.join(ANNOTATIONS));

@@ -108,7 +108,15 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         };
         config.init_from = args.init_from.clone().or(config.init_from);
         args.course.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);
-        if let Some((shortest, pixel_m)) = least {
+        let scales = sets.scales();
+        if let (0.0, Some((_, first))) = (config.pixel_m, scales.first())
+            && (scales.iter().any(|(_, m)| m != first) || args.ground.has_scenes())
+        {
+            return Err(Error::invalid(
+                "scenes or pairs with pixels of other sizes need one size of feature pixels: say pixel_m in --config",
+            ));
+        }
+        for (shortest, pixel_m) in scales {
             config = if own { config.suiting(shortest, pixel_m) } else { config };
             config.check_suits(shortest, pixel_m)?;
         }
@@ -124,7 +132,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         };
         args.course.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);
         config.joint = refine == Refine::Joint;
-        if let Some((shortest, _)) = least {
+        if let Some(shortest) = least {
             config = if own { config.suiting(shortest) } else { config };
             check_fits("patch", config.patch, shortest)?;
         }
@@ -154,11 +162,16 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         config.loss = args.loss.unwrap_or(config.loss);
         config.align.method = args.align.unwrap_or(config.align.method);
         config.align.weight = args.align_weight.or(config.align.weight);
-        if let Some((shortest, _)) = least {
+        if let Some(shortest) = least {
             config = if own { config.suiting(shortest) } else { config };
             check_fits("patch", config.patch, shortest)?;
         }
         config.check()?;
+        if least.is_some() && config.held_out > 0.0 {
+            return Err(Error::invalid(
+                "held_out keeps strips of scenes; pairs are held out by --val-pairs, --val-share or a table's column `split`: set held_out = 0",
+            ));
+        }
         if let Some(folder) = &args.export {
             return export_batches(global, &args.ground, &sets, &config, folder);
         }

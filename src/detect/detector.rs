@@ -2,6 +2,7 @@
 
 use super::boxes::BBox;
 use super::dataset::Detection;
+use super::letterbox::Letterbox;
 use super::tiles::{Merge, Tile, cover};
 use crate::gpu::{DType, Engine, Plan, PlanBuilder, Tensor};
 use crate::kernels::nms::{self, Nms};
@@ -9,6 +10,8 @@ use crate::kernels::sampler::{self, PatchRecord};
 use crate::nn::{DetectorConfig, DetectorFile, DetectorHead, Graph, InferencePlan, NodeId, Weights, Yolo3};
 use crate::scene::{Image, PageCache};
 use crate::{Error, Result};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,7 +23,7 @@ pub const MAX_DETECTIONS: usize = 100;
 pub struct DetectOptions {
     /// Least score, 0 to 1.
     pub score: f64,
-    /// Boxes of one class that overlap by more are one: the surest stays.
+    /// Boxes of one class that overlap by more are one: the surest stays. Of neighbouring tiles a half is enough.
     pub iou: f64,
     /// Detections of an image at most; of one that is searched by tiles, of each tile.
     pub most: usize,
@@ -39,8 +42,8 @@ impl Default for DetectOptions {
 const WHOLE: f64 = 1.5;
 /// Tiles overlap by this share of their side, so that what a border cuts is whole in a neighbour unless it is longer.
 const OVERLAP: f64 = 0.25;
-/// Inputs that go through the network at once.
-const BATCH: usize = 8;
+/// Inputs that go through the network at once, at most.
+pub(crate) const BATCH: usize = 8;
 /// Candidates of an input that may suppress each other, the surest ones.
 const CANDIDATES: usize = 1024;
 /// Pages of images on the device at most.
@@ -50,6 +53,7 @@ const PAGES: u32 = 128;
 pub struct Detector<'e> {
     engine: &'e Engine,
     config: DetectorConfig,
+    batch: usize,
     network: InferencePlan,
     records: Tensor,
     /// Boxes, scores and classes of candidates.
@@ -70,13 +74,19 @@ struct View {
 }
 
 impl View {
-    fn side(&self) -> u32 {
-        self.tile.width.max(self.tile.height)
+    /// How the tile fits the input.
+    fn letterbox(&self, input: usize) -> Letterbox {
+        Letterbox::new([self.tile.width, self.tile.height], input as u32)
     }
 
     /// Image pixels for one of the input.
     fn scale(&self, input: usize) -> f64 {
-        f64::from(self.side()) / input as f64
+        1.0 / self.letterbox(input).scale
+    }
+
+    /// Taps a side that the sampler cuts it with.
+    fn taps(&self, input: usize) -> u32 {
+        sampler::taps_for(self.scale(input))
     }
 
     fn record(&self, input: usize) -> Result<PatchRecord> {
@@ -87,9 +97,8 @@ impl View {
 
     /// A candidate in pixels of the tile, cut at its borders; none where nothing of it is inside.
     fn placed(&self, c: &Candidate, input: usize) -> Option<Detection> {
-        let size = [self.tile.width, self.tile.height].map(f64::from);
-        let corner = |i: usize| (f64::from(c.corners[i]) - input as f64 / 2.0) * self.scale(input) + size[i % 2] / 2.0;
-        let bbox = BBox::from_corners([corner(0), corner(1), corner(2), corner(3)]).clip(size)?;
+        let bbox = self.letterbox(input).back(&BBox::from_corners(c.corners.map(f64::from)));
+        let bbox = bbox.clip([self.tile.width, self.tile.height].map(f64::from))?;
         Some(Detection { bbox, score: f64::from(c.score), category: c.class as usize })
     }
 }
@@ -103,22 +112,22 @@ struct Candidate {
 }
 
 impl<'e> Detector<'e> {
-    /// Of a model's file; `path` is for messages.
+    /// Of a model's file; `path` is for messages. `images` are how many it will see at once, if that is known: one alone is not computed as eight.
     ///
     /// # Errors
     /// Parameters that do not fit; device memory.
-    pub fn new(engine: &'e Engine, file: &DetectorFile, path: &Path) -> Result<Self> {
-        let config = &file.manifest.encoder;
-        let weights = Weights::from_file(engine, &Self::graph(config)?.0, file, path)?;
-        Self::with_weights(engine, config, &weights)
+    pub fn new(engine: &'e Engine, file: &DetectorFile, path: &Path, images: Option<usize>) -> Result<Self> {
+        let (config, batch) = (&file.manifest.encoder, images.unwrap_or(BATCH).clamp(1, BATCH));
+        let weights = Weights::from_file(engine, &Self::graph(config, batch)?.0, file, path)?;
+        Self::with_weights(engine, config, &weights, batch)
     }
 
     /// With weights that stay shared: training them changes what comes out.
     ///
     /// # Errors
     /// Device limits or memory.
-    pub fn with_weights(engine: &'e Engine, config: &DetectorConfig, weights: &Weights) -> Result<Self> {
-        let (graph, rows, anchors) = Self::graph(config)?;
+    pub(crate) fn with_weights(engine: &'e Engine, config: &DetectorConfig, weights: &Weights, batch: usize) -> Result<Self> {
+        let (graph, rows, anchors) = Self::graph(config, batch)?;
         let network = graph.inference(engine, weights, &rows)?;
         for (k, node) in anchors.iter().enumerate() {
             let input = graph.input_index(*node).map(|i| &network.inputs[i]);
@@ -126,18 +135,18 @@ impl<'e> Detector<'e> {
         }
         let tensor = |name: &str, shape: &[usize], dtype| engine.tensor(name, shape, dtype);
         let candidates = [
-            tensor("boxes", &[BATCH, CANDIDATES, 4], DType::F32)?,
-            tensor("scores", &[BATCH, CANDIDATES], DType::F32)?,
-            tensor("classes", &[BATCH, CANDIDATES], DType::U32)?,
+            tensor("boxes", &[batch, CANDIDATES, 4], DType::F32)?,
+            tensor("scores", &[batch, CANDIDATES], DType::F32)?,
+            tensor("classes", &[batch, CANDIDATES], DType::U32)?,
         ];
-        Ok(Self { engine, config: config.clone(), network, records: sampler::records(engine, BATCH)?, candidates })
+        Ok(Self { engine, config: config.clone(), batch, network, records: sampler::records(engine, batch)?, candidates })
     }
 
     /// The network, the nodes of its decoded rows, and the inputs that take anchors.
-    fn graph(config: &DetectorConfig) -> Result<(Graph, Vec<NodeId>, Vec<NodeId>)> {
+    fn graph(config: &DetectorConfig, batch: usize) -> Result<(Graph, Vec<NodeId>, Vec<NodeId>)> {
         let yolo = yolo(config);
         let mut graph = Graph::new();
-        let x = graph.input("image", &[BATCH, config.input, config.input, 4]);
+        let x = graph.input("image", &[batch, config.input, config.input, 4]);
         let maps = yolo.maps(config, &mut graph, x)?;
         let decoded = yolo.decoded(config, &mut graph, &maps)?;
         let (rows, anchors) = decoded.into_iter().map(|[rows, anchors]| (rows, anchors)).unzip();
@@ -159,32 +168,41 @@ impl<'e> Detector<'e> {
         let mut cache = PageCache::new(self.engine, images.to_vec(), PAGES)?;
         let suppress = self.suppression(options)?;
         let mut found: Vec<Vec<(Tile, Vec<Detection>)>> = images.iter().map(|_| Vec::new()).collect();
+        // A plan for each number of taps: how a view is cut must not hang on what goes through the network beside it.
+        let mut sampling: BTreeMap<u32, Plan> = BTreeMap::new();
         let mut left = views.as_slice();
-        while !left.is_empty() {
-            let records = left.iter().take(BATCH).map(|v| v.record(self.config.input)).collect::<Result<Vec<_>>>()?;
+        while let Some(first) = left.first() {
+            let taps = first.taps(self.config.input);
+            let alike = left.iter().take(self.batch).take_while(|v| v.taps(self.config.input) == taps);
+            let records = alike.map(|v| v.record(self.config.input)).collect::<Result<Vec<_>>>()?;
             let (batch, rest) = left.split_at(cache.fitting(&records, self.config.input));
             if batch.is_empty() {
-                return Err(Error::invalid(format!(
-                    "a tile of {} px covers more pages of its image than fit; take smaller ones",
-                    left[0].side()
-                )));
+                let side = first.tile.width.max(first.tile.height);
+                return Err(Error::invalid(format!("a tile of {side} px covers more pages of its image than fit; take smaller ones")));
             }
-            let kept = self.batch(&mut cache, batch, &records[..batch.len()], &suppress, options)?;
+            cache.require(self.engine, &records[..batch.len()], self.config.input)?;
+            let cut = match sampling.entry(taps) {
+                Entry::Occupied(plan) => plan.into_mut(),
+                Entry::Vacant(none) => none.insert(self.sampling(&cache, taps)?),
+            };
+            let kept = self.batch(batch, &records[..batch.len()], cut, &suppress, options)?;
             for (view, boxes) in batch.iter().zip(kept) {
                 found[view.image].push((view.tile, boxes));
             }
             left = rest;
         }
+        let merging = Merge { iou: options.iou.min(Merge::default().iou), ..Merge::default() };
         let merge = |(image, mut tiles): (&Arc<Image>, Vec<(Tile, Vec<Detection>)>)| match tiles.len() {
             1 => tiles.remove(0).1,
-            _ => Merge::default().merge([image.raster.width(), image.raster.height()], &tiles),
+            _ => merging.merge([image.raster.width(), image.raster.height()], &tiles),
         };
         Ok(images.iter().zip(found).map(merge).collect())
     }
 
     /// What each input shows.
     fn views(&self, images: &[Arc<Image>], options: &DetectOptions) -> Result<Vec<View>> {
-        let side = options.tile.unwrap_or(self.config.extent).max(1);
+        // A network that was never trained knows no size: all is searched whole.
+        let side = options.tile.unwrap_or(if self.config.extent > 0 { self.config.extent } else { u32::MAX });
         let mut views = Vec::new();
         for (image, of) in images.iter().enumerate() {
             let size = [of.raster.width(), of.raster.height()];
@@ -200,39 +218,43 @@ impl<'e> Detector<'e> {
     fn suppression(&self, options: &DetectOptions) -> Result<(Plan, Tensor)> {
         let [boxes, scores, classes] = &self.candidates;
         let most = options.most.min(CANDIDATES);
-        let kept = self.engine.tensor("kept", &[BATCH, most], DType::U32)?;
-        let count = self.engine.tensor("count", &[BATCH], DType::U32)?;
+        let kept = self.engine.tensor("kept", &[self.batch, most], DType::U32)?;
+        let count = self.engine.tensor("count", &[self.batch], DType::U32)?;
         let mut builder = PlanBuilder::new(self.engine);
-        let how = Nms { iou: options.iou as f32, score: options.score as f32 };
+        // Candidates reach the least score already; a slot without one has none.
+        let how = Nms { iou: options.iou as f32, score: f32::NEG_INFINITY };
         nms::nms(&mut builder, how, boxes, scores, classes, &kept, &count)?;
         Ok((builder.finish(), kept))
     }
 
-    /// The detections of a batch of views, pixels of each view's tile.
+    /// The plan that cuts views out of images into the network's input.
+    fn sampling(&self, cache: &PageCache, taps: u32) -> Result<Plan> {
+        let mut builder = PlanBuilder::new(self.engine);
+        sampler::forward(&mut builder, cache.array(), cache.table(), &self.records, taps, false, &self.network.inputs[0])?;
+        Ok(builder.finish())
+    }
+
+    /// The detections of a batch of views whose pages are there, pixels of each view's tile.
     fn batch(
         &self,
-        cache: &mut PageCache,
         views: &[View],
         records: &[PatchRecord],
+        cut: &Plan,
         (suppress, kept): &(Plan, Tensor),
         options: &DetectOptions,
     ) -> Result<Vec<Vec<Detection>>> {
         let input = self.config.input;
-        cache.require(self.engine, records, input)?;
-        let taps = sampler::taps_for(views.iter().map(|v| v.scale(input)).fold(0.0, f64::max));
         let mut records = records.to_vec();
-        records.resize(BATCH, PatchRecord::empty());
+        records.resize(self.batch, PatchRecord::empty());
         self.engine.write(&self.records, &records)?;
-        let mut builder = PlanBuilder::new(self.engine);
-        sampler::forward(&mut builder, cache.array(), cache.table(), &self.records, taps, false, &self.network.inputs[0])?;
-        builder.finish().submit(self.engine)?;
+        cut.submit(self.engine)?;
         self.network.plan.submit(self.engine)?;
         let rows = self.network.outputs.iter().map(|t| Ok(self.engine.read::<f32>(t)?)).collect::<Result<Vec<_>>>()?;
         let candidates: Vec<Vec<Candidate>> = (0..views.len()).map(|n| self.candidates(&rows, n, options.score as f32)).collect();
         self.write_candidates(&candidates)?;
         suppress.submit(self.engine)?;
         let kept: Vec<u32> = self.engine.read(kept)?;
-        let each = kept.len() / BATCH;
+        let each = kept.len() / self.batch;
         let one = |(n, view): (usize, &View)| {
             let stay = kept[n * each..(n + 1) * each].iter().take_while(|i| **i != nms::EMPTY);
             let of_image = |i: &u32| candidates[n].get(*i as usize).and_then(|c| view.placed(c, input));
@@ -247,7 +269,7 @@ impl<'e> Detector<'e> {
         let sigmoid = |z: f32| 1.0 / (1.0 + (-z).exp());
         let mut all = Vec::new();
         for map in rows {
-            let own = map.len() / BATCH;
+            let own = map.len() / self.batch;
             for row in map[n * own..(n + 1) * own].chunks_exact(width) {
                 let there = sigmoid(row[4]);
                 if there < least {
@@ -265,8 +287,11 @@ impl<'e> Detector<'e> {
     }
 
     fn write_candidates(&self, candidates: &[Vec<Candidate>]) -> Result<()> {
-        let (mut boxes, mut scores, mut classes) =
-            (vec![0.0f32; BATCH * CANDIDATES * 4], vec![f32::NEG_INFINITY; BATCH * CANDIDATES], vec![0u32; BATCH * CANDIDATES]);
+        let (mut boxes, mut scores, mut classes) = (
+            vec![0.0f32; self.batch * CANDIDATES * 4],
+            vec![f32::NEG_INFINITY; self.batch * CANDIDATES],
+            vec![0u32; self.batch * CANDIDATES],
+        );
         for (n, of) in candidates.iter().enumerate() {
             for (i, c) in of.iter().enumerate() {
                 let at = n * CANDIDATES + i;

@@ -37,26 +37,6 @@ impl Letterbox {
     }
 }
 
-/// Mirrors an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Flip {
-    /// Left becomes right.
-    pub horizontal: bool,
-    /// Top becomes bottom.
-    pub vertical: bool,
-}
-
-impl Flip {
-    /// A box in the mirrored image of so many pixels; a second time gives it back.
-    #[must_use]
-    pub fn apply(&self, bbox: &BBox, [width, height]: [u32; 2]) -> BBox {
-        let [x, y, w, h] = bbox.xywh();
-        let x = if self.horizontal { f64::from(width) - (x + w) } else { x };
-        let y = if self.vertical { f64::from(height) - (y + h) } else { y };
-        BBox::from_xywh([x, y, w, h])
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,16 +67,5 @@ mod tests {
             let by = 8.0 * f64::EPSILON * (3000.0 + f64::from(letterbox.side) / letterbox.scale);
             close(&letterbox.back(&letterbox.apply(&b)), &b, by);
         }
-    }
-
-    #[test]
-    fn flips_mirror_and_undo_themselves() {
-        let b = BBox::from_xywh([1.0, 2.0, 3.0, 4.0]);
-        let flip = |horizontal, vertical| Flip { horizontal, vertical };
-        assert_eq!(flip(true, false).apply(&b, [10, 20]).xywh(), [6.0, 2.0, 3.0, 4.0]);
-        assert_eq!(flip(false, true).apply(&b, [10, 20]).xywh(), [1.0, 14.0, 3.0, 4.0]);
-        let both = flip(true, true);
-        assert_eq!(both.apply(&both.apply(&b, [10, 20]), [10, 20]), b);
-        assert_eq!(Flip::default().apply(&b, [10, 20]), b);
     }
 }

@@ -26,5 +26,6 @@ pub mod write;
 
 pub use boxes::BBox;
 pub use dataset::{Annotated, Category, Dataset, Detection, TOLERANCE_PX, Truth};
+pub(crate) use detector::BATCH;
 pub use detector::{DetectOptions, Detector, MAX_DETECTIONS};
 pub use images::AnnotatedImages;

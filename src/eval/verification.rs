@@ -1,7 +1,7 @@
 //! How well distances tell pairs from others: accuracy, precision, recall, the ROC curve and what is read off it, with bootstrap intervals.
 //!
-//! Two images are said to be a pair where their distance lies below a threshold. For the intervals whole pairs are drawn again, each with its
-//! negatives, as in [`super::metrics`].
+//! Two images are said to be a pair where their distance lies below a threshold. For the intervals whole pairs are drawn again, each with all its patches and
+//! their negatives, as in [`super::metrics`].
 
 use super::metrics::{Draw, Estimate, RESAMPLES, percentiles};
 use crate::{Error, Result};
@@ -187,6 +187,8 @@ impl Distances {
 pub struct Verification {
     /// Pairs.
     pub pairs: usize,
+    /// Patches cut from them.
+    pub patches: usize,
     /// Negatives.
     pub negatives: usize,
     /// The threshold of the figures below.
@@ -209,9 +211,16 @@ pub struct Verification {
 const HALF: f64 = 0.5;
 
 impl Verification {
-    /// Under a threshold that was chosen before; `seed` picks the bootstrap's draws.
-    pub fn new(distances: &Distances, threshold: f64, seed: u64) -> Self {
+    /// Under a threshold that was chosen before; `seed` picks the bootstrap's draws. `of` is the pair that each row's patch was cut from, in runs of one pair.
+    ///
+    /// # Errors
+    /// Not one for each row.
+    pub fn new(distances: &Distances, of: &[usize], threshold: f64, seed: u64) -> Result<Self> {
         let n = distances.pairs();
+        if of.len() != n {
+            return Err(Error::invalid(format!("{} rows of distances, and pairs of {}", n, of.len())));
+        }
+        let pairs: Vec<usize> = of.chunk_by(|a, b| a == b).map(<[usize]>::len).collect();
         let figures = |times: &[u64]| {
             let (at, half) = (distances.counted(threshold, times), distances.counted(HALF, times));
             let [auc, fpr95] = distances.area_and_fpr95(times);
@@ -221,20 +230,22 @@ impl Verification {
         let draws: Vec<_> = (0..RESAMPLES)
             .into_par_iter()
             .map(|r| {
-                let mut times = vec![0; n];
-                Draw::new(seed, r, n, 1).for_each(|i| times[i] += 1);
+                let mut drawn = vec![0; pairs.len()];
+                Draw::new(seed, r, pairs.len(), 1).for_each(|i| drawn[i] += 1);
+                let times: Vec<u64> = pairs.iter().zip(drawn).flat_map(|(rows, times)| std::iter::repeat_n(times, *rows)).collect();
                 figures(&times)
             })
             .collect();
         let estimate = |i: usize| Estimate { value: all[i], ci95: percentiles(draws.iter().map(|d| d.0[i]).collect(), all[i]) };
         let precision = precision.map(|value| Estimate { value, ci95: percentiles(draws.iter().filter_map(|d| d.1).collect(), value) });
         let [accuracy, recall, accuracy_at_half, fpr95, auc] = std::array::from_fn(estimate);
-        Self { pairs: n, negatives: distances.negatives(), threshold, accuracy, precision, recall, accuracy_at_half, fpr95, auc }
+        let (pairs, negatives) = (pairs.len(), distances.negatives());
+        Ok(Self { pairs, patches: n, negatives, threshold, accuracy, precision, recall, accuracy_at_half, fpr95, auc })
     }
 
     /// One object of numbers: each figure under its name, its interval under that with `_ci95`.
     pub fn to_json(&self) -> serde_json::Value {
-        let mut value = json!({ "pairs": self.pairs, "negatives": self.negatives, "threshold": self.threshold });
+        let mut value = json!({ "pairs": self.pairs, "patches": self.patches, "negatives": self.negatives, "threshold": self.threshold });
         for (name, estimate) in [
             ("accuracy", Some(self.accuracy)),
             ("precision", self.precision),
@@ -266,7 +277,8 @@ impl fmt::Display for Verification {
             share("FPR at 95 % recall", &self.fpr95),
             ["AUC".to_string(), format!("{:.4}", self.auc.value), format!("{:.4} to {:.4}", self.auc.ci95[0], self.auc.ci95[1])],
         ];
-        writeln!(f, "{} pairs and {} negatives, a pair below a distance of {:.4}\n", self.pairs, self.negatives, self.threshold)?;
+        let patches = if self.patches == self.pairs { String::new() } else { format!(" ({} patches)", self.patches) };
+        writeln!(f, "{} pairs{patches} and {} negatives, a pair below a distance of {:.4}\n", self.pairs, self.negatives, self.threshold)?;
         let width = |column: usize| rows.iter().map(|r| r[column].chars().count()).max().unwrap_or_default();
         let (a, b, c) = (width(0), width(1), width(2));
         rows.iter().try_for_each(|[name, value, ci]| writeln!(f, "{}", format!("{name:<a$}  {value:>b$}  {ci:>c$}").trim_end()))
@@ -335,7 +347,8 @@ mod tests {
         // Four of five pairs and negatives on the right side of 0.5.
         let mut side = |near: bool| if (random.unit() < 0.8) == near { random.range(0.1, 0.4) } else { random.range(0.6, 0.9) };
         let d = Distances::new((0..400).flat_map(|_| [side(true), side(false)]).collect(), 1).unwrap();
-        let v = Verification::new(&d, 0.5, 7);
+        let each: Vec<usize> = (0..400).collect();
+        let v = Verification::new(&d, &each, 0.5, 7).unwrap();
         for e in [v.accuracy, v.recall, v.accuracy_at_half, v.fpr95, v.auc, v.precision.unwrap()] {
             assert!(e.ci95[0] <= e.value && e.value <= e.ci95[1] && e.ci95[0] < e.ci95[1], "{e:?}");
         }
@@ -351,10 +364,18 @@ mod tests {
         let (q1, q2) = (a / (2.0 - a), 2.0 * a * a / (1.0 + a));
         let se = ((a * (1.0 - a) + 399.0 * (q1 - a * a + q2 - a * a)) / 160_000.0).sqrt();
         assert!((width(v.auc) / (2.0 * 1.96 * se) - 1.0).abs() < 0.3, "{} {se}", width(v.auc));
-        assert_eq!(v, Verification::new(&d, 0.5, 7));
+        assert_eq!(v, Verification::new(&d, &each, 0.5, 7).unwrap());
+        // Four patches of each pair, which say the same: a quarter of the evidence.
+        let fold: Vec<usize> = (0..400).map(|i| i / 4).collect();
+        let row = |i: usize| d.values[2 * (i / 4)..][..2].to_vec();
+        let same = Distances::new((0..400).flat_map(row).collect(), 1).unwrap();
+        let [apart, together] = [&each, &fold].map(|of| Verification::new(&same, of, 0.5, 7).unwrap());
+        assert_eq!((together.pairs, together.patches, apart.pairs), (100, 400, 400));
+        assert!((width(together.accuracy) / width(apart.accuracy) - 2.0).abs() < 0.3, "{together:?}");
+        assert!(Verification::new(&d, &each[1..], 0.5, 7).is_err());
         let told = v.to_json();
         assert_eq!((told["auc"].as_f64(), told["fpr95_ci95"][1].as_f64()), (Some(v.auc.value), Some(v.fpr95.ci95[1])));
-        assert!(Verification::new(&d, 0.0, 7).to_json()["precision_ci95"].is_null(), "nothing is told for a pair");
+        assert!(Verification::new(&d, &each, 0.0, 7).unwrap().to_json()["precision_ci95"].is_null(), "nothing is told for a pair");
         let text = v.to_string();
         assert!(text.contains("FPR at 95 % recall") && text.contains("precision"), "{text}");
     }

@@ -36,6 +36,7 @@ const LIB: &[(&str, &str)] = lib![
     "cooperative_begin",
     "cooperative_multiply",
     "cooperative_put",
+    "eights",
     "factor",
     "fold",
     "keys",
@@ -49,6 +50,7 @@ const LIB: &[(&str, &str)] = lib![
     "rng",
     "rows",
     "score_tile",
+    "share",
     "tile",
     "tile_multiply",
     "tile_step"

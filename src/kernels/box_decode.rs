@@ -1,6 +1,6 @@
 //! What a detector's numbers say of boxes, x0 y0 x1 y1, and the numbers that boxes would have: host side of `shaders/box_decode.wgsl`.
 
-use super::{expect_shape, matrix_f32, rows_cols, same_len};
+use super::{expect_shape, matrix_f32, rows_cols, rows_of_four, same_len};
 use crate::gpu::{Binding, Cost, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
@@ -185,15 +185,6 @@ fn dispatch<P: Pod>(plan: &mut PlanBuilder<'_>, op: &str, kind: i64, tensors: &[
     plan.dispatch(op, &SHADER, &variant(kind), &bindings, params, Groups::for_items(items, 64), cost)
 }
 
-/// The number of rows of four of a tensor.
-fn rows_of_four(op: &str, d: &Tensor) -> Result<usize> {
-    rows_cols(op, "d", d)?;
-    match d.len().is_multiple_of(4) {
-        true => Ok(d.len() / 4),
-        false => Err(Error::shape(op, format!("`d` {:?} are not rows of four", d.shape()))),
-    }
-}
-
 /// Appends the boxes y that differ by the rows d of four from `anchors` [M, 4]. Row r is of anchor r / classes mod M: those of an image, then
 /// those of the next. Centres are the anchor's plus deviation times difference times side, sides the anchor's times
 /// exp(deviation times difference), which grows to [`MOST_GROWTH`].
@@ -202,7 +193,7 @@ fn rows_of_four(op: &str, d: &Tensor) -> Result<usize> {
 /// d is empty, not f32, no rows of four or not those of whole images; y is not as large; anchors are not [M, 4]; deviations are not above 0.
 pub fn deltas(plan: &mut PlanBuilder<'_>, config: &Deltas, d: &Tensor, anchors: &Tensor, y: &Tensor) -> Result<()> {
     let op = "decode deltas";
-    let n = rows_of_four(op, d)?;
+    let n = rows_of_four(op, "d", d)?;
     let params = config.check(op, n, anchors)?;
     same_len(op, &[d, y])?;
     dispatch(plan, op, 0, &[d, anchors, y], &params, n)
@@ -214,7 +205,7 @@ pub fn deltas(plan: &mut PlanBuilder<'_>, config: &Deltas, d: &Tensor, anchors: 
 /// As [`deltas`].
 pub fn deltas_backward(plan: &mut PlanBuilder<'_>, config: &Deltas, d: &Tensor, anchors: &Tensor, dy: &Tensor, dd: &Tensor) -> Result<()> {
     let op = "decode deltas backward";
-    let n = rows_of_four(op, d)?;
+    let n = rows_of_four(op, "d", d)?;
     let params = config.check(op, n, anchors)?;
     same_len(op, &[d, dy, dd])?;
     dispatch(plan, op, 1, &[d, anchors, dy, dd], &params, n)

@@ -1,6 +1,6 @@
 //! How far boxes are from their targets: host side of `shaders/box_loss.wgsl`.
 
-use super::{Walk, chunks, expect_shape, f32s, reduce, rows_cols, same_len, spread};
+use super::{Walk, chunks, expect_shape, f32s, reduce, rows_of_four, same_len, spread};
 use crate::gpu::{Binding, Cost, DType, Error, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
@@ -83,11 +83,7 @@ pub fn variants() -> Vec<Variant> {
 impl<'a> BoxLoss<'a> {
     /// The number of rows.
     fn check(&self, op: &str) -> Result<usize> {
-        rows_cols(op, "boxes", self.boxes)?;
-        let n = self.boxes.len() / 4;
-        if !self.boxes.len().is_multiple_of(4) {
-            return Err(Error::shape(op, format!("`boxes` {:?} are not rows of four", self.boxes.shape())));
-        }
+        let n = rows_of_four(op, "boxes", self.boxes)?;
         for (name, t, len) in [("targets", Some(self.targets), 4 * n), ("weights", self.weights, n)] {
             let Some(t) = t else { continue };
             f32s(op, &[t])?;

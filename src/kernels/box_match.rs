@@ -1,6 +1,6 @@
 //! Anchors assigned to the boxes of images, and overlaps of boxes: host side of `shaders/box_match.wgsl`.
 
-use super::{expect, expect_shape, softmax_xent};
+use super::{by_eights, eights, expect, expect_shape, softmax_xent};
 use crate::gpu::{Binding, Cost, DType, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
@@ -25,6 +25,9 @@ pub const MOST: usize = 1 << 18;
 /// Fewest anchors of a chunk, and most chunks.
 const CHUNK: usize = 1024;
 
+/// Turns of a loop that are safe on a software adapter.
+const TURNS: usize = 60_000;
+
 /// Floating-point operations that a pair of boxes takes.
 const FLOPS: f64 = 20.0;
 
@@ -44,7 +47,7 @@ pub struct Match {
 /// The boxes of B images, in one list of G places, not all of which must be used.
 #[derive(Debug, Clone, Copy)]
 pub struct Truth<'a> {
-    /// \[G, 4\]: x0, y0, x1, y1.
+    /// \[G, 4\]: x0, y0, x1, y1; finite, with areas within f32, as the anchors are to be.
     pub boxes: &'a Tensor,
     /// u32 \[B + 1\]: image b's boxes are starts\[b\] .. starts\[b + 1\]; rising from 0 to at most G.
     pub starts: &'a Tensor,
@@ -129,13 +132,10 @@ pub fn assign(plan: &mut PlanBuilder<'_>, by: Match, anchors: &Tensor, truth: &T
         return Err(Error::Limit { op, what, need: slots as u64, limit: MOST as u64, advice });
     }
     let engine = plan.engine();
-    let lanes = engine.caps().software && engine.caps().subgroup_is(8);
-    // A group of eight or so many of 64.
-    let groups = |rows: usize, times: usize| match lanes {
-        true => Groups::Linear((rows.div_ceil(8) * times) as u64),
-        false => Groups::for_items(rows * times, 64),
-    };
     let chunk = CHUNK.max(count.div_ceil(CHUNK));
+    // Eight boxes of as many images go over the anchors of each: too many turns for a software adapter, which ends loops without a word.
+    let within = shared || images * (chunk.min(count).div_ceil(8) + 2) <= TURNS;
+    let lanes = by_eights(engine) && within;
     let chunks = count.div_ceil(chunk);
     let params = Params {
         images: images as u32,
@@ -157,7 +157,7 @@ pub fn assign(plan: &mut PlanBuilder<'_>, by: Match, anchors: &Tensor, truth: &T
             let parts = engine.tensor("overlaps of chunks", &[slots, chunks], DType::F32)?;
             let bindings = [anchors, truth.boxes, truth.starts, &parts].map(Into::into);
             let variant = variant(0, lanes, shared, false);
-            plan.dispatch("box match best", &SHADER, &variant, &bindings, &params, groups(slots, chunks), pairs)?;
+            plan.dispatch("box match best", &SHADER, &variant, &bindings, &params, eights(lanes, chunks, slots), pairs)?;
             Some(parts)
         }
         None => None,
@@ -167,7 +167,7 @@ pub fn assign(plan: &mut PlanBuilder<'_>, by: Match, anchors: &Tensor, truth: &T
     let cost = Cost::bytes(4 * (slots * chunks) as u64);
     plan.dispatch("box match reach", &SHADER, &variant_of_reach, &bindings, &params, Groups::for_items(slots, 64), cost)?;
     let bindings = [anchors, truth.boxes, truth.starts, &reach, to.rows, to.overlaps, to.labels].map(Into::into);
-    plan.dispatch(op, &SHADER, &variant(2, lanes, shared, false), &bindings, &params, groups(count, images), pairs)
+    plan.dispatch(op, &SHADER, &variant(2, lanes, shared, false), &bindings, &params, eights(lanes, images, count), pairs)
 }
 
 /// Appends out \[N, M\] = intersection over union of boxes a \[N, 4\] and b \[M, 4\]; 0 of two boxes without area.

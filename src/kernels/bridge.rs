@@ -77,7 +77,7 @@ fn check(engine: &Engine, op: &str, bridge: Bridge, f: &Tensor, h: &Tensor, part
     if !(bridge.eps.is_finite() && bridge.eps > 0.0) {
         return Err(Error::shape(op, format!("eps {} is not above 0", bridge.eps)));
     }
-    if n.max(c).saturating_mul(n.max(1 + k)) > u32::MAX as usize {
+    if n.saturating_mul(c.max(1 + k)) > u32::MAX as usize {
         return Err(Error::shape(op, format!("f [{n}, {c}] with {k} negatives a row: 2^32 elements or more")));
     }
     // A row of h looks through all negatives; a row of f goes over all its distances.

@@ -1,7 +1,7 @@
 //! Graphs of nearest neighbours from positions: host side of `shaders/knn.wgsl`.
 
 use super::edges::{EMPTY, Edges};
-use super::expect;
+use super::{by_eights, eights, expect};
 use crate::gpu::{Cost, DType, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
@@ -93,11 +93,8 @@ pub fn knn(plan: &mut PlanBuilder<'_>, positions: &Tensor, counts: &Tensor, near
     expect(op, "delta", delta, &[slots, 2], DType::F32)?;
     let engine = plan.engine();
     let starts = engine.tensor("where graphs begin", &[batch + 1], DType::U32)?;
-    let lanes = engine.caps().software && engine.caps().subgroup_is(8);
-    let groups = || match lanes {
-        true => Groups::Linear((batch * k.div_ceil(8)) as u64),
-        false => Groups::for_items(nodes, 64),
-    };
+    let lanes = by_eights(engine);
+    let groups = || eights(lanes, batch, k);
     let params = Params { batch: batch as u32, k: k as u32, near: near as u32, slots: slots as u32 };
     plan.dispatch(
         op,

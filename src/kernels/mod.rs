@@ -202,6 +202,28 @@ pub(crate) fn lanes(engine: &Engine) -> i64 {
     if caps.software || caps.subgroup_is(8) { LANES[0] } else { LANES[1] }
 }
 
+/// Whether loads are spread over subgroups of eight: what pays on a software adapter.
+pub(crate) fn by_eights(engine: &Engine) -> bool {
+    engine.caps().software && engine.caps().subgroup_is(8)
+}
+
+/// The groups of `shaders/lib/eights.wgsl`, for rows of `size` places.
+pub(crate) fn eights(lanes: bool, rows: usize, size: usize) -> Groups {
+    match lanes {
+        true => Groups::Linear((rows * size.div_ceil(8)) as u64),
+        false => Groups::for_items(rows * size, 64),
+    }
+}
+
+/// The number of rows of four of a tensor.
+pub(crate) fn rows_of_four(op: &str, name: &str, t: &Tensor) -> Result<usize> {
+    rows_cols(op, name, t)?;
+    match t.len().is_multiple_of(4) {
+        true => Ok(t.len() / 4),
+        false => Err(Error::shape(op, format!("`{name}` {:?} are not rows of four", t.shape()))),
+    }
+}
+
 /// How invocations share out rows of columns; the first words of a kernel's parameters. Invocation i of an image works on
 /// column i mod `columns` of chunk k = i / `columns`: on element k * span + column and every `step`-th below
 /// min(k * span + limit, n). A GPU's chunks are every chunks-th row, so that neighbours read neighbours whatever the number of

@@ -1,6 +1,6 @@
 //! Non-maximum suppression of boxes: host side of `shaders/nms.wgsl`.
 
-use super::{expect, expect_shape, lanes, topk};
+use super::{by_eights, eights, expect, expect_shape, lanes, topk};
 use crate::gpu::{Cost, DType, Error, Groups, PlanBuilder, Result, ShaderSource, Tensor, Variant};
 use crate::shader;
 use bytemuck::{Pod, Zeroable};
@@ -117,11 +117,7 @@ pub fn nms(
     let cost = Cost::bytes(2 * boxes.bytes() + kept.bytes());
     plan.dispatch("nms order", &SHADER, &variant(Kind::Order, false, 0), &bindings, &base, Groups::for_items(batch * n.max(k), 64), cost)?;
 
-    let spread = engine.caps().software && engine.caps().subgroup_is(8);
-    let pairs = |items: usize| match spread {
-        true => Groups::Linear(items.div_ceil(8) as u64),
-        false => Groups::for_items(items, 64),
-    };
+    let spread = by_eights(engine);
     for start in (0..n).step_by(BLOCK) {
         let size = (n - start).min(BLOCK).next_multiple_of(32);
         let params = Params { start: start as u32, size: size as u32, ..base };
@@ -133,7 +129,7 @@ pub fn nms(
             &variant(Kind::Overlaps, spread, 0),
             &bindings,
             &params,
-            pairs(batch * size * size / 32),
+            eights(spread, 1, batch * size * size / 32),
             cost,
         )?;
         let bindings = [&sorted, &marks, &ids, &bits, kept, count, &list, &list_groups].map(Into::into);
@@ -143,7 +139,7 @@ pub fn nms(
         if behind < n {
             let params = Params { start: behind as u32, size: (n - behind) as u32, ..base };
             let bindings = [&sorted, &list, &list_groups, &marks].map(Into::into);
-            let groups = if spread { pairs(batch * (n - behind).next_multiple_of(8)) } else { pairs(batch * (n - behind)) };
+            let groups = eights(spread, batch, n - behind);
             let cost = Cost::flops(FLOPS * (batch * BLOCK * (n - behind)) as f64);
             plan.dispatch("nms strike", &SHADER, &variant(Kind::Strike, spread, 0), &bindings, &params, groups, cost)?;
         }

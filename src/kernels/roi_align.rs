@@ -91,7 +91,7 @@ pub fn variants() -> Vec<Variant> {
     let grids = [None, Some(UNROLLED)];
     let images = grids.into_iter().flat_map(|g| [(0, g), (2, g)]).flat_map(|(k, g)| [false, true].map(|f| variant(k, f, g)));
     let mut all = stored_both_ways(images, &["X", "Y"]);
-    all.extend(grids.map(|g| variant(1, false, g)));
+    all.push(variant(1, false, None));
     all
 }
 
@@ -156,6 +156,11 @@ fn map_params(op: &str, base: Params, c: usize, level: usize, (x, scale): (&Tens
 pub fn forward(plan: &mut PlanBuilder<'_>, align: RoiAlign, maps: &[(&Tensor, f32)], regions: &Regions<'_>, y: &Tensor) -> Result<()> {
     let op = "roi align";
     let (base, rows, c) = align.params(op, regions, y, maps.len())?;
+    let images = |x: &Tensor| x.shape().first().copied();
+    if let Some((x, _)) = maps.iter().find(|(x, _)| images(x) != images(maps[0].0)) {
+        let shapes = format!("{:?} and {:?}", maps[0].0.shape(), x.shape());
+        return Err(Error::shape(op, format!("maps {shapes} are of different numbers of images")));
+    }
     for (level, map) in maps.iter().enumerate() {
         let (mut params, [_, h, w, _]) = map_params(op, base, c, level, *map)?;
         let turns = align.forward_turns(h, w);
@@ -224,7 +229,7 @@ pub fn backward(
             let bindings: [Binding<'_>; 3] = [regions.boxes.into(), regions.places.into(), (&bits).into()];
             let groups = Groups::for_items(tiles * words, 64);
             let cost = Cost::flops(32.0 * 30.0 * (tiles * words) as f64);
-            plan.dispatch("roi align tiles", &SHADER, &variant(1, false, align.samples), &bindings, &touch, groups, cost)?;
+            plan.dispatch("roi align tiles", &SHADER, &variant(1, false, None), &bindings, &touch, groups, cost)?;
             let (variant, vec) = vectorised(variant(2, first == 0, align.samples), &[c]);
             let variant = stored(variant, vec, &[("X", dx.dtype()), ("Y", dy.dtype())]);
             let total = tiles * TILE * TILE * runs;

@@ -134,12 +134,20 @@ impl PatchRecord {
         })
     }
 
+    /// The pixels of an output of this side that the patch fills: left, top, right, bottom.
+    pub(crate) fn filled(&self, side: u32) -> [u32; 4] {
+        match self.part {
+            0 => [0, 0, side, side],
+            part => part.to_le_bytes().map(|t| (u32::from(t) * TILE).min(side)),
+        }
+    }
+
     /// A record that writes nothing; fills up records of which several share an output.
     pub fn nowhere() -> Self {
         Self { onto: u32::MAX, ..Self::empty() }
     }
 
-    /// The same place with output pixels `factor` times as large, `side` of them.
+    /// The same place with output pixels `factor` times as large, `side` of them, as an output of its own.
     ///
     /// # Errors
     /// As [`PatchRecord::from_affine`].
@@ -148,7 +156,7 @@ impl PatchRecord {
         let centre = [f64::from(self.x) + fixed(self.sub), f64::from(self.y) + fixed(self.sub >> 16)];
         let [a, b, c, d] = self.affine.map(|v| f64::from(v) / 65536.0 * factor);
         let Self { x, y, sub, affine, .. } = Self::from_affine(self.image, centre, [[a, b], [c, d]], side)?;
-        Ok(Self { x, y, sub, affine, ..self })
+        Ok(Self { x, y, sub, affine, onto: 0, part: 0, ..self })
     }
 
     /// Source pixels per output pixel: the root of the ratio of areas.

@@ -7,7 +7,7 @@ mod files;
 mod model;
 mod spots;
 
-pub use files::{FileMatch, match_each, match_files};
+pub use files::{FileMatch, Reading, match_each, match_files};
 pub use model::{MatchModel, Threshold};
 pub(crate) use spots::{MIN_VALID, negatives, usable};
 pub use spots::{Spot, Spots, distances};

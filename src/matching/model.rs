@@ -15,7 +15,7 @@ pub struct Threshold {
     pub threshold: f64,
     /// Share of the validation's pairs and negatives that it told right.
     pub accuracy: f64,
-    /// Pairs of that validation.
+    /// Patches of that validation's pairs.
     pub pairs: usize,
 }
 
@@ -42,7 +42,11 @@ impl MatchModel {
                 "this build carries no matching model; give one with --model, or train one (`echogrid train --match --pairs SAR OPT`)",
             )
         })?;
-        Ok(Self { file: BridgeFile::load(path)?, path: path.into() })
+        let model = Self { file: BridgeFile::load(path)?, path: path.into() };
+        match model.file.manifest.calibration.is_some() && model.threshold().is_none() {
+            true => Err(Error::file(path, "has a threshold that cannot be read; train it with this version")),
+            false => Ok(model),
+        }
     }
 
     /// The network.

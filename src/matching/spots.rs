@@ -81,6 +81,11 @@ impl Spots {
         Ok(Self { spots, negatives, side })
     }
 
+    /// The pair that each place is of, in order: runs of one pair.
+    pub fn pairs(&self) -> Vec<usize> {
+        self.spots.iter().map(|s| s.pair).collect()
+    }
+
     /// What cuts the optical and the SAR patches, at `input` network pixels a side.
     ///
     /// # Errors

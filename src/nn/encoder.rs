@@ -108,6 +108,16 @@ impl Architecture {
         matches!(self, Self::Residual { stages, .. } if stages.is_empty())
     }
 
+    /// Refuses stages without blocks, which would be none.
+    pub(crate) fn check(&self) -> std::result::Result<(), &'static str> {
+        match self {
+            Self::Residual { stages, .. } if stages.iter().any(|s| s.blocks == 0) => {
+                Err("each of the architecture's stages has one block or more")
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What stands behind its normalisations.
     pub(super) fn activation(&self) -> Activation {
         match self {
@@ -180,6 +190,18 @@ pub struct TowerInputs {
 }
 
 impl EncoderConfig {
+    /// Refuses an input of nothing, and trunks that are not what they say.
+    pub(crate) fn check(&self) -> std::result::Result<(), &'static str> {
+        match self {
+            c if c.input == 0 => Err("encoder.input must be above 0"),
+            c if c.last_stride.is_some_and(|s| !(1..=4).contains(&s)) => Err("encoder.last_stride is 1 to 4"),
+            c if c.last_stride.is_some() && c.architecture.stageless() => {
+                Err("encoder.last_stride is of a trunk's last stage, which this one has not")
+            }
+            c => c.architecture.check(),
+        }
+    }
+
     /// An encoder whose stages have the trunk's own strides and whose SAR patches are seen as they are cut.
     pub fn new(architecture: Architecture, input: usize, sharing: Sharing, head: Head) -> Self {
         Self { architecture, input, sharing, head, last_stride: None, repeat_band: false }

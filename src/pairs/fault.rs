@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::scene::{Outline, SampleType};
+use crate::scene::{ImageHeader, SampleType};
 
 /// Faults that a message names.
 const NAMED: usize = 10;
@@ -48,8 +48,8 @@ pub enum Fault {
 
 impl Fault {
     /// Compares an image with the first of its kind.
-    pub(super) fn of_type(path: &std::path::Path, outline: Outline, (first, of_first): &(PathBuf, Outline)) -> Option<Self> {
-        let kind = |o: &Outline| (o.bands, o.sample_type);
+    pub(super) fn of_type(path: &std::path::Path, outline: ImageHeader, (first, of_first): &(PathBuf, ImageHeader)) -> Option<Self> {
+        let kind = |o: &ImageHeader| (o.bands, o.sample_type);
         (kind(&outline) != kind(of_first)).then(|| Self::OtherType {
             path: path.into(),
             is: kind(&outline),

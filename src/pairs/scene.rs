@@ -1,11 +1,13 @@
 //! A set of pairs as one scene.
 
 use super::set::PairSet;
-use crate::scene::{Image, Laid, OpenOptions, SarUnit, ScenePair, ValidityMask};
+use crate::scene::{Image, Laid, OpenOptions, SarUnit, ScenePair, Standardisation, ValidityMask};
 use crate::{Error, Result};
+use std::sync::Arc;
 
 /// Share of the longest side that lies between two pairs at least, and pixels more: patches that reach so far into what holds no data that they come
-/// to the next pair lack more than the tenth that a place may.
+/// to the next pair lack more than the tenth that a place may. Windows of dense training, which may lack a quarter, show a few pixels of the next pair at their edge: ground
+/// that none of their patches is of.
 const BETWEEN: (u32, u32) = (8, 8);
 
 /// How pairs become a scene.
@@ -75,6 +77,21 @@ impl PairScene {
             mask.share(x, y, w, h) * w * h < f64::from(p.width) * f64::from(p.height) - 0.5
         };
         [&self.pair.sar_mask, &self.pair.map_mask].map(|mask| self.places.iter().filter(|p| lacks(mask, p)).count())
+    }
+}
+
+impl PairScene {
+    /// The same with the statistics of other images, of the map and of the SAR image, in place of its own where these are of the same kind: what a network says of a
+    /// patch then does not hang on the patches beside it.
+    #[must_use]
+    pub fn standardised_as(mut self, others: &[Standardisation; 2]) -> Self {
+        for (image, other) in [&mut self.pair.map, &mut self.pair.sar].into_iter().zip(others) {
+            // Nobody else has a scene that was just laid out.
+            if let Some(image) = Arc::get_mut(image).filter(|i| other.is_for(&i.raster, i.standardisation.radiometry)) {
+                image.standardisation = other.clone();
+            }
+        }
+        self
     }
 }
 

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::fault::{Fault, Faults};
 use super::{find, list};
-use crate::scene::{OpenOptions, Outline};
+use crate::scene::{ImageHeader, OpenOptions};
 use crate::{Error, Result};
 
 /// A pair before its files are looked at.
@@ -113,6 +113,17 @@ impl PairSet {
         Ok(self)
     }
 
+    /// Whether a table says of some which part they are of.
+    pub fn is_divided(&self) -> bool {
+        self.pairs.iter().any(|p| p.split.is_some())
+    }
+
+    /// Those that a table does not put into one of `parts`.
+    pub fn without(&self, parts: &[&str]) -> Self {
+        let is_in = |p: &&Pair| p.split.as_deref().is_some_and(|s| parts.iter().any(|part| s.eq_ignore_ascii_case(part)));
+        Self { pairs: self.pairs.iter().filter(|p| !is_in(p)).cloned().collect() }
+    }
+
     /// Those that the table puts into one of `parts` (its column `split`).
     pub fn part(&self, parts: &[&str]) -> Self {
         let is_in = |p: &&Pair| p.split.as_deref().is_some_and(|s| parts.iter().any(|part| s.eq_ignore_ascii_case(part)));
@@ -155,8 +166,8 @@ impl PairSet {
 
 /// The pairs whose files are sound, and what is wrong with the others besides `faults`.
 fn examine(named: Vec<Named>, mut faults: Vec<Fault>) -> (PairSet, Faults) {
-    let outlines: Vec<_> = named.par_iter().map(|n| (Outline::of(&n.sar), Outline::of(&n.optical))).collect();
-    let mut first: Option<[(PathBuf, Outline); 2]> = None;
+    let outlines: Vec<_> = named.par_iter().map(|n| (ImageHeader::of(&n.sar), ImageHeader::of(&n.optical))).collect();
+    let mut first: Option<[(PathBuf, ImageHeader); 2]> = None;
     let mut pairs = Vec::with_capacity(named.len());
     for (Named { name, sar, optical, split }, outlines) in named.into_iter().zip(outlines) {
         let (of_sar, of_optical) = match outlines {

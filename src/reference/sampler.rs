@@ -1,6 +1,6 @@
 //! Twin of `shaders/sampler.wgsl`: the same integers choose the source pixels, and the same bits make the noise.
 
-use crate::kernels::sampler::{MAX_LOOKS, PatchRecord, TILE};
+use crate::kernels::sampler::{MAX_LOOKS, PatchRecord};
 use rayon::prelude::*;
 
 /// Patches [N, `side`, `side`, 4]. `texel(image, x, y)` gives a pixel: three bands and validity, all 0 where there is no
@@ -38,7 +38,7 @@ pub fn forward_onto(
     let mut out = vec![0.0; outputs * side * side * 4];
     for (i, r) in records.iter().enumerate() {
         let output = if r.onto == 0 { i } else { r.onto as usize - 1 };
-        let [x0, y0, x1, y1] = if r.part == 0 { [0, 0, u32::MAX, u32::MAX] } else { r.part.to_le_bytes().map(|t| u32::from(t) * TILE) };
+        let [x0, y0, x1, y1] = r.filled(side as u32);
         for at in (0..side * side).filter(|_| output < outputs) {
             let [x, y] = [at % side, at / side].map(|v| v as u32);
             if (x0..x1).contains(&x) && (y0..y1).contains(&y) {

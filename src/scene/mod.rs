@@ -53,7 +53,7 @@ pub use grid::{Cell, DEFAULT_MAX_MISSING, Grid};
 pub use map_info::MapInfo;
 pub use mask::ValidityMask;
 pub use nodata::{Fill, NoData};
-pub use open::{Bands, OpenOptions, Outline, expand_paths};
+pub use open::{Bands, ImageHeader, OpenOptions, expand_paths};
 pub use pages::{Image, PageCache};
 pub use pair::{Link, ScenePair, compose};
 pub use points::{ControlPoint, ControlPoints, PointsFormat};

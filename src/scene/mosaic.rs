@@ -273,8 +273,21 @@ impl Mosaic {
         let raster = self.raster(piece)?;
         let Piece { area, place, .. } = &self.pieces[piece as usize];
         let Some(own) = place else {
-            let window = raster.read_window(i64::from(x) - area[0], i64::from(y) - area[1], w, h)?;
-            return Ok((window.data, window.valid));
+            // Small pieces fill little of a chunk: only what they do is read.
+            let [left, top] = [i64::from(x).max(area[0]), i64::from(y).max(area[1])];
+            let [right, bottom] = [(i64::from(x) + i64::from(w)).min(area[2]), (i64::from(y) + i64::from(h)).min(area[3])];
+            let (mut data, mut valid) = (vec![0.0; w as usize * h as usize * self.bands as usize], vec![0; w as usize * h as usize]);
+            if left < right && top < bottom {
+                let (across, down) = ((right - left) as usize, (bottom - top) as usize);
+                let window = raster.read_window(left - area[0], top - area[1], across as u32, down as u32)?;
+                let bands = self.bands as usize;
+                for row in 0..down {
+                    let to = (top - i64::from(y)) as usize * w as usize + row * w as usize + (left - i64::from(x)) as usize;
+                    valid[to..to + across].copy_from_slice(&window.valid[row * across..][..across]);
+                    data[to * bands..(to + across) * bands].copy_from_slice(&window.data[row * across * bands..][..across * bands]);
+                }
+            }
+            return Ok((data, valid));
         };
         let far = [f64::NAN; 2];
         let to_own = |p: [f64; 2]| self.place.to_pixels_of(own, p).unwrap_or(far);

@@ -71,7 +71,7 @@ impl OpenOptions {
     ///
     /// # Errors
     /// No image; a size of a pixel that makes no sense; as [`open`](Self::open) of the first. That the others have its bands and its type, and all
-    /// the size that is said, is the caller's to see ([`Outline`]).
+    /// the size that is said, is the caller's to see ([`ImageHeader`]).
     pub fn open_sheet(&self, images: &[Laid], size: [u32; 2], pixel_m: f64) -> Result<Raster> {
         sheet::open(images, size, pixel_m, self)
     }
@@ -130,7 +130,7 @@ impl OpenOptions {
 
 /// What the header of an image says; its pixels are not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outline {
+pub struct ImageHeader {
     /// Width and height, px.
     pub size: [u32; 2],
     /// Bands, alpha not counted.
@@ -139,7 +139,7 @@ pub struct Outline {
     pub sample_type: SampleType,
 }
 
-impl Outline {
+impl ImageHeader {
     /// Of an image file.
     ///
     /// # Errors

@@ -161,11 +161,16 @@ impl PageCache {
         if record.image as usize >= self.images.len() {
             return Vec::new();
         }
-        let reach = |a: i32, b: i32| (((i64::from(a).abs() + i64::from(b).abs()) * side as i64 / 2) >> 16) + 2;
+        // From the centre to the corners of what is filled, pixels.
+        let [left, top, right, bottom] = record.filled(side as u32).map(|v| 2 * i64::from(v) - side as i64);
+        let reach = |a: i32, b: i32| {
+            let ends = [left, right].into_iter().flat_map(|x| [top, bottom].map(|y| (i64::from(a) * x + i64::from(b) * y) >> 17));
+            ends.fold([i64::MAX, i64::MIN], |[low, high], v| [low.min(v), high.max(v)])
+        };
         let [px, py] = self.table.pages(record.image);
-        let span = |centre: i32, reach: i64, pages: u32| {
+        let span = |centre: i32, [low, high]: [i64; 2], pages: u32| {
             let page = |v: i64| v.div_euclid(PAGE as i64).clamp(0, i64::from(pages) - 1) as u32;
-            page(i64::from(centre) - reach)..=page(i64::from(centre) + reach)
+            page(i64::from(centre) + low - 2)..=page(i64::from(centre) + high + 2)
         };
         let xs = span(record.x, reach(record.affine[0], record.affine[1]), px);
         let ys = span(record.y, reach(record.affine[2], record.affine[3]), py);

@@ -130,6 +130,11 @@ pub struct Standardisation {
 }
 
 impl Standardisation {
+    /// Whether a raster's values, under this radiometry, are of the kind that was measured.
+    pub fn is_for(&self, raster: &Raster, radiometry: Radiometry) -> bool {
+        self.radiometry == radiometry && self.median.len() == raster.bands() as usize
+    }
+
     /// Measures a raster on a fixed subset of at most about a million valid pixels.
     ///
     /// The subset depends on nothing but the raster: a lattice in up to 1024 blocks of 256x256 px,

@@ -43,6 +43,7 @@ pub(super) fn open(images: &[Laid], size: [u32; 2], pixel_m: f64, options: &Open
     let mut header = Header::plain(size, told.bands(), told.sample_type(), source.layout());
     header.names = told.band_names().into_iter().map(|(_, name)| name.map(Into::into)).collect();
     header.reader = told.reader();
+    header.warnings = told.warnings().to_vec();
     header.claim.affine = Some(geo);
     header.claim.crs = Some(Ok(crs));
     let mut raster = Raster::from_source(&first.path, header, Arc::new(source))?;

@@ -245,14 +245,7 @@ impl TrainConfig {
                 refuse("encoder.head must make vectors of an even number of values: its dim, or without one the trunk's channels")
             }
             c if !(0.0..1.0).contains(&c.encoder.head.dropout()) => refuse("encoder.head.dropout is a share, 0 to below 1"),
-            c if c.encoder.last_stride.is_some_and(|s| !(1..=4).contains(&s)) => refuse("encoder.last_stride is 1 to 4"),
-            c if c.encoder.last_stride.is_some() && c.encoder.architecture.stageless() => {
-                refuse("encoder.last_stride is of a trunk's last stage, which this one has not")
-            }
-            c if matches!(&c.encoder.architecture, Architecture::Residual { stages, .. } if stages.iter().any(|s| s.blocks == 0)) => {
-                refuse("each of encoder.architecture.stages has one block or more")
-            }
-            c if c.patch == 0 || c.encoder.input == 0 => refuse("patch and encoder.input must be above 0"),
+            c if c.patch == 0 => refuse("patch must be above 0"),
             c if c.views.is_multiple_of(2) || c.validate_views.is_multiple_of(2) => refuse("views and validate_views must be odd"),
             c if !(0.0..=1.0).contains(&c.near) || !(0.0..=1.0).contains(&c.similar) => refuse("near and similar are shares, 0 to 1"),
             c if !(0.0..1.0).contains(&c.smoothing) => refuse("smoothing is a share, 0 to below 1"),
@@ -263,7 +256,7 @@ impl TrainConfig {
             c if !(0.0..1.0).contains(&c.augment.scale) => refuse("augment.scale is a share, 0 to below 1"),
             c if !(0.0..=1.0).contains(&c.augment.mix_statistics) => refuse("augment.mix_statistics is a share, 0 to 1"),
             c if c.similar > 0.0 && c.pool < 4 * c.places() => refuse("pool must be at least four times the places of a batch"),
-            c => c.align.check().and(c.course().check().or_else(refuse)),
+            c => c.align.check().and(c.encoder.check().and_then(|()| c.course().check()).or_else(refuse)),
         }
     }
 

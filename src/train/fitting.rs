@@ -50,7 +50,7 @@ impl RefineTrainConfig {
 impl DenseTrainConfig {
     /// Map pixels a feature pixel, on maps with pixels of `pixel_m` metres.
     fn step(&self, pixel_m: f64) -> f64 {
-        if self.pixel_m > 0.0 { self.pixel_m / pixel_m } else { 2.0 }
+        self.pixel_on(pixel_m) / pixel_m
     }
 
     /// Side on the map of a window of training, and of one of validation; map pixels.

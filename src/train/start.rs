@@ -4,8 +4,8 @@ use crate::container;
 use crate::dense::DenseModel;
 use crate::index::LoadedModel;
 use crate::nn::{
-    Architecture, BridgeFile, BridgeNetwork, DenseEncoderConfig, DenseFile, DetectorConfig, EncoderConfig, Head, Network, NetworkFile,
-    Pooling, Sharing, TensorMap, WeightFile, parse_torchvision,
+    Architecture, BridgeFile, BridgeNetwork, DenseEncoderConfig, DenseFile, DetectorConfig, DetectorFile, EncoderConfig, Head, Network,
+    NetworkFile, Pooling, Sharing, TensorMap, WeightFile, parse_torchvision,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -115,14 +115,18 @@ impl InitFrom {
         if tower.architecture.torchvision().is_some() && matches!(container::manifest(&bytes), Ok(None)) {
             return Ok(Start { tensors: trunk(parse_torchvision(path, &bytes, &tower)?, "sar"), hash: None });
         }
-        if let Ok(file) = NetworkFile::<DetectorConfig>::parse(path, &bytes) {
-            let own = start_of(&file);
-            return match file.manifest.encoder == *wanted {
-                true => Ok(own),
-                false => of_trunk(path, &file.manifest.encoder.architecture, own, "sar", wanted),
+        let kind = kind(&bytes);
+        if <DetectorConfig as Network>::KINDS.contains(&kind.as_str()) {
+            let file = DetectorFile::parse(path, &bytes)?;
+            let own = &file.manifest.encoder;
+            // What the images of its training measured changes no parameter.
+            return match (DetectorConfig { extent: wanted.extent, ..own.clone() }) == *wanted {
+                true => Ok(start_of(&file)),
+                false => of_trunk(path, &own.architecture, start_of(&file), "sar", wanted),
             };
         }
-        if let Ok(file) = BridgeFile::parse(path, &bytes) {
+        if <BridgeNetwork as Network>::KINDS.contains(&kind.as_str()) {
+            let file = BridgeFile::parse(path, &bytes)?;
             let encoder = &file.manifest.encoder.encoder;
             return of_trunk(path, &encoder.architecture, start_of(&file), sar_tower(path, encoder)?, wanted);
         }
@@ -177,15 +181,29 @@ fn trunk(tensors: TensorMap, tower: &str) -> TensorMap {
 fn of_trunk(path: &Path, own: &Architecture, start: Start, tower: &str, wanted: &DetectorConfig) -> Result<Start> {
     match *own == wanted.architecture {
         true => Ok(Start { tensors: trunk(start.tensors, tower), hash: start.hash }),
-        false => Err(of_another(path, own)),
+        false => Err(differs(path, "detector.architecture", &BTreeMap::from([("detector", BTreeMap::from([("architecture", own)]))]))),
     }
 }
 
+/// What a file's manifest says that it is; nothing where there is none.
+fn kind(bytes: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Kind {
+        kind: String,
+    }
+    let text = container::manifest(bytes).ok().flatten().unwrap_or_default();
+    serde_json::from_str(&text).map_or_else(|_| String::new(), |k: Kind| k.kind)
+}
+
 fn of_another(path: &Path, encoder: &impl Serialize) -> Error {
-    let own = toml::to_string(&BTreeMap::from([("encoder", encoder)])).unwrap_or_default();
+    differs(path, "encoder", &BTreeMap::from([("encoder", encoder)]))
+}
+
+fn differs(path: &Path, field: &str, own: &impl Serialize) -> Error {
+    let own = toml::to_string(own).unwrap_or_default();
     Error::file(
         path,
-        format!("is of another network than the configuration's `encoder`; to start from it, the configuration must say\n\n{own}"),
+        format!("is of another network than the configuration's `{field}`; to start from it, the configuration must say\n\n{own}"),
     )
 }
 

@@ -112,7 +112,9 @@ fn what_does_not_match_is_said() {
     std::fs::write(&config, SETTINGS).unwrap();
     let out = dir.join("model");
     let train = |more: &[&str]| run(&[&["train", "--match", "--config", text(&config), "--out", text(&out)], more].concat());
-    let four = ["--pairs", s, o, "--val-pairs", s, o];
+    train(&["--pairs", s, o, "--val-pairs", s, o]).fails(1, &["is in both sets of pairs"]);
+    let [val_sar, val_opt] = pairs(&dir.join("val"), 100, 4);
+    let four = ["--pairs", s, o, "--val-pairs", text(&val_sar), text(&val_opt)];
     train(&four).fails(1, &["4 pairs hold 4 patches of 32 px", "fewer than the 6 of a batch"]);
     let (m, r) = (text(&WORLD.map), text(&WORLD.sar));
     train(&["--scene", m, r, "--val", m, r]).fails(2, &["--match", "--scene"]);

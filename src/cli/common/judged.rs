@@ -65,7 +65,8 @@ impl JudgedArgs {
 
     /// What is judged on: of pairs, whose headers are read, those of all sets together.
     pub(in crate::cli) fn ground(&self) -> Result<Ground> {
-        Ok(SizedPairs::join(self.pairs.sets()?)?.map_or(Ground::Scene, Ground::Pairs))
+        let all = SizedPairs::join(self.pairs.sets()?)?.map(SizedPairs::judged).transpose()?;
+        Ok(all.map_or(Ground::Scene, Ground::Pairs))
     }
 
     /// Opens pairs whose size on the ground does not matter, with the place of each.
@@ -73,7 +74,7 @@ impl JudgedArgs {
         let all = SizedPairs::join(self.pairs.of_any_scale().sets()?)?;
         let all =
             all.ok_or_else(|| Error::invalid("pairs are missing: name them with --pairs SAR OPT, or in a table with --pairs-list"))?;
-        all.pair_scene(reading, self.no_data, APART)
+        all.judged()?.pair_scene(reading, self.no_data, APART)
     }
 
     /// Opens it, and says what is doubtful about it. Pairs begin at multiples of `lattice` px.

@@ -15,6 +15,6 @@ pub(super) use judged::{Ground, JudgedArgs};
 pub(super) use output::{
     check_apart, check_file, check_output, check_regular, expect_json, print_json, warn, warn_of, write_out, written_once,
 };
-pub(super) use pairs::{APART, PairArgs, SizedPairs};
+pub(super) use pairs::{APART, HELD_OUT, PairArgs, SizedPairs, TRAINING};
 pub(super) use progress::Progress;
-pub(super) use reading::{MapArgs, MapNoData, MirrorArgs, SarArgs, Unit};
+pub(super) use reading::{MapArgs, MapNoData, MirrorArgs, SarArgs};

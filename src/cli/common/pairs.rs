@@ -3,9 +3,10 @@
 use super::output::{warn, warn_of};
 use super::reading::{MapNoData, SarArgs};
 use crate::pairs::{PairScene, PairSet, SceneOptions};
-use crate::scene::{Bands, ScenePair};
+use crate::scene::ScenePair;
 use crate::{Error, Result};
 use clap::Args;
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 /// Pairs of a SAR and an optical image of the same ground, pixel on pixel.
@@ -17,13 +18,21 @@ pub struct PairArgs {
     /// A table of such pairs: columns `sar` and `optical`, relative to its folder, and perhaps `name` and `split` (train, val); may be given several times
     #[arg(long, value_name = "FILE.csv", help_heading = "Pairs")]
     pub pairs_list: Vec<PathBuf>,
-    /// Ground size of a pixel of pairs that do not say it themselves: one for all, or one for each --pairs and then each --pairs-list
+    /// Ground size of a pixel of pairs, whatever they say of it themselves: one for all (of --val-pairs and --absent-pairs too), or one for each --pairs and then each --pairs-list [default: what the first of a set says]
     #[arg(long, value_name = "METRES", value_delimiter = ',', value_parser = metres, help_heading = "Pairs")]
     pub pixel_size: Vec<f64>,
 }
 
 /// What pairs are laid apart by where no index's cells are to begin with them, px.
 pub(in crate::cli) const APART: u32 = 8;
+
+/// What a table calls the pairs that are trained on.
+pub(in crate::cli) const TRAINING: [&str; 2] = ["train", "training"];
+/// And those that are held out to validate on.
+pub(in crate::cli) const HELD_OUT: [&str; 3] = ["val", "valid", "validation"];
+
+/// Pixels of sizes that differ by less than this share are of one size: what georeferences of one sensor differ by.
+const ONE_SIZE: f64 = 0.02;
 
 /// A length above 0.
 fn metres(text: &str) -> std::result::Result<f64, String> {
@@ -42,11 +51,6 @@ pub(in crate::cli) struct SizedPairs {
 }
 
 impl PairArgs {
-    /// Whether there are any.
-    pub(in crate::cli) fn given(&self) -> bool {
-        !self.pairs.is_empty() || !self.pairs_list.is_empty()
-    }
-
     /// What is read.
     pub(in crate::cli) fn inputs(&self) -> impl Iterator<Item = &PathBuf> {
         self.pairs.iter().chain(&self.pairs_list)
@@ -94,7 +98,7 @@ impl SizedPairs {
         let mut sets = sets.into_iter();
         let Some(mut all) = sets.next() else { return Ok(None) };
         for next in sets {
-            if next.pixel_m != all.pixel_m {
+            if (next.pixel_m / all.pixel_m - 1.0).abs() > ONE_SIZE {
                 return Err(Error::invalid(format!(
                     "pairs of {} m and of {} m a pixel do not make one scene: take them one after the other",
                     all.pixel_m, next.pixel_m
@@ -105,6 +109,35 @@ impl SizedPairs {
         Ok(Some(all))
     }
 
+    /// What a table does not put into training: pairs to judge on. All, where none says; tells how many are left out.
+    ///
+    /// # Errors
+    /// None is left.
+    pub(in crate::cli) fn judged(self) -> Result<Self> {
+        let set = self.set.without(&TRAINING);
+        match self.set.len() - set.len() {
+            0 => {}
+            all if set.is_empty() => {
+                return Err(Error::invalid(format!("the table puts all {all} pairs into training: there is none to judge on")));
+            }
+            left => warn(format_args!("{left} pairs that the table puts into training are left out")),
+        }
+        Ok(Self { set, ..self })
+    }
+
+    /// Refuses sets that share a SAR image.
+    ///
+    /// # Errors
+    /// The first image that is in both.
+    pub(in crate::cli) fn check_apart(&self, other: &Self) -> Result<()> {
+        let file = |p: &std::path::Path| p.canonicalize().unwrap_or_else(|_| p.into());
+        let own: HashSet<PathBuf> = self.set.pairs().iter().map(|p| file(&p.sar)).collect();
+        match other.set.pairs().iter().find(|p| own.contains(&file(&p.sar))) {
+            None => Ok(()),
+            Some(shared) => Err(Error::file(&shared.sar, "is in both sets of pairs, which must share none: one is kept from the other")),
+        }
+    }
+
     /// The pairs side by side as one scene, each beginning at a multiple of `lattice` px; says what is doubtful.
     pub(in crate::cli) fn scene(&self, reading: &SarArgs, map: MapNoData, lattice: u32) -> Result<ScenePair> {
         Ok(self.pair_scene(reading, map, lattice)?.pair)
@@ -113,17 +146,14 @@ impl SizedPairs {
     /// The same, with the place of each.
     pub(in crate::cli) fn pair_scene(&self, reading: &SarArgs, map: MapNoData, lattice: u32) -> Result<PairScene> {
         let plain = SceneOptions::new(self.pixel_m);
-        let mut sar = reading.options();
-        if sar.bands == Bands::All {
-            sar.bands = plain.sar.bands.clone();
-        }
+        let sar = reading.options_or(plain.sar.bands.clone());
         let optical = crate::scene::OpenOptions { bands: plain.optical.bands.clone(), ..map.options() };
         let scene = self.set.scene_with(&SceneOptions { lattice, sar, optical, unit: reading.unit(), ..plain })?;
         [&scene.pair.map, &scene.pair.sar].iter().for_each(|i| warn_of(&i.raster));
         let [sar, optical] = scene.incomplete();
         if sar + optical > 0 {
             warn(format_args!(
-                "{sar} SAR and {optical} optical images of {} pairs have pixels that count as no data, by a tag, a mask, or areas of 8 x 8 px of 0; --no-data none (of optical images --map-no-data none) reads them as data",
+                "{sar} SAR and {optical} optical images of {} pairs have pixels that count as no data, by a tag, a mask, or areas of 8 x 8 px of one value (0, or one that fills much of an image's border); --no-data none (of optical images --map-no-data none) reads them as data",
                 self.set.len()
             ));
         }

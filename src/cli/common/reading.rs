@@ -55,6 +55,11 @@ impl SarArgs {
         OpenOptions { bands: self.band.clone().map_or(Bands::All, Bands::Named), no_data: self.no_data, reader: None }
     }
 
+    /// The same with `bands` where none was named.
+    pub(in crate::cli) fn options_or(&self, bands: Bands) -> OpenOptions {
+        OpenOptions { bands: self.band.clone().map_or(bands, Bands::Named), ..self.options() }
+    }
+
     /// What the values measure, if it was said.
     pub(in crate::cli) fn unit(&self) -> Option<SarUnit> {
         self.sar_unit.map(Into::into)

@@ -12,7 +12,7 @@ pub(super) struct ModelArgs {
     /// Detector, as `detect train` writes it
     #[arg(long, value_name = "MODEL")]
     pub(super) model: PathBuf,
-    /// Boxes of one class that overlap by more (IoU) are one: the surest stays
+    /// Boxes of one class that overlap by more (IoU) are one: the surest stays. Boxes of neighbouring tiles are one from a half on
     #[arg(long, value_name = "IOU", default_value_t = 0.45)]
     nms: f64,
     /// Side of the tiles that large images are searched by, pixels [default: that of the images of the training]
@@ -26,9 +26,9 @@ impl ModelArgs {
         Ok(DetectorFile::load(&self.model)?)
     }
 
-    /// The detector on a device.
-    pub(super) fn detector<'e>(&self, engine: &'e Engine, file: &DetectorFile) -> Result<Detector<'e>> {
-        Detector::new(engine, file, &self.model)
+    /// The detector on a device, for so many images at once; several where one may be searched by tiles.
+    pub(super) fn detector<'e>(&self, engine: &'e Engine, file: &DetectorFile, images: Option<usize>) -> Result<Detector<'e>> {
+        Detector::new(engine, file, &self.model, images)
     }
 
     /// Boxes of this score at least, so many an image at most.

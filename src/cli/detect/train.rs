@@ -1,6 +1,6 @@
 //! `echogrid detect train`.
 
-use crate::cli::common::{Global, SarArgs, check_apart, check_regular};
+use crate::cli::common::{Global, SarArgs, check_apart, check_regular, warn};
 use crate::cli::train::{CourseArgs, Words, follow, show};
 use crate::detect::AnnotatedImages;
 use crate::train::{DetectTrainConfig, InitFrom, train_detector};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Train a detector on images with boxes
 ///
-/// Annotations are COCO JSON, whose file names lie in IMAGES. Writes checkpoints beside MODEL (MODEL.checkpoint) and a log (MODEL.log.jsonl, drawn at the end in a .svg of the same
+/// Annotations are COCO JSON (or a folder of VOC XML), whose file names lie in IMAGES. Writes checkpoints beside MODEL (MODEL.checkpoint) and a log (MODEL.log.jsonl, drawn at the end in a .svg of the same
 /// name). Ctrl-C saves and stops; --resume goes on to the same bits as a run that was never stopped, on the same adapter with the same measurements (`echogrid tune`).
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -22,7 +22,7 @@ pub(super) struct Args {
     /// The model to write
     #[arg(long, value_name = "MODEL", required_unless_present = "print_config")]
     out: Option<PathBuf>,
-    /// Start from the weights of a detector of the same configuration, or from the trunk of any network of the same architecture: another detector, the SAR tower of an encoder or of `train --match`, a
+    /// Start from the weights of a detector of the same configuration (its anchors and classes too), or from the trunk of any network of the same architecture: another detector, the SAR tower of an encoder or of `train --match`, a
     /// ResNet of torchvision's as safetensors
     #[arg(long, value_name = "MODEL")]
     init_from: Option<InitFrom>,
@@ -34,7 +34,7 @@ pub(super) struct Args {
     /// Go on from the checkpoint
     #[arg(long)]
     resume: bool,
-    /// Print all settings as they would be used, in TOML, and stop
+    /// Print all settings in TOML, and stop; empty classes and anchors, and an extent of 0, are fitted to what is trained on
     #[arg(long)]
     print_config: bool,
     #[command(flatten)]
@@ -63,6 +63,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         val.images.len(),
         val.dataset.boxes()
     ));
+    data.warnings().union(&val.warnings()).for_each(warn);
     if data.dataset.boxes() == 0 || val.dataset.boxes() == 0 {
         return Err(Error::file(
             if data.dataset.boxes() == 0 { annotations } else { val_annotations },

@@ -26,11 +26,11 @@ pub(in crate::cli) enum ProtocolArg {
 pub struct Args {
     #[command(flatten)]
     pub(super) scene: JudgedArgs,
-    /// Model [default: the shipped weights]
+    /// Model [default: the shipped weights; with --match there are none]
     #[arg(long, value_name = "MODEL")]
     pub(super) model: Option<PathBuf>,
     /// Measure how well a matching model tells pairs from others: --pairs, and as many that are none, drawn by --seed
-    #[arg(long = "match", conflicts_with_all = ["protocol", "map", "sar", "report", "held_out"])]
+    #[arg(long = "match", conflicts_with_all = ["protocol", "map", "sar", "report", "held_out", "queries", "absent", "absent_pairs", "method", "cells", "strip"])]
     pub(super) pairwise: bool,
     /// Draw the ROC curve, with --match
     #[arg(long, value_name = "FILE.svg", requires = "pairwise")]
@@ -71,7 +71,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE.json")]
     pub(super) dump: Option<PathBuf>,
     /// Only queries on the ground whose SAR image the model's training held out (`held_out` of its settings): a known map, new SAR
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["pairs", "pairs_list"])]
     pub(super) held_out: bool,
     #[command(flatten)]
     pub(super) refinement: RefineArgs,

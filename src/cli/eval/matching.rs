@@ -18,7 +18,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     if model.threshold().is_none() {
         warn(format_args!("{}: has no threshold of its own, as of a run that is not over: 0.5 is taken", model.path.display()));
     }
-    let scene = args.scene.open_with_places(&args.reading)?;
+    // As `match` standardises single files, which the threshold is for.
+    let scene = args.scene.open_with_places(&args.reading)?.standardised_as(&model.standardisation()?);
     let network = model.network();
     let spots = Spots::new(&scene, network.patch, NEGATIVES, args.seed)?;
     let engine = global.engine()?;
@@ -26,7 +27,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let embedder = model.embedder(&engine, batch, args.dense.what.precision)?;
     let values = distances(&embedder, network, &scene, &spots)?;
     let found = Distances::new(values.clone(), NEGATIVES)?;
-    let summary = Verification::new(&found, model.line(), args.seed);
+    let summary = Verification::new(&found, &spots.pairs(), model.line(), args.seed)?;
     if let Some(path) = &args.dump {
         let text = format!("{}\n", dump(&values, &scene, &spots, model.line()));
         write_atomically(path, text.as_bytes())?;
@@ -61,7 +62,7 @@ fn dump(values: &[f64], scene: &PairScene, spots: &Spots, threshold: f64) -> Val
     let name = |i: usize| &scene.places[spots.spots[i].pair].name;
     let row = |(i, row): (usize, &[f64])| {
         let others = spots.negatives[i * NEGATIVES..][..NEGATIVES].iter().zip(&row[1..]);
-        let negatives: Vec<Value> = others.map(|(j, d)| json!({ "name": name(*j as usize), "distance": d })).collect();
+        let negatives: Vec<Value> = others.map(|(j, d)| json!({ "name": name(*j as usize), "patch": j, "distance": d })).collect();
         json!({ "name": name(i), "map_px": spots.spots[i].map_px, "distance": row[0], "negatives": negatives })
     };
     json!({ "threshold": threshold, "pairs": values.chunks(1 + NEGATIVES).enumerate().map(row).collect::<Vec<_>>() })

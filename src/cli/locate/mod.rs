@@ -24,7 +24,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Outcome> {
     let outputs: Vec<&Path> =
         [Some(&args.out), args.csv.as_ref(), args.report.as_ref()].into_iter().flatten().map(|p| p.as_path()).collect();
     outputs.iter().try_for_each(|p| check_output(p))?;
-    let files = inputs::images(&args.sar)?;
+    let files = inputs::images(&args.sar, "--sar")?;
     let beside = dense_beside(&args.index);
     let read = files.iter().chain(args.map()).chain([&args.index, &beside]).map(|p| p.as_path());
     check_apart(&outputs, read)?;

@@ -97,12 +97,8 @@ impl BuildArgs {
         }
         // A fifth of 256 px is 51: crops follow each other at 205.
         let stride = ((f64::from(self.size) * (1.0 - self.overlap)).round() as u32).max(1);
-        let limits = Limits {
-            missing: self.max_missing,
-            texture: self.min_texture,
-            saturated: self.max_saturated,
-            misfit_px: self.max_misfit.0.unwrap_or(Limits::default().misfit_px),
-        };
+        let limits =
+            Limits { missing: self.max_missing, texture: self.min_texture, saturated: self.max_saturated, misfit_px: self.max_misfit.0 };
         Ok(BuildConfig { size: self.size, stride, onto: self.onto, limits, format: self.format })
     }
 }

@@ -5,7 +5,7 @@ use super::lie::{Lie, as_map};
 use super::sheet::Sheets;
 use crate::cli::common::{Global, Progress, command_line, print_json, warn_of};
 use crate::dense::{DenseModel, FeatureKind, Structure};
-use crate::pairs::build::{BuildConfig, Crop, Manifest, Misfit, Onto, Reason, Round, Sources, Watch, build};
+use crate::pairs::build::{BuildConfig, Crop, Manifest, Misfit, Onto, Reason, Round, Sources, Watch, build, check};
 use crate::register::{DenseFinder, Finder, Hunt, Query};
 use crate::scene::{Bands, Image, OpenOptions, Window};
 use crate::{Error, Result};
@@ -42,8 +42,8 @@ impl Fit<'_, '_> {
 
     fn measure(&mut self, crops: &[Crop], global: &Global) -> Result<Option<Vec<Misfit>>> {
         let asked: Vec<_> = crops.iter().map(|c| self.query(c)).collect();
-        let reach = REACH * self.config.limits.misfit_px;
-        let Some(finder) = self.finder.as_mut() else { return Ok(None) };
+        let (Some(finder), Some(most)) = (self.finder.as_mut(), self.config.limits.misfit_px) else { return Ok(None) };
+        let reach = REACH * most;
         let far = Misfit { px: reach, probability: 0.0 };
         let Some((_, scale)) = asked.iter().flatten().next() else { return Ok(Some(vec![far; crops.len()])) };
         let patch = (f64::from(self.config.size) / scale).round().max(1.0) as u32;
@@ -105,6 +105,8 @@ pub(super) fn run(global: &Global, args: &BuildArgs) -> Result<()> {
     let options = OpenOptions { bands: Bands::Colours, ..args.no_data.options() };
     let optical = Arc::new(Image::of_map(options.open(&args.optical)?)?);
     warn_of(&optical.raster);
+    // Before the device is asked for, and the transform.
+    check(&sar, &optical, &config, &args.out)?;
     let needs_device = args.register || args.max_misfit.0.is_some();
     let map = as_map(&args.optical, &optical, &options, args.optical_pixel_size)?;
     let model = features(args, &map, &sar)?;

@@ -1,6 +1,6 @@
 //! What a run is trained and validated on: scenes, or pairs laid side by side.
 
-use crate::cli::common::{APART, Global, MapArgs, MapNoData, PairArgs, SarArgs, SizedPairs};
+use crate::cli::common::{APART, Global, HELD_OUT, MapArgs, MapNoData, PairArgs, SarArgs, SizedPairs, TRAINING, warn};
 use crate::pairs::{PairScene, PairSet};
 use crate::scene::ScenePair;
 use crate::{Error, Result};
@@ -37,9 +37,6 @@ fn share(text: &str) -> std::result::Result<f64, String> {
     text.parse::<f64>().ok().filter(|v| *v > 0.0 && *v < 1.0).ok_or_else(|| "a share between 0 and 1 is needed".into())
 }
 
-/// What is held out of a set to validate on is called so in tables.
-const HELD_OUT: [&str; 3] = ["val", "valid", "validation"];
-
 /// Pairs to train on, and to validate on; their headers have been read.
 #[derive(Debug, Default)]
 pub(super) struct Sets {
@@ -48,10 +45,52 @@ pub(super) struct Sets {
 }
 
 impl Sets {
-    /// The shorter side of the smallest pair, px, and the ground size of a pixel of the first ones; none without pairs.
-    pub(super) fn least(&self) -> Option<(u32, f64)> {
-        let all = || self.training.iter().chain(&self.val);
-        Some((all().map(|s| s.set.shortest_side()).min()?, all().next()?.pixel_m))
+    fn all(&self) -> impl Iterator<Item = &SizedPairs> {
+        self.training.iter().chain(&self.val)
+    }
+
+    /// The shorter side of the smallest pair, px; none without pairs.
+    pub(super) fn least(&self) -> Option<u32> {
+        self.all().map(|s| s.set.shortest_side()).min()
+    }
+
+    /// The shorter side of the smallest pair of each set, px, and the ground size of its pixels.
+    pub(super) fn scales(&self) -> Vec<(u32, f64)> {
+        self.all().map(|s| (s.set.shortest_side(), s.pixel_m)).collect()
+    }
+
+    /// Takes the held-out pairs that tables name, all of them together; else, where `split` says how, the end of each block of the first set.
+    fn hold_out(&mut self, split: Option<(f64, usize)>) -> Result<()> {
+        let mut held = Vec::new();
+        for SizedPairs { set, pixel_m } in self.training.iter_mut().filter(|s| s.set.is_divided()) {
+            let (all, val) = (set.len(), set.part(&HELD_OUT));
+            *set = set.part(&TRAINING);
+            let none = all - set.len() - val.len();
+            if none > 0 {
+                warn(format_args!(
+                    "{none} of {all} rows of a table are of no split that is trained or validated on (train, val): they are left out"
+                ));
+            }
+            held.push(SizedPairs { set: val, pixel_m: *pixel_m });
+        }
+        let Some((share, blocks)) = split else { return Ok(()) };
+        self.val = SizedPairs::join(held.into_iter().filter(|s| !s.set.is_empty()))?;
+        if let (None, Some(SizedPairs { set, pixel_m })) = (&self.val, self.training.first_mut()) {
+            if set.is_divided() {
+                return Err(Error::invalid("the tables put no pair into a split `val`: name others with --val-pairs SAR OPT"));
+            }
+            let (training, held) = set.split(share, blocks);
+            if held.is_empty() {
+                return Err(Error::invalid(format!(
+                    "{} pairs leave {} to train on and none to validate on: take more, or name others with --val-pairs SAR OPT",
+                    set.len(),
+                    training.len(),
+                )));
+            }
+            *set = training;
+            self.val = Some(SizedPairs { set: held, pixel_m: *pixel_m });
+        }
+        Ok(())
     }
 }
 
@@ -66,35 +105,29 @@ impl GroundArgs {
         Self { pairs: self.pairs.of_any_scale(), ..self.clone() }
     }
 
+    /// Whether scenes are trained on.
+    pub(super) fn has_scenes(&self) -> bool {
+        !self.scene.is_empty()
+    }
+
     /// The pairs, where there are any.
     pub(super) fn sets(&self) -> Result<Sets> {
         let mut sets = Sets { training: self.pairs.sets()?, val: None };
+        if sets.training.is_empty() && self.val_pairs.is_empty() {
+            return Ok(sets);
+        }
         if let [sar, optical] = &self.val_pairs[..] {
             sets.val = Some(self.pairs.sized(PairSet::folders(sar, optical)?, 0)?);
         }
-        for SizedPairs { set, pixel_m } in &mut sets.training {
-            let divided = set.pairs().iter().any(|p| p.split.is_some());
-            let validated = sets.val.is_some() || !self.val.is_empty();
-            let (training, held) = match (divided, validated) {
-                (true, _) => (set.part(&["train", "training"]), set.part(&HELD_OUT)),
-                (false, false) => set.split(self.val_share, self.val_blocks),
-                (false, true) => continue,
-            };
-            if training.is_empty() || held.is_empty() && !validated && !divided {
-                return Err(Error::invalid(format!(
-                    "{} pairs leave {} to train on and {} to validate on: take more, or name others with --val-pairs SAR OPT",
-                    set.len(),
-                    training.len(),
-                    held.len()
-                )));
-            }
-            *set = training;
-            if !validated && !held.is_empty() {
-                sets.val = Some(SizedPairs { set: held, pixel_m: *pixel_m });
-            }
+        let validated = sets.val.is_some() || !self.val.is_empty();
+        sets.hold_out((!validated).then_some((self.val_share, self.val_blocks)))?;
+        if sets.training.iter().any(|s| s.set.is_empty()) {
+            return Err(Error::invalid(
+                "a set of pairs leaves none to train on: take more, or name others to validate on with --val-pairs SAR OPT",
+            ));
         }
-        if sets.val.is_none() && self.val.is_empty() && self.pairs.given() {
-            return Err(Error::invalid("the tables put no pair into a split `val`: name others with --val-pairs SAR OPT"));
+        if let Some(val) = &sets.val {
+            sets.training.iter().try_for_each(|t| t.check_apart(val))?;
         }
         Ok(sets)
     }

@@ -51,6 +51,8 @@ pub(super) fn run(global: &Global, ground: &GroundArgs, course: &CourseArgs, ask
         check_apart(&[out], ground.inputs().map(PathBuf::as_path))?;
     }
     let [scene, val] = ground.open_pairs(global, &sets)?;
+    // As `match` will standardise single files, which the threshold is chosen for.
+    let val = val.standardised_as(&[&scene.pair.map, &scene.pair.sar].map(|i| i.standardisation.clone()));
     if let Some(folder) = asked.export {
         let bar = global.bar(config.total_steps() as u64, "writing batches");
         export_matching(&global.engine()?, &config, &scene, &val, folder, |step| bar.set_position(step as u64))?;

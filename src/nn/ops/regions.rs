@@ -1,8 +1,7 @@
 //! Features of regions.
 
-use super::{Backward, Forward, Halves, Host, Keeps, Op, image};
+use super::{Backward, Forward, Halves, Host, Keeps, Op, image, nothing};
 use crate::gpu::{Error, PlanBuilder, Result, Tensor};
-use crate::kernels::elementwise;
 use crate::kernels::roi_align::{self, Regions};
 use crate::reference as twin;
 
@@ -29,7 +28,7 @@ impl Op for RoiAlign {
 
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         let maps = self.scales.len();
-        let fits = |c: usize| inputs[..maps].iter().all(|s| s.len() == 4 && s[3] == c);
+        let fits = |c: usize| inputs[..maps].iter().all(|s| s.len() == 4 && s[0] == inputs[0][0] && s[3] == c);
         match (inputs.first(), inputs.get(maps..)) {
             (Some([_, _, _, c]), Some([[r, 4], [places]])) if maps > 0 && fits(*c) && *places == 2 * r => {
                 let bins = self.align.bins;
@@ -63,9 +62,6 @@ impl Op for RoiAlign {
     fn backward(&self, plan: &mut PlanBuilder<'_>, io: &Backward<'_>) -> Result<()> {
         let dx: Vec<_> = io.dx.iter().map(Option::as_ref).zip(self.scales.iter().copied()).collect();
         roi_align::backward(plan, self.align, &self.regions(io.inputs), io.dy, &dx)?;
-        match &io.dx[self.scales.len()] {
-            Some(boxes) => elementwise::fill(plan, 0.0, boxes),
-            None => Ok(()),
-        }
+        nothing(plan, io.dx[self.scales.len()].as_ref())
     }
 }

@@ -98,13 +98,13 @@ pub struct Limits {
     pub texture: f64,
     /// Most of [`Measures::saturated`] of either image.
     pub saturated: f64,
-    /// Most of [`Misfit::px`].
-    pub misfit_px: f64,
+    /// Most of [`Misfit::px`]; none leaves that measure out.
+    pub misfit_px: Option<f64>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { missing: 0.01, texture: 0.15, saturated: 0.2, misfit_px: 8.0 }
+        Self { missing: 0.01, texture: 0.15, saturated: 0.2, misfit_px: Some(8.0) }
     }
 }
 
@@ -144,7 +144,7 @@ impl Limits {
             Self { missing: v, .. } if !(0.0..1.0).contains(&v) => refuse("the most that may be missing", "a share below 1", v),
             Self { texture: v, .. } if !(v >= 0.0 && v.is_finite()) => refuse("the least texture", "0 or above", v),
             Self { saturated: v, .. } if !(0.0..=1.0).contains(&v) => refuse("the most that may be saturated", "a share", v),
-            Self { misfit_px: v, .. } if !(v > 0.0 && v.is_finite()) => refuse("the largest misfit", "above 0", v),
+            Self { misfit_px: Some(v), .. } if !(v > 0.0 && v.is_finite()) => refuse("the largest misfit", "above 0", v),
             _ => Ok(()),
         }
     }
@@ -155,7 +155,7 @@ impl Limits {
             Reason::Missing => m.missing > self.missing,
             Reason::Texture => m.texture.iter().any(|t| *t < self.texture),
             Reason::Saturated => m.saturated.iter().any(|s| *s > self.saturated),
-            Reason::Misfit => m.misfit.is_some_and(|f| f.px > self.misfit_px),
+            Reason::Misfit => m.misfit.zip(self.misfit_px).is_some_and(|(f, most)| f.px > most),
         };
         Reason::ALL.into_iter().filter(|r| fails(*r)).collect()
     }

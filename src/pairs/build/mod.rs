@@ -147,10 +147,10 @@ pub fn build(
     out: &Path,
     watch: &mut dyn Watch,
 ) -> Result<Manifest> {
-    config.check()?;
+    check(sources.sar, sources.optical, config, out)?;
     let grid = sources.grid(config.onto);
-    let writer = Writer::new(sources, config, grid, out)?;
     let places = places([grid.width(), grid.height()], config)?;
+    let writer = Writer::new(sources, config, grid, out)?;
     let (mut crops, total) = (Vec::new(), places.len());
     // A few at a time: what both windows hold stays small.
     for (i, group) in places.chunks(2 * rayon::current_num_threads()).enumerate() {
@@ -171,28 +171,41 @@ pub fn build(
     }
     let mut manifest = Manifest::new(sources, config, transform, empty);
     let total = crops.len();
-    for (i, crop) in crops.into_iter().enumerate() {
-        let why = config.limits.failed(&crop.measures);
-        let windows = sources.cut(config, crop.at)?;
-        if why.is_empty() {
-            let number = manifest.pairs.len() + 1;
-            let [sar, optical] = writer.write(number, crop.at, &windows)?;
-            manifest.pairs.push(Kept { number, sar, optical, crop });
-        } else {
-            watch.dropped(&crop, &why, &windows)?;
-            manifest.dropped.push(Dropped { why, crop });
+    for group in crops.chunks(2 * rayon::current_num_threads()) {
+        let windows = group.par_iter().map(|crop| sources.cut(config, crop.at)).collect::<Result<Vec<_>>>()?;
+        for (crop, windows) in group.iter().zip(windows) {
+            let (crop, why) = (*crop, config.limits.failed(&crop.measures));
+            if why.is_empty() {
+                let number = manifest.pairs.len() + 1;
+                let [sar, optical] = writer.write(number, crop.at, &windows)?;
+                manifest.pairs.push(Kept { number, sar, optical, crop });
+            } else {
+                watch.dropped(&crop, &why, &windows)?;
+                manifest.dropped.push(Dropped { why, crop });
+            }
         }
-        watch.progress(Round::Writing, i + 1, total);
+        watch.progress(Round::Writing, manifest.pairs.len() + manifest.dropped.len(), total);
     }
     if manifest.pairs.is_empty() {
         return Err(Error::invalid(format!(
-            "of {} crops with data none fulfils the limits ({}): loosen them, or look at the transform",
+            "of {} crops with data none fulfils the limits ({}): loosen them and empty the folder, or look at the transform",
             manifest.dropped.len(),
             manifest.tally()
         )));
     }
     writer.finish(&manifest)?;
     Ok(manifest)
+}
+
+/// Refuses what [`build`] would refuse whatever the transform: before a caller looks for one.
+///
+/// # Errors
+/// As [`build`], but of reading and writing.
+pub fn check(sar: &Image, optical: &Image, config: &BuildConfig, out: &Path) -> Result<()> {
+    config.check()?;
+    Writer::check([sar, optical], config.format, out)?;
+    let grid = if config.onto == Onto::Sar { sar } else { optical };
+    places([grid.raster.width(), grid.raster.height()], config).map(drop)
 }
 
 /// Upper left corners of the crops of a grid, by rows.

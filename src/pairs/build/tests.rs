@@ -103,7 +103,7 @@ fn what_lies_outside_is_missing() {
         let mut told = Told { off: [0, 0], asked: 0, dropped: Vec::new() };
         build(&sources, &BuildConfig { limits, ..config }, serde_json::Value::Null, &dir.path().join(name), &mut told)
     };
-    let loose = Limits { texture: 0.0, saturated: 1.0, misfit_px: 1e9, missing: 0.0 };
+    let loose = Limits { texture: 0.0, saturated: 1.0, misfit_px: Some(1e9), missing: 0.0 };
     let manifest = build_at(100.0, loose, "some").unwrap();
     // Of four columns, those from 0 and 64 lie on SAR pixels 100 to 228, that from 128 ends at 292, the last wholly outside but for 8 px.
     assert_eq!((manifest.pairs.len(), manifest.failing(Reason::Missing), manifest.empty), (12, 4, 0));

@@ -46,18 +46,22 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Makes the folders, which must hold nothing yet.
-    pub(super) fn new(sources: &Sources<'a>, config: &BuildConfig, grid: &'a Raster, out: &Path) -> Result<Self> {
-        let images = [sources.sar, sources.optical];
-        if config.format == Format::Png {
+    /// Refuses images that the format does not hold, and a folder that holds something: pairs of another run among these could not be told apart.
+    pub(super) fn check(images: [&Image; 2], format: Format, out: &Path) -> Result<()> {
+        if format == Format::Png {
             images.iter().try_for_each(|i| png_holds(&i.raster))?;
         }
+        match std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
+            true => Err(Error::file(out, "is not empty: name a new folder, or empty it")),
+            false => Ok(()),
+        }
+    }
+
+    /// Makes the folders.
+    pub(super) fn new(sources: &Sources<'a>, config: &BuildConfig, grid: &'a Raster, out: &Path) -> Result<Self> {
+        let images = [sources.sar, sources.optical];
         let io = |e: std::io::Error| Error::io(out, format!("cannot be made ({e}); name another folder with --out"), e);
         std::fs::create_dir_all(out).map_err(io)?;
-        // Pairs of another run among these could not be told apart.
-        if std::fs::read_dir(out).map_err(io)?.next().is_some() {
-            return Err(Error::file(out, "is not empty: name a new folder, or empty it"));
-        }
         FOLDERS.iter().try_for_each(|f| std::fs::create_dir(out.join(f))).map_err(io)?;
         Ok(Self { images, grid, format: config.format, size: config.size, out: out.into() })
     }
@@ -87,13 +91,18 @@ impl<'a> Writer<'a> {
             let row = width as usize;
             let pixels = y0 as usize * row..(y0 + rows) as usize * row;
             let b = bands as usize;
+            let empty = nodata.unwrap_or_default() as f32;
             for (pixel, valid) in window.data[pixels.start * b..pixels.end * b].chunks_exact(b).zip(&window.valid[pixels]) {
-                let empty = nodata.unwrap_or_default() as f32;
+                let start = out.len();
                 out.extend(pixel.iter().map(|v| match (*valid != 0, kind.is_float()) {
                     (false, _) => empty,
                     (true, true) => *v,
                     (true, false) => v.round(),
                 }));
+                // Data must not read as none.
+                if *valid != 0 && nodata.is_some() && out[start..].iter().all(|v| *v == empty) {
+                    out[start] = 1.0;
+                }
             }
             Ok(())
         })?)

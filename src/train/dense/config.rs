@@ -189,6 +189,15 @@ impl DenseTrainConfig {
         Ok(Self { encoder: model.encoder, pixel_m, logit_scale: LEARNT_LOGIT_SCALE, init_from: Some(from), ..Self::default() })
     }
 
+    /// Ground metres a feature pixel on maps with pixels of so many: `pixel_m`, or that of two map pixels, rounded to a tenth of a metre where that is a small change.
+    pub(in crate::train) fn pixel_on(&self, map_px_m: f64) -> f64 {
+        match self.pixel_m > 0.0 {
+            true => self.pixel_m,
+            false if map_px_m < 0.5 => 2.0 * map_px_m,
+            false => (20.0 * map_px_m).round() / 10.0,
+        }
+    }
+
     /// Reads a TOML file.
     ///
     /// # Errors

@@ -135,11 +135,7 @@ struct Dense<'a> {
 impl<'a> Dense<'a> {
     fn new(engine: &Engine, config: &'a DenseTrainConfig, scenes: &'a [ScenePair], val: &'a ScenePair, learner: &Learner) -> Result<Self> {
         let first = scenes.first().ok_or_else(|| Error::invalid("no training scene"))?;
-        let pixel_m = match config.pixel_m > 0.0 {
-            true => config.pixel_m,
-            // The ground size of two map pixels.
-            false => (20.0 / map_scale(first, 1.0)?).round() / 10.0,
-        };
+        let pixel_m = config.pixel_on(1.0 / map_scale(first, 1.0)?);
         let sizes = Sizes { windows: config.windows, window: config.window, patches: config.patches, patch: config.patch };
         let windows = Windows::new(scenes, pixel_m, sizes, config.augment, config.seed)?;
         let validation = Validation::new(engine, config, val, pixel_m)?;

@@ -124,6 +124,8 @@ impl Default for DetectTrainConfig {
     }
 }
 
+/// Shorter sides of boxes that a detector can learn, pixels of the input: half of them must have it.
+const LEAST_BOX: f64 = 4.0;
 /// Anchors of a map where the configuration names none.
 const ANCHORS_A_MAP: usize = 3;
 
@@ -160,7 +162,7 @@ impl DetectTrainConfig {
             c if c.detector.input == 0 || !c.detector.input.is_multiple_of(8) || c.detector.input > 2040 => {
                 Some("detector.input is a multiple of 8 up to 2,040 (and of the coarsest map's stride)")
             }
-            c => c.course(1).check().err(),
+            c => c.detector.architecture.check().and_then(|()| c.course(1).check()).err(),
         };
         wrong.map_or(Ok(()), |w| Err(Error::invalid(w)))
     }
@@ -187,7 +189,7 @@ impl DetectTrainConfig {
     /// The same with the classes, extent and anchors of a data set where the configuration names none.
     ///
     /// # Errors
-    /// Too few boxes for anchors of their own.
+    /// Boxes too small for the input, or too few for anchors of their own.
     pub fn fitted(&self, dataset: &crate::detect::Dataset) -> Result<Self> {
         use crate::detect::anchors::{anchors, letterboxed_sizes};
         let mut config = self.clone();
@@ -199,10 +201,19 @@ impl DetectTrainConfig {
             let sides: u64 = dataset.images.iter().map(|i| u64::from(i.width.max(i.height))).sum();
             d.extent = (sides / dataset.images.len().max(1) as u64) as u32;
         }
+        let sizes = letterboxed_sizes(dataset, d.input as u32);
+        let small = sizes.iter().filter(|s| s[0].min(s[1]) < LEAST_BOX).count();
+        if 2 * small > sizes.len() {
+            return Err(Error::invalid(format!(
+                "{small} of {} boxes are under {LEAST_BOX} px where images are fitted into an input of {} px: cut the images into tiles, or raise detector.input",
+                sizes.len(),
+                d.input
+            )));
+        }
         let DetectorHead::Yolo3(yolo) = &mut d.head;
         if yolo.anchors.is_empty() {
-            let found = anchors(&letterboxed_sizes(dataset, d.input as u32), ANCHORS_A_MAP * yolo.widths.len(), self.seed)?;
-            yolo.anchors = found.sizes.iter().map(|s| s.map(|v| (v * 10.0).round() as f32 / 10.0)).collect();
+            let found = anchors(&sizes, ANCHORS_A_MAP * yolo.widths.len(), self.seed)?;
+            yolo.anchors = found.sizes.iter().map(|s| s.map(|v| (v * 10.0).round().max(1.0) as f32 / 10.0)).collect();
         }
         Ok(config)
     }

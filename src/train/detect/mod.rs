@@ -12,13 +12,13 @@ use super::event::{Event, Outcome};
 use super::learner::Learner;
 use super::run::run;
 use super::task::Task;
-use crate::detect::{AnnotatedImages, Dataset, DetectOptions, Detector, MAX_DETECTIONS, ap};
+use crate::Result;
+use crate::detect::{AnnotatedImages, BATCH, Dataset, DetectOptions, Detector, MAX_DETECTIONS, ap};
 use crate::gpu::{Engine, OpTime, Plan, PlanBuilder, Tensor};
 use crate::kernels::row_list::RowList;
 use crate::kernels::sampler;
 use crate::nn::{DetectorConfig, DetectorHead, Graph, NodeId, TensorMap, Yolo3, YoloLoss};
 use crate::scene::PageCache;
-use crate::{Error, Result};
 use batch::{Inputs, PARTS};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -46,13 +46,12 @@ pub fn train_detector(
         refuse_unfinished(out)?;
     }
     let config = config.fitted(&data.dataset)?;
-    check_classes(&config.detector, data)?;
-    check_classes(&config.detector, val)?;
+    [data, val].into_iter().try_for_each(|d| d.check_classes(&config.detector.classes))?;
     let steps = config.steps_of(data.images.len());
     let network = Network::new(&config, slots(&config, &data.dataset))?;
     let mut learner = Learner::new(engine, &network.graph, network.loss.loss, None, &config.course(steps))?;
     learner.weights.load(engine, &network.expecting_little(&config.detector))?;
-    if let Some(from) = &config.init_from {
+    if let Some(from) = config.init_from.as_ref().filter(|_| !resume) {
         learner.start_from(engine, from.detector_start(&config.detector)?)?;
     }
     let task = Detect::new(engine, &config, data, val, &network, &learner)?;
@@ -76,21 +75,6 @@ pub fn profile_detector_step(engine: &Engine, config: &DetectTrainConfig, steps:
 fn slots(config: &DetectTrainConfig, dataset: &Dataset) -> usize {
     let most = dataset.images.iter().map(|i| i.boxes.len()).max().unwrap_or(0).max(1);
     most * PARTS * config.batch * yolo(&config.detector).anchors_a_map()
-}
-
-/// Refuses annotations whose categories are not the network's classes: their numbers would mean other things.
-fn check_classes(detector: &DetectorConfig, data: &AnnotatedImages) -> Result<()> {
-    let names: Vec<&String> = data.dataset.categories.iter().map(|c| &c.name).collect();
-    match names.iter().copied().eq(&detector.classes) {
-        true => Ok(()),
-        false => Err(Error::file(
-            &data.annotations,
-            format!(
-                "has the categories {names:?}, the detector the classes {:?}; both must name the same in the same order",
-                detector.classes
-            ),
-        )),
-    }
 }
 
 fn yolo(detector: &DetectorConfig) -> &Yolo3 {
@@ -183,7 +167,7 @@ impl<'a> Detect<'a> {
         let cache = PageCache::new(engine, data.images.clone(), PAGES)?;
         let records = sampler::records(engine, PARTS * config.batch)?;
         let mut builder = PlanBuilder::new(engine);
-        let taps = sampler::taps_for(usual_scale(config, &data.dataset));
+        let taps = sampler::taps_for(usual_scale(config));
         sampler::forward(&mut builder, cache.array(), cache.table(), &records, taps, true, &given[0])?;
         let total = config.course(config.steps_of(data.images.len())).total();
         Ok(Self {
@@ -201,10 +185,9 @@ impl<'a> Detect<'a> {
 }
 
 /// Image pixels for one of the input, as images are usually shown.
-fn usual_scale(config: &DetectTrainConfig, dataset: &Dataset) -> f64 {
+fn usual_scale(config: &DetectTrainConfig) -> f64 {
     let [least, most] = config.augment.scale;
-    let sides: f64 = dataset.images.iter().map(|i| f64::from(i.width.max(i.height))).sum();
-    sides / dataset.images.len().max(1) as f64 / config.detector.input as f64 / (least * most).sqrt()
+    f64::from(config.detector.extent) / config.detector.input as f64 / (least * most).sqrt()
 }
 
 impl Task for Detect<'_> {
@@ -267,7 +250,7 @@ impl Task for Detect<'_> {
     }
 
     fn validate(&mut self, engine: &Engine, learner: &Learner, step: usize) -> Result<serde_json::Value> {
-        let detector = Detector::with_weights(engine, &self.config.detector, &learner.weights)?;
+        let detector = Detector::with_weights(engine, &self.config.detector, &learner.weights, self.val.images.len().min(BATCH))?;
         let found = detector.detect(&self.val.images, &DetectOptions::default())?;
         let ap50 = ap::all_points(&self.val.dataset, &found, 0.5, MAX_DETECTIONS)?;
         Ok(serde_json::json!({ "step": step, "ap50": ap50, "images": self.val.images.len() }))

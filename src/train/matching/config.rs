@@ -125,13 +125,11 @@ impl MatchTrainConfig {
             c if !matches!(c.encoder.head, Head::Bounded { channels, hidden, dim } if channels > 0 && hidden > 0 && dim > 0) => {
                 refuse("encoder.head must be of kind `bounded`, its channels, hidden and dim above 0")
             }
-            c if c.encoder.input == 0 => refuse("encoder.input must be above 0"),
-            c if c.encoder.last_stride.is_some_and(|s| !(1..=4).contains(&s)) => refuse("encoder.last_stride is 1 to 4"),
             c if c.batch < 4 => refuse("batch must be at least 4 (a pair's negatives are none of the pairs beside it)"),
             c if !(1..c.batch).contains(&c.bridge.negatives) => refuse("bridge.negatives must be above 0, and fewer than the batch"),
             c if !(c.bridge.alpha.is_finite() && c.bridge.alpha > 0.0) => refuse("bridge.alpha must be above 0, and a number"),
             c if !(c.bridge.eps.is_finite() && c.bridge.eps > 0.0) => refuse("bridge.eps must be above 0, and a number"),
-            c => c.course().check().or_else(refuse),
+            c => c.encoder.check().and_then(|()| c.course().check()).or_else(refuse),
         }
     }
 

@@ -92,7 +92,7 @@ pub(super) const WAYS: [Way; 26] = [
     encoder("critic-light", "the same at a tenth of the weight", |c| {
         (c.align.method, c.align.weight) = (Align::CriticClip, Some(0.001));
     }),
-    encoder("critic-gp", "+ Wasserstein critic, gradient penalty", |c| c.align.method = Align::CriticGp),
+    encoder("critic-gp", "+ Wasserstein critic, gradient penalty, weight 1", |c| c.align.method = Align::CriticGp),
     encoder("no-projection", "without projection", without_projection),
     encoder("dropout", "with drop-out 0.5", with_dropout),
     encoder("random-channel", "rival: half of the maps show one random band", |c| c.augment.random_channel = 0.5),
