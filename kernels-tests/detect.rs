@@ -8,13 +8,14 @@ use echogrid::kernels::binary_xent::Focal;
 use echogrid::kernels::box_decode::{Deltas, Yolo};
 use echogrid::kernels::box_loss::BoxDistance;
 use echogrid::kernels::edges::EMPTY;
+use echogrid::kernels::roi_align::NOWHERE;
 use echogrid::kernels::row_list::with_inverse;
 use echogrid::kernels::softmax_xent::IGNORE;
 use echogrid::nn::ops::{
     BinaryXent, BoxLoss, Channels, DecodeDeltas, DecodeYolo, GatherRows, Linear, Pointwise, RowListInputs, ScatterRows, SoftmaxXent,
     WeightedMeans,
 };
-use echogrid::nn::{Architecture, DetectorConfig, DetectorHead, Graph, NodeId, Stage, Weights, Yolo3};
+use echogrid::nn::{Architecture, DetectorConfig, DetectorHead, FasterRcnn, FasterRcnnSlots, Graph, NodeId, Stage, Weights, Yolo3};
 
 macro_rules! op {
     ($graph:ident, $name:literal, $op:expr, $($from:expr),+) => {
@@ -162,9 +163,62 @@ fn detector() -> Case {
     Case { graph, inputs, outputs: [&[loss.loss][..], &maps].concat() }
 }
 
+/// A small Faster R-CNN with its loss: two maps and a pooled one of two inputs, an anchor each, two classes, four regions of which one is nowhere.
+fn two_stages() -> Case {
+    let stage = |channels| Stage { channels, blocks: 1, stride: 2, dilation: 1 };
+    let faster = FasterRcnn {
+        maps: 2,
+        pooled: true,
+        width: 5,
+        anchors: vec![[4.0, 5.0], [9.0, 8.0], [12.0, 14.0]],
+        bins: 2,
+        hidden: 7,
+        candidates: 10,
+        proposal_iou: 0.7,
+        proposals: 4,
+        box_weight: 1.5,
+    };
+    let config = DetectorConfig {
+        architecture: Architecture::Residual { stem: vec![6], stages: vec![stage(6), stage(8)] },
+        input: 16,
+        extent: 16,
+        repeat_band: false,
+        classes: vec!["ship".into(), "buoy".into()],
+        head: DetectorHead::FasterRcnn(faster.clone()),
+    };
+    let mut graph = Graph::new();
+    let x = graph.input("image", &[2, 16, 16, 4]);
+    let loss = faster.loss(&config, &mut graph, x, FasterRcnnSlots { anchors: 3, regions: 4, objects: 2 }).unwrap();
+    let numbers = |list: Vec<u32>| list.iter().map(|v| *v as f32).collect::<Vec<f32>>();
+    // Divisors that leave a loss of about one.
+    let mut inputs = vec![random(2 * 16 * 16 * 4, 81), vec![12.0], vec![6.0]];
+    for (k, (map, said)) in loss.said.logits.iter().zip([vec![5u32, 30], vec![2], vec![]]).enumerate() {
+        let n = graph.shape(*map).iter().product::<usize>();
+        let seed = 82 + 10 * k as u64;
+        inputs.push(random(n, seed).iter().map(|v| f32::from(u8::from(*v > 0.6))).collect());
+        inputs.push(random(n, seed + 1).iter().map(|v| f32::from(u8::from(*v > -0.5))).collect());
+        inputs.extend(with_inverse(n, 3, &said).unwrap().map(numbers));
+        inputs.push(random(12, seed + 2));
+        inputs.push((0..3).map(|i| f32::from(u8::from(i < said.len()))).collect());
+    }
+    inputs.push(vec![1.3, 2.2, 9.7, 8.1, 0.0, 4.5, 6.2, 15.1, 3.1, 0.4, 15.9, 15.2, 0.0, 0.0, 0.0, 0.0]);
+    inputs.push(numbers(vec![0, 0, 1, 1, 1, 0, NOWHERE, NOWHERE]));
+    inputs.push(numbers(vec![2, 0, 1, IGNORE]));
+    inputs.extend(with_inverse(8, 2, &[1, 4]).unwrap().map(numbers));
+    inputs.extend([random(8, 79), vec![1.0, 1.0]]);
+    let said: Vec<NodeId> = loss.said.logits.iter().chain(&loss.said.deltas).copied().collect();
+    Case { graph, inputs, outputs: [&[loss.loss, loss.regions.classes, loss.regions.deltas][..], &said].concat() }
+}
+
 /// All graphs of this file, by name.
 fn cases() -> Vec<(&'static str, Case)> {
-    vec![("binary cross-entropy", binary()), ("boxes from differences", deltas()), ("boxes of a grid", yolo()), ("a detector", detector())]
+    vec![
+        ("binary cross-entropy", binary()),
+        ("boxes from differences", deltas()),
+        ("boxes of a grid", yolo()),
+        ("a detector", detector()),
+        ("two stages", two_stages()),
+    ]
 }
 
 #[test]
@@ -246,6 +300,42 @@ fn shapes_are_checked() {
     says(graph.add("y", ScatterRows, &list.with(z)), "[4, 3] is not [3, ..]");
     says(graph.add("y", GatherRows, &[z, six]), "takes a tensor and a list of rows, not [[4, 3], [6]]");
     assert_eq!(graph.add("y", GatherRows, &list.with(eight)).map(|y| graph.shape(y).to_vec()).unwrap(), [3, 2]);
+}
+
+/// A plan waits for the host where its graph says so, whatever else takes its buffers' turns.
+#[test]
+fn a_plan_waits_for_the_host() {
+    let (e, _lock) = engine();
+    let mut graph = Graph::new();
+    let x = graph.input("x", &[4, 3]);
+    let y = graph.add("first", Linear { out: 3, bias: false }, &[x]).unwrap();
+    let first = graph.add("silu", Pointwise(Activation::Silu), &[y]).unwrap();
+    graph.pause(&[first]);
+    let list = RowListInputs::new(&mut graph, "list", 4, 1);
+    let second = graph.add("second", Linear { out: 3, bias: false }, &[first]).unwrap();
+    let picked = graph.add("picked", GatherRows, &list.with(second)).unwrap();
+    let loss = graph.add("loss", WeightedMeans { weights: vec![1.0] }, &[picked]).unwrap();
+    let weights = Weights::init(e, &graph, 1).unwrap();
+    let (seen, trained) = (graph.inference(e, &weights, &[picked, second]).unwrap(), graph.training(e, &weights, &[loss, second]).unwrap());
+    let plans =
+        [(&seen.plan, &seen.pause, &seen.inputs, &seen.outputs), (&trained.plan, &trained.pause, &trained.inputs, &trained.outputs)];
+    for (plan, pause, inputs, outputs) in plans {
+        let pause = pause.as_ref().unwrap();
+        e.write(&inputs[0], &random(12, 9)).unwrap();
+        let [before, after] = plan.clone().split_at(pause.after);
+        before.submit(e).unwrap();
+        let said: Vec<f32> = e.read(&pause.read[0]).unwrap();
+        let best = (0..4).max_by(|a, b| said[3 * a].total_cmp(&said[3 * b])).unwrap();
+        list.list(&graph, inputs).unwrap().write(e, &[best as u32]).unwrap();
+        after.submit(e).unwrap();
+        let (picked, rows) = (e.read::<f32>(&outputs[0]).unwrap(), e.read::<f32>(&outputs[1]).unwrap());
+        let want = &rows[3 * best..][..3];
+        match picked.len() {
+            1 => close(&picked, &[want.iter().map(|v| f64::from(*v)).sum::<f64>() / 3.0], 1e-5, 0.0),
+            _ => assert_eq!(picked, want),
+        }
+    }
+    assert!(graph.inference(e, &weights, &[picked]).unwrap().pause.is_some_and(|p| p.after > 0));
 }
 
 /// The host writes a list through the inputs of a plan, and what it picks changes with it.

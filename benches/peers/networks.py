@@ -4,6 +4,7 @@ import math
 import sys
 import time
 
+import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -58,6 +59,13 @@ class Trunk(nn.Module):
             x = self.get_submodule(f"layer{n}")(x)
             maps.append(x)
         return maps or [x]
+
+
+def iou(a, b):
+    """Intersection over union of all pairs of corners, numpy."""
+    both = np.clip(np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2]), 0, None).prod(-1)
+    area = lambda t: (t[:, 2:] - t[:, :2]).prod(-1)
+    return both / (area(a)[:, None] + area(b)[None] - both)
 
 
 def to_echogrid(t):

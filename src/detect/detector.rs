@@ -2,18 +2,22 @@
 
 use super::boxes::BBox;
 use super::dataset::Detection;
+use super::heads::{Candidate, Described, Heads};
 use super::letterbox::Letterbox;
 use super::tiles::{Merge, Tile, cover};
 use crate::gpu::{DType, Engine, Plan, PlanBuilder, Tensor};
 use crate::kernels::nms::{self, Nms};
 use crate::kernels::sampler::{self, PatchRecord};
-use crate::nn::{DetectorConfig, DetectorFile, DetectorHead, Graph, InferencePlan, NodeId, Weights, Yolo3};
+use crate::nn::{DetectorConfig, DetectorFile, Weights};
 use crate::scene::{Image, PageCache};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// The shipped detector of ships.
+const SHIPPED: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/ships.safetensors"));
 
 /// Detections of an image that figures count, as COCO has it.
 pub const MAX_DETECTIONS: usize = 100;
@@ -53,8 +57,7 @@ const PAGES: u32 = 128;
 pub struct Detector<'e> {
     engine: &'e Engine,
     config: DetectorConfig,
-    batch: usize,
-    network: InferencePlan,
+    network: Heads,
     records: Tensor,
     /// Boxes, scores and classes of candidates.
     candidates: [Tensor; 3],
@@ -103,23 +106,27 @@ impl View {
     }
 }
 
-/// A box that may be one, pixels of the input.
-#[derive(Clone, Copy)]
-struct Candidate {
-    corners: [f32; 4],
-    score: f32,
-    class: u32,
-}
-
 impl<'e> Detector<'e> {
+    /// A detector's file, or the shipped one where no path is given, and what it is called.
+    ///
+    /// # Errors
+    /// A file that cannot be read or holds no detector. A checkpoint counts as the detector it would become.
+    pub fn file_of(path: Option<&Path>) -> Result<(DetectorFile, PathBuf)> {
+        match path {
+            Some(path) => Ok((DetectorFile::load(path)?, path.to_path_buf())),
+            None => Ok((DetectorFile::parse(Path::new("(shipped)"), SHIPPED)?, PathBuf::from("(shipped)"))),
+        }
+    }
+
     /// Of a model's file; `path` is for messages. `images` are how many it will see at once, if that is known: one alone is not computed as eight.
     ///
     /// # Errors
     /// Parameters that do not fit; device memory.
     pub fn new(engine: &'e Engine, file: &DetectorFile, path: &Path, images: Option<usize>) -> Result<Self> {
         let (config, batch) = (&file.manifest.encoder, images.unwrap_or(BATCH).clamp(1, BATCH));
-        let weights = Weights::from_file(engine, &Self::graph(config, batch)?.0, file, path)?;
-        Self::with_weights(engine, config, &weights, batch)
+        let described = Described::new(config, batch)?;
+        let weights = Weights::from_file(engine, &described.graph, file, path)?;
+        Self::of(engine, config, &described, &weights, batch)
     }
 
     /// With weights that stay shared: training them changes what comes out.
@@ -127,30 +134,18 @@ impl<'e> Detector<'e> {
     /// # Errors
     /// Device limits or memory.
     pub(crate) fn with_weights(engine: &'e Engine, config: &DetectorConfig, weights: &Weights, batch: usize) -> Result<Self> {
-        let (graph, rows, anchors) = Self::graph(config, batch)?;
-        let network = graph.inference(engine, weights, &rows)?;
-        for (k, node) in anchors.iter().enumerate() {
-            let input = graph.input_index(*node).map(|i| &network.inputs[i]);
-            input.map_or(Ok(()), |t| engine.write(t, yolo(config).anchors_of(k).as_flattened()))?;
-        }
+        Self::of(engine, config, &Described::new(config, batch)?, weights, batch)
+    }
+
+    fn of(engine: &'e Engine, config: &DetectorConfig, described: &Described, weights: &Weights, batch: usize) -> Result<Self> {
+        let network = described.build(engine, config, weights)?;
         let tensor = |name: &str, shape: &[usize], dtype| engine.tensor(name, shape, dtype);
         let candidates = [
             tensor("boxes", &[batch, CANDIDATES, 4], DType::F32)?,
             tensor("scores", &[batch, CANDIDATES], DType::F32)?,
             tensor("classes", &[batch, CANDIDATES], DType::U32)?,
         ];
-        Ok(Self { engine, config: config.clone(), batch, network, records: sampler::records(engine, batch)?, candidates })
-    }
-
-    /// The network, the nodes of its decoded rows, and the inputs that take anchors.
-    fn graph(config: &DetectorConfig, batch: usize) -> Result<(Graph, Vec<NodeId>, Vec<NodeId>)> {
-        let yolo = yolo(config);
-        let mut graph = Graph::new();
-        let x = graph.input("image", &[batch, config.input, config.input, 4]);
-        let maps = yolo.maps(config, &mut graph, x)?;
-        let decoded = yolo.decoded(config, &mut graph, &maps)?;
-        let (rows, anchors) = decoded.into_iter().map(|[rows, anchors]| (rows, anchors)).unzip();
-        Ok((graph, rows, anchors))
+        Ok(Self { engine, config: config.clone(), network, records: sampler::records(engine, batch)?, candidates })
     }
 
     /// Names of the classes that detections number.
@@ -173,7 +168,7 @@ impl<'e> Detector<'e> {
         let mut left = views.as_slice();
         while let Some(first) = left.first() {
             let taps = first.taps(self.config.input);
-            let alike = left.iter().take(self.batch).take_while(|v| v.taps(self.config.input) == taps);
+            let alike = left.iter().take(self.network.batch()).take_while(|v| v.taps(self.config.input) == taps);
             let records = alike.map(|v| v.record(self.config.input)).collect::<Result<Vec<_>>>()?;
             let (batch, rest) = left.split_at(cache.fitting(&records, self.config.input));
             if batch.is_empty() {
@@ -218,8 +213,8 @@ impl<'e> Detector<'e> {
     fn suppression(&self, options: &DetectOptions) -> Result<(Plan, Tensor)> {
         let [boxes, scores, classes] = &self.candidates;
         let most = options.most.min(CANDIDATES);
-        let kept = self.engine.tensor("kept", &[self.batch, most], DType::U32)?;
-        let count = self.engine.tensor("count", &[self.batch], DType::U32)?;
+        let kept = self.engine.tensor("kept", &[self.network.batch(), most], DType::U32)?;
+        let count = self.engine.tensor("count", &[self.network.batch()], DType::U32)?;
         let mut builder = PlanBuilder::new(self.engine);
         // Candidates reach the least score already; a slot without one has none.
         let how = Nms { iou: options.iou as f32, score: f32::NEG_INFINITY };
@@ -230,7 +225,7 @@ impl<'e> Detector<'e> {
     /// The plan that cuts views out of images into the network's input.
     fn sampling(&self, cache: &PageCache, taps: u32) -> Result<Plan> {
         let mut builder = PlanBuilder::new(self.engine);
-        sampler::forward(&mut builder, cache.array(), cache.table(), &self.records, taps, false, &self.network.inputs[0])?;
+        sampler::forward(&mut builder, cache.array(), cache.table(), &self.records, taps, false, self.network.images())?;
         Ok(builder.finish())
     }
 
@@ -245,16 +240,19 @@ impl<'e> Detector<'e> {
     ) -> Result<Vec<Vec<Detection>>> {
         let input = self.config.input;
         let mut records = records.to_vec();
-        records.resize(self.batch, PatchRecord::empty());
+        records.resize(self.network.batch(), PatchRecord::empty());
         self.engine.write(&self.records, &records)?;
         cut.submit(self.engine)?;
-        self.network.plan.submit(self.engine)?;
-        let rows = self.network.outputs.iter().map(|t| Ok(self.engine.read::<f32>(t)?)).collect::<Result<Vec<_>>>()?;
-        let candidates: Vec<Vec<Candidate>> = (0..views.len()).map(|n| self.candidates(&rows, n, options.score as f32)).collect();
+        let mut candidates = self.network.candidates(self.engine, views.len(), options.score as f32)?;
+        for all in &mut candidates {
+            // Stable: of equal scores the one that the network says first goes first.
+            all.sort_by(|a, b| b.score.total_cmp(&a.score));
+            all.truncate(CANDIDATES);
+        }
         self.write_candidates(&candidates)?;
         suppress.submit(self.engine)?;
         let kept: Vec<u32> = self.engine.read(kept)?;
-        let each = kept.len() / self.batch;
+        let each = kept.len() / self.network.batch();
         let one = |(n, view): (usize, &View)| {
             let stay = kept[n * each..(n + 1) * each].iter().take_while(|i| **i != nms::EMPTY);
             let of_image = |i: &u32| candidates[n].get(*i as usize).and_then(|c| view.placed(c, input));
@@ -263,35 +261,9 @@ impl<'e> Detector<'e> {
         Ok(views.iter().enumerate().map(one).collect())
     }
 
-    /// The surest candidates of one input of a batch.
-    fn candidates(&self, rows: &[Vec<f32>], n: usize, least: f32) -> Vec<Candidate> {
-        let width = 5 + self.config.classes.len();
-        let sigmoid = |z: f32| 1.0 / (1.0 + (-z).exp());
-        let mut all = Vec::new();
-        for map in rows {
-            let own = map.len() / self.batch;
-            for row in map[n * own..(n + 1) * own].chunks_exact(width) {
-                let there = sigmoid(row[4]);
-                if there < least {
-                    continue;
-                }
-                let classes = row[5..].iter().enumerate().map(|(class, z)| (class as u32, there * sigmoid(*z)));
-                let corners = [row[0], row[1], row[2], row[3]];
-                all.extend(classes.filter(|(_, score)| *score >= least).map(|(class, score)| Candidate { corners, score, class }));
-            }
-        }
-        // Stable: of equal scores the one of the finer map, and there the first, goes first.
-        all.sort_by(|a, b| b.score.total_cmp(&a.score));
-        all.truncate(CANDIDATES);
-        all
-    }
-
     fn write_candidates(&self, candidates: &[Vec<Candidate>]) -> Result<()> {
-        let (mut boxes, mut scores, mut classes) = (
-            vec![0.0f32; self.batch * CANDIDATES * 4],
-            vec![f32::NEG_INFINITY; self.batch * CANDIDATES],
-            vec![0u32; self.batch * CANDIDATES],
-        );
+        let slots = self.network.batch() * CANDIDATES;
+        let (mut boxes, mut scores, mut classes) = (vec![0.0f32; slots * 4], vec![f32::NEG_INFINITY; slots], vec![0u32; slots]);
         for (n, of) in candidates.iter().enumerate() {
             for (i, c) in of.iter().enumerate() {
                 let at = n * CANDIDATES + i;
@@ -304,11 +276,6 @@ impl<'e> Detector<'e> {
         self.engine.write(s, &scores)?;
         Ok(self.engine.write(c, &classes)?)
     }
-}
-
-fn yolo(config: &DetectorConfig) -> &Yolo3 {
-    let DetectorHead::Yolo3(yolo) = &config.head;
-    yolo
 }
 
 impl DetectOptions {

@@ -147,6 +147,13 @@ impl Plan {
         self.steps.extend(other.steps);
     }
 
+    /// The first `n` dispatches, and the others.
+    #[must_use]
+    pub fn split_at(mut self, n: usize) -> [Self; 2] {
+        let rest = self.steps.split_off(n.min(self.steps.len()));
+        [self, Self { steps: rest }]
+    }
+
     /// Records all dispatches into a compute pass of the caller's; never submits or polls.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         record_steps(&self.steps, pass);
@@ -208,6 +215,16 @@ impl<'e> PlanBuilder<'e> {
     /// The engine the plan is for.
     pub fn engine(&self) -> &'e Engine {
         self.engine
+    }
+
+    /// Number of dispatches so far.
+    pub fn len(&self) -> usize {
+        self.plan.len()
+    }
+
+    /// Whether nothing is recorded yet.
+    pub fn is_empty(&self) -> bool {
+        self.plan.is_empty()
     }
 
     /// A prefix for the op names that follow (a layer's name, for instance); empty for none.

@@ -7,11 +7,22 @@ use super::ops::{Forward, Op};
 use super::weights::Weights;
 use crate::gpu::{DType, Engine, Plan, PlanBuilder, Precision, Result, Tensor};
 
+/// Where a plan waits for the host ([`Graph::pause`]).
+#[derive(Debug, Clone)]
+pub struct Pause {
+    /// Dispatches that run before.
+    pub after: usize,
+    /// What the host may read then, in the order in which it was asked for.
+    pub read: Vec<Tensor>,
+}
+
 /// A forward pass ready to run.
 #[derive(Debug)]
 pub struct InferencePlan {
     /// Dispatches.
     pub plan: Plan,
+    /// Where they wait for the host, if they do.
+    pub pause: Option<Pause>,
     /// The graph's inputs in order of definition.
     pub inputs: Vec<Tensor>,
     /// The outputs asked for, in order.
@@ -36,8 +47,8 @@ impl Graph {
                 build.end(j, Event::Forward(j));
             }
         }
-        let (inputs, outputs) = build.ends(outputs);
-        Ok(InferencePlan { plan: build.builder.finish(), inputs, outputs, bytes: build.memory.total() })
+        let ((inputs, outputs), pause) = (build.ends(outputs), build.pause());
+        Ok(InferencePlan { plan: build.builder.finish(), pause, inputs, outputs, bytes: build.memory.total() })
     }
 }
 
@@ -52,24 +63,32 @@ pub(super) struct Build<'a> {
     pub(super) types: Vec<DType>,
     /// The value of each node that is made.
     pub(super) values: Vec<Option<Tensor>>,
+    /// Dispatches before the graph's pause, once that is reached.
+    before: Option<usize>,
 }
 
 impl<'a> Build<'a> {
     /// For `outputs`; the nodes of `backward` will also go backward.
     pub(super) fn new(graph: &'a Graph, engine: &'a Engine, weights: &'a Weights, outputs: &[NodeId], backward: &[bool]) -> Self {
+        let read = graph.pause.iter().flat_map(|(_, read)| read);
+        let kept: Vec<NodeId> = outputs.iter().chain(read).copied().collect();
         Self {
             graph,
             weights,
             builder: PlanBuilder::new(engine),
             memory: Memory::new(engine, !graph.unshared),
-            lifetimes: Lifetimes::new(graph, outputs, backward),
-            types: stored_types(graph, engine, outputs),
+            lifetimes: Lifetimes::new(graph, &kept, backward),
+            types: stored_types(graph, engine, &kept),
             values: vec![None; graph.nodes.len()],
+            before: None,
         }
     }
 
     /// Records a node's op; gives what it saves for its backward pass.
     pub(super) fn forward(&mut self, j: usize, training: bool) -> Result<Vec<Tensor>> {
+        if self.graph.pause.as_ref().is_some_and(|(first, _)| j >= *first) {
+            self.before.get_or_insert(self.builder.len());
+        }
         let node = &self.graph.nodes[j];
         let output = self.memory.take(&node.name, &node.shape, self.types[j])?;
         let op = self.begin(j);
@@ -104,6 +123,13 @@ impl<'a> Build<'a> {
                 self.memory.give(self.values[node.0].as_ref().expect("live until now"));
             }
         }
+    }
+
+    /// Where the plan waits for the host.
+    pub(super) fn pause(&self) -> Option<Pause> {
+        let (_, read) = self.graph.pause.as_ref()?;
+        let read = read.iter().map(|n| self.values[n.0].clone().expect("kept for the host")).collect();
+        Some(Pause { after: self.before?, read })
     }
 
     /// The inputs in order of definition, and the outputs.

@@ -29,6 +29,8 @@ pub struct Graph {
     /// Every tensor of a plan gets a buffer of its own.
     pub(crate) unshared: bool,
     pub(crate) precision: Precision,
+    /// How many nodes run before the host has its turn, and those that it reads then.
+    pub(crate) pause: Option<(usize, Vec<NodeId>)>,
 }
 
 impl Graph {
@@ -76,6 +78,11 @@ impl Graph {
         }
         self.nodes.push(Node { name: name.into(), op: Some(Arc::new(op)), inputs: inputs.to_vec(), params, shape, dtype: DType::F32 });
         Ok(NodeId(self.nodes.len() - 1))
+    }
+
+    /// Has plans stop before whatever is added from here on, so that the host can read `nodes` and write inputs that hang on them; once a graph.
+    pub fn pause(&mut self, nodes: &[NodeId]) {
+        self.pause = Some((self.nodes.len(), nodes.to_vec()));
     }
 
     /// Leaves the parameters whose names start with `prefix` as they are: they take no gradient, what comes before them still does.

@@ -18,9 +18,12 @@ mod twin;
 mod weights;
 
 pub use bridge::BridgeNetwork;
-pub use build::InferencePlan;
+pub use build::{InferencePlan, Pause};
 pub use dense::{DenseEncoderConfig, Level, Skip};
-pub use detector::{DetectorConfig, DetectorHead, Yolo3, YoloLoss, YoloTargets};
+pub use detector::{
+    BoxTargets, DetectorConfig, DetectorHead, FasterRcnn, FasterRcnnLoss, FasterRcnnSlots, Proposing, RegionNodes, Yolo3, YoloLoss,
+    YoloTargets,
+};
 pub use encoder::{Architecture, EncoderConfig, Modality, Sharing, Stage, TowerInputs};
 pub use graph::{Graph, NodeId};
 pub use head::{Head, Pooling};

@@ -1,6 +1,6 @@
 //! From a graph to a plan of its forward and backward pass.
 
-use super::build::Build;
+use super::build::{Build, Pause};
 use super::graph::{Graph, NodeId};
 use super::lifetimes::{Event, differentiable, reaches};
 use super::ops::{Backward, ParamKind};
@@ -13,6 +13,8 @@ use crate::kernels::{elementwise, expect};
 pub struct TrainingPlan {
     /// Dispatches of both passes.
     pub plan: Plan,
+    /// Where they wait for the host, if they do.
+    pub pause: Option<Pause>,
     /// The graph's inputs in order of definition.
     pub inputs: Vec<Tensor>,
     /// The outputs asked for, in order; the loss first.
@@ -54,9 +56,18 @@ impl Graph {
         }
         both.check_reached()?;
         let Both { build, mut saved, gradients, .. } = both;
-        let (inputs, outputs) = build.ends(outputs);
+        let ((inputs, outputs), pause) = (build.ends(outputs), build.pause());
         let saved = std::mem::take(&mut saved[loss.0]);
-        Ok(TrainingPlan { plan: build.builder.finish(), inputs, outputs, loss_gradient, saved, gradients, bytes: build.memory.total() })
+        Ok(TrainingPlan {
+            plan: build.builder.finish(),
+            pause,
+            inputs,
+            outputs,
+            loss_gradient,
+            saved,
+            gradients,
+            bytes: build.memory.total(),
+        })
     }
 }
 

@@ -20,7 +20,9 @@ struct Run<'a, T: Task> {
     task: T,
     course: Course,
     learner: Learner,
-    /// Sampler, both passes, optimiser.
+    /// Sampler, and what of the network comes before its pause, if there is one.
+    before: Option<Plan>,
+    /// Sampler (unless it is there already), both passes, optimiser.
     step_plan: Plan,
     records: Vec<SceneRecord>,
     out: &'a Path,
@@ -76,8 +78,16 @@ pub(super) fn run<T: Task>(
 impl<'a, T: Task> Run<'a, T> {
     fn new(engine: &'a Engine, task: T, learner: Learner, records: Vec<SceneRecord>, out: &'a Path, resume: bool) -> Result<Self> {
         let mut step_plan = task.sampling().clone();
+        let pause = learner.plan.pause.as_ref().map(|p| step_plan.len() + p.after);
         step_plan.extend(learner.plan.plan.clone());
         step_plan.extend(learner.optimizer.plan.clone());
+        let (before, step_plan) = match pause {
+            Some(n) => {
+                let [before, after] = step_plan.split_at(n);
+                (Some(before), after)
+            }
+            None => (None, step_plan),
+        };
         let progress = match resume {
             true => checkpoint::load(&checkpoint_path(out), engine, &task, &records, &learner)?,
             false => Progress { init_hash: learner.init_hash.clone(), ..Progress::default() },
@@ -87,6 +97,7 @@ impl<'a, T: Task> Run<'a, T> {
             course: task.course(),
             task,
             learner,
+            before,
             step_plan,
             records,
             out,
@@ -101,7 +112,8 @@ impl<'a, T: Task> Run<'a, T> {
     fn start(&mut self, on: &mut impl FnMut(Event)) -> Result<()> {
         let (step, total, every) = (self.progress.step, self.course.total(), self.course.steps);
         let (parameters, bytes) = (self.learner.parameters(), self.learner.plan.bytes);
-        on(Event::Start { step, total, parameters, flops: self.step_plan.flops(), bytes });
+        let flops = self.step_plan.flops() + self.before.as_ref().map_or(0.0, Plan::flops);
+        on(Event::Start { step, total, parameters, flops, bytes });
         if step < total && !step.is_multiple_of(every) {
             self.task.resume_epoch(self.engine, &self.learner, step / every)?;
         }
@@ -148,6 +160,10 @@ impl<'a, T: Task> Run<'a, T> {
         let aligned = self.learner.aligned.as_ref();
         if let Some(aligned) = aligned {
             aligned.before_step(self.engine, step as f64 / self.course.total() as f64)?;
+        }
+        if let Some(before) = &self.before {
+            before.submit(self.engine)?;
+            self.task.pause(self.engine, &self.learner, step)?;
         }
         self.step_plan.submit(self.engine)?;
         if let Some(aligned) = aligned {

@@ -2,6 +2,7 @@
 
 use crate::container;
 use crate::dense::DenseModel;
+use crate::detect::Detector;
 use crate::index::LoadedModel;
 use crate::nn::{
     Architecture, BridgeFile, BridgeNetwork, DenseEncoderConfig, DenseFile, DetectorConfig, DetectorFile, EncoderConfig, Head, Network,
@@ -108,7 +109,8 @@ impl InitFrom {
     /// torchvision's ResNet.
     pub(super) fn detector_start(&self, wanted: &DetectorConfig) -> Result<Start> {
         let Some(path) = self.path() else {
-            return Err(Error::invalid("there is no shipped network that a detector could start from; name a file"));
+            let (file, path) = Detector::file_of(None)?;
+            return of_detector(&path, &file, wanted);
         };
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, e.to_string(), e))?;
         let tower = EncoderConfig::new(wanted.architecture.clone(), wanted.input, Sharing::Separate, Head::pooled(Pooling::Average, 8));
@@ -117,13 +119,7 @@ impl InitFrom {
         }
         let kind = kind(&bytes);
         if <DetectorConfig as Network>::KINDS.contains(&kind.as_str()) {
-            let file = DetectorFile::parse(path, &bytes)?;
-            let own = &file.manifest.encoder;
-            // What the images of its training measured changes no parameter.
-            return match (DetectorConfig { extent: wanted.extent, ..own.clone() }) == *wanted {
-                true => Ok(start_of(&file)),
-                false => of_trunk(path, &own.architecture, start_of(&file), "sar", wanted),
-            };
+            return of_detector(path, &DetectorFile::parse(path, &bytes)?, wanted);
         }
         if <BridgeNetwork as Network>::KINDS.contains(&kind.as_str()) {
             let file = BridgeFile::parse(path, &bytes)?;
@@ -175,6 +171,16 @@ fn trunk(tensors: TensorMap, tower: &str) -> TensorMap {
         of_trunk(rest).then(|| (format!("sar.{rest}"), value))
     };
     tensors.into_iter().filter_map(own).collect()
+}
+
+/// What a detector starts with from another: all of it, or its trunk.
+fn of_detector(path: &Path, file: &DetectorFile, wanted: &DetectorConfig) -> Result<Start> {
+    let own = &file.manifest.encoder;
+    // What the images of its training measured changes no parameter.
+    match (DetectorConfig { extent: wanted.extent, ..own.clone() }) == *wanted {
+        true => Ok(start_of(file)),
+        false => of_trunk(path, &own.architecture, start_of(file), "sar", wanted),
+    }
 }
 
 /// The same of a network with a trunk of this architecture.

@@ -45,6 +45,10 @@ pub(super) trait Task {
     }
     /// Writes what the step reads.
     fn start_step(&mut self, engine: &Engine, step: usize, state: &mut Self::State) -> Result<()>;
+    /// Writes what the rest of a step reads that hangs on what the network said so far, where its graph has a pause.
+    fn pause(&mut self, _engine: &Engine, _learner: &Learner, _step: usize) -> Result<()> {
+        Ok(())
+    }
     /// What a step tells beside its loss.
     fn watched<'l>(&self, _learner: &'l Learner) -> Option<&'l Tensor> {
         None

@@ -22,10 +22,13 @@ pub(super) struct Args {
     /// The model to write
     #[arg(long, value_name = "MODEL", required_unless_present = "print_config")]
     out: Option<PathBuf>,
-    /// Start from the weights of a detector of the same configuration (its anchors and classes too), or from the trunk of any network of the same architecture: another detector, the SAR tower of an encoder or of `train --match`, a
+    /// Start from the weights of a detector of the same configuration (its anchors and classes too; `shipped` for the one that is built in), or from the trunk of any network of the same architecture: another detector, the SAR tower of an encoder or of `train --match`, a
     /// ResNet of torchvision's as safetensors
     #[arg(long, value_name = "MODEL")]
     init_from: Option<InitFrom>,
+    /// What tells boxes: small networks of the default settings; a configuration says it itself
+    #[arg(long, value_enum, default_value_t = Head::Yolo3, conflicts_with = "config")]
+    head: Head,
     /// Settings in TOML; `echogrid detect train --print-config` shows all of them
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -41,8 +44,26 @@ pub(super) struct Args {
     reading: SarArgs,
 }
 
+/// Heads with default settings.
+#[derive(Debug, Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Head {
+    /// One look: boxes straight from feature maps
+    Yolo3,
+    /// Two: proposals, then a look at each
+    FasterRcnn,
+}
+
+impl Head {
+    fn config(self) -> DetectTrainConfig {
+        match self {
+            Self::Yolo3 => DetectTrainConfig::default(),
+            Self::FasterRcnn => DetectTrainConfig::faster_rcnn(),
+        }
+    }
+}
+
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
-    let mut config = args.config.as_deref().map_or_else(|| Ok(DetectTrainConfig::default()), DetectTrainConfig::load)?;
+    let mut config = args.config.as_deref().map_or_else(|| Ok(args.head.config()), DetectTrainConfig::load)?;
     config.init_from = args.init_from.clone().or(config.init_from);
     args.course.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);
     config.check()?;

@@ -1,7 +1,9 @@
 //! Detectors of objects: a trunk, and what tells boxes from its feature maps.
 
+mod faster;
 mod yolo;
 
+pub use faster::{BoxTargets, FasterRcnn, FasterRcnnLoss, FasterRcnnSlots, Proposing, RegionNodes};
 pub use yolo::{Yolo3, YoloLoss, YoloTargets};
 
 use super::encoder::Architecture;
@@ -39,6 +41,8 @@ pub struct DetectorConfig {
 pub enum DetectorHead {
     /// Boxes straight from the maps of several strides.
     Yolo3(Yolo3),
+    /// Regions that anchors propose, and boxes from the features of each.
+    FasterRcnn(FasterRcnn),
 }
 
 impl Network for DetectorConfig {
@@ -59,6 +63,18 @@ impl DetectorConfig {
         match maps.len().checked_sub(count) {
             Some(first) => Ok(maps.split_off(first)),
             None => Err(Error::shape("detector", format!("{count} feature maps are asked for, and the trunk has {} stages", maps.len()))),
+        }
+    }
+
+    /// Refuses an input that the coarsest of the trunk's maps does not divide.
+    fn check_stride(&self, op: &str, graph: &Graph, features: &[NodeId]) -> Result<()> {
+        let side = features.last().map_or(1, |f| graph.shape(*f)[1]);
+        match self.input.is_multiple_of(side) && (self.input / side).is_power_of_two() {
+            true => Ok(()),
+            false => Err(Error::shape(
+                op,
+                format!("an input of {} px is no multiple of the coarsest map's stride ({side} cells a side)", self.input),
+            )),
         }
     }
 }

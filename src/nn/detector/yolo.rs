@@ -87,13 +87,7 @@ impl Yolo3 {
     pub fn maps(&self, config: &DetectorConfig, graph: &mut Graph, x: NodeId) -> Result<Vec<NodeId>> {
         self.check()?;
         let features = config.trunk(graph, x, self.widths.len())?;
-        let side = features.last().map_or(1, |f| graph.shape(*f)[1]);
-        if !(config.input.is_multiple_of(side) && (config.input / side).is_power_of_two()) {
-            return Err(Error::shape(
-                "yolo3",
-                format!("an input of {} px is no multiple of the coarsest map's stride ({side} cells a side)", config.input),
-            ));
-        }
+        config.check_stride("yolo3", graph, &features)?;
         let act = config.architecture.activation();
         let channels = self.anchors_a_map() * (5 + config.classes.len());
         let (mut maps, mut coarser): (Vec<NodeId>, Option<NodeId>) = (Vec::new(), None);

@@ -1,7 +1,6 @@
 //! What the inputs of a step show: one image each, or parts of four; where, and which boxes.
 
 use super::config::DetectTrainConfig;
-use super::targets::Shown;
 use crate::Result;
 use crate::detect::{BBox, Dataset};
 use crate::kernels::sampler::{PatchRecord, TILE};
@@ -24,6 +23,14 @@ const LEAST_SIDE: f64 = 2.0;
 /// Streams of random numbers.
 const ORDER: u64 = 30;
 const INPUTS: u64 = 31;
+
+/// A box that an input shows, pixels of the input.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Shown {
+    pub(super) bbox: BBox,
+    /// Its class; none of what is neither to be found nor to be missed (crowds, difficult boxes, boxes cut off).
+    pub(super) class: Option<usize>,
+}
 
 /// What a step's inputs are.
 #[derive(Debug, Clone, PartialEq)]

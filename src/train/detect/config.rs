@@ -1,7 +1,7 @@
 //! What a training run of a detector is made of; every field has a default, a TOML file may set any of them (of `detector`, all at once).
 
 use crate::gpu::Precision;
-use crate::nn::{Architecture, DetectorConfig, DetectorHead, OptimizerConfig, Stage, Yolo3};
+use crate::nn::{Architecture, DetectorConfig, DetectorHead, FasterRcnn, OptimizerConfig, Stage, Yolo3};
 use crate::train::course::Course;
 use crate::train::look::Look;
 use crate::train::recipe::read_toml;
@@ -57,6 +57,56 @@ impl DetectAugment {
     }
 }
 
+/// What a head of two stages learns from: of each input so many anchors and regions.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RegionSampling {
+    /// Anchors that are asked whether something is there; 256 as published.
+    pub anchors: usize,
+    /// Share of them at most where something is.
+    pub anchor_share: f64,
+    /// Below the first overlap (IoU) with every box an anchor has nothing, from the second on it has something, as the best anchors of each box always have.
+    pub anchor_iou: [f64; 2],
+    /// Regions whose features are read; 512 as published with a pyramid.
+    pub regions: usize,
+    /// Share of them at most that show an object.
+    pub region_share: f64,
+    /// A region that overlaps a box by this (IoU) shows it.
+    pub region_iou: f64,
+}
+
+impl Default for RegionSampling {
+    fn default() -> Self {
+        Self { anchors: 256, anchor_share: 0.5, anchor_iou: [0.3, 0.7], regions: 128, region_share: 0.25, region_iou: 0.5 }
+    }
+}
+
+impl RegionSampling {
+    /// Anchors of an input at most where something is.
+    pub(super) fn anchors_there(&self) -> usize {
+        ((self.anchors as f64 * self.anchor_share) as usize).max(1)
+    }
+
+    /// Regions of an input at most that show an object.
+    pub(super) fn regions_there(&self) -> usize {
+        ((self.regions as f64 * self.region_share) as usize).max(1)
+    }
+
+    fn check(&self) -> Option<&'static str> {
+        let share = |v: f64| (0.0..=1.0).contains(&v);
+        match self {
+            s if s.anchors == 0 || s.regions == 0 => Some("sampling.anchors and regions must be above 0"),
+            s if ![s.anchor_share, s.region_share, s.region_iou].into_iter().chain(s.anchor_iou).all(share) || s.region_iou == 0.0 => {
+                Some("sampling's shares and overlaps are 0 to 1, region_iou above 0")
+            }
+            s if s.anchor_iou[0] > s.anchor_iou[1] || s.anchor_iou[1] == 0.0 => {
+                Some("sampling.anchor_iou is the lower and the upper overlap")
+            }
+            _ => None,
+        }
+    }
+}
+
 /// A training run of a detector.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -73,10 +123,12 @@ pub struct DetectTrainConfig {
     pub seed: u64,
     /// What the network, or its trunk alone, starts from: a detector, or an encoder or matching model with the same trunk in its SAR tower; random values where there is none.
     pub init_from: Option<InitFrom>,
-    /// Anchors whose sides overlap a box's by at least this say it too, beside the best one; 1 for the best alone, as published.
+    /// Of YOLOv3: anchors whose sides overlap a box's by at least this say it too, beside the best one; 1 for the best alone, as published.
     pub match_iou: f64,
-    /// An anchor that overlaps a box by at least this, and is not to say it, is not asked whether something is there.
+    /// Of YOLOv3: an anchor that overlaps a box by at least this, and is not to say it, is not asked whether something is there.
     pub ignore_iou: f64,
+    /// Of Faster R-CNN: the anchors and regions that it learns from.
+    pub sampling: RegionSampling,
     /// Share of a box that must be left of it where an image is cut, for it to count.
     pub least_visible: f64,
     /// Share of all steps over which the learning rate rises; then it falls as a cosine.
@@ -113,6 +165,7 @@ impl Default for DetectTrainConfig {
             init_from: None,
             match_iou: 0.5,
             ignore_iou: 0.5,
+            sampling: RegionSampling::default(),
             least_visible: 0.4,
             warmup: 0.05,
             optimizer: OptimizerConfig { lr: 2e-3, ..OptimizerConfig::default() },
@@ -130,6 +183,24 @@ const LEAST_BOX: f64 = 4.0;
 const ANCHORS_A_MAP: usize = 3;
 
 impl DetectTrainConfig {
+    /// The same for a small Faster R-CNN.
+    pub fn faster_rcnn() -> Self {
+        let mut config = Self::default();
+        config.detector.head = DetectorHead::FasterRcnn(FasterRcnn {
+            maps: 3,
+            pooled: false,
+            width: 48,
+            anchors: Vec::new(),
+            bins: 7,
+            hidden: 128,
+            candidates: 300,
+            proposal_iou: 0.7,
+            proposals: 150,
+            box_weight: 1.0,
+        });
+        config
+    }
+
     /// Reads a TOML file.
     ///
     /// # Errors
@@ -162,6 +233,7 @@ impl DetectTrainConfig {
             c if c.detector.input == 0 || !c.detector.input.is_multiple_of(8) || c.detector.input > 2040 => {
                 Some("detector.input is a multiple of 8 up to 2,040 (and of the coarsest map's stride)")
             }
+            c if c.sampling.check().is_some() => c.sampling.check(),
             c => c.detector.architecture.check().and_then(|()| c.course(1).check()).err(),
         };
         wrong.map_or(Ok(()), |w| Err(Error::invalid(w)))
@@ -210,10 +282,13 @@ impl DetectTrainConfig {
                 d.input
             )));
         }
-        let DetectorHead::Yolo3(yolo) = &mut d.head;
-        if yolo.anchors.is_empty() {
-            let found = anchors(&sizes, ANCHORS_A_MAP * yolo.widths.len(), self.seed)?;
-            yolo.anchors = found.sizes.iter().map(|s| s.map(|v| (v * 10.0).round().max(1.0) as f32 / 10.0)).collect();
+        let (maps, own) = match &mut d.head {
+            DetectorHead::Yolo3(yolo) => (yolo.widths.len(), &mut yolo.anchors),
+            DetectorHead::FasterRcnn(faster) => (faster.levels(), &mut faster.anchors),
+        };
+        if own.is_empty() {
+            let found = anchors(&sizes, ANCHORS_A_MAP * maps, self.seed)?;
+            *own = found.sizes.iter().map(|s| s.map(|v| (v * 10.0).round().max(1.0) as f32 / 10.0)).collect();
         }
         Ok(config)
     }

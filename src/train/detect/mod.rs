@@ -2,9 +2,11 @@
 
 mod batch;
 mod config;
+mod faster;
 mod targets;
+mod yolo;
 
-pub use config::{DetectAugment, DetectTrainConfig};
+pub use config::{DetectAugment, DetectTrainConfig, RegionSampling};
 
 use super::checkpoint::refuse_unfinished;
 use super::course::Course;
@@ -15,14 +17,12 @@ use super::task::Task;
 use crate::Result;
 use crate::detect::{AnnotatedImages, BATCH, Dataset, DetectOptions, Detector, MAX_DETECTIONS, ap};
 use crate::gpu::{Engine, OpTime, Plan, PlanBuilder, Tensor};
-use crate::kernels::row_list::RowList;
 use crate::kernels::sampler;
-use crate::nn::{DetectorConfig, DetectorHead, Graph, NodeId, TensorMap, Yolo3, YoloLoss};
+use crate::nn::{DetectorConfig, DetectorHead, Graph, NodeId};
 use crate::scene::PageCache;
-use batch::{Inputs, PARTS};
+use batch::{Inputs, PARTS, Shown};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use targets::{Maps, Matching};
 
 /// Pages of images that are kept on the device at most.
 const PAGES: u32 = 1024;
@@ -48,9 +48,8 @@ pub fn train_detector(
     let config = config.fitted(&data.dataset)?;
     [data, val].into_iter().try_for_each(|d| d.check_classes(&config.detector.classes))?;
     let steps = config.steps_of(data.images.len());
-    let network = Network::new(&config, slots(&config, &data.dataset))?;
-    let mut learner = Learner::new(engine, &network.graph, network.loss.loss, None, &config.course(steps))?;
-    learner.weights.load(engine, &network.expecting_little(&config.detector))?;
+    let network = Network::new(&config, &data.dataset)?;
+    let mut learner = network.learner(engine, &config.course(steps))?;
     if let Some(from) = config.init_from.as_ref().filter(|_| !resume) {
         learner.start_from(engine, from.detector_start(&config.detector)?)?;
     }
@@ -67,76 +66,76 @@ pub fn profile_detector_step(engine: &Engine, config: &DetectTrainConfig, steps:
     let drawn = crate::detect::synthetic::draw(8, config.detector.input as u32, 1).dataset;
     let config = config.fitted(&drawn)?;
     config.check()?;
-    let network = Network::new(&config, slots(&config, &drawn))?;
-    Learner::new(engine, &network.graph, network.loss.loss, None, &config.course(1))?.profile(engine, steps)
+    Network::new(&config, &drawn)?.learner(engine, &config.course(1))?.profile(engine, steps)
 }
 
-/// Rows of a map that may have to say a box in a step.
-fn slots(config: &DetectTrainConfig, dataset: &Dataset) -> usize {
-    let most = dataset.images.iter().map(|i| i.boxes.len()).max().unwrap_or(0).max(1);
-    most * PARTS * config.batch * yolo(&config.detector).anchors_a_map()
+/// Most boxes of an image; 1 where there are none.
+fn most_boxes(dataset: &Dataset) -> usize {
+    dataset.images.iter().map(|i| i.boxes.len()).max().unwrap_or(0).max(1)
 }
 
-fn yolo(detector: &DetectorConfig) -> &Yolo3 {
-    let DetectorHead::Yolo3(yolo) = &detector.head;
-    yolo
+/// The tensor of a plan that an input of its graph is.
+fn input(graph: &Graph, given: &[Tensor], node: NodeId) -> Tensor {
+    given[graph.input_index(node).expect("an input")].clone()
 }
 
-/// The network with its loss.
-struct Network {
-    graph: Graph,
-    loss: YoloLoss,
-    /// Inputs that take the anchors of each map.
-    anchors: Vec<NodeId>,
-    maps: Vec<NodeId>,
+/// Writes what a head is taught in a step.
+trait Teacher {
+    /// Dispatches that prepare it, before the network's own.
+    fn plan(&self) -> Option<&Plan> {
+        None
+    }
+    /// Writes what the boxes say that the inputs show.
+    fn start(&mut self, engine: &Engine, shown: &[Vec<Shown>]) -> Result<()>;
+    /// Writes what hangs on what the network says up to its pause.
+    fn pause(&mut self, _engine: &Engine, _learner: &Learner, _step: usize) -> Result<()> {
+        Ok(())
+    }
 }
 
-/// The chance of a box that a row starts from: without it the many rows that should deny one would rule the first steps (Lin et al., "Focal loss for
-/// dense object detection", 2017).
-const PRIOR: f64 = 0.01;
+/// A network with its loss.
+enum Network<'c> {
+    Yolo3(yolo::Network<'c>),
+    FasterRcnn(faster::Network<'c>),
+}
 
-impl Network {
-    /// For `slots` rows of each map that say a box.
-    fn new(config: &DetectTrainConfig, slots: usize) -> Result<Self> {
-        let (d, yolo) = (&config.detector, yolo(&config.detector));
-        let mut graph = Graph::new();
-        let x = graph.input("image", &[config.batch, d.input, d.input, 4]);
-        let maps = yolo.maps(d, &mut graph, x)?;
-        let (loss, anchors) = yolo.loss(d, &mut graph, &maps, slots)?;
-        Ok(Self { graph, loss, anchors, maps })
+impl<'c> Network<'c> {
+    fn new(config: &'c DetectTrainConfig, dataset: &Dataset) -> Result<Self> {
+        Ok(match &config.detector.head {
+            DetectorHead::Yolo3(yolo) => Self::Yolo3(yolo::Network::new(config, yolo, dataset)?),
+            DetectorHead::FasterRcnn(faster) => Self::FasterRcnn(faster::Network::new(config, faster, dataset)?),
+        })
     }
 
-    /// Biases with which each row says that hardly anything is there.
-    fn expecting_little(&self, detector: &DetectorConfig) -> TensorMap {
-        let width = 5 + detector.classes.len();
-        let logit = (PRIOR / (1.0 - PRIOR)).ln() as f32;
-        let one = |k: usize| {
-            let bias: Vec<f32> = (0..yolo(detector).anchors_a_map() * width).map(|i| if i % width == 4 { logit } else { 0.0 }).collect();
-            (format!("head{k}.say.bias"), (vec![bias.len()], bias))
+    /// The network at its start.
+    fn learner(&self, engine: &Engine, course: &Course) -> Result<Learner> {
+        let (graph, loss) = match self {
+            Self::Yolo3(n) => (&n.graph, n.loss.loss),
+            Self::FasterRcnn(n) => (&n.graph, n.loss.loss),
         };
-        (0..self.maps.len()).map(one).collect()
+        let learner = Learner::new(engine, graph, loss, None, course)?;
+        if let Self::Yolo3(n) = self {
+            learner.weights.load(engine, &n.expecting_little())?;
+        }
+        Ok(learner)
     }
-}
 
-/// What a step's inputs are taught by: tensors of the plan.
-struct MapInputs {
-    targets: Tensor,
-    weights: Tensor,
-    rows: RowList,
-    boxes: Tensor,
-    box_weights: Tensor,
+    fn teacher(&self, engine: &Engine, learner: &Learner) -> Result<Box<dyn Teacher + 'c>> {
+        Ok(match self {
+            Self::Yolo3(n) => Box::new(n.teacher(engine, learner)?),
+            Self::FasterRcnn(n) => Box::new(n.teacher(engine, learner)?),
+        })
+    }
 }
 
 /// The task: inputs out of annotated images.
 struct Detect<'a> {
     config: &'a DetectTrainConfig,
     inputs: Inputs<'a>,
-    grids: Vec<usize>,
     records: Tensor,
     cache: PageCache,
     sampling: Plan,
-    maps: Vec<MapInputs>,
-    divisor: Tensor,
+    teacher: Box<dyn Teacher + 'a>,
     val: &'a AnnotatedImages,
 }
 
@@ -146,39 +145,25 @@ impl<'a> Detect<'a> {
         config: &'a DetectTrainConfig,
         data: &'a AnnotatedImages,
         val: &'a AnnotatedImages,
-        network: &Network,
+        network: &Network<'a>,
         learner: &Learner,
     ) -> Result<Self> {
-        let (graph, given) = (&network.graph, &learner.plan.inputs);
-        let input = |node: NodeId| given[graph.input_index(node).expect("an input")].clone();
-        let yolo = yolo(&config.detector);
-        for (k, anchors) in network.anchors.iter().enumerate() {
-            engine.write(&input(*anchors), yolo.anchors_of(k).as_flattened())?;
-        }
-        let maps = network.loss.maps.iter().map(|m| {
-            Ok(MapInputs {
-                targets: input(m.targets),
-                weights: input(m.weights),
-                rows: m.rows.list(graph, given)?,
-                boxes: input(m.boxes),
-                box_weights: input(m.box_weights),
-            })
-        });
+        let teacher = network.teacher(engine, learner)?;
         let cache = PageCache::new(engine, data.images.clone(), PAGES)?;
         let records = sampler::records(engine, PARTS * config.batch)?;
         let mut builder = PlanBuilder::new(engine);
         let taps = sampler::taps_for(usual_scale(config));
-        sampler::forward(&mut builder, cache.array(), cache.table(), &records, taps, true, &given[0])?;
+        sampler::forward(&mut builder, cache.array(), cache.table(), &records, taps, true, &learner.plan.inputs[0])?;
+        let mut sampling = builder.finish();
+        sampling.extend(teacher.plan().cloned().unwrap_or_default());
         let total = config.course(config.steps_of(data.images.len())).total();
         Ok(Self {
             config,
             inputs: Inputs { config, dataset: &data.dataset, images: &data.images, total },
-            grids: network.maps.iter().map(|m| graph.shape(*m)[1]).collect(),
             records,
             cache,
-            sampling: builder.finish(),
-            maps: maps.collect::<Result<_>>()?,
-            divisor: input(network.loss.divisor),
+            sampling,
+            teacher,
             val,
         })
     }
@@ -228,25 +213,11 @@ impl Task for Detect<'_> {
         let batch = self.inputs.batch(step)?;
         self.cache.require(engine, &batch.records, c.detector.input)?;
         engine.write(&self.records, &batch.records)?;
-        let maps =
-            Maps { yolo: yolo(&c.detector), classes: c.detector.classes.len(), input: c.detector.input as f64, grids: self.grids.clone() };
-        let taught = maps.teach(&batch.shown, Matching { match_iou: c.match_iou, ignore_iou: c.ignore_iou });
-        let said: usize = taught.iter().map(|t| t.said.len()).sum();
-        engine.write(&self.divisor, &[said.max(1) as f32])?;
-        for (t, to) in taught.iter().zip(&self.maps) {
-            let slots = to.box_weights.len();
-            let (mut boxes, mut weights) = (vec![0.0f32; 4 * slots], vec![0.0f32; slots]);
-            for (slot, (_, corners)) in t.said.iter().enumerate() {
-                boxes[4 * slot..][..4].copy_from_slice(corners);
-                weights[slot] = 1.0;
-            }
-            engine.write(&to.targets, &t.targets)?;
-            engine.write(&to.weights, &t.weights)?;
-            to.rows.write(engine, &t.said.iter().map(|(row, _)| *row).collect::<Vec<_>>())?;
-            engine.write(&to.boxes, &boxes)?;
-            engine.write(&to.box_weights, &weights)?;
-        }
-        Ok(())
+        self.teacher.start(engine, &batch.shown)
+    }
+
+    fn pause(&mut self, engine: &Engine, learner: &Learner, step: usize) -> Result<()> {
+        self.teacher.pause(engine, learner, step)
     }
 
     fn validate(&mut self, engine: &Engine, learner: &Learner, step: usize) -> Result<serde_json::Value> {

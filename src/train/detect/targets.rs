@@ -1,16 +1,9 @@
 //! What a YOLO head is to be taught of a batch: which rows say a box, which say that nothing is there, and which are not asked.
 
+use super::batch::Shown;
 use crate::detect::BBox;
 use crate::detect::anchors::size_iou;
 use crate::nn::Yolo3;
-
-/// A box that an input shows, pixels of the input.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Shown {
-    pub(super) bbox: BBox,
-    /// Its class; none of what is neither to be found nor to be missed (crowds, difficult boxes, boxes cut off).
-    pub(super) class: Option<usize>,
-}
 
 /// What one map is to be taught of a batch.
 #[derive(Debug, Clone, PartialEq)]

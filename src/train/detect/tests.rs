@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::detect::synthetic;
-use crate::nn::{Architecture, DetectorFile, Stage};
+use crate::nn::{Architecture, DetectorFile, FasterRcnn, Stage, Yolo3};
 use crate::scene::OpenOptions;
 use crate::train::dense::tests::engine;
 use std::sync::atomic::Ordering;
@@ -16,10 +16,17 @@ fn ships() -> (tempfile::TempDir, AnnotatedImages) {
     (dir, data)
 }
 
+fn yolo(detector: &DetectorConfig) -> Yolo3 {
+    match &detector.head {
+        DetectorHead::Yolo3(yolo) => yolo.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
 fn small() -> DetectTrainConfig {
     let plain = DetectTrainConfig::default();
     let stage = |channels| Stage { channels, blocks: 1, stride: 2, dilation: 1 };
-    let DetectorHead::Yolo3(yolo) = plain.detector.head.clone();
+    let yolo = yolo(&plain.detector);
     let detector = DetectorConfig {
         architecture: Architecture::Residual { stem: vec![8], stages: vec![stage(12), stage(16)] },
         input: 64,
@@ -58,12 +65,11 @@ fn a_run_goes_on_to_the_same_bits_and_its_trunk_starts_another() {
     assert!(model.tensors == load(&parts).tensors, "resumed weights differ");
     let d = &model.manifest.encoder;
     assert_eq!((d.classes.as_slice(), d.extent), (&["ship".to_string()][..], 64));
-    let DetectorHead::Yolo3(yolo) = &d.head;
-    assert_eq!(yolo.anchors.len(), 6, "three for each of two maps, of the data");
+    assert_eq!(yolo(d).anchors.len(), 6, "three for each of two maps, of the data");
     assert!(model.manifest.validation[0]["ap50"].is_number());
 
     // Another head: the trunk alone is taken, and the hash says from where.
-    let DetectorHead::Yolo3(wide) = small().detector.head;
+    let wide = yolo(&small().detector);
     let head = DetectorHead::Yolo3(Yolo3 { widths: vec![12, 12], ..wide });
     let still = crate::nn::OptimizerConfig { lr: 1e-12, ..config.optimizer };
     let second = DetectTrainConfig {
@@ -81,6 +87,33 @@ fn a_run_goes_on_to_the_same_bits_and_its_trunk_starts_another() {
     let apart = of(&started, name).iter().zip(of(&model, name)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(apart < 1e-6, "{apart}");
     assert_ne!(of(&started, "head1.say.weight").len(), of(&model, "head0.say.weight").len());
+}
+
+fn small_faster() -> DetectTrainConfig {
+    let DetectTrainConfig { detector, .. } = DetectTrainConfig::faster_rcnn();
+    let DetectorHead::FasterRcnn(faster) = detector.head else { panic!("another head") };
+    let head = FasterRcnn { maps: 2, pooled: true, width: 12, bins: 3, hidden: 32, candidates: 40, proposals: 20, ..faster };
+    let sampling = RegionSampling { anchors: 64, regions: 24, ..RegionSampling::default() };
+    let small = small();
+    DetectTrainConfig { detector: DetectorConfig { head: DetectorHead::FasterRcnn(head), ..small.detector }, sampling, ..small }
+}
+
+#[test]
+fn two_stages_go_on_to_the_same_bits_and_learn() {
+    let (dir, data) = ships();
+    let config = small_faster();
+    let [whole, parts, long] = ["whole", "parts", "long"].map(|n| dir.path().join(n));
+    assert_eq!(train(&config, &data, &whole, false, usize::MAX).len(), 6);
+    train(&config, &data, &parts, false, 4);
+    train(&config, &data, &parts, true, usize::MAX);
+    assert!(load(&whole).tensors == load(&parts).tensors, "resumed weights differ");
+
+    let optimizer = crate::nn::OptimizerConfig { lr: 5e-3, ..config.optimizer };
+    let config = DetectTrainConfig { epochs: 1, steps: 80, optimizer, ..config };
+    let losses = train(&config, &data, &long, false, usize::MAX);
+    let mean = |l: &[f32]| l.iter().sum::<f32>() / l.len() as f32;
+    let [first, last] = [mean(&losses[..5]), mean(&losses[75..])];
+    assert!(last < 0.75 * first, "{first} to {last}");
 }
 
 #[test]

@@ -1,0 +1,147 @@
+"""YOLOv3 on a residual trunk in PyTorch, parameters under echogrid's names, and its loss: for ships.py."""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from networks import Trunk, conv, iou
+
+PRIOR = 0.01
+
+
+class Unit(nn.Module):
+    def __init__(self, i, o, k):
+        super().__init__()
+        self.conv, self.bn = conv(i, o, k), nn.BatchNorm2d(o)
+
+    def forward(self, x):
+        return F.relu(self.bn(self.conv(x)))
+
+
+class Head(nn.Module):
+    """What one map passes before it says boxes; `coarser` are the channels of the joined features of the next coarser map."""
+
+    def __init__(self, own, coarser, width, pairs, out):
+        super().__init__()
+        self.pairs, i = pairs, own
+        if coarser:
+            self.fit, i = Unit(coarser, width, 1), own + width
+        for k in range(pairs):
+            self.add_module(f"narrow{k}", Unit(i, width, 1))
+            self.add_module(f"wide{k}", Unit(width, 2 * width, 3))
+            i = 2 * width
+        self.add_module(f"narrow{pairs}", Unit(i, width, 1))
+        self.last, self.say = Unit(width, 2 * width, 3), nn.Conv2d(2 * width, out, 1)
+
+    def forward(self, x, coarser):
+        if coarser is not None:
+            x = torch.cat([F.interpolate(self.fit(coarser), scale_factor=2), x], 1)
+        for k in range(self.pairs):
+            x = self.get_submodule(f"wide{k}")(self.get_submodule(f"narrow{k}")(x))
+        x = self.get_submodule(f"narrow{self.pairs}")(x)
+        return x, self.say(self.last(x))
+
+
+class Yolo(nn.Module):
+    """Parameters under echogrid's names."""
+
+    def __init__(self, detector):
+        super().__init__()
+        head, self.classes = detector["head"], len(detector["classes"])
+        self.box_weight, self.gamma = head["box_weight"], head.get("focal_gamma", 0.0)
+        self.sar, widths = Trunk(detector["architecture"]), head["widths"]
+        self.count = len(widths)
+        self.anchors = torch.tensor(head["anchors"]).view(self.count, -1, 2)
+        out = self.anchors.shape[1] * (5 + self.classes)
+        for k, width in enumerate(widths):
+            coarser = widths[k + 1] if k + 1 < self.count else 0
+            self.add_module(f"head{k}", Head(detector["architecture"]["stages"][k - self.count]["channels"], coarser, width, head["pairs"], out))
+        for m in self.modules():
+            if isinstance(m, nn.Conv2d):
+                nn.init.kaiming_normal_(m.weight, nonlinearity="relu")
+                if m.bias is not None:
+                    nn.init.zeros_(m.bias)
+                    m.bias.data.view(-1, 5 + self.classes)[:, 4] = math.log(PRIOR / (1 - PRIOR))
+
+    def forward(self, x):
+        """Rows [N, H, W, anchors, 5 + classes] of each map, the finest first."""
+        maps, said, coarser = self.sar.maps(x)[-self.count :], [], None
+        for k in reversed(range(self.count)):
+            coarser, y = self.get_submodule(f"head{k}")(maps[k], coarser)
+            n, _, h, w = y.shape
+            said.append(y.float().view(n, -1, 5 + self.classes, h, w).permute(0, 3, 4, 1, 2))
+        return said[::-1]
+
+    def boxes(self, rows, k, stride):
+        """Corners that rows of map k say, pixels of the input."""
+        h, w = rows.shape[1:3]
+        cell = torch.stack(torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")[::-1], -1)[None, :, :, None]
+        middle = (rows[..., :2].sigmoid() + cell) * stride
+        side = rows[..., 2:4].clamp(max=math.log(1000 / 16)).exp() * self.anchors[k]
+        return torch.cat([middle - side / 2, middle + side / 2], -1)
+
+
+def giou(a, b):
+    """Generalised intersection over union of rows of corners."""
+    area = lambda t: (t[:, 2:] - t[:, :2]).prod(1)
+    both = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(1)
+    union = area(a) + area(b) - both
+    hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).prod(1)
+    return both / union - (hull - union) / hull
+
+
+def teach(shown, net, grids, side, c):
+    """Of a batch's boxes (corners, class or -1): for each map targets and weights of the logits from the fifth on, and the rows that say a box with the boxes."""
+    anchors, classes, taught = net.anchors.numpy(), net.classes, []
+    for k, g in enumerate(grids):
+        shape = (len(shown), g, g, anchors.shape[1], 1 + classes)
+        weights = np.zeros(shape, np.float32)
+        weights[..., 0] = 1
+        taught.append((np.zeros(shape, np.float32), weights, {}))
+    for n, (boxes, labels) in enumerate(shown):
+        if not len(boxes):
+            continue
+        for k, g in enumerate(grids):
+            middle = (np.stack(np.meshgrid(np.arange(g), np.arange(g)), -1) + 0.5) * (side / g)
+            placed = np.concatenate([middle[:, :, None] - anchors[k] / 2, middle[:, :, None] + anchors[k] / 2], -1).reshape(-1, 4)
+            much = (iou(placed, boxes) >= c["ignore_iou"]).any(1).reshape(g, g, -1)
+            for b in boxes[labels < 0]:
+                much |= ((middle >= b[:2]) & (middle <= b[2:])).all(-1)[..., None]
+            taught[k][1][n, ..., 0][much] = 0
+        sides, flat = boxes[:, 2:] - boxes[:, :2], anchors.reshape(-1, 2)
+        both = np.minimum(sides[:, None], flat).prod(-1)
+        fits, wanted = both / (sides.prod(-1)[:, None] + flat.prod(-1) - both), []
+        for i in np.flatnonzero(labels >= 0):
+            best = fits[i].argmax()
+            wanted += [(-fits[i, a], i, a) for a in range(len(flat)) if a == best or fits[i, a] >= c["match_iou"]]
+        for _, i, a in sorted(wanted):
+            k, a = divmod(a, anchors.shape[1])
+            x, y = np.clip(((boxes[i, :2] + boxes[i, 2:]) / 2 / (side / grids[k])).astype(int), 0, grids[k] - 1)
+            targets, weights, said = taught[k]
+            if (n, y, x, a) not in said:
+                said[n, y, x, a] = boxes[i]
+                targets[n, y, x, a, 0] = targets[n, y, x, a, 1 + labels[i]] = 1
+                weights[n, y, x, a] = 1
+    return taught
+
+
+def loss_of(net, inputs, shown, c):
+    """The loss of a batch: cross-entropy of what is asked, generalised IoU of the boxes that are said."""
+    side, rows = inputs.shape[-1], net(inputs)
+    taught = teach(shown, net, [r.shape[1] for r in rows], side, c)
+    count, total = max(sum(len(t[2]) for t in taught), 1), 0.0
+    for k, (r, (targets, weights, said)) in enumerate(zip(rows, taught)):
+        targets, weights = torch.from_numpy(targets), torch.from_numpy(weights)
+        terms = F.binary_cross_entropy_with_logits(r[..., 4:], targets, reduction="none")
+        if net.gamma:
+            p = r[..., 4:].sigmoid()
+            terms = terms * (p * (1 - targets) + (1 - p) * targets) ** net.gamma
+        total = total + (terms * weights).sum()
+        if said:
+            at = torch.tensor(list(said))
+            boxes = net.boxes(r, k, side / r.shape[1])[at[:, 0], at[:, 1], at[:, 2], at[:, 3]]
+            total = total + net.box_weight * (1 - giou(boxes, torch.from_numpy(np.stack(list(said.values()))))).sum()
+    return total / count
