@@ -7,6 +7,7 @@
 pub mod checkerboard;
 pub mod csv;
 pub mod describe;
+pub mod detections;
 pub mod figures;
 pub mod geojson;
 pub mod graticule;

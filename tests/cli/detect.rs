@@ -66,7 +66,55 @@ fn a_detector_is_trained_judged_and_used() {
     let tiled = json(one("tiled.csv", &["--score", "0", "--tile", "32", "--json"]));
     assert!(tiled["boxes"].as_u64() > Some(0) && tiled["images"].as_array().map(Vec::len) == Some(10), "{tiled}");
     one("none.csv", &["--score", "1"]).fails(3, &[]);
+    let page = dir.join("ships.html");
+    one("ships.csv", &["--score", "0", "--report", text(&page)]).ok();
+    let page = std::fs::read_to_string(&page).unwrap();
+    assert!(page.contains("<svg class=\"scene\"") && page.contains("<title>ship ") && page.contains("of 10 images"), "{page}");
+
+    // Several detectors are one; they must tell the same apart.
+    let both = json(run(&["detect", "run", "--model", m, m, "--image", i, "--out", text(&dir.join("both.csv")), "--score", "0", "--json"]));
+    assert!(both["boxes"].as_u64() > Some(0), "{both}");
+    let twice = json(eval(m, &[m, "--json"]));
+    assert!(twice["ap50"].is_number(), "{twice}");
+    let boats = dir.join("boats");
+    let mut bytes = std::fs::read(&model).unwrap();
+    for at in 0..bytes.len() - 4 {
+        if &bytes[at..at + 4] == b"ship" {
+            bytes[at..at + 4].copy_from_slice(b"boat");
+        }
+    }
+    std::fs::write(&boats, bytes).unwrap();
+    eval(m, &[text(&boats)]).fails(1, &["boat", "same classes"]);
+
+    // The shipped one needs no file.
+    let shipped = json(run(&["detect", "run", "--image", i, "--out", text(&found), "--score", "0.01", "--json"]));
+    assert!(shipped["boxes"].as_u64() > Some(0), "{shipped}");
     one("ships.txt", &[]).fails(1, &[".json", ".geojson"]);
     one("ships.csv", &["--nms", "2"]).fails(1, &["0 to 1"]);
     run(&["detect", "run", "--model", m, "--image", text(&dir.join("nowhere.tif")), "--out", text(&found)]).fails(1, &["nowhere.tif"]);
+}
+
+#[test]
+fn two_stages_are_trained_judged_and_used() {
+    let dir = folder("two-stages");
+    let data = dir.join("ships");
+    run(&["synth", "--ships", "6", "--size", "64", "--out", text(&data)]).ok();
+    let (images, annotations) = (data.join("images"), data.join("annotations.json"));
+    let (config, model, found) = (dir.join("detect.toml"), dir.join("detector"), dir.join("found.json"));
+    let (i, a, m, c) = (text(&images), text(&annotations), text(&model), text(&config));
+    let (own, _) = SETTINGS.split_once("[detector.head]").unwrap();
+    let head = "maps = 2\npooled = true\nwidth = 8\nanchors = []\nbins = 3\nhidden = 16\ncandidates = 40\nproposal_iou = 0.7\nproposals = 20\nbox_weight = 1.0\n";
+    std::fs::write(&config, format!("{own}[detector.head]\nkind = \"faster-rcnn\"\n{head}[sampling]\nanchors = 32\nregions = 16\n"))
+        .unwrap();
+    let printed = run(&["detect", "train", "--head", "faster-rcnn", "--print-config"]).ok().out;
+    assert!(printed.contains("kind = \"faster-rcnn\"") && printed.contains("region_share"), "{printed}");
+    run(&["detect", "train", "--head", "faster-rcnn", "--config", c, "--print-config"]).fails(2, &["--head", "--config"]);
+    let train = ["detect", "train", "--train", i, a, "--val", i, a, "--config", c, "--out", m];
+    assert!(run(&train).ok().err.contains("AP50"));
+    let figures = json(run(&["detect", "eval", "--images", i, "--annotations", a, "--model", m, "--json"]));
+    assert!(figures["ap50"].is_number(), "{figures}");
+    let told = json(run(&["detect", "run", "--model", m, "--image", i, "--out", text(&found), "--score", "0", "--json"]));
+    assert!(told["boxes"].as_u64() > Some(0), "{told}");
+    std::fs::write(&config, format!("{own}[detector.head]\nkind = \"faster-rcnn\"\n{head}[sampling]\nanchor_iou = [0.7, 0.3]\n")).unwrap();
+    run(&train).fails(1, &["anchor_iou"]);
 }

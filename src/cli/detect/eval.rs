@@ -43,14 +43,14 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         check_output(path)?;
         check_apart(&[path], [args.annotations.as_path()])?;
     }
-    let file = args.model.file()?;
+    let files = args.model.files()?;
     let data = AnnotatedImages::open(&args.images, &args.annotations, &args.reading.options(), args.reading.unit())?;
     data.warnings().into_iter().for_each(warn);
-    data.check_classes(&file.manifest.encoder.classes)?;
+    data.check_classes(files.classes())?;
     let engine = global.engine()?;
-    let detector = args.model.detector(&engine, &file, None)?;
+    let detectors = args.model.detectors(&engine, &files, None)?;
     let start = Instant::now();
-    let mut found = detector.detect(&data.images, &args.model.options(DetectOptions::default().score, MAX_DETECTIONS))?;
+    let mut found = detectors.detect(&data.images, DetectOptions::default().score, MAX_DETECTIONS)?;
     // Of an image that was searched by tiles there may be more.
     found.iter_mut().for_each(|f| f.truncate(MAX_DETECTIONS));
     let seconds = start.elapsed().as_secs_f64();

@@ -4,12 +4,14 @@ use super::model::ModelArgs;
 use crate::Result;
 use crate::cli::common::{Global, Outcome, SarArgs, check_apart, check_output, print_json};
 use crate::cli::inputs::images as images_of;
-use crate::detect::Category;
+use crate::cli::present::meta;
 use crate::detect::write::{Detected, Format, write};
+use crate::detect::{Category, Detection};
+use crate::report::detections::{BoxPictures, DetectionPage, SHOWN, Searched};
 use crate::scene::Image;
 use rayon::prelude::*;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,6 +34,9 @@ pub(super) struct Args {
     score: f64,
     #[command(flatten)]
     reading: SarArgs,
+    /// A page of the images with their boxes
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     /// Print one JSON object on standard output
     #[arg(long)]
     json: bool,
@@ -43,30 +48,63 @@ const MOST: usize = 300;
 /// Images that are open at once.
 const OPEN: usize = 64;
 
+impl Args {
+    /// Rows of the page about the run.
+    fn rows(&self) -> Vec<(String, String)> {
+        vec![("Least score".into(), self.score.to_string())]
+    }
+}
+
+/// Images in a few words.
+fn of_many(names: &[String]) -> String {
+    match names {
+        [one] => Path::new(one).file_name().map_or_else(|| one.clone(), |n| n.to_string_lossy().into_owned()),
+        many => format!("{} images", many.len()),
+    }
+}
+
 pub(super) fn run(global: &Global, args: &Args) -> Result<Outcome> {
     Format::of(&args.out)?;
-    check_output(&args.out)?;
+    let outputs: Vec<&Path> = [Some(&args.out), args.report.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
+    outputs.iter().try_for_each(|o| check_output(o))?;
     let files = images_of(&args.image, "--image")?;
-    check_apart(&[&args.out], files.iter().map(PathBuf::as_path))?;
-    let file = args.model.file()?;
+    check_apart(&outputs, files.iter().map(PathBuf::as_path))?;
+    let models = args.model.files()?;
     let engine = global.engine()?;
-    let detector = args.model.detector(&engine, &file, (files.len() > 1).then_some(files.len()))?;
+    let detectors = args.model.detectors(&engine, &models, (files.len() > 1).then_some(files.len()))?;
     let (mut found, mut places, mut pixels) = (Vec::new(), Vec::new(), 0.0);
+    let (mut pictures, mut sizes): (Vec<BoxPictures>, Vec<[u32; 2]>) = (Vec::new(), Vec::new());
     let (bar, start) = (global.bar(files.len() as u64, "searching"), Instant::now());
     for part in files.chunks(OPEN) {
         let images = part.par_iter().map(|path| Ok(Arc::new(args.reading.open(path)?))).collect::<Result<Vec<Arc<Image>>>>()?;
-        found.extend(detector.detect(&images, &args.model.options(args.score, MOST))?);
+        let boxes = detectors.detect(&images, args.score, MOST)?;
+        if args.report.is_some() {
+            let left = SHOWN.saturating_sub(pictures.len());
+            let pictured = |(image, boxes): (&Arc<Image>, &Vec<Detection>)| BoxPictures::of(image, boxes);
+            pictures.extend(images.iter().zip(&boxes).take(left).map(pictured).collect::<Result<Vec<_>>>()?);
+        }
+        found.extend(boxes);
+        sizes.extend(images.iter().map(|i| [i.raster.width(), i.raster.height()]));
         places.extend(images.iter().map(|i| i.raster.placement().ok()));
         pixels += images.iter().map(|i| f64::from(i.raster.width()) * f64::from(i.raster.height())).sum::<f64>();
         bar.set_position(found.len() as u64);
     }
     bar.finish_and_clear();
     let seconds = start.elapsed().as_secs_f64();
-    let categories: Vec<Category> = detector.classes().iter().zip(1..).map(|(name, id)| Category { id, name: name.clone() }).collect();
+    let categories: Vec<Category> = models.classes().iter().zip(1..).map(|(name, id)| Category { id, name: name.clone() }).collect();
     let names: Vec<String> = files.iter().map(|p| p.display().to_string()).collect();
     let detected: Vec<Detected<'_>> =
         (0..files.len()).map(|i| Detected { id: i as u64 + 1, file: &names[i], place: places[i].as_ref(), boxes: &found[i] }).collect();
     write(&args.out, &detected, &categories)?;
+    if let Some(path) = &args.report {
+        let title = format!("Ships in {}", of_many(&names));
+        let meta = meta(&title, "", &of_many(&names), models.names(), &engine.adapter().to_string(), args.rows());
+        let mut pictures = pictures.into_iter();
+        let one = |i: usize| Searched { name: &names[i], size: sizes[i], boxes: &found[i], pictures: pictures.next() };
+        let images: Vec<Searched<'_>> = (0..files.len()).map(one).collect();
+        DetectionPage::new(&meta, models.classes(), &images).write(path)?;
+        global.say(format_args!("wrote {}", path.display()));
+    }
     let (count, rate) = (found.iter().map(Vec::len).sum::<usize>(), pixels * 1e-6 / seconds);
     global.say(format_args!("wrote {}", args.out.display()));
     if args.json {
