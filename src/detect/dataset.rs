@@ -1,5 +1,6 @@
 //! Images with boxes: what every format of annotations is read into.
 
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -67,7 +68,7 @@ pub struct Dataset {
 }
 
 /// A box that was found.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Detection {
     /// The box, pixels of its image.
     pub bbox: BBox,

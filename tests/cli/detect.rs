@@ -118,3 +118,33 @@ fn two_stages_are_trained_judged_and_used() {
     std::fs::write(&config, format!("{own}[detector.head]\nkind = \"faster-rcnn\"\n{head}[sampling]\nanchor_iou = [0.7, 0.3]\n")).unwrap();
     run(&train).fails(1, &["anchor_iou"]);
 }
+
+#[test]
+fn a_study_of_ships_says_what_pretraining_did() {
+    let dir = folder("study-ships");
+    let data = dir.join("ships");
+    run(&["synth", "--ships", "6", "--size", "64", "--out", text(&data)]).ok();
+    let [sar, opt] = matching::pairs(&dir.join("pairs"), 0, 14);
+    let (trunk, settings, recipe, out) = (dir.join("osm"), dir.join("match.toml"), dir.join("ships.toml"), dir.join("studies"));
+    std::fs::write(&settings, matching::SETTINGS).unwrap();
+    let held = ["--val-share", "0.3", "--val-blocks", "1", "--epochs", "1"];
+    let pretrain = ["train", "--match", "--pairs", text(&sar), text(&opt), "--config", text(&settings), "--out", text(&trunk)];
+    run(&[&pretrain[..], &held].concat()).ok();
+    let course = "batch = 4\nepochs = 1\nsteps = 2\n";
+    let detector = "input = 64\nclasses = []\narchitecture = { kind = \"residual\", stem = [8], stages = [] }\n";
+    let yolo = "head = { kind = \"yolo3\", widths = [8], pairs = 0, anchors = [], box_weight = 2.0 }\n";
+    let faster = "head = { kind = \"faster-rcnn\", maps = 1, pooled = true, width = 8, anchors = [], bins = 3, hidden = 16, candidates = 40, proposal_iou = 0.7, proposals = 20, box_weight = 1.0 }\n";
+    let part = |name: &str, head: &str| format!("[{name}]\n{course}[{name}.detector]\n{detector}{head}");
+    std::fs::write(&recipe, part("yolo3", yolo) + &part("faster-rcnn", faster)).unwrap();
+    let (images, annotations) = (data.join("images"), data.join("annotations.json"));
+    let (i, a) = (text(&images), text(&annotations));
+    let base = ["study", "ships", "--train", i, a, "--val", i, a, "--osm", text(&trunk), "--out", text(&out), "--config", text(&recipe)];
+    let told = run(&[&base[..], &["--seeds", "1,2"]].concat()).ok().out;
+    assert!(told.contains("| YOLOv3 | optical-SAR matching | 1 2 |") && told.contains("| both, fused | random values | 1 2 |"), "{told}");
+    assert_eq!(names(&out), ["ships-runs", "ships.json", "ships.md", "ships.svg"]);
+    // What is done stays, and is not taken for what it is not.
+    assert_eq!(run(&[&base[..], &["--seeds", "2,1"]].concat()).ok().out.lines().nth(8), told.lines().nth(8));
+    run(&[&base[..], &["--epochs", "2"]].concat()).fails(1, &["other settings"]);
+    std::fs::write(&recipe, part("yolo3", faster) + &part("faster-rcnn", faster)).unwrap();
+    run(&base).fails(1, &["ships.toml", "of that kind"]);
+}

@@ -4,7 +4,7 @@ use super::*;
 use serde_json::Value;
 
 /// The least there is to train.
-const SETTINGS: &str = r#"
+pub(super) const SETTINGS: &str = r#"
 batch = 6
 epochs = 2
 steps = 3
@@ -17,7 +17,7 @@ encoder.head = { kind = "bounded", channels = 8, hidden = 8, dim = 6 }
 "#;
 
 /// Pairs of 32 px, named from `first` on: blocks of another layout each, dark where SAR is bright.
-fn pairs(dir: &Path, first: u32, count: u32) -> [PathBuf; 2] {
+pub(super) fn pairs(dir: &Path, first: u32, count: u32) -> [PathBuf; 2] {
     let folders = ["sar", "opt"].map(|name| dir.join(name));
     folders.iter().for_each(|f| std::fs::create_dir_all(f).unwrap());
     for i in first..first + count {

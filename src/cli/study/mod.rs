@@ -4,6 +4,7 @@ mod align;
 mod cmpc;
 mod refine;
 mod runs;
+mod ships;
 mod words;
 
 use super::common::Global;
@@ -24,6 +25,7 @@ enum Study {
     Align(align::Args),
     Cmpc(cmpc::Args),
     Refine(refine::Args),
+    Ships(ships::Args),
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
@@ -31,5 +33,6 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         Study::Align(args) => align::run(global, args),
         Study::Cmpc(args) => cmpc::run(global, args),
         Study::Refine(args) => refine::run(global, args),
+        Study::Ships(args) => ships::run(global, args),
     }
 }

@@ -1,4 +1,4 @@
-//! What every study does: it opens its scenes, runs each way with each seed once, keeps what it found, and goes on where it was stopped.
+//! What every study does: it runs each way with each seed once, keeps what it found, and goes on where it was stopped; most on scenes that it opens.
 
 use super::words::write;
 use crate::cli::common::{Global, SarArgs, interrupt_flag};
@@ -15,6 +15,23 @@ use std::time::Instant;
 
 /// Options of every study.
 #[derive(Debug, clap::Args)]
+pub(super) struct LedgerArgs {
+    /// Where everything goes
+    #[arg(long, value_name = "FOLDER", default_value = "studies")]
+    pub(super) out: PathBuf,
+    /// Seeds of training
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,2,3")]
+    seeds: Vec<u64>,
+    /// Settings of training in TOML, as `train` takes them; of `study cmpc` and `study ships` a recipe
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Stop after this many minutes; the same command goes on from there
+    #[arg(long, value_name = "MIN")]
+    minutes: Option<f64>,
+}
+
+/// Options of studies on scenes.
+#[derive(Debug, clap::Args)]
 pub(super) struct Options {
     /// A map and a SAR image to train on; may be given several times
     #[arg(long, num_args = 2, value_names = ["MAP", "SAR"], required = true, action = clap::ArgAction::Append)]
@@ -22,52 +39,54 @@ pub(super) struct Options {
     /// A map and a SAR image to judge on; never trained on
     #[arg(long, num_args = 2, value_names = ["MAP", "SAR"], required = true)]
     val: Vec<PathBuf>,
-    /// Where everything goes
-    #[arg(long, value_name = "FOLDER", default_value = "studies")]
-    pub(super) out: PathBuf,
-    /// Seeds of training
-    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,2,3")]
-    seeds: Vec<u64>,
-    /// Settings of training in TOML, as `train` takes them; of `study cmpc` a recipe
-    #[arg(long, value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
     /// Queries to judge on
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     pub(super) queries: usize,
     #[command(flatten)]
+    pub(super) ledger: LedgerArgs,
+    #[command(flatten)]
     reading: SarArgs,
-    /// Stop after this many minutes; the same command goes on from there
-    #[arg(long, value_name = "MIN")]
-    minutes: Option<f64>,
 }
 
-/// The runs of a study.
-pub(super) struct Runs<'a> {
+/// What a study keeps of its runs.
+pub(super) struct Ledger<'a> {
     pub(super) global: &'a Global,
-    pub(super) options: &'a Options,
-    pub(super) scenes: Vec<ScenePair>,
-    pub(super) val: ScenePair,
+    pub(super) args: &'a LedgerArgs,
     pub(super) engine: Engine,
     stop: Arc<AtomicBool>,
     folder: PathBuf,
     start: Instant,
 }
 
+/// The runs of a study on scenes.
+pub(super) struct Runs<'a> {
+    pub(super) ledger: Ledger<'a>,
+    pub(super) options: &'a Options,
+    pub(super) scenes: Vec<ScenePair>,
+    pub(super) val: ScenePair,
+}
+
 impl<'a> Runs<'a> {
     /// Opens the scenes and the device; outcomes of single runs go to `folder`, below that of the study.
     pub(super) fn open(global: &'a Global, options: &'a Options, folder: &str) -> Result<Self> {
-        let start = Instant::now();
         let open = |pair: &[PathBuf]| options.reading.pair_of(pair);
         let scenes = options.scene.chunks(2).map(open).collect::<Result<Vec<_>, _>>()?;
         let val = open(&options.val)?;
-        let folder = options.out.join(folder);
+        Ok(Self { ledger: Ledger::open(global, &options.ledger, folder)?, options, scenes, val })
+    }
+}
+
+impl<'a> Ledger<'a> {
+    /// Opens the device; outcomes of single runs go to `folder`, below that of the study.
+    pub(super) fn open(global: &'a Global, args: &'a LedgerArgs, folder: &str) -> Result<Self> {
+        let (start, folder) = (Instant::now(), args.out.join(folder));
         std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, format!("cannot be made ({e}); name another --out"), e))?;
-        Ok(Self { global, options, scenes, val, engine: global.engine()?, stop: interrupt_flag()?, folder, start })
+        Ok(Self { global, args, engine: global.engine()?, stop: interrupt_flag()?, folder, start })
     }
 
     /// The seeds, each once, in order.
     pub(super) fn seeds(&self) -> Vec<u64> {
-        let mut seeds = self.options.seeds.clone();
+        let mut seeds = self.args.seeds.clone();
         seeds.sort_unstable();
         seeds.dedup();
         seeds
@@ -79,7 +98,7 @@ impl<'a> Runs<'a> {
         self.global.say(format_args!("{} runs: {} ways with {} seeds", ways.len() * seeds.len(), ways.len(), seeds.len()));
         let mut all = Vec::new();
         for (seed, way) in seeds.into_iter().flat_map(|s| ways.iter().map(move |w| (s, w))) {
-            if self.options.minutes.is_some_and(|m| self.start.elapsed().as_secs_f64() > 60.0 * m) {
+            if self.args.minutes.is_some_and(|m| self.start.elapsed().as_secs_f64() > 60.0 * m) {
                 self.global.say(format_args!("the time is up; the same command goes on from here"));
                 break;
             }

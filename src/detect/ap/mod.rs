@@ -14,7 +14,7 @@ mod voc;
 
 pub use coco::{CocoFigures, IOU_THRESHOLDS, MAX_DETECTIONS, all_points, coco};
 pub use curve::Curve;
-pub use groups::{Measure, interval};
+pub use groups::{Measure, interval, paired_interval};
 pub use verdicts::Verdicts;
 pub use voc::{VocFigures, voc};
 

@@ -281,6 +281,27 @@ fn intervals_go_over_groups() {
     assert!(interval(&dataset, &detections, Measure::Voc12, 100, 7).unwrap_err().to_string().contains("two groups"));
 }
 
+/// What finds all where another finds every other image is better by a half; what finds the same is not.
+#[test]
+fn differences_are_paired() {
+    let hit = vec![found([0.0, 0.0, 10.0, 10.0], 0.9)];
+    let one = one_image(&[([0.0, 0.0, 10.0, 10.0], false, false)]).images.remove(0);
+    let dataset = Dataset { images: (0..100).map(|id| Annotated { id, ..one.clone() }).collect(), ..one_image(&[]) };
+    let run =
+        |hits: &dyn Fn(usize) -> bool| -> Vec<Vec<Detection>> { (0..100).map(|i| if hits(i) { hit.clone() } else { vec![] }).collect() };
+    let (half, other, all) = (run(&|i| i % 2 == 0), run(&|i| i % 2 == 1), run(&|_| true));
+    let of = |a: &[Vec<Vec<Detection>>], b: &[Vec<Vec<Detection>>]| paired_interval(&dataset, [a, b], Measure::AllPoints(0.5), 100, 7);
+    let same = of(&[half.clone(), all.clone()], &[half.clone(), all.clone()]).unwrap();
+    assert_eq!((same.value, same.ci95), (0.0, [0.0, 0.0]));
+    let better = of(&[half.clone(), half.clone()], &[all.clone(), all.clone()]).unwrap();
+    let width = (better.ci95[1] - better.ci95[0]) / 2.0;
+    assert!((better.value - 0.5).abs() < 1e-12 && (width / (1.96 * 0.05) - 1.0).abs() < 0.15, "{better:?}");
+    // Halves that find nothing in common differ by nothing but chance: twice a share's deviation.
+    let apart = of(&[half.clone()], &[other]).unwrap();
+    assert!(apart.value.abs() < 1e-12 && ((apart.ci95[1] - apart.ci95[0]) / 2.0 / (1.96 * 0.1) - 1.0).abs() < 0.15, "{apart:?}");
+    assert!(of(&[half.clone()], &[half, all]).unwrap_err().to_string().contains("1 and 2 runs"));
+}
+
 /// The interval's figure is the measure's own.
 #[test]
 fn every_measure_has_its_interval() {

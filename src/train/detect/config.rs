@@ -177,6 +177,42 @@ impl Default for DetectTrainConfig {
     }
 }
 
+/// Settings of both detectors, for comparisons: tables `yolo3` and `faster-rcnn` of a TOML file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RecipeOfDetectors {
+    /// That of YOLOv3.
+    pub yolo3: DetectTrainConfig,
+    /// That of Faster R-CNN.
+    pub faster_rcnn: DetectTrainConfig,
+}
+
+impl Default for RecipeOfDetectors {
+    /// The small ones.
+    fn default() -> Self {
+        Self { yolo3: DetectTrainConfig::default(), faster_rcnn: DetectTrainConfig::faster_rcnn() }
+    }
+}
+
+impl RecipeOfDetectors {
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// Not there, not TOML, an unknown or senseless value; a detector in the place of the other.
+    pub fn load(path: &Path) -> Result<Self> {
+        let recipe: Self = read_toml(path, "yolo3")?;
+        let kinds = [
+            matches!(recipe.yolo3.detector.head, DetectorHead::Yolo3(_)),
+            matches!(recipe.faster_rcnn.detector.head, DetectorHead::FasterRcnn(_)),
+        ];
+        if kinds != [true; 2] {
+            return Err(Error::file(path, "`yolo3` and `faster-rcnn` must each have a detector of that kind (detector.head)"));
+        }
+        recipe.yolo3.check().and_then(|()| recipe.faster_rcnn.check()).map_err(|e| Error::file(path, e))?;
+        Ok(recipe)
+    }
+}
+
 /// Shorter sides of boxes that a detector can learn, pixels of the input: half of them must have it.
 const LEAST_BOX: f64 = 4.0;
 /// Anchors of a map where the configuration names none.

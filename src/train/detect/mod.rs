@@ -6,7 +6,7 @@ mod faster;
 mod targets;
 mod yolo;
 
-pub use config::{DetectAugment, DetectTrainConfig, RegionSampling};
+pub use config::{DetectAugment, DetectTrainConfig, RecipeOfDetectors, RegionSampling};
 
 use super::checkpoint::refuse_unfinished;
 use super::course::Course;

@@ -136,3 +136,23 @@ fn classes_must_be_those_of_the_annotations() {
     let e = train_detector(&engine(), &config, &data, &data, &out, false, &AtomicBool::new(false), |_| ()).unwrap_err().to_string();
     assert!(e.contains("annotations.json") && e.contains("ship") && e.contains("boat"), "{e}");
 }
+
+/// The full-size detectors have as many parameters as published: 61.5 million (Redmon's own, for one class) and 41.3 (torchvision's, for one).
+#[test]
+fn the_full_recipe_describes_the_published_networks() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("studies/ships.toml");
+    let recipe = RecipeOfDetectors::load(&file).unwrap();
+    let drawn = synthetic::draw(40, 512, 3).dataset;
+    let millions = |config: &DetectTrainConfig| {
+        let config = config.fitted(&drawn).unwrap();
+        let network = Network::new(&config, &drawn).unwrap();
+        let graph = match &network {
+            Network::Yolo3(n) => &n.graph,
+            Network::FasterRcnn(n) => &n.graph,
+        };
+        let trained = graph.params().iter().filter(|(_, spec)| spec.kind != crate::nn::ParamKind::Statistic);
+        trained.map(|(_, spec)| spec.shape.iter().product::<usize>()).sum::<usize>() as f64 / 1e6
+    };
+    let [yolo, faster] = [millions(&recipe.yolo3), millions(&recipe.faster_rcnn)];
+    assert!((yolo - 61.5).abs() < 0.1 && (faster - 41.3).abs() < 0.1, "{yolo} {faster}");
+}

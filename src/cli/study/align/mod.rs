@@ -3,7 +3,7 @@
 mod report;
 mod ways;
 
-use super::runs::{Options, Runs};
+use super::runs::{Ledger, Options, Runs};
 use crate::Result;
 use crate::cli::common::Global;
 use crate::eval::metrics::QueryResult;
@@ -39,14 +39,14 @@ struct Study<'a> {
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
-    let mut base = args.options.config.as_deref().map_or_else(|| Ok(TrainConfig::default()), TrainConfig::load)?;
+    let mut base = args.options.ledger.config.as_deref().map_or_else(|| Ok(TrainConfig::default()), TrainConfig::load)?;
     base.epochs = args.epochs.unwrap_or(base.epochs);
     // One small validation at the end: the study's own evaluation is what counts.
     (base.validate_every, base.validate_queries, base.validate_views) = (base.epochs, 50, 1);
     base.check()?;
     let study = Study { args, base, runs: Runs::open(global, &args.options, "align-runs")? };
     let chosen: Vec<&Way> = WAYS.iter().filter(|w| args.ways.is_empty() || args.ways.iter().any(|n| n == w.name)).collect();
-    let all = study.runs.all(&chosen, |way, seed| study.one(way, seed))?;
+    let all = study.runs.ledger.all(&chosen, |way, seed| study.one(way, seed))?;
     report(&study.runs, &study.base, &chosen, &all)
 }
 
@@ -57,13 +57,14 @@ impl Study<'_> {
         (way.set)(&mut config);
         config.check()?;
         let name = format!("{}-{seed}", way.name);
-        self.runs.kept(&name, |run: &Run| run.config == config, || self.found(way, &name, &config))
+        self.runs.ledger.kept(&name, |run: &Run| run.config == config, || self.found(way, &name, &config))
     }
 
     fn found(&self, way: &Way, name: &str, config: &TrainConfig) -> Result<Run> {
-        let Runs { engine, scenes, val, .. } = &self.runs;
+        let Runs { ledger: Ledger { engine, .. }, scenes, val, .. } = &self.runs;
         let model = self
             .runs
+            .ledger
             .train(name, config.total_steps(), |out, resume, stop, on| train(engine, config, scenes, val, out, resume, stop, on))?;
         let model = LoadedModel::load(Some(&model))?;
         let embedder = model.embedder(engine, config.batch)?;
@@ -83,7 +84,7 @@ impl Study<'_> {
             aligned: found(Protocol::Aligned)?,
         };
         let right = run.right();
-        self.runs.global.say(format_args!("{name}: R@1 {:.1} %", 100.0 * right.iter().sum::<f64>() / right.len() as f64));
+        self.runs.ledger.global.say(format_args!("{name}: R@1 {:.1} %", 100.0 * right.iter().sum::<f64>() / right.len() as f64));
         Ok(run)
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn report(runs: &Runs<'_>, base: &TrainConfig, chosen: &[&Way], all: 
          queries anywhere on a scene never trained on. R@1 in per cent, means over the seeds. Differences to `none` with 95 % intervals from a \
          two-level bootstrap (seeds, then queries, paired); an interval that holds 0 shows no difference.\n",
         command(),
-        runs.engine.adapter(),
+        runs.ledger.engine.adapter(),
         base.total_steps(),
         base.batch
     );
@@ -85,9 +85,9 @@ pub(super) fn report(runs: &Runs<'_>, base: &TrainConfig, chosen: &[&Way], all: 
     }
     let _ = writeln!(text, "\n![R@1 of each way](align.svg)");
     out_raw!("{text}");
-    write(&runs.options.out.join("align.md"), &text)?;
-    let json = serde_json::json!({ "adapter": runs.engine.adapter().to_string(), "config": base, "rows": rows });
-    write(&runs.options.out.join("align.json"), &format!("{json:#}\n"))?;
+    write(&runs.options.ledger.out.join("align.md"), &text)?;
+    let json = serde_json::json!({ "adapter": runs.ledger.engine.adapter().to_string(), "config": base, "rows": rows });
+    write(&runs.options.ledger.out.join("align.json"), &format!("{json:#}\n"))?;
     picture(runs, &rows)
 }
 
@@ -104,7 +104,7 @@ fn picture(runs: &Runs<'_>, rows: &[Row]) -> Result<()> {
         })
         .collect();
     let line = "share of queries anywhere that are found first; bars: 95 % of the difference to `none`; dots: seeds";
-    Ok(figures::write(&runs.options.out.join("align.svg"), &figures::bars("Recall at 1", line, &bars)?)?)
+    Ok(figures::write(&runs.options.ledger.out.join("align.svg"), &figures::bars("Recall at 1", line, &bars)?)?)
 }
 
 /// The rows as Markdown.

@@ -99,7 +99,7 @@ pub(super) fn picture(study: &Study<'_>, all: &[Run]) -> Result<bool> {
     let found = found(all);
     let shown: Vec<[&str; 2]> = SHOWN.into_iter().filter(|ways| ways.iter().all(|w| found.contains_key(w))).collect();
     let pair = &study.runs.val;
-    let Some(seed) = study.runs.seeds().first().copied().filter(|_| !shown.is_empty()) else { return Ok(false) };
+    let Some(seed) = study.runs.ledger.seeds().first().copied().filter(|_| !shown.is_empty()) else { return Ok(false) };
     let pixel = MapInfo::of(&pair.map)?.pixel_m;
     let queries = places(study, &study.encoder(BASE, seed)?)?;
     let panels: Vec<FoundPanel> = shown
@@ -117,7 +117,7 @@ pub(super) fn picture(study: &Study<'_>, all: &[Run]) -> Result<bool> {
     let raster = &pair.map.raster;
     let size = [f64::from(raster.width()) * pixel[0], f64::from(raster.height()) * pixel[1]];
     let line = format!("{} queries in strips of {STRIP}; found: first, in most seeds", queries.len());
-    figures::write(&study.runs.options.out.join("cmpc-finds.svg"), &figures::found_map("Who finds what", &line, size, &panels)?)?;
+    figures::write(&study.runs.options.ledger.out.join("cmpc-finds.svg"), &figures::found_map("Who finds what", &line, size, &panels)?)?;
     Ok(true)
 }
 

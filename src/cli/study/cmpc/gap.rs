@@ -29,14 +29,14 @@ fn series(run: &Run) -> Vec<Series> {
 
 /// Draws them by the first seed; whether there was anything to draw.
 pub(super) fn picture(study: &Study<'_>, all: &[Run]) -> Result<bool> {
-    let Some(seed) = study.runs.seeds().first().copied() else { return Ok(false) };
+    let Some(seed) = study.runs.ledger.seeds().first().copied() else { return Ok(false) };
     let watched: Vec<&Run> =
         WATCHED.iter().filter_map(|w| all.iter().find(|r| r.way == *w && r.seed == seed && !r.gap.is_empty())).collect();
     if watched.is_empty() {
         return Ok(false);
     }
     let lines: Vec<(&str, Vec<Series>)> = watched.iter().map(|r| (r.way.as_str(), series(r))).collect();
-    let (engine, val) = (&study.runs.engine, &study.runs.val);
+    let (engine, val) = (&study.runs.ledger.engine, &study.runs.val);
     let mut planes = Vec::new();
     for run in &watched {
         let way = way(&run.way);
@@ -53,6 +53,6 @@ pub(super) fn picture(study: &Study<'_>, all: &[Run]) -> Result<bool> {
     let line = format!("of {PLACES} places of the scene never trained on; seed {seed}");
     let caption = "first two principal components of each run's embeddings of the same places";
     let figure = figures::gap_figure("The gap between the modalities", &line, &lines, caption, &moments)?;
-    figures::write(&study.runs.options.out.join("cmpc-gap.svg"), &figure)?;
+    figures::write(&study.runs.options.ledger.out.join("cmpc-gap.svg"), &figure)?;
     Ok(true)
 }

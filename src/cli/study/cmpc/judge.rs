@@ -3,7 +3,7 @@
 use super::outcome::Found;
 use super::study::{STRIP, Study};
 use crate::Result;
-use crate::cli::study::runs::Runs;
+use crate::cli::study::runs::{Ledger, Runs};
 use crate::dense::{DenseDatabase, DenseModel, FeatureKind, Layout, Matcher, build as build_dense};
 use crate::eval::dense::dense_ranks;
 use crate::eval::{Draw, Evaluation, Ground, MAX_RANK, Protocol, Query, Refinement, draw, evaluate_refined};
@@ -73,7 +73,7 @@ impl<'a> Seen<'a> {
 /// What an encoder finds with what stands behind it, over all of the ground.
 pub(super) fn judge_encoder(study: &Study<'_>, model: &LoadedModel, behind: &Behind, ground: &[Judged<'_>]) -> Result<Found> {
     let config = TrainConfig::of(&model.file.manifest).unwrap_or_else(|| study.recipe.train.clone());
-    let embedder = model.embedder(&study.runs.engine, BATCH)?;
+    let embedder = model.embedder(&study.runs.ledger.engine, BATCH)?;
     let (mut arbitrary, mut aligned) = (Vec::new(), Vec::new());
     let count = study.runs.options.queries / ground.len() / STRIP * STRIP;
     for judged in ground {
@@ -90,14 +90,14 @@ pub(super) fn judge_encoder(study: &Study<'_>, model: &LoadedModel, behind: &Beh
 /// encoder's will do.
 pub(super) fn places(study: &Study<'_>, model: &LoadedModel) -> Result<Vec<Query>> {
     let config = TrainConfig { views: 1, ..study.recipe.train.clone() };
-    let embedder = model.embedder(&study.runs.engine, BATCH)?;
+    let embedder = model.embedder(&study.runs.ledger.engine, BATCH)?;
     let seen = Seen::new(&embedder, model, &config, Judged { pair: &study.runs.val, ground: Ground::All })?;
     Ok(seen.queries(embedder.input(), Protocol::Arbitrary, study.runs.options.queries / STRIP * STRIP)?.0)
 }
 
 /// What correlation with the whole map finds of these queries.
 pub(super) fn judge_dense(study: &Study<'_>, kind: FeatureKind, queries: &[Query]) -> Result<Found> {
-    let Runs { engine, val, global, .. } = &study.runs;
+    let Runs { ledger: Ledger { engine, global, .. }, val, .. } = &study.runs;
     let side = f64::from(study.recipe.train.patch);
     let model = DenseModel::of(kind, None, Precision::Full)?;
     let layout = Layout::new(&MapInfo::of(&val.map)?, model.metres(), side, 0)?;

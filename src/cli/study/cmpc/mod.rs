@@ -46,7 +46,7 @@ pub struct Args {
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     args.pictures.iter().try_for_each(|path| check_output(path))?;
-    let Some(recipe) = &args.options.config else {
+    let Some(recipe) = &args.options.ledger.config else {
         return Err(Error::invalid("--config FILE is missing: the study's recipe, such as studies/cmpc.toml"));
     };
     let recipe = Recipe::load(recipe, args.scale.as_deref())?;
@@ -61,7 +61,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let asked = |w: &&Way| w.name == BASE || args.ways.is_empty() || args.ways.iter().any(|n| n == w.name);
     let (chosen, same): (Vec<&Way>, Vec<&Way>) = WAYS.iter().filter(asked).partition(|w| study.differs(w));
     same.iter().for_each(|w| global.say(format_args!("{} is left out: in this recipe it is {BASE} itself", w.name)));
-    let all: Vec<Run> = study.runs.all(&chosen, |way, seed| study.one(way, seed))?;
+    let all: Vec<Run> = study.runs.ledger.all(&chosen, |way, seed| study.one(way, seed))?;
     report::report(&study, &chosen, &all)?;
     args.pictures.as_ref().map_or(Ok(()), |path| pictures::write(&study, &all, &args.picture_queries, path))
 }

@@ -25,7 +25,7 @@ const QUERIES: usize = 12;
 /// Writes the page, by the first seed.
 pub(super) fn write(study: &Study<'_>, all: &[Run], wanted: &[usize], path: &Path) -> Result<()> {
     let val = &study.runs.val;
-    let seed = study.runs.seeds().first().copied().unwrap_or(1);
+    let seed = study.runs.ledger.seeds().first().copied().unwrap_or(1);
     let side = f64::from(study.recipe.train.patch);
     let info = MapInfo::of(&val.map)?;
     let metres = |p: [f64; 2]| [p[0] * info.pixel_m[0], p[1] * info.pixel_m[1]];
@@ -35,7 +35,7 @@ pub(super) fn write(study: &Study<'_>, all: &[Run], wanted: &[usize], path: &Pat
     for run in &runs {
         let (model, behind) = study.trained(way(&run.way), seed, &run.settings)?;
         let config = TrainConfig::of(&model.file.manifest).unwrap_or_else(|| study.recipe.train.clone());
-        let embedder = model.embedder(&study.runs.engine, 64)?;
+        let embedder = model.embedder(&study.runs.ledger.engine, 64)?;
         let seen = Seen::new(&embedder, &model, &config, Judged { pair: val, ground: Ground::All })?;
         let answers = seen.answers(&embedder, &behind, Protocol::Arbitrary, study.runs.options.queries)?;
         for (i, q) in chosen.iter().enumerate() {
@@ -68,11 +68,11 @@ pub(super) fn write(study: &Study<'_>, all: &[Run], wanted: &[usize], path: &Pat
     };
     let name = |p: &Path| p.file_name().map_or_else(|| p.display().to_string(), |n| n.to_string_lossy().into_owned());
     let (map, sar) = (name(val.map.raster.path()), name(val.sar.raster.path()));
-    let adapter = study.runs.engine.adapter().to_string();
+    let adapter = study.runs.ledger.engine.adapter().to_string();
     let rows = vec![("Seed".to_string(), seed.to_string()), ("Command".to_string(), command())];
     let meta = meta("What each way finds", &map, &sar, "the study's own".into(), &adapter, rows);
     RetrievalPage::new(&meta, lead, metres(size), &asked).write(path)?;
-    study.runs.global.say(format_args!("wrote {}", path.display()));
+    study.runs.ledger.global.say(format_args!("wrote {}", path.display()));
     Ok(())
 }
 

@@ -19,7 +19,7 @@ pub(super) fn report(study: &Study<'_>, chosen: &[&Way], all: &[Run]) -> Result<
     let judged = claims::judge(all)?;
     let names: Vec<&str> = chosen.iter().map(|w| w.name).collect();
     let pairs = finds::pairs(&names, all);
-    let (out, t, r) = (&study.runs.options.out, &study.recipe.train, &study.recipe.refine);
+    let (out, t, r) = (&study.runs.options.ledger.out, &study.recipe.train, &study.recipe.refine);
     let mut text = String::new();
     let queries = all.first().map_or(0, |r| r.cross.arbitrary.len());
     let _ = writeln!(
@@ -29,7 +29,7 @@ pub(super) fn report(study: &Study<'_>, chosen: &[&Way], all: &[Run]) -> Result<
          whose map was seen and whose SAR image was held out ({:.0} %). Queries anywhere of the former lie in strips of {STRIP} and are taken one by one, in `grid-strips` and `grid-graph` strip by strip; those of the latter lie by themselves, and overlap. \
          R@k in per cent, means over the seeds; 95 % intervals (cross-area) from a two-level bootstrap (seeds, then strips, paired): an interval that holds 0 shows no difference.\n",
         command(),
-        study.runs.engine.adapter(),
+        study.runs.ledger.engine.adapter(),
         t.total_steps(),
         t.batch,
         t.encoder.input,
@@ -60,7 +60,7 @@ pub(super) fn report(study: &Study<'_>, chosen: &[&Way], all: &[Run]) -> Result<
     out_raw!("{text}");
     write(&out.join("cmpc.md"), &text)?;
     let json = serde_json::json!({
-        "adapter": study.runs.engine.adapter().to_string(), "train": t, "refine": r, "rows": rows, "claims": judged, "finds": pairs,
+        "adapter": study.runs.ledger.engine.adapter().to_string(), "train": t, "refine": r, "rows": rows, "claims": judged, "finds": pairs,
     });
     write(&out.join("cmpc.json"), &format!("{json:#}\n"))?;
     picture(study, &rows)
@@ -77,5 +77,5 @@ fn picture(study: &Study<'_>, rows: &[Row]) -> Result<()> {
     };
     let bars: Vec<Bar> = rows.iter().map(bar).collect();
     let line = "cross-area, queries anywhere; lines: 95 % of the difference to base (of base: of itself); dots: seeds";
-    Ok(figures::write(&study.runs.options.out.join("cmpc.svg"), &figures::bars("Recall at 1", line, &bars)?)?)
+    Ok(figures::write(&study.runs.options.ledger.out.join("cmpc.svg"), &figures::bars("Recall at 1", line, &bars)?)?)
 }

@@ -5,7 +5,7 @@ use super::outcome::{Found, Run, Settings};
 use super::rows::recall;
 use super::study::{STRIP, Study};
 use super::ways::{BASE, How, Way, way};
-use crate::cli::study::runs::Runs;
+use crate::cli::study::runs::{Ledger, Runs};
 use crate::cli::study::words::percent;
 use crate::eval::Ground;
 use crate::index::LoadedModel;
@@ -42,12 +42,12 @@ impl Study<'_> {
             _ => format!("{}-{seed}", way.name),
         };
         let settings = self.settings(way, seed)?;
-        let run = self.runs.kept(&name, |run: &Run| run.settings == settings, || self.found(way, seed, &settings))?;
+        let run = self.runs.ledger.kept(&name, |run: &Run| run.settings == settings, || self.found(way, seed, &settings))?;
         Ok(Run { seed, ..run })
     }
 
     fn found(&self, way: &Way, seed: u64, settings: &Settings) -> Result<Run> {
-        let Runs { engine, val, global, .. } = &self.runs;
+        let Runs { ledger: Ledger { engine, global, .. }, val, .. } = &self.runs;
         let (cross, same, gap) = match way.how {
             How::Dense(kind) => (judge_dense(self, kind, &places(self, &self.encoder(BASE, seed)?)?)?, None, Vec::new()),
             _ => {
@@ -70,14 +70,14 @@ impl Study<'_> {
 
     /// A way's encoder and what stands behind it; trained unless an earlier call has done so.
     pub(super) fn trained(&self, way: &Way, seed: u64, settings: &Settings) -> Result<(LoadedModel, Behind)> {
-        let engine = &self.runs.engine;
+        let engine = &self.runs.ledger.engine;
         let mut model = self.encoder(way.behind().unwrap_or(way.name), seed)?;
         let none = Behind { method: Method::None, slider: None, refiner: None, in_strips: way.in_strips() };
         let behind = match (way.how, &settings.refine) {
             (How::Graph(..), Some(config)) => {
                 let Runs { scenes, val, .. } = &self.runs;
                 let name = format!("{}-{seed}", way.name);
-                let path = self.runs.train(&name, config.total_steps(), |out, resume, stop, on| {
+                let path = self.runs.ledger.train(&name, config.total_steps(), |out, resume, stop, on| {
                     train_refiner(engine, config, &model, scenes, val, out, resume, stop, on)
                 })?;
                 let own = LoadedModel::load(Some(&path))?;
@@ -107,8 +107,8 @@ impl Study<'_> {
     /// The encoder of a way, trained unless an earlier call has done so by the same settings.
     pub(super) fn encoder(&self, name: &str, seed: u64) -> Result<LoadedModel> {
         let config = way(name).encoder(&self.recipe.train, seed).ok_or_else(|| Error::invalid(format!("{name} has no encoder")))?;
-        let Runs { engine, scenes, val, .. } = &self.runs;
-        let path = self.runs.train(&format!("{name}-{seed}"), config.total_steps(), |out, resume, stop, on| {
+        let Runs { ledger: Ledger { engine, .. }, scenes, val, .. } = &self.runs;
+        let path = self.runs.ledger.train(&format!("{name}-{seed}"), config.total_steps(), |out, resume, stop, on| {
             train(engine, &config, scenes, val, out, resume, stop, on)
         })?;
         let model = LoadedModel::load(Some(&path))?;

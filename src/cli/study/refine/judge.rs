@@ -2,7 +2,7 @@
 
 use super::ways::{Found, How, Run, Way, recall};
 use crate::Result;
-use crate::cli::study::runs::Runs;
+use crate::cli::study::runs::{Ledger, Runs};
 use crate::cli::study::words::percent;
 use crate::eval::{Draw, Protocol, Query, draw, encode, judge};
 use crate::index::{CellHit, Database, LoadedModel, RESIDENT_BYTES, Searcher, build};
@@ -28,7 +28,7 @@ pub(super) struct Study<'a> {
 impl Study<'_> {
     /// Searches with one encoder.
     pub(super) fn see(&self, model: LoadedModel) -> Result<Seen> {
-        let (Runs { engine, val, options, .. }, c) = (&self.runs, &self.base);
+        let (Runs { ledger: Ledger { engine, .. }, val, options, .. }, c) = (&self.runs, &self.base);
         let embedder = model.embedder(engine, 64)?;
         let database = build(&embedder, &model, &val.map, &c.grid(c.last_views()), Database::in_memory(), |_, _| {})?;
         let wanted = Draw { strip: c.strip, ..Draw::new(Protocol::Arbitrary, options.queries, 7) };
@@ -47,11 +47,11 @@ impl Study<'_> {
         slider: Option<&Slider>,
         refiner: Option<&Refiner>,
     ) -> Result<Vec<Vec<CellHit>>> {
-        let searcher = Searcher::new(&self.runs.engine, &seen.database, RESIDENT_BYTES)?;
+        let searcher = Searcher::new(&self.runs.ledger.engine, &seen.database, RESIDENT_BYTES)?;
         let top = refiner.map_or(self.base.refiner.top, |r| r.config().top);
         let Seen { database, vectors, hits, .. } = seen;
         let request = Request { searcher: &searcher, database, queries: vectors, hits, strips, top, slider, refiner };
-        refine(&self.runs.engine, method, &request)
+        refine(&self.runs.ledger.engine, method, &request)
     }
 
     fn both(&self, seen: &Seen, method: Method, slider: Option<&Slider>, refiner: Option<&Refiner>) -> Result<[Found; 2]> {
@@ -78,12 +78,12 @@ impl Study<'_> {
         config.check()?;
         let (queries, model) = (self.runs.options.queries, &seen.model.hash);
         let these = |run: &Run| run.config == config && run.queries == queries && run.model == *model;
-        let run = self.runs.kept(&name, these, || self.found(way, &name, &config, seen))?;
+        let run = self.runs.ledger.kept(&name, these, || self.found(way, &name, &config, seen))?;
         Ok(Run { seed, ..run })
     }
 
     fn found(&self, way: &Way, name: &str, config: &RefineTrainConfig, seen: &Seen) -> Result<Run> {
-        let Runs { engine, scenes, val, options, global, .. } = &self.runs;
+        let Runs { ledger: Ledger { engine, global, .. }, scenes, val, options, .. } = &self.runs;
         let ([single, strips], coarse) = match way.how {
             How::Plain(method, slides) => {
                 let reach = config.refiner.slide.max(1);
@@ -91,7 +91,7 @@ impl Study<'_> {
                 (self.both(seen, method, slider.as_ref(), None)?, None)
             }
             How::Graph(_) => {
-                let path = self.runs.train(name, config.total_steps(), |out, resume, stop, on| {
+                let path = self.runs.ledger.train(name, config.total_steps(), |out, resume, stop, on| {
                     train_refiner(engine, config, &seen.model, scenes, val, out, resume, stop, on)
                 })?;
                 let model = LoadedModel::load(Some(&path))?;

@@ -32,7 +32,7 @@ pub struct Args {
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
-    let mut base = args.options.config.as_deref().map_or_else(|| Ok(RefineTrainConfig::default()), RefineTrainConfig::load)?;
+    let mut base = args.options.ledger.config.as_deref().map_or_else(|| Ok(RefineTrainConfig::default()), RefineTrainConfig::load)?;
     // One small validation at the end: the study's own is what counts.
     (base.validate_every, base.validate_queries) = (base.epochs, base.strip);
     base.check()?;
@@ -40,6 +40,6 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let seen = study.see(LoadedModel::load(args.model.as_deref())?)?;
     let chosen: Vec<&Way> =
         WAYS.iter().filter(|w| args.ways.is_empty() || w.name == "none" || args.ways.iter().any(|n| n == w.name)).collect();
-    let all = study.runs.all(&chosen, |way, seed| study.one(way, seed, &seen))?;
+    let all = study.runs.ledger.all(&chosen, |way, seed| study.one(way, seed, &seen))?;
     report::report(&study, &chosen, &all, &seen)
 }

@@ -22,7 +22,7 @@ pub(super) fn report(study: &Study<'_>, chosen: &[&Way], all: &[Run], seen: &See
          cent, means over the seeds; differences in points of R@1 with 95 % intervals from a two-level bootstrap (seeds, then strips, \
          paired): an interval that holds 0 shows no difference. ECE: expected calibration error of the first candidate's probability.\n",
         command(),
-        study.runs.engine.adapter(),
+        study.runs.ledger.engine.adapter(),
         queries,
         queries / c.strip,
         c.strip,
@@ -44,24 +44,24 @@ pub(super) fn report(study: &Study<'_>, chosen: &[&Way], all: &[Run], seen: &See
         text.push_str("\n![Candidates before and after](refine-strips.svg)\n");
         let line = "dots: where candidates put the strip, sized by cosine, then by probability; cross: the truth";
         let figure = figures::before_after("Candidates of strips, before and after the graph network", line, &strips)?;
-        figures::write(&study.runs.options.out.join("refine-strips.svg"), &figure)?;
+        figures::write(&study.runs.options.ledger.out.join("refine-strips.svg"), &figure)?;
     }
     out_raw!("{text}");
-    write(&study.runs.options.out.join("refine.md"), &text)?;
-    let json = serde_json::json!({ "adapter": study.runs.engine.adapter().to_string(), "config": study.base, "rows": rows });
-    write(&study.runs.options.out.join("refine.json"), &format!("{json:#}\n"))?;
+    write(&study.runs.options.ledger.out.join("refine.md"), &text)?;
+    let json = serde_json::json!({ "adapter": study.runs.ledger.engine.adapter().to_string(), "config": study.base, "rows": rows });
+    write(&study.runs.options.ledger.out.join("refine.json"), &format!("{json:#}\n"))?;
     let bars: Vec<Bar> =
         rows.iter().map(|r| Bar { name: r.way.into(), value: r.strips.recall1, interval: None, points: r.strips.each.clone() }).collect();
     let line = "share of queries in strips whose right cell comes first; dots: seeds";
-    Ok(figures::write(&study.runs.options.out.join("refine.svg"), &figures::bars("Recall at 1 in strips", line, &bars)?)?)
+    Ok(figures::write(&study.runs.options.ledger.out.join("refine.svg"), &figures::bars("Recall at 1 in strips", line, &bars)?)?)
 }
 
 /// The first strips that the graph network changes, by the first seed.
 fn pictures(study: &Study<'_>, all: &[Run], seen: &Seen) -> Result<Vec<BeforeAfter>> {
     const SHOWN: usize = 4;
     let Some(run) = all.iter().find(|r| r.way == "graph") else { return Ok(Vec::new()) };
-    let path = study.runs.model(&format!("graph-{}", run.seed));
-    let refiner = Refiner::new(&study.runs.engine, &LoadedModel::load(Some(&path))?.file, &path)?;
+    let path = study.runs.ledger.model(&format!("graph-{}", run.seed));
+    let refiner = Refiner::new(&study.runs.ledger.engine, &LoadedModel::load(Some(&path))?.file, &path)?;
     let after = study.refined(seen, Method::Graph, &seen.strips, None, Some(&refiner))?;
     let top = refiner.config().top;
     let mut rows = Vec::new();
