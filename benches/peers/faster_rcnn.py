@@ -8,7 +8,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torchvision.ops import batched_nms, roi_align
 
-from networks import Trunk, iou
+from networks import iou, repeated, trunk
 
 COVER = 0.5
 BETA = 1 / 9
@@ -51,10 +51,10 @@ class FasterRcnn(nn.Module):
     def __init__(self, detector):
         super().__init__()
         self.head, self.count = detector["head"], len(detector["classes"])
-        h, stages = self.head, detector["architecture"]["stages"]
-        self.sar = Trunk(detector["architecture"])
+        h, self.repeat = self.head, detector.get("repeat_band")
+        self.sar, _ = trunk(detector["architecture"])
         for k in range(h["maps"]):
-            self.add_module(f"pyramid{k}", Level(stages[k - h["maps"]]["channels"], h["width"]))
+            self.add_module(f"pyramid{k}", Level(self.sar.widths[k - h["maps"]], h["width"]))
         self.levels = h["maps"] + h["pooled"]
         self.anchors = np.array(h["anchors"], np.float32).reshape(self.levels, -1, 2)
         self.proposals = Proposals(h["width"], self.anchors.shape[1])
@@ -69,7 +69,7 @@ class FasterRcnn(nn.Module):
 
     def pyramid(self, x):
         """The maps, the finest first."""
-        maps, coarser, own = self.sar.maps(x)[-self.head["maps"] :], None, []
+        maps, coarser, own = self.sar.maps(repeated(x) if self.repeat else x)[-self.head["maps"] :], None, []
         for k in reversed(range(len(maps))):
             level = self.get_submodule(f"pyramid{k}")
             y = level.lateral(maps[k])
@@ -193,3 +193,27 @@ def loss_of(net, inputs, shown, c):
         said = where[shows, labels[shows] - 1]
         loss = loss + net.head["box_weight"] * F.smooth_l1_loss(said, target, beta=BETA, reduction="sum") / len(labels)
     return loss
+
+
+def first_loss(net, t):
+    """The loss of a step whose anchors and regions are written out: the inputs of echogrid's network by name."""
+    side, maps = t["image"].shape[-1], net.pyramid(t["image"])
+    total = 0.0
+    for k, (logits, deltas) in enumerate(net.proposals(m) for m in maps):
+        terms = F.binary_cross_entropy_with_logits(logits, t[f"there{k}"].view_as(logits), reduction="none")
+        total = total + (terms * t[f"asks{k}"].view_as(logits)).sum()
+        there = t[f"proposed{k} weights"] > 0
+        total = total + F.smooth_l1_loss(deltas.flatten(0, 1)[t[f"proposed{k} rows"].long()[there]], t[f"proposed{k} boxes"][there], beta=BETA, reduction="sum")
+    places, boxes, labels = t["places"].view(-1, 2), t["regions"], t["labels"]
+    used = labels < 1e6
+    image = places[used, 0].long()
+    regions = [boxes[used][image == n] for n in range(len(t["image"]))]
+    order = torch.cat([(image == n).nonzero()[:, 0] for n in range(len(regions))])
+    say, where = net.look(maps, regions, side)
+    labels = labels[used].long()[order]
+    loss = total / t["asked"] + F.cross_entropy(say, labels)
+    there = t["located weights"] > 0
+    picked = t["located rows"].long()[there]
+    back = torch.empty_like(order).index_put((order,), torch.arange(len(order)))
+    said = where[back[picked // net.count], picked % net.count]
+    return loss + net.head["box_weight"] * F.smooth_l1_loss(said, t["located boxes"][there], beta=BETA, reduction="sum") / t["looked at"]

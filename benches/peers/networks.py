@@ -45,7 +45,7 @@ class Trunk(nn.Module):
                 width = stage["channels"]
             self.add_module(f"layer{n}", nn.Sequential(*blocks))
             self.stages.append(n)
-        self.width = width
+        self.width, self.widths = width, [s["channels"] for s in stages]
 
     def unit(self, n, x):
         return F.relu(self.get_submodule(f"bn{n}")(self.get_submodule(f"conv{n}")(x)))
@@ -61,6 +61,73 @@ class Trunk(nn.Module):
         return maps or [x]
 
 
+class ResNet(nn.Module):
+    """torchvision's trunk, on four channels."""
+
+    def __init__(self, name):
+        super().__init__()
+        import torchvision
+
+        net = getattr(torchvision.models, name)()
+        self.conv1, self.bn1, self.widths = nn.Conv2d(4, 64, 7, 2, 3, bias=False), net.bn1, []
+        for n in range(1, 5):
+            layer = getattr(net, f"layer{n}")
+            self.add_module(f"layer{n}", layer)
+            self.widths.append([m for m in layer.modules() if isinstance(m, nn.Conv2d) and m.kernel_size != (7, 7)][-1].out_channels)
+
+    def maps(self, x):
+        x, maps = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1), []
+        for n in range(1, 5):
+            x = self.get_submodule(f"layer{n}")(x)
+            maps.append(x)
+        return maps
+
+
+class Darknet53(nn.Module):
+    """Of Redmon and Farhadi, on four channels, parameters under echogrid's names."""
+
+    BLOCKS = (1, 2, 8, 8, 4)
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1, self.widths, width = conv(4, 32), nn.BatchNorm2d(32), [], 32
+        for n, count in enumerate(self.BLOCKS, 1):
+            layer, o = nn.Module(), 2 * width
+            layer.conv, layer.bn = conv(width, o, stride=2), nn.BatchNorm2d(o)
+            for b in range(count):
+                block = nn.Module()
+                block.conv1, block.bn1, block.conv2, block.bn2 = conv(o, width, 1), nn.BatchNorm2d(width), conv(width, o), nn.BatchNorm2d(o)
+                layer.add_module(str(b), block)
+            self.add_module(f"layer{n}", layer)
+            self.widths.append(o)
+            width = o
+
+    def maps(self, x):
+        leaky = lambda t: F.leaky_relu(t, 0.1)
+        x, maps = leaky(self.bn1(self.conv1(x))), []
+        for n, count in enumerate(self.BLOCKS, 1):
+            layer = self.get_submodule(f"layer{n}")
+            x = leaky(layer.bn(layer.conv(x)))
+            for b in range(count):
+                block = layer.get_submodule(str(b))
+                x = x + leaky(block.bn2(block.conv2(leaky(block.bn1(block.conv1(x))))))
+            maps.append(x)
+        return maps
+
+
+def trunk(architecture):
+    """A trunk, and the activation of what stands on it."""
+    kind = architecture["kind"]
+    if kind == "residual":
+        return Trunk(architecture), F.relu
+    return (Darknet53(), lambda t: F.leaky_relu(t, 0.1)) if kind == "darknet53" else (ResNet(kind), F.relu)
+
+
+def repeated(x):
+    """Images whose band stands in all three."""
+    return torch.cat([x[:, :1].expand(-1, 3, -1, -1), x[:, 3:]], 1)
+
+
 def iou(a, b):
     """Intersection over union of all pairs of corners, numpy."""
     both = np.clip(np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2]), 0, None).prod(-1)
@@ -71,6 +138,14 @@ def iou(a, b):
 def to_echogrid(t):
     """A weight as echogrid lays it: a convolution's [KH * KW, CI, CO], a linear layer's [in, out]."""
     return t.permute(2, 3, 1, 0).flatten(0, 1) if t.ndim == 4 else t.T if t.ndim == 2 else t
+
+
+def from_echogrid(t, like):
+    """A weight of echogrid's as one of this shape."""
+    if like.ndim == 4:
+        o, i, h, w = like.shape
+        return t.reshape(h, w, i, o).permute(3, 2, 0, 1)
+    return t.T if like.ndim == 2 else t
 
 
 def learning_rate(train, step):

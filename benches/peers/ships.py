@@ -5,9 +5,13 @@
     python3 benches/peers/ships.py TEMPLATE --train IMAGES TRAIN.json --out MODEL [--epochs N] [--seed N] [--average] [--bf16]
     echogrid detect eval --images IMAGES --annotations VAL.json --model MODEL
 
+    echogrid detect train --config FILE --train IMAGES TRAIN.json --export FOLDER
+    python3 benches/peers/ships.py --batches FOLDER [--ours MODEL.log.jsonl]
+
 Needs PyTorch, torchvision, safetensors, Pillow and numpy. The template says all but its weights: the network with its anchors, the optimiser, how inputs are drawn and which anchors say a box
 (YOLOv3 or Faster R-CNN on a residual trunk). Inputs are drawn by the same rules from numbers of their own, and cut by bilinear sampling. The model that is written is judged by echogrid; its
-manifest says what trained it. --average keeps a running mean of the weights, which echogrid does not.
+manifest says what trained it. With --batches nothing is written: the loss of the first step before and after it is taken, from echogrid's start values and on its inputs, beside echogrid's; with --ours the
+losses of all steps too, on the same inputs (of Faster R-CNN the first alone: what follows hangs on random regions). --average keeps a running mean of the weights, which echogrid does not.
 """
 
 import argparse
@@ -27,9 +31,11 @@ from safetensors.torch import save_file
 
 import faster_rcnn
 import yolo3
-from networks import Descent, to_echogrid
+from cmpc import batches as exported
+from networks import Descent, from_echogrid, to_echogrid
 
 TILE = 8
+KINDS = {"yolo3": (yolo3, yolo3.Yolo), "faster-rcnn": (faster_rcnn, faster_rcnn.FasterRcnn)}
 
 
 def read(folder, annotations):
@@ -103,11 +109,59 @@ def write(state, manifest, path):
     os.replace(path + ".part", path)
 
 
+def compare(args):
+    """The losses of echogrid's own batches, beside its own."""
+    with open(os.path.join(args.batches, "manifest.json"), encoding="utf-8") as f:
+        manifest = json.load(f)
+    c = manifest["train"] | {"steps": manifest["steps"]}
+    kind, make = KINDS[c["detector"]["head"]["kind"]]
+    with safe_open(os.path.join(args.batches, "start.safetensors"), framework="pt") as f:
+        start = {n: f.get_tensor(n) for n in f.keys()}
+
+    def fresh():
+        net = make(c["detector"])
+        own = {n: v for n, v in net.state_dict().items() if not n.endswith("num_batches_tracked")}
+        if own.keys() != start.keys():
+            sys.exit(f"{args.batches}: of another network; it or this one lacks {', '.join(sorted(own.keys() ^ start.keys())[:4])}")
+        net.load_state_dict({n: from_echogrid(start[n], v) for n, v in own.items()}, strict=False)
+        return net.train().to(memory_format=torch.channels_last)
+
+    with safe_open(os.path.join(args.batches, "first.safetensors"), framework="pt") as f:
+        first = {n: f.get_tensor(n) for n in f.keys()}
+    first["image"] = first["image"].permute(0, 3, 1, 2)
+    net = fresh()
+    descent, losses = Descent(net, c), []
+    for _ in range(2):
+        loss = kind.first_loss(net, first)
+        losses.append(loss.item())
+        if len(losses) == 1:
+            descent.step(loss, 0)
+    for name, theirs, own in zip(("before", "after"), losses, first["loss"].tolist()):
+        print(f"first step, {name}: PyTorch {theirs:.6f}, echogrid {own:.6f}, relative difference {abs(theirs - own) / abs(own):.1e}", flush=True)
+    if not args.ours or kind is faster_rcnn:
+        return
+    with open(args.ours, encoding="utf-8") as f:
+        ours = [e["loss"] for e in map(json.loads, f) if "loss" in e]
+    net, apart = fresh(), []
+    descent = Descent(net, c)
+    for step, (images, boxes) in enumerate(exported(args.batches, manifest, "cpu", ("images", "boxes"))):
+        of = [boxes[boxes[:, 0] == n].numpy() for n in range(len(images))]
+        shown = [(b[:, 1:5], b[:, 5].astype(int)) for b in of]
+        loss = kind.loss_of(net, images.float().permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last), shown, c)
+        descent.step(loss, step)
+        apart.append((loss.item(), ours[step]))
+        if (step + 1) % 10 == 0 or step == 0:
+            theirs, own = np.array(apart[-10:]).mean(0)
+            print(f"step {step + 1}: PyTorch {theirs:.4f}, echogrid {own:.4f} (means of the last {len(apart[-10:])})", flush=True)
+
+
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    a.add_argument("template", help="a detector that `echogrid detect train` wrote")
-    a.add_argument("--train", nargs=2, required=True, metavar=("IMAGES", "TRAIN.json"))
-    a.add_argument("--out", required=True, metavar="MODEL")
+    a.add_argument("template", nargs="?", help="a detector that `echogrid detect train` wrote")
+    a.add_argument("--train", nargs=2, metavar=("IMAGES", "TRAIN.json"))
+    a.add_argument("--out", metavar="MODEL")
+    a.add_argument("--batches", metavar="FOLDER", help="what `echogrid detect train --export` wrote")
+    a.add_argument("--ours", metavar="MODEL.log.jsonl", help="echogrid's losses on these batches")
     a.add_argument("--epochs", type=int, help="passes [default: the template's]")
     a.add_argument("--steps", type=int, help="steps of a pass, 0 for as many as show each image once [default: the template's]")
     a.add_argument("--seed", type=int, default=1)
@@ -117,15 +171,16 @@ def main():
     args = a.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
+    if args.batches:
+        return compare(args)
+    if not (args.template and args.train and args.out):
+        a.error("TEMPLATE, --train and --out, or --batches")
     with safe_open(args.template, framework="pt") as f:
         manifest, shapes = json.loads(f.metadata()["echogrid"]), {n: f.get_slice(n).get_shape() for n in f.keys()}
     detector, c = manifest["encoder"], manifest["training"]
     side, images, rng, order = detector["input"], read(*args.train), random.Random(args.seed), []
-    kinds = {"yolo3": (yolo3.Yolo, yolo3.loss_of), "faster-rcnn": (faster_rcnn.FasterRcnn, faster_rcnn.loss_of)}
-    if detector["architecture"]["kind"] != "residual" or detector.get("repeat_band"):
-        sys.exit("detectors on a residual trunk are trained here, its band shown once")
-    make, loss_of = kinds[detector["head"]["kind"]]
-    net = make(detector)
+    kind, make = KINDS[detector["head"]["kind"]]
+    net, loss_of = make(detector), kind.loss_of
     own = {n for n in net.state_dict() if not n.endswith("num_batches_tracked")}
     if own != shapes.keys():
         sys.exit(f"{args.template}: of another network; it or this one lacks {', '.join(sorted(own ^ shapes.keys())[:4])}")

@@ -7,34 +7,34 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from networks import Trunk, conv, iou
+from networks import conv, iou, repeated, trunk
 
 PRIOR = 0.01
 
 
 class Unit(nn.Module):
-    def __init__(self, i, o, k):
+    def __init__(self, i, o, k, act):
         super().__init__()
-        self.conv, self.bn = conv(i, o, k), nn.BatchNorm2d(o)
+        self.conv, self.bn, self.act = conv(i, o, k), nn.BatchNorm2d(o), act
 
     def forward(self, x):
-        return F.relu(self.bn(self.conv(x)))
+        return self.act(self.bn(self.conv(x)))
 
 
 class Head(nn.Module):
     """What one map passes before it says boxes; `coarser` are the channels of the joined features of the next coarser map."""
 
-    def __init__(self, own, coarser, width, pairs, out):
+    def __init__(self, own, coarser, width, pairs, out, act):
         super().__init__()
         self.pairs, i = pairs, own
         if coarser:
-            self.fit, i = Unit(coarser, width, 1), own + width
+            self.fit, i = Unit(coarser, width, 1, act), own + width
         for k in range(pairs):
-            self.add_module(f"narrow{k}", Unit(i, width, 1))
-            self.add_module(f"wide{k}", Unit(width, 2 * width, 3))
+            self.add_module(f"narrow{k}", Unit(i, width, 1, act))
+            self.add_module(f"wide{k}", Unit(width, 2 * width, 3, act))
             i = 2 * width
-        self.add_module(f"narrow{pairs}", Unit(i, width, 1))
-        self.last, self.say = Unit(width, 2 * width, 3), nn.Conv2d(2 * width, out, 1)
+        self.add_module(f"narrow{pairs}", Unit(i, width, 1, act))
+        self.last, self.say = Unit(width, 2 * width, 3, act), nn.Conv2d(2 * width, out, 1)
 
     def forward(self, x, coarser):
         if coarser is not None:
@@ -52,13 +52,13 @@ class Yolo(nn.Module):
         super().__init__()
         head, self.classes = detector["head"], len(detector["classes"])
         self.box_weight, self.gamma = head["box_weight"], head.get("focal_gamma", 0.0)
-        self.sar, widths = Trunk(detector["architecture"]), head["widths"]
+        (self.sar, act), widths, self.repeat = trunk(detector["architecture"]), head["widths"], detector.get("repeat_band")
         self.count = len(widths)
         self.anchors = torch.tensor(head["anchors"]).view(self.count, -1, 2)
         out = self.anchors.shape[1] * (5 + self.classes)
         for k, width in enumerate(widths):
             coarser = widths[k + 1] if k + 1 < self.count else 0
-            self.add_module(f"head{k}", Head(detector["architecture"]["stages"][k - self.count]["channels"], coarser, width, head["pairs"], out))
+            self.add_module(f"head{k}", Head(self.sar.widths[k - self.count], coarser, width, head["pairs"], out, act))
         for m in self.modules():
             if isinstance(m, nn.Conv2d):
                 nn.init.kaiming_normal_(m.weight, nonlinearity="relu")
@@ -68,7 +68,7 @@ class Yolo(nn.Module):
 
     def forward(self, x):
         """Rows [N, H, W, anchors, 5 + classes] of each map, the finest first."""
-        maps, said, coarser = self.sar.maps(x)[-self.count :], [], None
+        maps, said, coarser = self.sar.maps(repeated(x) if self.repeat else x)[-self.count :], [], None
         for k in reversed(range(self.count)):
             coarser, y = self.get_submodule(f"head{k}")(maps[k], coarser)
             n, _, h, w = y.shape
@@ -145,3 +145,18 @@ def loss_of(net, inputs, shown, c):
             boxes = net.boxes(r, k, side / r.shape[1])[at[:, 0], at[:, 1], at[:, 2], at[:, 3]]
             total = total + net.box_weight * (1 - giou(boxes, torch.from_numpy(np.stack(list(said.values()))))).sum()
     return total / count
+
+
+def first_loss(net, t):
+    """The loss of a step whose targets are written out: the inputs of echogrid's network by name."""
+    side, rows = t["image"].shape[-1], net(t["image"])
+    total = 0.0
+    for k, r in enumerate(rows):
+        flat = r.flatten(0, 3)
+        targets, weights = (t[f"{name}{k}"].view(len(flat), -1)[:, 4:] for name in ("targets", "weights"))
+        total = total + (F.binary_cross_entropy_with_logits(flat[:, 4:], targets, reduction="none") * weights).sum()
+        there = t[f"box weights{k}"] > 0
+        picked = t[f"said{k} rows"].long()[there]
+        boxes = net.boxes(r, k, side / r.shape[1]).flatten(0, 3)[picked]
+        total = total + net.box_weight * ((1 - giou(boxes, t[f"boxes{k}"][there])) * t[f"box weights{k}"][there]).sum()
+    return total / t["divisor"]

@@ -112,6 +112,11 @@ impl Graph {
         is_input(&self.nodes[node.0]).then(|| self.nodes[..node.0].iter().filter(|n| is_input(n)).count())
     }
 
+    /// Names of the inputs, in the order of plans.
+    pub fn input_names(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().filter(|n| n.op.is_none()).map(|n| n.name.as_str())
+    }
+
     /// Names and specifications of the parameters.
     pub fn params(&self) -> &[(String, ParamSpec)] {
         &self.params

@@ -32,7 +32,9 @@ pub use checkpoint::{checkpoint_path, refuse_unfinished, scene_records};
 pub use config::{Augment, TrainConfig};
 pub use cuts::Cuts;
 pub use dense::{DenseAugment, DenseTrainConfig, profile_dense_step, train_dense};
-pub use detect::{DetectAugment, DetectTrainConfig, RecipeOfDetectors, RegionSampling, profile_detector_step, train_detector};
+pub use detect::{
+    DetectAugment, DetectTrainConfig, RecipeOfDetectors, RegionSampling, export_detector, profile_detector_step, train_detector,
+};
 pub use encoder::{profile_step, step_plan, train};
 pub use event::{Event, Outcome};
 pub use export::export;

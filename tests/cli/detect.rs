@@ -44,6 +44,12 @@ fn a_detector_is_trained_judged_and_used() {
     let done = train(&["--out", m]).ok();
     assert!(done.err.contains("10 images with") && done.err.contains("AP50"), "{done:?}");
     train(&["--out", i]).fails(1, &["images"]);
+    let batches = dir.join("batches");
+    let export = ["detect", "train", "--train", i, a, "--config", text(&config), "--export", text(&batches)];
+    assert!(run(&export).ok().err.contains("wrote 3 steps into"));
+    assert_eq!(names(&batches), ["batches-00000.safetensors", "first.safetensors", "manifest.json", "start.safetensors"]);
+    run(&export).fails(1, &["is not empty"]);
+    run(&[&export[..], &["--out", m]].concat()).fails(2, &["--export", "--out"]);
     let known = json(run(&["info", "--json", m]));
     assert_eq!((&known["kind"], &known["encoder"]["extent"]), (&"detector".into(), &64.into()));
 

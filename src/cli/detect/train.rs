@@ -3,7 +3,7 @@
 use crate::cli::common::{Global, SarArgs, check_apart, check_regular, warn};
 use crate::cli::train::{CourseArgs, Words, follow, show};
 use crate::detect::AnnotatedImages;
-use crate::train::{DetectTrainConfig, InitFrom, train_detector};
+use crate::train::{DetectTrainConfig, InitFrom, export_detector, train_detector};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -17,11 +17,14 @@ pub(super) struct Args {
     #[arg(long, num_args = 2, value_names = ["IMAGES", "TRAIN.json"], required_unless_present = "print_config")]
     train: Vec<PathBuf>,
     /// The same to validate on; never trained on. Images that share pixels with those of the training flatter
-    #[arg(long, num_args = 2, value_names = ["IMAGES", "VAL.json"], required_unless_present = "print_config")]
+    #[arg(long, num_args = 2, value_names = ["IMAGES", "VAL.json"], required_unless_present_any = ["print_config", "export"])]
     val: Vec<PathBuf>,
     /// The model to write
-    #[arg(long, value_name = "MODEL", required_unless_present = "print_config")]
+    #[arg(long, value_name = "MODEL", required_unless_present_any = ["print_config", "export"])]
     out: Option<PathBuf>,
+    /// Instead of training, write what the detector would be trained on into this folder: every batch as the device cuts it, its boxes, the start values and the first step; to train the same network elsewhere
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["out", "val", "resume", "print_config"])]
+    export: Option<PathBuf>,
     /// Start from the weights of a detector of the same configuration (its anchors and classes too; `shipped` for the one that is built in), or from the trunk of any network of the same architecture: another detector, the SAR tower of an encoder or of `train --match`, a
     /// ResNet of torchvision's as safetensors
     #[arg(long, value_name = "MODEL")]
@@ -67,6 +70,17 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     config.init_from = args.init_from.clone().or(config.init_from);
     args.course.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);
     config.check()?;
+    let open = |images: &Path, annotations: &Path| AnnotatedImages::open(images, annotations, &args.reading.options(), args.reading.unit());
+    if let ([images, annotations], Some(folder)) = (&args.train[..], &args.export) {
+        let data = open(images, annotations)?;
+        data.warnings().into_iter().for_each(warn);
+        let total = config.epochs * config.steps_of(data.images.len());
+        let bar = global.bar(total as u64, "writing batches");
+        export_detector(&global.engine()?, &config, &data, folder, |step| bar.set_position(step as u64))?;
+        bar.finish_and_clear();
+        global.say(format_args!("wrote {total} steps into {}", folder.display()));
+        return Ok(());
+    }
     let ([images, annotations], [val_images, val_annotations], Some(out)) = (&args.train[..], &args.val[..], &args.out) else {
         return show(&config);
     };
@@ -75,7 +89,6 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     }
     check_regular(out)?;
     check_apart(&[out], args.train.iter().chain(&args.val).map(PathBuf::as_path))?;
-    let open = |images: &Path, annotations: &Path| AnnotatedImages::open(images, annotations, &args.reading.options(), args.reading.unit());
     let (data, val) = (open(images, annotations)?, open(val_images, val_annotations)?);
     global.say(format_args!(
         "{} images with {} boxes to train on, {} with {} to validate on",

@@ -2,11 +2,13 @@
 
 mod batch;
 mod config;
+mod export;
 mod faster;
 mod targets;
 mod yolo;
 
 pub use config::{DetectAugment, DetectTrainConfig, RecipeOfDetectors, RegionSampling};
+pub use export::export_detector;
 
 use super::checkpoint::refuse_unfinished;
 use super::course::Course;
@@ -107,13 +109,20 @@ impl<'c> Network<'c> {
         })
     }
 
+    fn graph(&self) -> &Graph {
+        match self {
+            Self::Yolo3(n) => &n.graph,
+            Self::FasterRcnn(n) => &n.graph,
+        }
+    }
+
     /// The network at its start.
     fn learner(&self, engine: &Engine, course: &Course) -> Result<Learner> {
-        let (graph, loss) = match self {
-            Self::Yolo3(n) => (&n.graph, n.loss.loss),
-            Self::FasterRcnn(n) => (&n.graph, n.loss.loss),
+        let loss = match self {
+            Self::Yolo3(n) => n.loss.loss,
+            Self::FasterRcnn(n) => n.loss.loss,
         };
-        let learner = Learner::new(engine, graph, loss, None, course)?;
+        let learner = Learner::new(engine, self.graph(), loss, None, course)?;
         if let Self::Yolo3(n) = self {
             learner.weights.load(engine, &n.expecting_little())?;
         }

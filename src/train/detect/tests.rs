@@ -146,13 +146,32 @@ fn the_full_recipe_describes_the_published_networks() {
     let millions = |config: &DetectTrainConfig| {
         let config = config.fitted(&drawn).unwrap();
         let network = Network::new(&config, &drawn).unwrap();
-        let graph = match &network {
-            Network::Yolo3(n) => &n.graph,
-            Network::FasterRcnn(n) => &n.graph,
-        };
-        let trained = graph.params().iter().filter(|(_, spec)| spec.kind != crate::nn::ParamKind::Statistic);
+        let trained = network.graph().params().iter().filter(|(_, spec)| spec.kind != crate::nn::ParamKind::Statistic);
         trained.map(|(_, spec)| spec.shape.iter().product::<usize>()).sum::<usize>() as f64 / 1e6
     };
     let [yolo, faster] = [millions(&recipe.yolo3), millions(&recipe.faster_rcnn)];
     assert!((yolo - 61.5).abs() < 0.1 && (faster - 41.3).abs() < 0.1, "{yolo} {faster}");
+}
+
+#[test]
+fn what_is_exported_is_what_is_trained_on() {
+    let (dir, data) = ships();
+    for (name, config) in [("one", small()), ("two", small_faster())] {
+        let config = DetectTrainConfig { epochs: 1, steps: 2, ..config };
+        let to = dir.path().join(name);
+        export_detector(&engine(), &config, &data, &to, |_| {}).unwrap();
+        let read = |name: &str| std::fs::read(to.join(name)).unwrap();
+        let bytes = read("batches-00000.safetensors");
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        assert_eq!((file.tensor("images").unwrap().shape(), file.tensor("boxes").unwrap().shape()[0]), (&[2, 4, 64, 64, 4][..], 2));
+        let bytes = read("first.safetensors");
+        let first = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let loss: Vec<f32> = bytemuck::pod_collect_to_vec(first.tensor("loss").unwrap().data());
+        // The run's own first step is this one.
+        let losses = train(&config, &data, &dir.path().join(format!("{name}.model")), false, usize::MAX);
+        assert!((losses[0] - loss[0]).abs() <= 1e-6 * losses[0].abs(), "{losses:?} {loss:?}");
+        assert!(loss[1] != loss[0] && loss[1].is_finite());
+        let e = export_detector(&engine(), &config, &data, &to, |_| {}).unwrap_err().to_string();
+        assert!(e.contains("is not empty"), "{e}");
+    }
 }
