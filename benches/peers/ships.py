@@ -179,6 +179,8 @@ def main():
         manifest, shapes = json.loads(f.metadata()["echogrid"]), {n: f.get_slice(n).get_shape() for n in f.keys()}
     detector, c = manifest["encoder"], manifest["training"]
     side, images, rng, order = detector["input"], read(*args.train), random.Random(args.seed), []
+    if c["augment"]["speckle_looks"]:
+        sys.exit(f"{args.template}: augment.speckle_looks is not drawn here: set it to 0")
     kind, make = KINDS[detector["head"]["kind"]]
     net, loss_of = make(detector), kind.loss_of
     own = {n for n in net.state_dict() if not n.endswith("num_batches_tracked")}

@@ -128,6 +128,12 @@ def teach(shown, net, grids, side, c):
     return taught
 
 
+def xent(net, logits, targets):
+    """Cross-entropies, of which those beyond doubt count less where the network says so."""
+    terms, p = F.binary_cross_entropy_with_logits(logits, targets, reduction="none"), logits.sigmoid()
+    return terms * (p * (1 - targets) + (1 - p) * targets) ** net.gamma if net.gamma else terms
+
+
 def loss_of(net, inputs, shown, c):
     """The loss of a batch: cross-entropy of what is asked, generalised IoU of the boxes that are said."""
     side, rows = inputs.shape[-1], net(inputs)
@@ -135,11 +141,7 @@ def loss_of(net, inputs, shown, c):
     count, total = max(sum(len(t[2]) for t in taught), 1), 0.0
     for k, (r, (targets, weights, said)) in enumerate(zip(rows, taught)):
         targets, weights = torch.from_numpy(targets), torch.from_numpy(weights)
-        terms = F.binary_cross_entropy_with_logits(r[..., 4:], targets, reduction="none")
-        if net.gamma:
-            p = r[..., 4:].sigmoid()
-            terms = terms * (p * (1 - targets) + (1 - p) * targets) ** net.gamma
-        total = total + (terms * weights).sum()
+        total = total + (xent(net, r[..., 4:], targets) * weights).sum()
         if said:
             at = torch.tensor(list(said))
             boxes = net.boxes(r, k, side / r.shape[1])[at[:, 0], at[:, 1], at[:, 2], at[:, 3]]
@@ -154,7 +156,7 @@ def first_loss(net, t):
     for k, r in enumerate(rows):
         flat = r.flatten(0, 3)
         targets, weights = (t[f"{name}{k}"].view(len(flat), -1)[:, 4:] for name in ("targets", "weights"))
-        total = total + (F.binary_cross_entropy_with_logits(flat[:, 4:], targets, reduction="none") * weights).sum()
+        total = total + (xent(net, flat[:, 4:], targets) * weights).sum()
         there = t[f"box weights{k}"] > 0
         picked = t[f"said{k} rows"].long()[there]
         boxes = net.boxes(r, k, side / r.shape[1]).flatten(0, 3)[picked]

@@ -279,7 +279,11 @@ impl<'e> Detector<'e> {
 }
 
 impl DetectOptions {
-    fn check(&self) -> Result<()> {
+    /// Refuses what makes no sense.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check(&self) -> Result<()> {
         let share = |v: f64| (0.0..=1.0).contains(&v);
         match self {
             o if !share(o.score) || !share(o.iou) => Err(Error::invalid("score and IoU of detections are shares, 0 to 1")),

@@ -3,6 +3,7 @@
 use super::boxes::BBox;
 use super::dataset::Detection;
 use crate::{Error, Result};
+use std::collections::HashMap;
 
 /// How boxes are fused.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,10 +52,19 @@ impl Fusion {
         let mut all: Vec<Detection> = detectors.iter().zip(&self.weights).flat_map(weighted).collect();
         all.sort_by(|a, b| b.score.total_cmp(&a.score));
         let mut clusters: Vec<Cluster> = Vec::new();
+        let mut squares = Squares::new(&all);
         for d in all {
-            match self.fitting(&d, &clusters) {
-                Some(i) => clusters[i].add(&d),
-                None => clusters.push(Cluster::of(&d)),
+            match self.fitting(&d, &clusters, &squares) {
+                Some(i) => {
+                    let from = clusters[i].bbox();
+                    clusters[i].add(&d);
+                    squares.moved(i, &from, &clusters[i].bbox());
+                }
+                None => {
+                    let cluster = Cluster::of(&d);
+                    squares.put(clusters.len(), &cluster.bbox());
+                    clusters.push(cluster);
+                }
             }
         }
         let total: f64 = self.weights.iter().sum();
@@ -66,15 +76,55 @@ impl Fusion {
     }
 
     /// The cluster that a box overlaps most, if by enough; of equal ones the first.
-    fn fitting(&self, d: &Detection, clusters: &[Cluster]) -> Option<usize> {
+    fn fitting(&self, d: &Detection, clusters: &[Cluster], squares: &Squares) -> Option<usize> {
         let (mut best, mut overlap) = (None, self.iou);
-        for (i, cluster) in clusters.iter().enumerate().filter(|(_, c)| c.category == d.category) {
-            let iou = cluster.bbox().iou(&d.bbox);
+        for i in squares.about(&d.bbox).into_iter().filter(|i| clusters[*i].category == d.category) {
+            let iou = clusters[i].bbox().iou(&d.bbox);
             if iou > overlap {
                 (best, overlap) = (Some(i), iou);
             }
         }
         best
+    }
+}
+
+/// Clusters by the square that their middle lies in: what overlaps a box has its middle in the same square or in one of the eight about it, for no box is
+/// longer than a square.
+struct Squares {
+    side: f64,
+    of: HashMap<[i64; 2], Vec<usize>>,
+}
+
+impl Squares {
+    fn new(boxes: &[Detection]) -> Self {
+        let side = boxes.iter().map(|d| d.bbox.width().max(d.bbox.height())).fold(f64::MIN_POSITIVE, f64::max);
+        Self { side, of: HashMap::new() }
+    }
+
+    fn square(&self, b: &BBox) -> [i64; 2] {
+        b.center().map(|v| (v / self.side).floor() as i64)
+    }
+
+    fn put(&mut self, cluster: usize, at: &BBox) {
+        self.of.entry(self.square(at)).or_default().push(cluster);
+    }
+
+    fn moved(&mut self, cluster: usize, from: &BBox, to: &BBox) {
+        let from = self.square(from);
+        if from != self.square(to) {
+            self.of.entry(from).or_default().retain(|i| *i != cluster);
+            self.put(cluster, to);
+        }
+    }
+
+    /// Clusters that may overlap a box, the first first.
+    fn about(&self, b: &BBox) -> Vec<usize> {
+        let [x, y] = self.square(b);
+        let near = (-1..=1).flat_map(|dy| (-1..=1).map(move |dx| [x.saturating_add(dx), y.saturating_add(dy)]));
+        let mut all: Vec<usize> = near.filter_map(|s| self.of.get(&s)).flatten().copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 }
 
@@ -146,6 +196,43 @@ mod tests {
         let halves = [found([0.0, 0.0, 10.0, 2.0], 0.9, 0), found([0.0, 0.0, 10.0, 1.0], 0.8, 0)];
         let one = Fusion { iou: 0.5, ..Fusion::new(1) };
         assert_eq!(one.fuse(&[&halves]).unwrap().len(), 2);
+    }
+
+    /// A scene's worth of boxes, as if each were held against each.
+    #[test]
+    fn squares_lose_nothing() {
+        let mut random = crate::random::Random::new(5, 6);
+        let mut one = |_| {
+            let [x, y] = [0; 2].map(|_| random.range(0.0, 900.0));
+            let [w, h] = [0; 2].map(|_| random.range(4.0, 40.0));
+            found([x, y, x + w, y + h], random.range(0.1, 1.0), random.below(2))
+        };
+        let lists = [0; 2].map(|_| (0..1500).map(&mut one).collect::<Vec<_>>());
+        let fusion = Fusion { iou: 0.3, ..Fusion::new(2) };
+        let fused = fusion.fuse(&[&lists[0], &lists[1]]).unwrap();
+        let mut all: Vec<Detection> = lists.concat();
+        all.sort_by(|a, b| b.score.total_cmp(&a.score));
+        let mut clusters: Vec<Cluster> = Vec::new();
+        for d in &all {
+            let (mut best, mut overlap) = (None, 0.3);
+            for (i, c) in clusters.iter().enumerate().filter(|(_, c)| c.category == d.category) {
+                let iou = c.bbox().iou(&d.bbox);
+                if iou > overlap {
+                    (best, overlap) = (Some(i), iou);
+                }
+            }
+            match best {
+                Some(i) => clusters[i].add(d),
+                None => clusters.push(Cluster::of(d)),
+            }
+        }
+        assert!(clusters.len() < 2950, "{}", clusters.len());
+        let sorted = |mut v: Vec<[f64; 4]>| {
+            v.sort_by(|a, b| a[0].total_cmp(&b[0]));
+            v
+        };
+        let want = sorted(clusters.iter().map(|c| c.bbox().corners()).collect());
+        assert_eq!(sorted(fused.iter().map(|d| d.bbox.corners()).collect()), want);
     }
 
     #[test]

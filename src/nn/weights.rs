@@ -48,7 +48,7 @@ pub enum WeightsError {
         name: String,
     },
     /// The file is not what it should be.
-    #[error("{path}: {reason}; give a file that `echogrid train` of this version wrote")]
+    #[error("{path}: {reason}; give a file that `echogrid train` (a detector: `echogrid detect train`) of this version wrote")]
     Format {
         /// The file.
         path: PathBuf,

@@ -13,8 +13,9 @@ use crate::Result;
 use crate::detect::Detection;
 use crate::scene::Image;
 
-/// Longest side of the picture of an image, pixels.
+/// Longest side of the picture of an image, pixels; of more than [`FEW`] images half of it.
 const SIDE: u32 = 1024;
+const FEW: usize = 24;
 /// Side of the picture of a box.
 const CROP: u32 = 96;
 /// Boxes of an image that are shown by more pixels, where its picture has less than this share of its pixels a side.
@@ -52,17 +53,18 @@ pub struct BoxPictures {
 }
 
 impl BoxPictures {
-    /// Reads them.
+    /// Reads them; `images` are how many share the page.
     ///
     /// # Errors
     /// Reading.
-    pub fn of(image: &Image, boxes: &[Detection]) -> Result<Self> {
+    pub fn of(image: &Image, boxes: &[Detection], images: usize) -> Result<Self> {
+        let longest = if images > FEW { SIDE / 2 } else { SIDE };
         let size = [image.raster.width(), image.raster.height()];
         let thumb = |from: [i64; 2], size: [u32; 2], longest: u32| -> Result<Thumb> {
             Ok(averaged(&mut |_, _| {}, image, from, size, longest)?.overlay([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])?.thumb)
         };
-        let whole = thumb([0, 0], size, SIDE)?;
-        let fine = f64::from(size[0].max(size[1])) * FINE <= f64::from(SIDE);
+        let whole = thumb([0, 0], size, longest)?;
+        let fine = f64::from(size[0].max(size[1])) * FINE <= f64::from(longest);
         let crop = |d: &Detection| {
             let side = ((1.0 + 2.0 * ABOUT) * d.bbox.width().max(d.bbox.height())).ceil().max(8.0);
             let from = d.bbox.center().map(|c| (c - side / 2.0).round() as i64);
@@ -99,10 +101,11 @@ impl<'a> DetectionPage<'a> {
     /// [`Error::Picture`] when a picture's pixels do not fill its size.
     pub fn render(&self) -> std::result::Result<String, Error> {
         let boxes: usize = self.images.iter().map(|i| i.boxes.len()).sum();
+        let outlined: usize = self.images.iter().filter(|i| i.pictures.is_some()).map(|i| i.boxes.len()).sum();
         let shown = || self.images.iter().filter_map(|i| i.pictures.as_ref());
         // A whole image's picture counts as eight of a box.
         let pictures: usize = shown().map(|p| 8 + p.crops.len()).sum();
-        let words = frame_bytes() + WORDS[0] * boxes + WORDS[1] * self.images.len();
+        let words = frame_bytes() + WORDS[0] * outlined + WORDS[1] * self.images.len();
         let share = (self.limit_bytes.saturating_sub(words) / pictures.max(1)).max(1200);
         let parts: Vec<Markup> = (1..).zip(self.images).map(|(n, i)| self.image(n, i, share)).collect::<std::result::Result<_, _>>()?;
         let left = self.images.len() - shown().count();

@@ -78,7 +78,20 @@ fn a_detector_is_trained_judged_and_used() {
     assert!(page.contains("<svg class=\"scene\"") && page.contains("<title>ship ") && page.contains("of 10 images"), "{page}");
 
     // Several detectors are one; they must tell the same apart.
-    let both = json(run(&["detect", "run", "--model", m, m, "--image", i, "--out", text(&dir.join("both.csv")), "--score", "0", "--json"]));
+    let both = json(run(&[
+        "detect",
+        "run",
+        "--model",
+        m,
+        "shipped",
+        "--image",
+        i,
+        "--out",
+        text(&dir.join("both.csv")),
+        "--score",
+        "0",
+        "--json",
+    ]));
     assert!(both["boxes"].as_u64() > Some(0), "{both}");
     let twice = json(eval(m, &[m, "--json"]));
     assert!(twice["ap50"].is_number(), "{twice}");
@@ -96,7 +109,10 @@ fn a_detector_is_trained_judged_and_used() {
     let shipped = json(run(&["detect", "run", "--image", i, "--out", text(&found), "--score", "0.01", "--json"]));
     assert!(shipped["boxes"].as_u64() > Some(0), "{shipped}");
     one("ships.txt", &[]).fails(1, &[".json", ".geojson"]);
-    one("ships.csv", &["--nms", "2"]).fails(1, &["0 to 1"]);
+    one("ships.csv", &["--nms", "2"]).fails(2, &["--nms", "0 to 1"]);
+    one("ships.csv", &["--score", "nan"]).fails(2, &["--score", "0 to 1"]);
+    one("ships.csv", &["--report", text(&dir.join("ships.json"))]).fails(2, &["--report", "ends in .html"]);
+    assert!(one("ships.geojson", &["--score", "0"]).ok().err.contains("no georeference"));
     run(&["detect", "run", "--model", m, "--image", text(&dir.join("nowhere.tif")), "--out", text(&found)]).fails(1, &["nowhere.tif"]);
 }
 

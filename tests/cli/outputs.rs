@@ -94,7 +94,7 @@ fn an_input_is_never_overwritten_and_one_file_is_no_two_outputs() {
     symlink("sar.tif", dir.join("link.tif")).unwrap();
     locate(&sar, &sar, &[]).fails(1, &["an output has the name of an input"]);
     locate(&dir.join("link.tif"), &out, &["--csv", text(&sar)]).fails(1, &["an output has the name of an input"]);
-    locate(&dir, &out, &["--report", text(&sar)]).fails(1, &["an output has the name of an input"]);
+    locate(&dir, &out, &["--report", text(&sar)]).fails(2, &["--report", "ends in .html"]);
     let again = format!("{}/./out.csv", text(&dir));
     locate(&sar, &out, &["--csv", &again]).fails(1, &["two outputs have the same name"]);
     index(&map, &map).fails(1, &["an output has the name of an input"]);

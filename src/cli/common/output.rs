@@ -65,6 +65,15 @@ pub(in crate::cli) fn warn_of(raster: &Raster) {
     raster.warnings().iter().for_each(warn);
 }
 
+/// A page's file on the command line: a name that says another format is a slip, and would lose what lies there.
+pub(in crate::cli) fn page(text: &str) -> std::result::Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase).as_deref() {
+        None | Some("html" | "htm") => Ok(path),
+        Some(other) => Err(format!("a page is HTML, and `.{other}` says otherwise: name a file that ends in .html")),
+    }
+}
+
 /// Refuses an output that cannot be written, before long work starts. `-` is standard output: for text.
 pub(in crate::cli) fn check_output(path: &Path) -> Result<()> {
     if ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|p| path == Path::new(p)) {

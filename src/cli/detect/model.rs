@@ -5,21 +5,26 @@ use crate::gpu::Engine;
 use crate::nn::DetectorFile;
 use crate::scene::Image;
 use crate::{Error, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Which detectors, and how their boxes are taken.
 #[derive(Debug, clap::Args)]
 pub(super) struct ModelArgs {
-    /// Detectors, as `detect train` writes them; the boxes of several become one list (weighted boxes fusion) [default: the shipped one, of ships]
+    /// Detectors, as `detect train` writes them, or `shipped`; the boxes of several become one list (weighted boxes fusion) [default: the shipped one, of ships]
     #[arg(long, value_name = "MODEL", num_args = 1..)]
     model: Vec<PathBuf>,
     /// Boxes of one class that overlap by more (IoU) are one: the surest stays. Boxes of neighbouring tiles are one from a half on
-    #[arg(long, value_name = "IOU", default_value_t = 0.45)]
+    #[arg(long, value_name = "IOU", default_value_t = 0.45, value_parser = share)]
     nms: f64,
     /// Side of the tiles that large images are searched by, pixels [default: that of the images of the training]
-    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..=8192))]
+    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(32..=8192))]
     tile: Option<u32>,
+}
+
+/// A share, all and nothing included.
+pub(super) fn share(text: &str) -> std::result::Result<f64, String> {
+    text.parse::<f64>().ok().filter(|v| (0.0..=1.0).contains(v)).ok_or_else(|| "a number from 0 to 1 is needed".into())
 }
 
 /// Detectors' files, of the same classes.
@@ -37,7 +42,9 @@ impl ModelArgs {
     pub(super) fn files(&self) -> Result<Files> {
         let files = match &self.model[..] {
             [] => vec![Detector::file_of(None)?],
-            some => some.iter().map(|path| Detector::file_of(Some(path))).collect::<Result<Vec<_>>>()?,
+            some => {
+                some.iter().map(|path| Detector::file_of((path != Path::new("shipped")).then_some(path))).collect::<Result<Vec<_>>>()?
+            }
         };
         let (first, rest) = files.split_first().expect("one at least");
         let classes = |(file, _): &(DetectorFile, PathBuf)| file.manifest.encoder.classes.clone();
@@ -81,6 +88,7 @@ impl Detectors<'_> {
         if let [one] = &self.each[..] {
             return one.detect(images, &options);
         }
+        options.check()?;
         // What one detector is not sure of may be a box that all see.
         let options = DetectOptions { score: score.min(DetectOptions::default().score), ..options };
         let lists = self.each.iter().map(|d| d.detect(images, &options)).collect::<Result<Vec<_>>>()?;

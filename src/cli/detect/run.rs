@@ -1,8 +1,8 @@
 //! `echogrid detect run`.
 
-use super::model::ModelArgs;
+use super::model::{ModelArgs, share};
 use crate::Result;
-use crate::cli::common::{Global, Outcome, SarArgs, check_apart, check_output, print_json};
+use crate::cli::common::{Global, Outcome, SarArgs, check_apart, check_output, print_json, warn};
 use crate::cli::inputs::images as images_of;
 use crate::cli::present::meta;
 use crate::detect::write::{Detected, Format, write};
@@ -30,12 +30,12 @@ pub(super) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// Least score of a box, 0 to 1
-    #[arg(long, value_name = "SCORE", default_value_t = 0.3)]
+    #[arg(long, value_name = "SCORE", default_value_t = 0.3, value_parser = share)]
     score: f64,
     #[command(flatten)]
     reading: SarArgs,
     /// A page of the images with their boxes
-    #[arg(long, value_name = "FILE.html")]
+    #[arg(long, value_name = "FILE.html", value_parser = crate::cli::common::page)]
     report: Option<PathBuf>,
     /// Print one JSON object on standard output
     #[arg(long)]
@@ -80,7 +80,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Outcome> {
         let boxes = detectors.detect(&images, args.score, MOST)?;
         if args.report.is_some() {
             let left = SHOWN.saturating_sub(pictures.len());
-            let pictured = |(image, boxes): (&Arc<Image>, &Vec<Detection>)| BoxPictures::of(image, boxes);
+            let pictured = |(image, boxes): (&Arc<Image>, &Vec<Detection>)| BoxPictures::of(image, boxes, files.len());
             pictures.extend(images.iter().zip(&boxes).take(left).map(pictured).collect::<Result<Vec<_>>>()?);
         }
         found.extend(boxes);
@@ -96,6 +96,13 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Outcome> {
     let detected: Vec<Detected<'_>> =
         (0..files.len()).map(|i| Detected { id: i as u64 + 1, file: &names[i], place: places[i].as_ref(), boxes: &found[i] }).collect();
     write(&args.out, &detected, &categories)?;
+    let nowhere = detected.iter().filter(|d| d.place.is_none() && !d.boxes.is_empty()).count();
+    if Format::of(&args.out)? == Format::GeoJson && nowhere > 0 {
+        warn(format_args!(
+            "{nowhere} of {} images have no georeference: their boxes have no geometry there, only pixels; .json and .csv have the same",
+            files.len()
+        ));
+    }
     if let Some(path) = &args.report {
         let title = format!("Ships in {}", of_many(&names));
         let meta = meta(&title, "", &of_many(&names), models.names(), &engine.adapter().to_string(), args.rows());
@@ -114,8 +121,10 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Outcome> {
             "adapter": engine.adapter().to_string(),
         }))?;
     } else {
-        names.iter().zip(&found).for_each(|(name, boxes)| out!("{name}: {} boxes", boxes.len()));
-        out!("{count} boxes in {} images, {seconds:.1} s, {rate:.1} megapixels a second", files.len());
+        let boxes = |n: usize| if n == 1 { "1 box".into() } else { format!("{n} boxes") };
+        let images = if files.len() == 1 { "1 image".into() } else { format!("{} images", files.len()) };
+        names.iter().zip(&found).for_each(|(name, found)| out!("{name}: {}", boxes(found.len())));
+        out!("{} in {images}, {seconds:.1} s, {rate:.2} megapixels a second", boxes(count));
     }
     Ok(if count > 0 { Outcome::Done } else { Outcome::NothingFound })
 }

@@ -22,7 +22,7 @@ pub(super) struct Args {
     /// The model to write
     #[arg(long, value_name = "MODEL", required_unless_present_any = ["print_config", "export"])]
     out: Option<PathBuf>,
-    /// Instead of training, write what the detector would be trained on into this folder: every batch as the device cuts it, its boxes, the start values and the first step; to train the same network elsewhere
+    /// Instead of training (so without --val and --out), write what the detector would be trained on into this new folder: every batch as the device cuts it, its boxes, the start values and the first step; to train the same network elsewhere
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["out", "val", "resume", "print_config"])]
     export: Option<PathBuf>,
     /// Start from the weights of a detector of the same configuration (its anchors and classes too; `shipped` for the one that is built in), or from the trunk of any network of the same architecture: another detector, the SAR tower of an encoder or of `train --match`, a

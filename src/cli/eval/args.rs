@@ -79,7 +79,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Refinement")]
     pub(super) strip: u32,
     /// A page with figures and pictures to look at
-    #[arg(long, value_name = "FILE.html")]
+    #[arg(long, value_name = "FILE.html", value_parser = crate::cli::common::page)]
     pub(super) report: Option<PathBuf>,
     /// Print one JSON object on standard output
     #[arg(long)]

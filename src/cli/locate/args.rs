@@ -98,7 +98,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE.csv")]
     pub(super) csv: Option<PathBuf>,
     /// A page with pictures to look at
-    #[arg(long, value_name = "FILE.html")]
+    #[arg(long, value_name = "FILE.html", value_parser = crate::cli::common::page)]
     pub(super) report: Option<PathBuf>,
     /// Print one JSON object on standard output
     #[arg(long)]

@@ -100,7 +100,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) seed: u64,
     /// A page with the fit, its residuals, and map and image in alternating squares
-    #[arg(long, value_name = "FILE.html")]
+    #[arg(long, value_name = "FILE.html", value_parser = crate::cli::common::page)]
     pub(super) report: Option<PathBuf>,
     /// The tie points, in the format that the name's end says (may be repeated): .csv, .geojson, .points (QGIS), .pts (ENVI); .vrt or .tif: the
     /// untouched image with them (GDAL); .tfw, .pgw, .jgw, .wld: the best affine transform as a world file, with a .prj

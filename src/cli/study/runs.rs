@@ -173,6 +173,6 @@ pub(super) fn read<R: DeserializeOwned>(text: &str, these: impl Fn(&R) -> bool) 
     let run = serde_json::from_str(text).map_err(|e| format!("{e}; delete it to run it anew"))?;
     match these(&run) {
         true => Ok(run),
-        false => Err("is of other settings; name another --out, or delete it".into()),
+        false => Err("is of other settings; name another --out, or delete it and the model of its name".into()),
     }
 }

@@ -297,9 +297,9 @@ fn differences_are_paired() {
     let width = (better.ci95[1] - better.ci95[0]) / 2.0;
     assert!((better.value - 0.5).abs() < 1e-12 && (width / (1.96 * 0.05) - 1.0).abs() < 0.15, "{better:?}");
     // Halves that find nothing in common differ by nothing but chance: twice a share's deviation.
-    let apart = of(&[half.clone()], &[other]).unwrap();
+    let apart = of(std::slice::from_ref(&half), &[other]).unwrap();
     assert!(apart.value.abs() < 1e-12 && ((apart.ci95[1] - apart.ci95[0]) / 2.0 / (1.96 * 0.1) - 1.0).abs() < 0.15, "{apart:?}");
-    assert!(of(&[half.clone()], &[half, all]).unwrap_err().to_string().contains("1 and 2 runs"));
+    assert!(of(std::slice::from_ref(&half), &[half.clone(), all]).unwrap_err().to_string().contains("1 and 2 runs"));
 }
 
 /// The interval's figure is the measure's own.

@@ -99,8 +99,8 @@ impl RegionSampling {
             s if ![s.anchor_share, s.region_share, s.region_iou].into_iter().chain(s.anchor_iou).all(share) || s.region_iou == 0.0 => {
                 Some("sampling's shares and overlaps are 0 to 1, region_iou above 0")
             }
-            s if s.anchor_iou[0] > s.anchor_iou[1] || s.anchor_iou[1] == 0.0 => {
-                Some("sampling.anchor_iou is the lower and the upper overlap")
+            s if s.anchor_iou[0] > s.anchor_iou[1] || s.anchor_iou[0] == 0.0 => {
+                Some("sampling.anchor_iou is the lower and the upper overlap, both above 0")
             }
             _ => None,
         }
@@ -273,6 +273,15 @@ impl DetectTrainConfig {
             c => c.detector.architecture.check().and_then(|()| c.course(1).check()).err(),
         };
         wrong.map_or(Ok(()), |w| Err(Error::invalid(w)))
+    }
+
+    /// Refuses what the network cannot start from.
+    ///
+    /// # Errors
+    /// The file, and what of it does not fit; those of [`DetectTrainConfig::fitted`].
+    pub fn check_start(&self, dataset: &crate::detect::Dataset) -> Result<()> {
+        let detector = self.fitted(dataset)?.detector;
+        self.init_from.as_ref().map_or(Ok(()), |from| from.detector_start(&detector).map(|_| ()))
     }
 
     /// Steps of a pass over so many images.

@@ -33,7 +33,10 @@ pub fn export_detector(
     data.check_classes(&config.detector.classes)?;
     let course = config.course(config.steps_of(data.images.len()));
     let network = Network::new(&config, &data.dataset)?;
-    let learner = network.learner(engine, &course)?;
+    let mut learner = network.learner(engine, &course)?;
+    if let Some(from) = &config.init_from {
+        learner.start_from(engine, from.detector_start(&config.detector)?)?;
+    }
     let mut task = Detect::new(engine, &config, data, data, &network, &learner)?;
     let start = learner.weights.read(engine)?;
     write(&folder.join("start.safetensors"), start.into_iter().map(|(name, (shape, values))| (name, shape, Values::F32(values))))?;

@@ -173,5 +173,14 @@ fn what_is_exported_is_what_is_trained_on() {
         assert!(loss[1] != loss[0] && loss[1].is_finite());
         let e = export_detector(&engine(), &config, &data, &to, |_| {}).unwrap_err().to_string();
         assert!(e.contains("is not empty"), "{e}");
+        // From another detector's weights, where the run would be.
+        let model = dir.path().join(format!("{name}.model"));
+        let (from, again) = (Some(crate::train::InitFrom::File(model.clone())), dir.path().join(format!("{name} again")));
+        export_detector(&engine(), &DetectTrainConfig { init_from: from, ..config }, &data, &again, |_| {}).unwrap();
+        let bytes = std::fs::read(again.join("start.safetensors")).unwrap();
+        let start = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let first = "sar.layer1.0.conv1.weight";
+        let values: Vec<f32> = bytemuck::pod_collect_to_vec(start.tensor(first).unwrap().data());
+        assert_eq!(values, load(&model).tensors[first].1);
     }
 }

@@ -37,7 +37,7 @@ pub struct Args {
     #[arg(long, value_name = "WAY", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(WAYS.each_ref().map(|w| w.name)))]
     ways: Vec<String>,
     /// A page of the best candidates of some queries, way by way, by the first seed: which are right, how far off, where on the map
-    #[arg(long, value_name = "FILE.html")]
+    #[arg(long, value_name = "FILE.html", value_parser = crate::cli::common::page)]
     pictures: Option<PathBuf>,
     /// The queries of that page, by number [default: some on which the ways differ]
     #[arg(long, value_name = "N", value_delimiter = ',', requires = "pictures")]

@@ -1,6 +1,6 @@
 //! What a study of detectors has to say: the table, the figure.
 
-use super::Study;
+use super::study::Study;
 use super::ways::{Head, Run, Start, Way};
 use crate::Result;
 use crate::cli::study::words::{command, interval, percent, write};
@@ -79,7 +79,8 @@ fn rows(study: &Study<'_>, ways: &[Way], all: &[Run]) -> Result<Vec<Row>> {
             .unzip();
         match pairs.0.is_empty() {
             true => Ok(None),
-            false => ap::paired_interval(dataset, [&pairs.0, &pairs.1], AP50, MAX_DETECTIONS, SEED).map(Some),
+            // Of one group there is none.
+            false => Ok(ap::paired_interval(dataset, [&pairs.0, &pairs.1], AP50, MAX_DETECTIONS, SEED).ok()),
         }
     };
     let one = |f: &Found| -> Result<Row> {
@@ -110,18 +111,22 @@ fn rows(study: &Study<'_>, ways: &[Way], all: &[Run]) -> Result<Vec<Row>> {
 
 /// Writes the table and the figure.
 pub(super) fn report(study: &Study<'_>, ways: &[Way], all: &[Run]) -> Result<()> {
-    let (rows, out) = (rows(study, ways, all)?, &study.args.ledger.out);
-    let (data, config) = (&study.data, &study.recipe.yolo3);
+    let (rows, out) = (rows(study, ways, all)?, &study.ledger.args.out);
+    let data = &study.data;
+    let budget = |head: Head| {
+        let c = head.of(&study.recipe);
+        let steps = c.epochs * c.steps_of(data.images.len());
+        format!("{}: {steps} steps of {} inputs of {} px", head.words(), c.batch, c.detector.input)
+    };
+    let run = Head::ALL.into_iter().filter(|h| ways.iter().any(|w| w.head == *h));
+    let budgets = run.map(budget).collect::<Vec<_>>().join("; ");
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "# Ships, from nothing and from matching\n\nWritten by `echogrid {}`.\n\nAdapter: {}. {} steps of {} inputs of {} px each, on {} images with {} boxes; judged on {} images with {} boxes. AP50 in per cent \
+        "# Ships, from nothing and from matching\n\nWritten by `echogrid {}`.\n\nAdapter: {}. {budgets}, on {} images with {} boxes; judged on {} images with {} boxes. AP50 in per cent \
          (all points), means over the seeds. Differences in points, with 95 % intervals from a two-level bootstrap (seeds, then groups of images that share pixels, paired); an interval that holds 0 shows no difference.\n",
         command(),
         study.ledger.engine.adapter(),
-        config.epochs * config.steps_of(data.images.len()),
-        config.batch,
-        config.detector.input,
         data.images.len(),
         data.dataset.boxes(),
         study.val.images.len(),
