@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE.svg", requires = "pairwise")]
     pub(super) figure: Option<PathBuf>,
     /// Where queries lie
-    #[arg(long, value_enum, required_unless_present = "pairwise", default_value_if("pairwise", "true", "arbitrary"))]
+    #[arg(long, value_enum, required = false, required_unless_present = "pairwise", default_value_if("pairwise", "true", "arbitrary"))]
     pub(super) protocol: ProtocolArg,
     /// Number of queries (aligned: at most one a cell)
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
