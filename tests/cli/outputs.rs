@@ -99,9 +99,9 @@ fn an_input_is_never_overwritten_and_one_file_is_no_two_outputs() {
     locate(&sar, &out, &["--csv", &again]).fails(1, &["two outputs have the same name"]);
     index(&map, &map).fails(1, &["an output has the name of an input"]);
     let (m, s) = (text(&map), text(&sar));
+    run(&["eval", "--map", m, "--sar", s, "--protocol", "aligned", "--report", s]).fails(2, &["--report", "ends in .html"]);
     for command in [
-        &["eval", "--map", m, "--sar", s, "--protocol", "aligned", "--report", s][..],
-        &["gap", "--map", m, "--sar", s, "--figure", m],
+        &["gap", "--map", m, "--sar", s, "--figure", m][..],
         &["calibrate", "--map", m, "--sar", s, "--absent", m, s, "--out", s],
         &["train", "--scene", m, s, "--val", m, s, "--out", m],
     ] {
