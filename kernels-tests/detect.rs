@@ -125,9 +125,21 @@ fn yolo() -> Case {
     Case { graph, inputs, outputs: [&[all, y, picked][..], &terms].concat() }
 }
 
+/// A small detector of two classes with this head on a trunk of two maps.
+fn small(head: DetectorHead) -> DetectorConfig {
+    let stage = |channels| Stage { channels, blocks: 1, stride: 2, dilation: 1 };
+    DetectorConfig {
+        architecture: Architecture::Residual { stem: vec![6], stages: vec![stage(6), stage(8)] },
+        input: 16,
+        extent: 16,
+        repeat_band: false,
+        classes: vec!["ship".into(), "buoy".into()],
+        head,
+    }
+}
+
 /// A small YOLOv3 with its loss: two maps of two inputs, two anchors each, two classes, three boxes.
 fn detector() -> Case {
-    let stage = |channels| Stage { channels, blocks: 1, stride: 2, dilation: 1 };
     let yolo = Yolo3 {
         widths: vec![4, 6],
         pairs: 1,
@@ -135,14 +147,7 @@ fn detector() -> Case {
         box_weight: 2.0,
         focal_gamma: 0.0,
     };
-    let config = DetectorConfig {
-        architecture: Architecture::Residual { stem: vec![6], stages: vec![stage(6), stage(8)] },
-        input: 16,
-        extent: 16,
-        repeat_band: false,
-        classes: vec!["ship".into(), "buoy".into()],
-        head: DetectorHead::Yolo3(yolo.clone()),
-    };
+    let config = small(DetectorHead::Yolo3(yolo.clone()));
     let mut graph = Graph::new();
     let x = graph.input("image", &[2, 16, 16, 4]);
     let maps = yolo.maps(&config, &mut graph, x).unwrap();
@@ -165,7 +170,6 @@ fn detector() -> Case {
 
 /// A small Faster R-CNN with its loss: two maps and a pooled one of two inputs, an anchor each, two classes, four regions of which one is nowhere.
 fn two_stages() -> Case {
-    let stage = |channels| Stage { channels, blocks: 1, stride: 2, dilation: 1 };
     let faster = FasterRcnn {
         maps: 2,
         pooled: true,
@@ -178,14 +182,7 @@ fn two_stages() -> Case {
         proposals: 4,
         box_weight: 1.5,
     };
-    let config = DetectorConfig {
-        architecture: Architecture::Residual { stem: vec![6], stages: vec![stage(6), stage(8)] },
-        input: 16,
-        extent: 16,
-        repeat_band: false,
-        classes: vec!["ship".into(), "buoy".into()],
-        head: DetectorHead::FasterRcnn(faster.clone()),
-    };
+    let config = small(DetectorHead::FasterRcnn(faster.clone()));
     let mut graph = Graph::new();
     let x = graph.input("image", &[2, 16, 16, 4]);
     let loss = faster.loss(&config, &mut graph, x, FasterRcnnSlots { anchors: 3, regions: 4, objects: 2 }).unwrap();

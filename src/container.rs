@@ -2,10 +2,16 @@
 
 use safetensors::SafeTensorError;
 use safetensors::tensor::{SafeTensors, TensorView};
+use sha2::{Digest, Sha256};
 use std::io::{BufWriter, Write};
 
 /// The key of the manifest.
 pub(crate) const MANIFEST: &str = "echogrid";
+
+/// SHA-256 in hexadecimal.
+pub(crate) fn sha256(bytes: impl AsRef<[u8]>) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
 
 /// The manifest of a file's bytes; none in a safetensors file of somebody else's.
 pub(crate) fn manifest(bytes: &[u8]) -> Result<Option<String>, SafeTensorError> {

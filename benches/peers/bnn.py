@@ -29,7 +29,7 @@ from safetensors import safe_open
 
 from cmpc import MODALITIES, Network as Encoders, batches
 from common import report, start
-from networks import Descent, Trunk
+from networks import Descent, Trunk, start_from
 
 RESAMPLES = 2000
 
@@ -51,7 +51,7 @@ class Tower(Trunk):
 class Bridge(nn.ModuleDict):
     """Both towers."""
 
-    start_random, start_from = Encoders.start_random, Encoders.start_from
+    start_random = Encoders.start_random
 
     def __init__(self, encoder):
         super().__init__({m: Tower(encoder) for m in MODALITIES})
@@ -174,7 +174,7 @@ def main():
         torch.manual_seed(train["seed"])
         network, eps = Bridge(train["encoder"]), train["bridge"]["eps"]
         if args.start == "echogrid":
-            network.start_from(os.path.join(folder, "start.safetensors"))
+            start_from(network, os.path.join(folder, "start.safetensors"))
         else:
             network.start_random()
         network.to(args.device, memory_format=torch.channels_last).train()

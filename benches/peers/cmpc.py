@@ -24,10 +24,9 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from safetensors import safe_open
-from safetensors.torch import load_file
 
 from common import report, start
-from networks import Descent, Trunk
+from networks import Descent, Trunk, start_from
 
 MODALITIES = ("map", "sar")
 PROTOCOLS = ("aligned", "arbitrary")
@@ -94,16 +93,6 @@ class Network(nn.ModuleDict):
                 nn.init.kaiming_normal_(m.weight, nonlinearity="relu" if isinstance(m, nn.Conv2d) else "linear")
                 if m.bias is not None:
                     nn.init.zeros_(m.bias)
-
-    def start_from(self, path):
-        """echogrid's values."""
-        given = load_file(path)
-        wanted = {k: v for k, v in self.state_dict().items() if not k.endswith("num_batches_tracked")}
-        if given.keys() != wanted.keys():
-            sys.exit(f"{path}: of another network; it or this one lacks {', '.join(sorted(given.keys() ^ wanted.keys())[:4])}")
-        for name, t in wanted.items():
-            laid = t.permute(2, 3, 1, 0) if t.ndim == 4 else t.T if t.ndim == 2 else t
-            laid.copy_(given[name].view(laid.shape))
 
 
 def triplet(a, b, mining, margin, soft, eps):
@@ -230,7 +219,7 @@ def main():
         torch.manual_seed(train["seed"])
         network = Network(train)
         if args.start == "echogrid":
-            network.start_from(os.path.join(folder, "start.safetensors"))
+            start_from(network, os.path.join(folder, "start.safetensors"))
         else:
             network.start_random()
         network.to(args.device, memory_format=torch.channels_last).train()

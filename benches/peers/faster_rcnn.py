@@ -8,7 +8,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torchvision.ops import batched_nms, roi_align
 
-from networks import iou, repeated, trunk
+from networks import iou, trunk
 
 COVER = 0.5
 BETA = 1 / 9
@@ -69,7 +69,7 @@ class FasterRcnn(nn.Module):
 
     def pyramid(self, x):
         """The maps, the finest first."""
-        maps, coarser, own = self.sar.maps(repeated(x) if self.repeat else x)[-self.head["maps"] :], None, []
+        maps, coarser, own = self.sar.maps(x[:, [0, 0, 0, 3]] if self.repeat else x)[-self.head["maps"] :], None, []
         for k in reversed(range(len(maps))):
             level = self.get_submodule(f"pyramid{k}")
             y = level.lateral(maps[k])

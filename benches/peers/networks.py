@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from safetensors.torch import load_file
 
 
 def conv(i, o, k=3, stride=1, dilation=1):
@@ -123,11 +124,6 @@ def trunk(architecture):
     return (Darknet53(), lambda t: F.leaky_relu(t, 0.1)) if kind == "darknet53" else (ResNet(kind), F.relu)
 
 
-def repeated(x):
-    """Images whose band stands in all three."""
-    return torch.cat([x[:, :1].expand(-1, 3, -1, -1), x[:, 3:]], 1)
-
-
 def iou(a, b):
     """Intersection over union of all pairs of corners, numpy."""
     both = np.clip(np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2]), 0, None).prod(-1)
@@ -140,12 +136,15 @@ def to_echogrid(t):
     return t.permute(2, 3, 1, 0).flatten(0, 1) if t.ndim == 4 else t.T if t.ndim == 2 else t
 
 
-def from_echogrid(t, like):
-    """A weight of echogrid's as one of this shape."""
-    if like.ndim == 4:
-        o, i, h, w = like.shape
-        return t.reshape(h, w, i, o).permute(3, 2, 0, 1)
-    return t.T if like.ndim == 2 else t
+def start_from(network, path):
+    """Puts echogrid's values, which it wrote under the names of the network's own, in their places."""
+    given = load_file(path)
+    wanted = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+    if given.keys() != wanted.keys():
+        sys.exit(f"{path}: of another network; it or this one lacks {', '.join(sorted(given.keys() ^ wanted.keys())[:4])}")
+    for name, t in wanted.items():
+        laid = t.permute(2, 3, 1, 0) if t.ndim == 4 else t.T if t.ndim == 2 else t
+        laid.copy_(given[name].view(laid.shape))
 
 
 def learning_rate(train, step):

@@ -32,7 +32,7 @@ from safetensors.torch import save_file
 import faster_rcnn
 import yolo3
 from cmpc import batches as exported
-from networks import Descent, from_echogrid, to_echogrid
+from networks import Descent, start_from, to_echogrid
 
 TILE = 8
 KINDS = {"yolo3": (yolo3, yolo3.Yolo), "faster-rcnn": (faster_rcnn, faster_rcnn.FasterRcnn)}
@@ -115,15 +115,10 @@ def compare(args):
         manifest = json.load(f)
     c = manifest["train"] | {"steps": manifest["steps"]}
     kind, make = KINDS[c["detector"]["head"]["kind"]]
-    with safe_open(os.path.join(args.batches, "start.safetensors"), framework="pt") as f:
-        start = {n: f.get_tensor(n) for n in f.keys()}
 
     def fresh():
         net = make(c["detector"])
-        own = {n: v for n, v in net.state_dict().items() if not n.endswith("num_batches_tracked")}
-        if own.keys() != start.keys():
-            sys.exit(f"{args.batches}: of another network; it or this one lacks {', '.join(sorted(own.keys() ^ start.keys())[:4])}")
-        net.load_state_dict({n: from_echogrid(start[n], v) for n, v in own.items()}, strict=False)
+        start_from(net, os.path.join(args.batches, "start.safetensors"))
         return net.train().to(memory_format=torch.channels_last)
 
     with safe_open(os.path.join(args.batches, "first.safetensors"), framework="pt") as f:

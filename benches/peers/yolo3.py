@@ -7,7 +7,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from networks import conv, iou, repeated, trunk
+from networks import conv, iou, trunk
 
 PRIOR = 0.01
 
@@ -68,7 +68,7 @@ class Yolo(nn.Module):
 
     def forward(self, x):
         """Rows [N, H, W, anchors, 5 + classes] of each map, the finest first."""
-        maps, said, coarser = self.sar.maps(repeated(x) if self.repeat else x)[-self.count :], [], None
+        maps, said, coarser = self.sar.maps(x[:, [0, 0, 0, 3]] if self.repeat else x)[-self.count :], [], None
         for k in reversed(range(self.count)):
             coarser, y = self.get_submodule(f"head{k}")(maps[k], coarser)
             n, _, h, w = y.shape

@@ -1,11 +1,11 @@
 //! What is correlated: feature maps of both modalities, from patches as the sampler cuts them.
 
 use super::fix::Calibration;
+use crate::container;
 use crate::gpu::{DType, Engine, Plan, PlanBuilder, Precision, Tensor};
 use crate::kernels::{center, gaussian, l2norm, sampler, structure};
 use crate::nn::{DenseFile, Modality, Weights};
 use crate::{Error, Result};
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -59,10 +59,6 @@ pub enum Features {
     Learned(Arc<DenseFile>, PathBuf),
 }
 
-fn sha256(text: &str) -> String {
-    Sha256::digest(text).iter().map(|b| format!("{b:02x}")).collect()
-}
-
 /// Features of both modalities, and what their correlation is worth.
 #[derive(Debug, Clone)]
 pub struct DenseModel {
@@ -77,7 +73,7 @@ impl DenseModel {
     pub fn structure(structure: Structure) -> Self {
         let text = serde_json::to_string(&structure).expect("plain numbers");
         let calibration = serde_json::from_str(STRUCTURE).expect("a file of this build's own");
-        Self { features: Features::Structure(structure), calibration, hash: sha256(&text), precision: Precision::Full }
+        Self { features: Features::Structure(structure), calibration, hash: container::sha256(&text), precision: Precision::Full }
     }
 
     /// Learned features from a file, or the shipped ones where no path is given.

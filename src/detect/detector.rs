@@ -126,7 +126,7 @@ impl<'e> Detector<'e> {
         let (config, batch) = (&file.manifest.encoder, images.unwrap_or(BATCH).clamp(1, BATCH));
         let described = Described::new(config, batch)?;
         let weights = Weights::from_file(engine, &described.graph, file, path)?;
-        Self::of(engine, config, &described, &weights, batch)
+        Self::of(engine, config, described.build(engine, &weights)?)
     }
 
     /// With weights that stay shared: training them changes what comes out.
@@ -134,11 +134,11 @@ impl<'e> Detector<'e> {
     /// # Errors
     /// Device limits or memory.
     pub(crate) fn with_weights(engine: &'e Engine, config: &DetectorConfig, weights: &Weights, batch: usize) -> Result<Self> {
-        Self::of(engine, config, &Described::new(config, batch)?, weights, batch)
+        Self::of(engine, config, Described::new(config, batch)?.build(engine, weights)?)
     }
 
-    fn of(engine: &'e Engine, config: &DetectorConfig, described: &Described, weights: &Weights, batch: usize) -> Result<Self> {
-        let network = described.build(engine, config, weights)?;
+    fn of(engine: &'e Engine, config: &DetectorConfig, network: Heads) -> Result<Self> {
+        let batch = network.batch();
         let tensor = |name: &str, shape: &[usize], dtype| engine.tensor(name, shape, dtype);
         let candidates = [
             tensor("boxes", &[batch, CANDIDATES, 4], DType::F32)?,

@@ -1,10 +1,10 @@
 //! What a network says of a batch of inputs: candidates, whatever its head.
 
-use super::proposals::{Proposer, decoded};
+use super::proposals::Proposer;
 use crate::Result;
 use crate::gpu::{Engine, Plan, Tensor};
 use crate::kernels::roi_align::NOWHERE;
-use crate::nn::{DetectorConfig, DetectorHead, FasterRcnn, Graph, InferencePlan, NodeId, Pause, Proposing, RegionNodes, Weights};
+use crate::nn::{DetectorConfig, DetectorHead, FasterRcnn, Graph, InferencePlan, NodeId, Pause, Proposing, RegionNodes, Weights, Yolo3};
 
 /// A box that may be one, pixels of the input.
 #[derive(Debug, Clone, Copy)]
@@ -15,15 +15,17 @@ pub(super) struct Candidate {
 }
 
 /// A network, described.
-pub(super) struct Described {
+pub(super) struct Described<'c> {
+    config: &'c DetectorConfig,
+    batch: usize,
     pub(super) graph: Graph,
-    head: Nodes,
+    head: Nodes<'c>,
 }
 
-enum Nodes {
+enum Nodes<'c> {
     /// Decoded rows, and the inputs that take the anchors, of each map.
-    Yolo3(Vec<[NodeId; 2]>),
-    FasterRcnn(Proposing, RegionNodes),
+    Yolo3(&'c Yolo3, Vec<[NodeId; 2]>),
+    FasterRcnn(&'c FasterRcnn, Proposing, RegionNodes),
 }
 
 /// A network on a device.
@@ -52,32 +54,31 @@ struct TwoStages {
     places: Tensor,
 }
 
-impl Described {
+impl<'c> Described<'c> {
     /// For so many inputs at once.
-    pub(super) fn new(config: &DetectorConfig, batch: usize) -> Result<Self> {
+    pub(super) fn new(config: &'c DetectorConfig, batch: usize) -> Result<Self> {
         let mut graph = Graph::new();
         let x = graph.input("image", &[batch, config.input, config.input, 4]);
         let head = match &config.head {
             DetectorHead::Yolo3(yolo) => {
                 let maps = yolo.maps(config, &mut graph, x)?;
-                Nodes::Yolo3(yolo.decoded(config, &mut graph, &maps)?)
+                Nodes::Yolo3(yolo, yolo.decoded(config, &mut graph, &maps)?)
             }
             DetectorHead::FasterRcnn(faster) => {
                 let pyramid = faster.pyramid(config, &mut graph, x)?;
                 let said = faster.proposing(&mut graph, &pyramid)?;
                 graph.pause(&[&said.logits[..], &said.deltas[..]].concat());
                 let regions = faster.regions(config, &mut graph, &pyramid, batch * faster.proposals)?;
-                Nodes::FasterRcnn(said, regions)
+                Nodes::FasterRcnn(faster, said, regions)
             }
         };
-        Ok(Self { graph, head })
+        Ok(Self { config, batch, graph, head })
     }
 
     /// On a device.
-    pub(super) fn build(&self, engine: &Engine, config: &DetectorConfig, weights: &Weights) -> Result<Heads> {
-        let batch = self.graph.shape(NodeId(0))[0];
-        let (network, head) = match (&self.head, &config.head) {
-            (Nodes::Yolo3(maps), DetectorHead::Yolo3(yolo)) => {
+    pub(super) fn build(&self, engine: &Engine, weights: &Weights) -> Result<Heads> {
+        let (network, head) = match &self.head {
+            Nodes::Yolo3(yolo, maps) => {
                 let rows: Vec<NodeId> = maps.iter().map(|[rows, _]| *rows).collect();
                 let network = self.graph.inference(engine, weights, &rows)?;
                 for (k, [_, anchors]) in maps.iter().enumerate() {
@@ -85,14 +86,13 @@ impl Described {
                 }
                 (network, Head::Yolo3)
             }
-            (Nodes::FasterRcnn(said, regions), DetectorHead::FasterRcnn(faster)) => {
+            Nodes::FasterRcnn(faster, said, regions) => {
                 let network = self.graph.inference(engine, weights, &[regions.classes, regions.deltas])?;
-                let stages = TwoStages::new(engine, self, config, faster, (said, regions), &network)?;
+                let stages = TwoStages::new(engine, self, faster, (said, regions), &network)?;
                 (network, Head::FasterRcnn(Box::new(stages)))
             }
-            _ => unreachable!("described from this configuration"),
         };
-        Ok(Heads { network, batch, classes: config.classes.len(), head })
+        Ok(Heads { network, batch: self.batch, classes: self.config.classes.len(), head })
     }
 
     fn input<'a>(&self, network: &'a InferencePlan, node: NodeId) -> &'a Tensor {
@@ -146,20 +146,19 @@ impl Heads {
 impl TwoStages {
     fn new(
         engine: &Engine,
-        described: &Described,
-        config: &DetectorConfig,
+        described: &Described<'_>,
         faster: &FasterRcnn,
         (said, regions): (&Proposing, &RegionNodes),
         network: &InferencePlan,
     ) -> Result<Self> {
-        let (graph, batch) = (&described.graph, described.graph.shape(NodeId(0))[0]);
+        let (input, graph) = (described.config.input, &described.graph);
         let grids: Vec<usize> = said.logits.iter().map(|m| graph.shape(*m)[1]).collect();
-        let Some(Pause { after, read }) = &network.pause else { unreachable!("described with a pause") };
+        let Pause { after, read } = network.pause.as_ref().expect("described with a pause");
         let (logits, deltas) = read.split_at(said.logits.len());
         Ok(Self {
             faster: faster.clone(),
-            proposer: Proposer::new(engine, faster, config.input, &grids, batch)?,
-            finest: config.input / grids[0],
+            proposer: Proposer::new(engine, faster, input, &grids, described.batch)?,
+            finest: input / grids[0],
             plans: network.plan.clone().split_at(*after),
             said: [logits.to_vec(), deltas.to_vec()],
             boxes: described.input(network, regions.boxes).clone(),
@@ -207,7 +206,7 @@ fn of_region<'a>(region: [f32; 4], said: &'a [f32], deltas: &'a [f32], least: f3
     let scores = said[1..].iter().map(move |z| (z - most).exp() / sum);
     let boxes = deltas.as_chunks::<4>().0.iter();
     scores.zip(boxes).enumerate().filter(move |(_, (score, _))| *score >= least).map(move |(class, (score, d))| {
-        let corners = decoded(region, *d, FasterRcnn::REGION.deviations).map(|v| v as f32);
+        let corners = FasterRcnn::REGION.decode(region.map(f64::from), d.map(f64::from)).map(|v| v as f32);
         Candidate { corners, score, class: class as u32 }
     })
 }

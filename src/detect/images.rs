@@ -2,11 +2,11 @@
 
 use super::dataset::Dataset;
 use super::{coco, voc};
+use crate::container;
 use crate::nn::SceneRecord;
 use crate::scene::{Image, OpenOptions, SarUnit};
 use crate::{Error, Result};
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,7 +63,6 @@ impl AnnotatedImages {
     /// # Errors
     /// A file that cannot be read.
     pub fn record(&self) -> Result<SceneRecord> {
-        let hex = |hash: Sha256| hash.finalize().iter().map(|b| format!("{b:02x}")).collect::<String>();
         // Also how they are read: other values are other images.
         let one = |i: &Arc<Image>| Ok(i.raster.sha256()? + &serde_json::to_string(&i.standardisation).unwrap_or_default());
         let each = self.images.par_iter().map(one).collect::<Result<Vec<String>>>()?;
@@ -71,8 +70,8 @@ impl AnnotatedImages {
         Ok(SceneRecord {
             map: name(&self.annotations),
             sar: format!("{} images", self.images.len()),
-            map_sha256: hex(Sha256::new_with_prefix(coco::text(&self.dataset))),
-            sar_sha256: hex(Sha256::new_with_prefix(each.concat())),
+            map_sha256: container::sha256(coco::text(&self.dataset)),
+            sar_sha256: container::sha256(each.concat()),
             map_standardisation: serde_json::Value::Null,
             sar_standardisation: serde_json::Value::Null,
         })

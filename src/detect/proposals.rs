@@ -3,7 +3,6 @@
 use super::boxes::BBox;
 use crate::Result;
 use crate::gpu::{DType, Engine, Plan, PlanBuilder, Tensor};
-use crate::kernels::box_decode::MOST_GROWTH;
 use crate::kernels::nms::{self, Nms};
 use crate::nn::FasterRcnn;
 use rayon::prelude::*;
@@ -22,18 +21,6 @@ pub(crate) struct Proposer {
     scores: Tensor,
     kept: Tensor,
     suppress: Plan,
-}
-
-/// Four numbers of a row as a box, corners x0 y0 x1 y1: differences `d` from an anchor, each times its deviation
-/// ([`crate::kernels::box_decode::deltas`], for a few rows).
-pub(crate) fn decoded(anchor: [f32; 4], d: [f32; 4], deviations: [f32; 4]) -> [f64; 4] {
-    let [x0, y0, x1, y1] = anchor.map(f64::from);
-    let [dx, dy, dw, dh] = [0, 1, 2, 3].map(|k| f64::from(d[k]) * f64::from(deviations[k]));
-    let [w, h] = [x1 - x0, y1 - y0];
-    let [x, y] = [(x0 + x1) / 2.0 + dx * w, (y0 + y1) / 2.0 + dy * h];
-    let grown = |v: f64| v.min(f64::from(MOST_GROWTH)).exp();
-    let [w, h] = [w * grown(dw) / 2.0, h * grown(dh) / 2.0];
-    [x - w, y - h, x + w, y + h]
 }
 
 impl Proposer {
@@ -72,7 +59,7 @@ impl Proposer {
                 let (logits, deltas) = (&logits[n * each..(n + 1) * each], &deltas.as_chunks::<4>().0[n * each..(n + 1) * each]);
                 let surest = surest(logits, self.candidates);
                 for (slot, i) in surest.iter().map(|i| *i as usize).enumerate() {
-                    let bbox = BBox::from_corners(decoded(anchors[i], deltas[i], FasterRcnn::PROPOSAL.deviations));
+                    let bbox = BBox::from_corners(FasterRcnn::PROPOSAL.decode(anchors[i].map(f64::from), deltas[i].map(f64::from)));
                     // What lies outside, is no number, or is no wider than a hair proposes nothing.
                     if let Some(inside) = bbox.clip([self.input as f64; 2]).filter(|b| b.width().min(b.height()) >= LEAST_SIDE) {
                         (boxes[first + slot], scores[first + slot]) = (inside.corners().map(|v| v as f32), logits[i]);
@@ -148,18 +135,6 @@ mod tests {
         assert_eq!(a[2..], [[16.0, 0.0, 32.0, 16.0], [0.0, 16.0, 16.0, 32.0]], "what is moved onto another or out of the input is none");
         assert_eq!(b[..2], [[8.0, 0.0, 16.0, 8.0], [16.0, 0.0, 24.0, 8.0]]);
         assert_eq!(b.len(), 4);
-    }
-
-    #[test]
-    fn boxes_come_back_from_their_differences() {
-        let anchor = [10.0f32, 20.0, 30.0, 60.0];
-        let target = [12.0, 10.0, 42.0, 90.0];
-        let d = FasterRcnn::REGION.encode(anchor.map(f64::from), target).unwrap().map(|v| v as f32);
-        let back = decoded(anchor, d, FasterRcnn::REGION.deviations);
-        // Differences up to some 4 are rounded to f32, and move a corner by up to 40 px times that and a deviation.
-        assert!(back.iter().zip(target).all(|(a, b)| (a - b).abs() < 1e-5), "{back:?}");
-        let wide = decoded(anchor, [0.0, 0.0, 1e9, 0.0], [1.0; 4]);
-        assert!((wide[2] - wide[0] - 20.0 * 62.5).abs() < 1e-3, "{wide:?}");
     }
 
     #[test]

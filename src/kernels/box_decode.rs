@@ -59,6 +59,17 @@ impl Deltas {
         let raw = [(ct[0] - ca[0]) / a[0], (ct[1] - ca[1]) / a[1], (t[0] / a[0]).ln(), (t[1] / a[1]).ln()];
         Ok([0, 1, 2, 3].map(|k| raw[k] / f64::from(self.deviations[k])))
     }
+
+    /// The box that a row says at this anchor, corners x0 y0 x1 y1: what [`deltas`] does, for a few rows on the host.
+    pub fn decode(&self, anchor: [f64; 4], row: [f64; 4]) -> [f64; 4] {
+        let [x0, y0, x1, y1] = anchor;
+        let [dx, dy, dw, dh] = [0, 1, 2, 3].map(|k| row[k] * f64::from(self.deviations[k]));
+        let [w, h] = [x1 - x0, y1 - y0];
+        let [x, y] = [(x0 + x1) / 2.0 + dx * w, (y0 + y1) / 2.0 + dy * h];
+        let grown = |v: f64| v.min(f64::from(MOST_GROWTH)).exp();
+        let [w, h] = [w * grown(dw) / 2.0, h * grown(dh) / 2.0];
+        [x - w, y - h, x + w, y + h]
+    }
 }
 
 /// Boxes as a YOLOv3 layer says them (Redmon and Farhadi, "YOLOv3: an incremental improvement", 2018): a row for each anchor of each

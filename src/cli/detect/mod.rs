@@ -1,6 +1,7 @@
 //! `echogrid detect`: ships in SAR images.
 
 mod eval;
+mod head;
 mod model;
 mod run;
 mod train;
@@ -8,6 +9,8 @@ mod train;
 use super::common::{Global, Outcome};
 use crate::Result;
 use clap::Subcommand;
+
+pub(super) use head::Head;
 
 /// Find ships in SAR images: train a detector, judge it, use it
 #[derive(Debug, clap::Args)]

@@ -1,9 +1,10 @@
 //! `echogrid detect train`.
 
+use super::head::Head;
 use crate::cli::common::{Global, SarArgs, check_apart, check_regular, warn};
 use crate::cli::train::{CourseArgs, Words, follow, show};
 use crate::detect::AnnotatedImages;
-use crate::train::{DetectTrainConfig, InitFrom, export_detector, train_detector};
+use crate::train::{DetectTrainConfig, InitFrom, RecipeOfDetectors, export_detector, train_detector};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -47,26 +48,9 @@ pub(super) struct Args {
     reading: SarArgs,
 }
 
-/// Heads with default settings.
-#[derive(Debug, Clone, Copy, PartialEq, clap::ValueEnum)]
-enum Head {
-    /// One look: boxes straight from feature maps
-    Yolo3,
-    /// Two: proposals, then a look at each
-    FasterRcnn,
-}
-
-impl Head {
-    fn config(self) -> DetectTrainConfig {
-        match self {
-            Self::Yolo3 => DetectTrainConfig::default(),
-            Self::FasterRcnn => DetectTrainConfig::faster_rcnn(),
-        }
-    }
-}
-
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
-    let mut config = args.config.as_deref().map_or_else(|| Ok(args.head.config()), DetectTrainConfig::load)?;
+    let mut config =
+        args.config.as_deref().map_or_else(|| Ok(args.head.of(&RecipeOfDetectors::default()).clone()), DetectTrainConfig::load)?;
     config.init_from = args.init_from.clone().or(config.init_from);
     args.course.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);
     config.check()?;

@@ -3,11 +3,12 @@
 use super::words::write;
 use crate::cli::common::{Global, SarArgs, interrupt_flag};
 use crate::gpu::Engine;
+use crate::nn::NetworkManifest;
 use crate::scene::ScenePair;
-use crate::train::{Event, Log, Outcome, checkpoint_path};
+use crate::train::{Event, Log, Outcome, RefineTrainConfig, checkpoint_path};
 use crate::{Error, Result};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -130,7 +131,7 @@ impl<'a> Ledger<'a> {
     }
 
     /// Trains a run's model by `train` (to where, whether it goes on, when to stop, whom to tell), unless an earlier call has done so and was
-    /// stopped before it had judged.
+    /// stopped before it had judged: the caller sees to it that it was of the same settings ([`stale`]).
     pub(super) fn train<F>(&self, name: &str, steps: usize, train: F) -> Result<PathBuf>
     where
         F: FnOnce(&Path, bool, &AtomicBool, &mut dyn FnMut(Event)) -> Result<Outcome>,
@@ -163,6 +164,20 @@ impl<'a> Ledger<'a> {
             }
         }
     }
+}
+
+/// A model that an earlier call has trained by something else, and was stopped before it had judged: what it finds is not what is asked for.
+pub(super) fn stale(path: &Path) -> Error {
+    Error::file(path, "is of other settings, scenes or start values; name another --out, or delete it")
+}
+
+/// Whether the graph network of a file was trained by these settings.
+pub(super) fn graph_is_of<N>(manifest: &NetworkManifest<N>, config: &RefineTrainConfig) -> bool {
+    let told = match config.joint {
+        true => Some(&manifest.training),
+        false => manifest.refiner_training.as_ref().map(|t| &t["training"]),
+    };
+    told.and_then(|t| RefineTrainConfig::deserialize(t).ok()).as_ref() == Some(config)
 }
 
 /// What an earlier call has written, if it was of `these` settings; a setting that is newer than the file had its default there.

@@ -32,6 +32,16 @@ pub(super) fn percent(v: f64) -> String {
     format!("{:.1}", 100.0 * v)
 }
 
+/// Shares in per cent, one after the other.
+pub(super) fn percents(all: &[f64]) -> String {
+    all.iter().map(|v| percent(*v)).collect::<Vec<_>>().join(" ")
+}
+
+/// Seeds, one after the other.
+pub(super) fn seeds(all: &[u64]) -> String {
+    all.iter().map(u64::to_string).collect::<Vec<_>>().join(" ")
+}
+
 /// A difference in points, with its interval.
 pub(super) fn interval(e: &Estimate) -> String {
     format!("{:+.1} [{:+.1}, {:+.1}]", 100.0 * e.value, 100.0 * e.ci95[0], 100.0 * e.ci95[1])

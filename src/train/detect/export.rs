@@ -6,11 +6,13 @@ use crate::Result;
 use crate::detect::AnnotatedImages;
 use crate::gpu::{DType, Engine};
 use crate::nn::StepFactors;
-use crate::train::export::{STEPS_A_FILE, Values, empty_folder, put, write};
+use crate::train::export::{Values, empty_folder, put, write};
 use crate::train::task::Task;
 use half::f16;
 use std::path::Path;
 
+/// Steps in a file of batches: whole images are large.
+const STEPS_A_FILE: usize = 10;
 /// Numbers of a box in a file: the input of the step, x0 y0 x1 y1 in pixels of it, the class, -1 for one that is neither to be found nor missed.
 const COLUMNS: usize = 6;
 
@@ -33,10 +35,7 @@ pub fn export_detector(
     data.check_classes(&config.detector.classes)?;
     let course = config.course(config.steps_of(data.images.len()));
     let network = Network::new(&config, &data.dataset)?;
-    let mut learner = network.learner(engine, &course)?;
-    if let Some(from) = &config.init_from {
-        learner.start_from(engine, from.detector_start(&config.detector)?)?;
-    }
+    let learner = network.learner(engine, &course, config.init_from.as_ref())?;
     let mut task = Detect::new(engine, &config, data, data, &network, &learner)?;
     let start = learner.weights.read(engine)?;
     write(&folder.join("start.safetensors"), start.into_iter().map(|(name, (shape, values))| (name, shape, Values::F32(values))))?;
@@ -47,12 +46,12 @@ pub fn export_detector(
         task.start_step(engine, step, &mut ())?;
         task.sampling().submit(engine)?;
         images.extend(engine.read::<f32>(&learner.plan.inputs[0])?.into_iter().map(f16::from_f32));
-        let shown = task.inputs.batch(step)?.shown;
         let row = |(n, s): (usize, &super::Shown)| {
             let [x0, y0, x1, y1] = s.bbox.corners().map(|v| v as f32);
             [n as f32, x0, y0, x1, y1, s.class.map_or(-1.0, |c| c as f32)]
         };
-        let mut rows: Vec<[f32; COLUMNS]> = shown.iter().enumerate().flat_map(|(n, all)| all.iter().map(move |s| row((n, s)))).collect();
+        let mut rows: Vec<[f32; COLUMNS]> =
+            task.shown.iter().enumerate().flat_map(|(n, all)| all.iter().map(move |s| row((n, s)))).collect();
         rows.resize(slots, [-1.0; COLUMNS]);
         boxes.extend(rows.as_flattened());
         let steps = step % STEPS_A_FILE + 1;
@@ -71,8 +70,11 @@ pub fn export_detector(
     // The first step, taken.
     task.start_step(engine, 0, &mut ())?;
     task.sampling().submit(engine)?;
-    learner.plan.plan.submit(engine)?;
-    task.pause(engine, &learner, 0)?;
+    if let Some(pause) = &learner.plan.pause {
+        let [before, _] = learner.plan.plan.clone().split_at(pause.after);
+        before.submit(engine)?;
+        task.pause(engine, &learner, 0)?;
+    }
     learner.optimizer.set(engine, StepFactors { lr: course.learning_rate(0), step: 1 })?;
     let loss = || -> Result<f32> {
         learner.plan.plan.submit(engine)?;

@@ -23,7 +23,7 @@ const COVER: f32 = 0.5;
 
 /// The network with its loss.
 pub(super) struct Network<'c> {
-    config: &'c DetectTrainConfig,
+    pub(super) config: &'c DetectTrainConfig,
     faster: &'c FasterRcnn,
     pub(super) graph: Graph,
     pub(super) loss: FasterRcnnLoss,
@@ -62,7 +62,6 @@ impl<'c> Network<'c> {
             matching: Matching::new(engine, &anchors.concat(), c.batch, self.most, &c.sampling)?,
             anchors,
             finest: c.detector.input / grids[0],
-            shown: Vec::new(),
             there: self.loss.there.iter().map(|t| t.map(input)).collect(),
             proposed: self.loss.proposed.iter().map(boxes).collect::<Result<_>>()?,
             asked: input(self.loss.asked),
@@ -150,8 +149,6 @@ pub(super) struct FasterRcnnTeacher<'c> {
     /// Of each map.
     anchors: Vec<Vec<[f32; 4]>>,
     finest: usize,
-    /// The boxes that the inputs of the step show.
-    shown: Vec<Vec<Shown>>,
     there: Vec<[Tensor; 2]>,
     proposed: Vec<BoxInputs>,
     asked: Tensor,
@@ -167,17 +164,15 @@ impl Teacher for FasterRcnnTeacher<'_> {
         Some(&self.matching.plan)
     }
 
-    fn start(&mut self, engine: &Engine, shown: &[Vec<Shown>]) -> Result<()> {
-        self.shown = shown.to_vec();
+    fn start(&self, engine: &Engine, shown: &[Vec<Shown>]) -> Result<()> {
         self.matching.write(engine, shown)
     }
 
-    fn pause(&mut self, engine: &Engine, learner: &Learner, step: usize) -> Result<()> {
-        self.ask_anchors(engine, step)?;
-        let said = learner.plan.pause.as_ref().map_or(&[][..], |p| &p.read);
+    fn pause(&self, engine: &Engine, step: usize, shown: &[Vec<Shown>], said: &[Tensor]) -> Result<()> {
+        self.ask_anchors(engine, step, shown)?;
         let (logits, deltas) = said.split_at(self.anchors.len());
         let proposals = self.proposer.propose(engine, logits, deltas)?;
-        self.look_at_regions(engine, &proposals, step)
+        self.look_at_regions(engine, step, shown, &proposals)
     }
 }
 
@@ -188,11 +183,11 @@ impl FasterRcnnTeacher<'_> {
     }
 
     /// Draws the anchors that are asked whether something is there, and where.
-    fn ask_anchors(&self, engine: &Engine, step: usize) -> Result<()> {
+    fn ask_anchors(&self, engine: &Engine, step: usize, shown: &[Vec<Shown>]) -> Result<()> {
         let sampling = &self.config.sampling;
         let (rows, labels) = (engine.read::<u32>(&self.matching.rows)?, engine.read::<u32>(&self.matching.labels)?);
         let total: usize = self.anchors.iter().map(Vec::len).sum();
-        let shown: Vec<&Shown> = self.shown.iter().flatten().collect();
+        let shown: Vec<&Shown> = shown.iter().flatten().collect();
         let mut taught: Vec<[Vec<f32>; 2]> = self.anchors.iter().map(|a| [0; 2].map(|_| vec![0.0; a.len() * self.config.batch])).collect();
         let mut said: Vec<Vec<(u32, [f64; 4])>> = vec![Vec::new(); self.anchors.len()];
         let mut asked = 0;
@@ -234,13 +229,13 @@ impl FasterRcnnTeacher<'_> {
     }
 
     /// Draws the regions that are looked at, out of what was proposed and the boxes themselves.
-    fn look_at_regions(&self, engine: &Engine, proposals: &[Vec<[f32; 4]>], step: usize) -> Result<()> {
+    fn look_at_regions(&self, engine: &Engine, step: usize, shown: &[Vec<Shown>], proposals: &[Vec<[f32; 4]>]) -> Result<()> {
         let (sampling, classes) = (&self.config.sampling, self.config.detector.classes.len());
         let slots = self.labels.len();
         let (mut boxes, mut places, mut labels) = (vec![[0.0f32; 4]; slots], vec![[NOWHERE; 2]; slots], vec![IGNORE; slots]);
         let mut said = Vec::new();
         let mut slot = 0;
-        for (n, (proposals, shown)) in proposals.iter().zip(&self.shown).enumerate() {
+        for (n, (proposals, shown)) in proposals.iter().zip(shown).enumerate() {
             let [there, not] = regions(proposals, shown, sampling.region_iou);
             let drawn = draw(there, not, sampling.regions, sampling.regions_there(), &mut self.random(REGIONS, step, n));
             for region in drawn.concat() {

@@ -15,6 +15,7 @@ use super::course::Course;
 use super::event::{Event, Outcome};
 use super::learner::Learner;
 use super::run::run;
+use super::start::InitFrom;
 use super::task::Task;
 use crate::Result;
 use crate::detect::{AnnotatedImages, BATCH, Dataset, DetectOptions, Detector, MAX_DETECTIONS, ap};
@@ -51,10 +52,7 @@ pub fn train_detector(
     [data, val].into_iter().try_for_each(|d| d.check_classes(&config.detector.classes))?;
     let steps = config.steps_of(data.images.len());
     let network = Network::new(&config, &data.dataset)?;
-    let mut learner = network.learner(engine, &config.course(steps))?;
-    if let Some(from) = config.init_from.as_ref().filter(|_| !resume) {
-        learner.start_from(engine, from.detector_start(&config.detector)?)?;
-    }
+    let learner = network.learner(engine, &config.course(steps), config.init_from.as_ref().filter(|_| !resume))?;
     let task = Detect::new(engine, &config, data, val, &network, &learner)?;
     run(engine, task, learner, vec![data.record()?], out, resume, stop, on)
 }
@@ -68,7 +66,7 @@ pub fn profile_detector_step(engine: &Engine, config: &DetectTrainConfig, steps:
     let drawn = crate::detect::synthetic::draw(8, config.detector.input as u32, 1).dataset;
     let config = config.fitted(&drawn)?;
     config.check()?;
-    Network::new(&config, &drawn)?.learner(engine, &config.course(1))?.profile(engine, steps)
+    Network::new(&config, &drawn)?.learner(engine, &config.course(1), None)?.profile(engine, steps)
 }
 
 /// Most boxes of an image; 1 where there are none.
@@ -88,9 +86,9 @@ trait Teacher {
         None
     }
     /// Writes what the boxes say that the inputs show.
-    fn start(&mut self, engine: &Engine, shown: &[Vec<Shown>]) -> Result<()>;
-    /// Writes what hangs on what the network says up to its pause.
-    fn pause(&mut self, _engine: &Engine, _learner: &Learner, _step: usize) -> Result<()> {
+    fn start(&self, engine: &Engine, shown: &[Vec<Shown>]) -> Result<()>;
+    /// Writes what hangs on what the network says up to its pause, `said`.
+    fn pause(&self, _engine: &Engine, _step: usize, _shown: &[Vec<Shown>], _said: &[Tensor]) -> Result<()> {
         Ok(())
     }
 }
@@ -116,15 +114,25 @@ impl<'c> Network<'c> {
         }
     }
 
-    /// The network at its start.
-    fn learner(&self, engine: &Engine, course: &Course) -> Result<Learner> {
+    fn detector(&self) -> &DetectorConfig {
+        match self {
+            Self::Yolo3(n) => &n.config.detector,
+            Self::FasterRcnn(n) => &n.config.detector,
+        }
+    }
+
+    /// The network at its start: random values, or what it starts from.
+    fn learner(&self, engine: &Engine, course: &Course, from: Option<&InitFrom>) -> Result<Learner> {
         let loss = match self {
             Self::Yolo3(n) => n.loss.loss,
             Self::FasterRcnn(n) => n.loss.loss,
         };
-        let learner = Learner::new(engine, self.graph(), loss, None, course)?;
+        let mut learner = Learner::new(engine, self.graph(), loss, None, course)?;
         if let Self::Yolo3(n) = self {
             learner.weights.load(engine, &n.expecting_little())?;
+        }
+        if let Some(from) = from {
+            learner.start_from(engine, from.detector_start(self.detector())?)?;
         }
         Ok(learner)
     }
@@ -145,6 +153,8 @@ struct Detect<'a> {
     cache: PageCache,
     sampling: Plan,
     teacher: Box<dyn Teacher + 'a>,
+    /// The boxes that the inputs of the step show.
+    shown: Vec<Vec<Shown>>,
     val: &'a AnnotatedImages,
 }
 
@@ -173,6 +183,7 @@ impl<'a> Detect<'a> {
             cache,
             sampling,
             teacher,
+            shown: Vec::new(),
             val,
         })
     }
@@ -222,11 +233,13 @@ impl Task for Detect<'_> {
         let batch = self.inputs.batch(step)?;
         self.cache.require(engine, &batch.records, c.detector.input)?;
         engine.write(&self.records, &batch.records)?;
-        self.teacher.start(engine, &batch.shown)
+        self.shown = batch.shown;
+        self.teacher.start(engine, &self.shown)
     }
 
     fn pause(&mut self, engine: &Engine, learner: &Learner, step: usize) -> Result<()> {
-        self.teacher.pause(engine, learner, step)
+        let said = learner.plan.pause.as_ref().map_or(&[][..], |p| &p.read);
+        self.teacher.pause(engine, step, &self.shown, said)
     }
 
     fn validate(&mut self, engine: &Engine, learner: &Learner, step: usize) -> Result<serde_json::Value> {

@@ -17,7 +17,7 @@ const PRIOR: f64 = 0.01;
 
 /// The network with its loss.
 pub(super) struct Network<'c> {
-    config: &'c DetectTrainConfig,
+    pub(super) config: &'c DetectTrainConfig,
     yolo: &'c Yolo3,
     pub(super) graph: Graph,
     pub(super) loss: YoloLoss,
@@ -94,7 +94,7 @@ pub(super) struct Yolo3Teacher<'c> {
 }
 
 impl Teacher for Yolo3Teacher<'_> {
-    fn start(&mut self, engine: &Engine, shown: &[Vec<Shown>]) -> Result<()> {
+    fn start(&self, engine: &Engine, shown: &[Vec<Shown>]) -> Result<()> {
         let c = self.config;
         let maps = Maps { yolo: self.yolo, classes: c.detector.classes.len(), input: c.detector.input as f64, grids: self.grids.clone() };
         let taught = maps.teach(shown, Matching { match_iou: c.match_iou, ignore_iou: c.ignore_iou });

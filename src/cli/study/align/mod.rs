@@ -3,7 +3,7 @@
 mod report;
 mod ways;
 
-use super::runs::{Ledger, Options, Runs};
+use super::runs::{Ledger, Options, Runs, stale};
 use crate::Result;
 use crate::cli::common::Global;
 use crate::eval::metrics::QueryResult;
@@ -67,6 +67,9 @@ impl Study<'_> {
             .ledger
             .train(name, config.total_steps(), |out, resume, stop, on| train(engine, config, scenes, val, out, resume, stop, on))?;
         let model = LoadedModel::load(Some(&model))?;
+        if TrainConfig::of(&model.file.manifest).as_ref() != Some(config) {
+            return Err(stale(&model.path));
+        }
         let embedder = model.embedder(engine, config.batch)?;
         let grid = IndexConfig { cell: config.patch, stride: config.patch, views: self.args.views, ..IndexConfig::default() };
         let database = build(&embedder, &model, &val.map, &grid, Database::in_memory(), |_, _| {})?;

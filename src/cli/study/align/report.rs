@@ -3,7 +3,7 @@
 use super::ways::{Run, Way};
 use crate::Result;
 use crate::cli::study::runs::Runs;
-use crate::cli::study::words::{command, interval, percent, write};
+use crate::cli::study::words::{command, interval, percent, percents, seeds, write};
 use crate::eval::metrics::{Estimate, Summary};
 use crate::eval::paired_difference;
 use crate::report::figures::{self, Bar};
@@ -119,9 +119,9 @@ fn table(rows: &[Row]) -> String {
             "| `{}` | {} | {} | {} | {} | {} | {} | {:.0} |",
             r.way,
             r.what,
-            r.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(" "),
+            seeds(&r.seeds),
             percent(r.recall1),
-            r.each.iter().map(|v| percent(*v)).collect::<Vec<_>>().join(" "),
+            percents(&r.each),
             r.difference.as_ref().map_or("-".into(), interval),
             percent(r.aligned1),
             r.median_error_m,

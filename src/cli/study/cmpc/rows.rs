@@ -4,7 +4,7 @@ use super::outcome::Run;
 use super::study::STRIP;
 use super::ways::{BASE, Way};
 use crate::Result;
-use crate::cli::study::words::{interval, percent};
+use crate::cli::study::words::{interval, percent, percents};
 use crate::eval::metrics::{Estimate, QueryResult, Summary};
 use crate::eval::paired_difference;
 use serde::Serialize;
@@ -123,7 +123,7 @@ pub(super) fn cross_table(rows: &[Row]) -> String {
             r.way,
             r.what,
             percent(f.recall[0]),
-            each.iter().map(|v| percent(*v)).collect::<Vec<_>>().join(" "),
+            percents(each),
             r.gain.as_ref().map_or("-".into(), interval),
             percent(f.recall[1]),
             percent(f.recall[2]),

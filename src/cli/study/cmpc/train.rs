@@ -5,23 +5,17 @@ use super::outcome::{Found, Run, Settings};
 use super::rows::recall;
 use super::study::{STRIP, Study};
 use super::ways::{BASE, How, Way, way};
-use crate::cli::study::runs::{Ledger, Runs};
+use crate::cli::study::runs::{Ledger, Runs, graph_is_of, stale};
 use crate::cli::study::words::percent;
 use crate::eval::Ground;
 use crate::index::LoadedModel;
 use crate::refine::{Method, Refiner, Slider};
 use crate::train::{TrainConfig, train, train_refiner};
 use crate::{Error, Result};
-use std::path::Path;
 
 /// What a model's training found at its validations.
 fn validations(model: &LoadedModel) -> Vec<serde_json::Value> {
     model.file.manifest.validation.as_array().cloned().unwrap_or_default()
-}
-
-/// A model that an earlier call has trained by something else.
-fn stale(path: &Path) -> Error {
-    Error::file(path, "is of other settings, scenes or start values; name another --out, or delete it")
 }
 
 impl Study<'_> {
@@ -82,11 +76,8 @@ impl Study<'_> {
                 })?;
                 let own = LoadedModel::load(Some(&path))?;
                 let manifest = &own.file.manifest;
-                let told = match config.joint {
-                    true => (Some(&manifest.training), manifest.init_hash.as_ref() == Some(&model.hash)),
-                    false => (manifest.refiner_training.as_ref().map(|t| &t["training"]), own.hash == model.hash),
-                };
-                if told.0.and_then(|t| serde_json::from_value(t.clone()).ok()).as_ref() != Some(config) || !told.1 {
+                let behind = if config.joint { manifest.init_hash.as_ref() } else { Some(&own.hash) };
+                if !graph_is_of(manifest, config) || behind != Some(&model.hash) {
                     return Err(stale(&path));
                 }
                 let refiner = Some(Refiner::new(engine, &own.file, &path)?);

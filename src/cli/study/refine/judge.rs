@@ -2,7 +2,7 @@
 
 use super::ways::{Found, How, Run, Way, recall};
 use crate::Result;
-use crate::cli::study::runs::{Ledger, Runs};
+use crate::cli::study::runs::{Ledger, Runs, graph_is_of, stale};
 use crate::cli::study::words::percent;
 use crate::eval::{Draw, Protocol, Query, draw, encode, judge};
 use crate::index::{CellHit, Database, LoadedModel, RESIDENT_BYTES, Searcher, build};
@@ -95,6 +95,9 @@ impl Study<'_> {
                     train_refiner(engine, config, &seen.model, scenes, val, out, resume, stop, on)
                 })?;
                 let model = LoadedModel::load(Some(&path))?;
+                if !graph_is_of(&model.file.manifest, config) {
+                    return Err(stale(&path));
+                }
                 let refiner = Refiner::new(engine, &model.file, &path)?;
                 match config.joint {
                     false => (self.both(seen, Method::Graph, None, Some(&refiner))?, None),

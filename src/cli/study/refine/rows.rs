@@ -2,7 +2,7 @@
 
 use super::ways::{Found, Run, Way, recall};
 use crate::Result;
-use crate::cli::study::words::{interval, percent};
+use crate::cli::study::words::{interval, percent, percents, seeds};
 use crate::eval::metrics::{Estimate, QueryResult, Summary, calibration_error};
 use crate::eval::paired_difference;
 use serde::Serialize;
@@ -112,9 +112,9 @@ pub(super) fn table(rows: &[Row], pick: fn(&Row) -> &Side) -> String {
             "| `{}` | {} | {} | {} | {} | {} | {} | {:.0} | {} |",
             r.way,
             r.what,
-            r.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(" "),
+            seeds(&r.seeds),
             percent(side.recall1),
-            each.iter().map(|v| percent(*v)).collect::<Vec<_>>().join(" "),
+            percents(each),
             of(&side.gain),
             of(&side.graph_less_it),
             side.median_error_m,

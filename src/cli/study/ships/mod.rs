@@ -6,6 +6,7 @@ mod ways;
 
 use super::runs::{Ledger, LedgerArgs};
 use crate::cli::common::{Global, SarArgs, warn};
+use crate::cli::detect::Head;
 use crate::detect::AnnotatedImages;
 use crate::nn::BridgeFile;
 use crate::train::RecipeOfDetectors;
@@ -13,7 +14,7 @@ use crate::{Error, Result};
 use report::report;
 use std::path::PathBuf;
 use study::Study;
-use ways::{Head, Start, Way};
+use ways::{Start, Way};
 
 /// Detectors of ships from random values and from what `train --match` learned, on the same budget
 ///
@@ -68,7 +69,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let starts = [Some(Start::Random), Some(Start::Osm), args.imagenet.as_ref().map(|_| Start::Imagenet)];
     let ways: Vec<Way> = heads().flat_map(|head| starts.iter().flatten().map(move |start| Way { head, start: *start })).collect();
     let ledger = Ledger::open(global, &args.ledger, "ships-runs")?;
-    let study = Study { osm: &args.osm, imagenet: args.imagenet.as_deref(), recipe, ledger, data, val };
+    let records = [data.record()?, val.record()?];
+    let study = Study { osm: &args.osm, imagenet: args.imagenet.as_deref(), recipe, ledger, data, val, records };
     // What does not fit must show before hours of training.
     for way in &ways {
         study.settings(*way, way.head.of(&study.recipe)).check_start(&study.data.dataset)?;

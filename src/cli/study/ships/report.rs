@@ -1,9 +1,10 @@
 //! What a study of detectors has to say: the table, the figure.
 
 use super::study::Study;
-use super::ways::{Head, Run, Start, Way};
+use super::ways::{Run, Start, Way};
 use crate::Result;
-use crate::cli::study::words::{command, interval, percent, write};
+use crate::cli::detect::Head;
+use crate::cli::study::words::{command, interval, percent, percents, seeds, write};
 use crate::detect::{Detection, Fusion, MAX_DETECTIONS, ap};
 use crate::eval::metrics::Estimate;
 use crate::report::figures::{self, Bar};
@@ -160,9 +161,9 @@ fn table(rows: &[Row]) -> String {
             "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             r.way,
             r.start,
-            r.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(" "),
+            seeds(&r.seeds),
             percent(r.ap50),
-            r.each.iter().map(|v| percent(*v)).collect::<Vec<_>>().join(" "),
+            percents(&r.each),
             percent(r.ap),
             percent(r.ap75),
             r.to_random.as_ref().map_or("-".into(), interval),

@@ -1,13 +1,13 @@
 //! One run of `study ships`.
 
 use super::ways::{Run, Start, Way};
-use crate::cli::study::runs::Ledger;
+use crate::cli::study::runs::{Ledger, stale};
+use crate::container;
 use crate::detect::{AnnotatedImages, DetectOptions, Detection, Detector, MAX_DETECTIONS, ap};
-use crate::nn::DetectorFile;
+use crate::nn::{DetectorFile, SceneRecord};
 use crate::train::{DetectTrainConfig, InitFrom, RecipeOfDetectors, train_detector};
 use crate::{Error, Result};
-use serde::Serialize;
-use sha2::{Digest, Sha256};
+use serde::Deserialize;
 use std::path::Path;
 
 /// What all runs share.
@@ -19,6 +19,8 @@ pub(super) struct Study<'a> {
     pub(super) ledger: Ledger<'a>,
     pub(super) data: AnnotatedImages,
     pub(super) val: AnnotatedImages,
+    /// What manifests say of both.
+    pub(super) records: [SceneRecord; 2],
 }
 
 impl Study<'_> {
@@ -35,9 +37,8 @@ impl Study<'_> {
     pub(super) fn one(&self, way: Way, seed: u64) -> Result<Run> {
         let config = DetectTrainConfig { seed, ..way.head.of(&self.recipe).clone() };
         let from = self.start(way).map(hash).transpose()?;
-        let records = [self.data.record()?, self.val.record()?];
         let name = format!("{}-{seed}", way.name());
-        let these = |run: &Run| run.config == config && run.from == from && run.records == records;
+        let these = |run: &Run| run.config == config && run.from == from && run.records == self.records;
         self.ledger.kept(&name, these, || {
             let found = self.found(way, &name, &config)?;
             let figures = ap::coco(&self.val.dataset, &found, MAX_DETECTIONS)?;
@@ -49,7 +50,7 @@ impl Study<'_> {
                 seed,
                 config: config.clone(),
                 from: from.clone(),
-                records: records.clone(),
+                records: self.records.clone(),
                 adapter,
                 found,
             })
@@ -68,9 +69,12 @@ impl Study<'_> {
         let train = |out: &Path, resume, stop: &_, on: &mut dyn FnMut(_)| train_detector(engine, &config, data, val, out, resume, stop, on);
         let path = self.ledger.train(name, total, train)?;
         let file = DetectorFile::load(&path)?;
-        // A call that was stopped between training and judging may have been of other settings.
-        if settings(&file.manifest.training)? != settings(&config.fitted(&data.dataset)?)? {
-            return Err(Error::file(&path, "is a model of other settings; name another --out, or delete it"));
+        let trained = DetectTrainConfig::deserialize(&file.manifest.training).ok();
+        // Where the start lies is no setting of the network's.
+        let alike = |c: DetectTrainConfig| DetectTrainConfig { init_from: None, ..c };
+        let wanted = alike(config.fitted(&data.dataset)?);
+        if trained.map(alike) != Some(wanted) || file.manifest.scenes != self.records[..1] {
+            return Err(stale(&path));
         }
         let detector = Detector::new(engine, &file, &path, None)?;
         let mut found = detector.detect(&val.images, &DetectOptions::default())?;
@@ -79,17 +83,8 @@ impl Study<'_> {
     }
 }
 
-/// Settings of a training, without the path of what it started from.
-fn settings(config: &impl Serialize) -> Result<serde_json::Value> {
-    let mut value = serde_json::to_value(config).map_err(|e| Error::invalid(e.to_string()))?;
-    if let Some(fields) = value.as_object_mut() {
-        fields.remove("init_from");
-    }
-    Ok(value)
-}
-
 /// Of a file, SHA-256.
 fn hash(path: &Path) -> Result<String> {
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e.to_string(), e))?;
-    Ok(Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect())
+    Ok(container::sha256(bytes))
 }

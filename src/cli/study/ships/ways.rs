@@ -1,47 +1,10 @@
 //! The ways that `study ships` compares, and what became of each.
 
+use crate::cli::detect::Head;
 use crate::detect::Detection;
 use crate::nn::SceneRecord;
-use crate::train::{DetectTrainConfig, RecipeOfDetectors};
+use crate::train::DetectTrainConfig;
 use serde::{Deserialize, Serialize};
-
-/// A detector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Head {
-    /// One look
-    Yolo3,
-    /// Two looks
-    FasterRcnn,
-}
-
-impl Head {
-    pub(super) const ALL: [Self; 2] = [Self::Yolo3, Self::FasterRcnn];
-
-    /// Its name in files.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Yolo3 => "yolo3",
-            Self::FasterRcnn => "faster-rcnn",
-        }
-    }
-
-    /// Its name in words.
-    pub(super) fn words(self) -> &'static str {
-        match self {
-            Self::Yolo3 => "YOLOv3",
-            Self::FasterRcnn => "Faster R-CNN",
-        }
-    }
-
-    /// Its settings.
-    pub(super) fn of(self, recipe: &RecipeOfDetectors) -> &DetectTrainConfig {
-        match self {
-            Self::Yolo3 => &recipe.yolo3,
-            Self::FasterRcnn => &recipe.faster_rcnn,
-        }
-    }
-}
 
 /// What a detector's trunk starts from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
