@@ -130,11 +130,13 @@ fn decoding_undoes_encoding() {
         let (anchors, boxes): (Vec<f64>, Vec<f64>) = (pairs.iter().flat_map(|p| p[0]).collect(), pairs.iter().flat_map(|p| p[1]).collect());
         let again = twin::deltas(&config, &d, &anchors);
         assert!(again.iter().zip(&boxes).all(|(a, b)| (a - b).abs() < 1e-9));
+        // The host's own order of sums differs from the twin's.
+        let close_to = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9);
         for (i, (row, [anchor, _])) in d.chunks(4).zip(&pairs).enumerate() {
-            assert_eq!(config.decode(*anchor, [row[0], row[1], row[2], row[3]]), again[4 * i..][..4]);
+            assert!(close_to(&config.decode(*anchor, [row[0], row[1], row[2], row[3]]), &again[4 * i..][..4]));
         }
         let (far, anchor) = ([0.3, -0.2, 1e9, 99.0], [1.0, 2.0, 5.0, 4.0]);
-        assert_eq!(config.decode(anchor, far).to_vec(), twin::deltas(&config, &far, &anchor), "no side grows without end");
+        assert!(close_to(&config.decode(anchor, far), &twin::deltas(&config, &far, &anchor)), "no side grows without end");
         for e in engines {
             let [y, _] = run(e, &config, &rounded(&d), &rounded(&anchors), &vec![0.0; 4 * n]);
             // Centres up to 200 apart, as differences in sides: a few roundings of that; sides of up to 23.

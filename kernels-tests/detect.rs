@@ -15,7 +15,9 @@ use echogrid::nn::ops::{
     BinaryXent, BoxLoss, Channels, DecodeDeltas, DecodeYolo, GatherRows, Linear, Pointwise, RowListInputs, ScatterRows, SoftmaxXent,
     WeightedMeans,
 };
-use echogrid::nn::{Architecture, DetectorConfig, DetectorHead, FasterRcnn, FasterRcnnSlots, Graph, NodeId, Stage, Weights, Yolo3};
+use echogrid::nn::{
+    Architecture, DetectorConfig, DetectorHead, FasterRcnn, FasterRcnnSlots, Graph, NodeId, Stage, Weights, Yolo3, YoloBoxLoss,
+};
 
 macro_rules! op {
     ($graph:ident, $name:literal, $op:expr, $($from:expr),+) => {
@@ -139,12 +141,13 @@ fn small(head: DetectorHead) -> DetectorConfig {
 }
 
 /// A small YOLOv3 with its loss: two maps of two inputs, two anchors each, two classes, three boxes.
-fn detector() -> Case {
+fn detector(box_loss: YoloBoxLoss) -> Case {
     let yolo = Yolo3 {
         widths: vec![4, 6],
         pairs: 1,
         anchors: vec![[4.0, 5.0], [7.0, 4.0], [9.0, 9.0], [12.0, 8.0]],
         box_weight: 2.0,
+        box_loss,
         focal_gamma: 0.0,
     };
     let config = small(DetectorHead::Yolo3(yolo.clone()));
@@ -213,7 +216,8 @@ fn cases() -> Vec<(&'static str, Case)> {
         ("binary cross-entropy", binary()),
         ("boxes from differences", deltas()),
         ("boxes of a grid", yolo()),
-        ("a detector", detector()),
+        ("a detector", detector(YoloBoxLoss::Giou)),
+        ("a detector by coordinates", detector(YoloBoxLoss::Coordinates)),
         ("two stages", two_stages()),
     ]
 }

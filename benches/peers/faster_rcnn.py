@@ -66,6 +66,8 @@ class FasterRcnn(nn.Module):
                 nn.init.normal_(m.weight, std=m.in_features**-0.5)
             if isinstance(m, (nn.Conv2d, nn.Linear)) and m.bias is not None:
                 nn.init.zeros_(m.bias)
+        for m in (self.proposals.conv, self.proposals.there, self.proposals.boxes, self.regions.classes, self.regions.boxes):
+            nn.init.normal_(m.weight, std=0.01)
 
     def pyramid(self, x):
         """The maps, the finest first."""

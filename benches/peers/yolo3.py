@@ -51,7 +51,7 @@ class Yolo(nn.Module):
     def __init__(self, detector):
         super().__init__()
         head, self.classes = detector["head"], len(detector["classes"])
-        self.box_weight, self.gamma = head["box_weight"], head.get("focal_gamma", 0.0)
+        self.box_weight, self.gamma, self.coordinates = head["box_weight"], head.get("focal_gamma", 0.0), head.get("box_loss") == "coordinates"
         (self.sar, act), widths, self.repeat = trunk(detector["architecture"]), head["widths"], detector.get("repeat_band")
         self.count = len(widths)
         self.anchors = torch.tensor(head["anchors"]).view(self.count, -1, 2)
@@ -94,12 +94,12 @@ def giou(a, b):
 
 
 def teach(shown, net, grids, side, c):
-    """Of a batch's boxes (corners, class or -1): for each map targets and weights of the logits from the fifth on, and the rows that say a box with the boxes."""
+    """Of a batch's boxes (corners, class or -1): for each map targets and weights of the numbers, and the rows that say a box with the boxes."""
     anchors, classes, taught = net.anchors.numpy(), net.classes, []
     for k, g in enumerate(grids):
-        shape = (len(shown), g, g, anchors.shape[1], 1 + classes)
+        shape = (len(shown), g, g, anchors.shape[1], 5 + classes)
         weights = np.zeros(shape, np.float32)
-        weights[..., 0] = 1
+        weights[..., 4] = 1
         taught.append((np.zeros(shape, np.float32), weights, {}))
     for n, (boxes, labels) in enumerate(shown):
         if not len(boxes):
@@ -110,7 +110,7 @@ def teach(shown, net, grids, side, c):
             much = (iou(placed, boxes) >= c["ignore_iou"]).any(1).reshape(g, g, -1)
             for b in boxes[labels < 0]:
                 much |= ((middle >= b[:2]) & (middle <= b[2:])).all(-1)[..., None]
-            taught[k][1][n, ..., 0][much] = 0
+            taught[k][1][n, ..., 4][much] = 0
         sides, flat = boxes[:, 2:] - boxes[:, :2], anchors.reshape(-1, 2)
         both = np.minimum(sides[:, None], flat).prod(-1)
         fits, wanted = both / (sides.prod(-1)[:, None] + flat.prod(-1) - both), []
@@ -119,12 +119,16 @@ def teach(shown, net, grids, side, c):
             wanted += [(-fits[i, a], i, a) for a in range(len(flat)) if a == best or fits[i, a] >= c["match_iou"]]
         for _, i, a in sorted(wanted):
             k, a = divmod(a, anchors.shape[1])
-            x, y = np.clip(((boxes[i, :2] + boxes[i, 2:]) / 2 / (side / grids[k])).astype(int), 0, grids[k] - 1)
+            middle = (boxes[i, :2] + boxes[i, 2:]) / 2 / (side / grids[k])
+            x, y = cell = np.clip(middle.astype(int), 0, grids[k] - 1)
             targets, weights, said = taught[k]
             if (n, y, x, a) not in said:
                 said[n, y, x, a] = boxes[i]
-                targets[n, y, x, a, 0] = targets[n, y, x, a, 1 + labels[i]] = 1
-                weights[n, y, x, a] = 1
+                targets[n, y, x, a, 4] = targets[n, y, x, a, 5 + labels[i]] = 1
+                weights[n, y, x, a, 4:] = 1
+                if net.coordinates:
+                    targets[n, y, x, a, :2] = middle - cell
+                    weights[n, y, x, a, :2] = net.box_weight * (2 - (sides[i] / side).prod())
     return taught
 
 
@@ -134,18 +138,27 @@ def xent(net, logits, targets):
     return terms * (p * (1 - targets) + (1 - p) * targets) ** net.gamma if net.gamma else terms
 
 
+def of_sides(net, rows, anchors, boxes, side):
+    """Half the squared differences of the logarithms of the sides over the anchors', weighted."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    squares = (rows[:, 2:4] - (sides / anchors).log()).square().sum(1)
+    return 0.5 * net.box_weight * ((2 - (sides / side).prod(1)) * squares).sum()
+
+
 def loss_of(net, inputs, shown, c):
-    """The loss of a batch: cross-entropy of what is asked, generalised IoU of the boxes that are said."""
+    """The loss of a batch: cross-entropy of what is asked, and of the boxes that are said generalised IoU or their sides."""
     side, rows = inputs.shape[-1], net(inputs)
     taught = teach(shown, net, [r.shape[1] for r in rows], side, c)
     count, total = max(sum(len(t[2]) for t in taught), 1), 0.0
     for k, (r, (targets, weights, said)) in enumerate(zip(rows, taught)):
         targets, weights = torch.from_numpy(targets), torch.from_numpy(weights)
-        total = total + (xent(net, r[..., 4:], targets) * weights).sum()
+        total = total + (xent(net, r, targets) * weights).sum()
         if said:
-            at = torch.tensor(list(said))
-            boxes = net.boxes(r, k, side / r.shape[1])[at[:, 0], at[:, 1], at[:, 2], at[:, 3]]
-            total = total + net.box_weight * (1 - giou(boxes, torch.from_numpy(np.stack(list(said.values()))))).sum()
+            at, boxes = torch.tensor(list(said)).unbind(1), torch.from_numpy(np.stack(list(said.values())))
+            if net.coordinates:
+                total = total + of_sides(net, r[at], net.anchors[k][at[3]], boxes, side)
+            else:
+                total = total + net.box_weight * (1 - giou(net.boxes(r, k, side / r.shape[1])[at], boxes)).sum()
     return total / count
 
 
@@ -155,10 +168,13 @@ def first_loss(net, t):
     total = 0.0
     for k, r in enumerate(rows):
         flat = r.flatten(0, 3)
-        targets, weights = (t[f"{name}{k}"].view(len(flat), -1)[:, 4:] for name in ("targets", "weights"))
-        total = total + (xent(net, flat[:, 4:], targets) * weights).sum()
+        targets, weights = (t[f"{name}{k}"].view(len(flat), -1) for name in ("targets", "weights"))
+        total = total + (xent(net, flat, targets) * weights).sum()
         there = t[f"box weights{k}"] > 0
-        picked = t[f"said{k} rows"].long()[there]
-        boxes = net.boxes(r, k, side / r.shape[1]).flatten(0, 3)[picked]
-        total = total + net.box_weight * ((1 - giou(boxes, t[f"boxes{k}"][there])) * t[f"box weights{k}"][there]).sum()
+        picked, boxes, weights = t[f"said{k} rows"].long()[there], t[f"boxes{k}"][there], t[f"box weights{k}"][there]
+        if net.coordinates:
+            terms = 0.5 * (flat[picked, 2:4] - boxes[:, :2]).square().sum(1)
+        else:
+            terms = 1 - giou(net.boxes(r, k, side / r.shape[1]).flatten(0, 3)[picked], boxes)
+        total = total + net.box_weight * (terms * weights).sum()
     return total / t["divisor"]

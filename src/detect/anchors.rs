@@ -1,4 +1,5 @@
-//! Sizes of anchors by k-means under 1 - IoU (Redmon and Farhadi, "YOLO9000", CVPR 2017, section 2).
+//! Sizes of anchors: by k-means under 1 - IoU (Redmon and Farhadi, "YOLO9000", CVPR 2017, section 2), or the same shapes at every scale (Lin et al., "Feature pyramid networks", 2017,
+//! section 4.1).
 
 use super::dataset::Dataset;
 use super::letterbox::Letterbox;
@@ -9,6 +10,12 @@ use crate::{Error, Result};
 const STARTS: u64 = 30;
 /// Most rounds of a start. Medians need not settle: they might go round in a circle.
 const ROUNDS: usize = 300;
+/// Width over height of a pyramid's anchors, as published.
+const ASPECTS: [f64; 3] = [0.5, 1.0, 2.0];
+/// Sides of a pyramid's first anchors that are tried: powers of two by this part of an exponent, from 1 px up.
+const SIDE_STEP: f64 = 0.125;
+/// Powers of two of the greatest of them.
+const SIDE_OCTAVES: f64 = 10.0;
 
 /// Sizes for boxes to start from.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,9 +47,7 @@ pub fn letterboxed_sizes(dataset: &Dataset, side: u32) -> Vec<[f64; 2]> {
 /// # Errors
 /// Fewer different sizes than anchors, or one that is no size.
 pub fn anchors(sizes: &[[f64; 2]], count: usize, seed: u64) -> Result<Anchors> {
-    if let Some([w, h]) = sizes.iter().find(|s| s.iter().any(|v| !v.is_finite() || *v <= 0.0)) {
-        return Err(Error::invalid(format!("a box of {w} x {h} px has no size for anchors; check the annotations")));
-    }
+    check(sizes)?;
     let mut different = sizes.to_vec();
     different.sort_by(|a, b| a[0].total_cmp(&b[0]).then(a[1].total_cmp(&b[1])));
     different.dedup();
@@ -61,6 +66,40 @@ pub fn anchors(sizes: &[[f64; 2]], count: usize, seed: u64) -> Result<Anchors> {
     let mut best = best.ok_or_else(|| Error::invalid("no anchors"))?;
     best.sizes.sort_by(|a, b| (a[0] * a[1]).total_cmp(&(b[0] * b[1])).then(a[0].total_cmp(&b[0])));
     Ok(best)
+}
+
+/// Anchors for maps that each have twice the stride of the one before and share what reads them, so that those of one place in the list must mean one shape: of each map three, half as
+/// wide as high, square and twice as wide, of twice the side of the map before; of the first the side that fits boxes of these sizes best.
+///
+/// # Errors
+/// No size, or one that is none; no map.
+pub fn pyramid(sizes: &[[f64; 2]], maps: usize) -> Result<Anchors> {
+    check(sizes)?;
+    let of = |side: f64| -> Vec<[f64; 2]> {
+        let sides = (0..maps).map(|k| side * 2f64.powi(k as i32));
+        sides.flat_map(|side| ASPECTS.map(|a| [side * a.sqrt(), side / a.sqrt()])).collect()
+    };
+    let sides = (0..=(SIDE_OCTAVES / SIDE_STEP) as usize).map(|i| (i as f64 * SIDE_STEP).exp2());
+    let all = sides.map(|side| {
+        let anchors = of(side);
+        Anchors { mean_iou: mean_iou(sizes, &anchors), sizes: anchors }
+    });
+    let best = all.reduce(|best, next| if next.mean_iou > best.mean_iou { next } else { best });
+    best.filter(|b| !b.sizes.is_empty() && !sizes.is_empty())
+        .ok_or_else(|| Error::invalid("anchors of a pyramid are fitted to boxes: there is none"))
+}
+
+/// Refuses what is no size.
+fn check(sizes: &[[f64; 2]]) -> Result<()> {
+    match sizes.iter().find(|s| s.iter().any(|v| !v.is_finite() || *v <= 0.0)) {
+        Some([w, h]) => Err(Error::invalid(format!("a box of {w} x {h} px has no size for anchors; check the annotations"))),
+        None => Ok(()),
+    }
+}
+
+/// Mean over sizes of the IoU with the anchor that fits best.
+fn mean_iou(sizes: &[[f64; 2]], anchors: &[[f64; 2]]) -> f64 {
+    sizes.iter().map(|s| nearest(*s, anchors).1).sum::<f64>() / sizes.len() as f64
 }
 
 /// The anchor that fits best, and how well; of equal ones the first.
@@ -115,8 +154,7 @@ fn settle(sizes: &[[f64; 2]], mut middles: Vec<[f64; 2]>) -> Anchors {
             };
         }
     }
-    let mean_iou = sizes.iter().map(|s| nearest(*s, &middles).1).sum::<f64>() / sizes.len() as f64;
-    Anchors { sizes: middles, mean_iou }
+    Anchors { mean_iou: mean_iou(sizes, &middles), sizes: middles }
 }
 
 /// The middle value, or the mean of the two middle ones; of at least one.
@@ -170,6 +208,24 @@ mod tests {
             found.sizes.contains(&[10.0, 90.0]) && found.sizes.contains(&[60.0, 60.0]) && found.sizes.contains(&[10.5, 10.0]),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn a_pyramid_fits_its_first_side_and_doubles_it() {
+        // Squares of 2^3.5 px and its doubles, and some that are half as high.
+        let side = 3.5f64.exp2();
+        let planted = [[side, side], [2.0 * side, 2.0 * side], [4.0 * side * 2f64.sqrt(), 4.0 * side / 2f64.sqrt()]];
+        let found = pyramid(&planted, 3).unwrap();
+        assert!((found.mean_iou - 1.0).abs() < 1e-12, "{found:?}");
+        assert_eq!(found.sizes.len(), 9);
+        for (k, three) in found.sizes.chunks(3).enumerate() {
+            let area = (side * 2f64.powi(k as i32)).powi(2);
+            for ([w, h], aspect) in three.iter().zip([0.5, 1.0, 2.0]) {
+                assert!((w / h - aspect).abs() < 1e-9 && (w * h / area - 1.0).abs() < 1e-9, "{found:?}");
+            }
+        }
+        assert!(pyramid(&[], 3).is_err() && pyramid(&planted, 0).is_err());
+        assert!(pyramid(&[[0.0, 1.0]], 1).unwrap_err().to_string().contains("0 x 1 px"));
     }
 
     #[test]

@@ -21,8 +21,8 @@ pub use bridge::BridgeNetwork;
 pub use build::{InferencePlan, Pause};
 pub use dense::{DenseEncoderConfig, Level, Skip};
 pub use detector::{
-    BoxTargets, DetectorConfig, DetectorHead, FasterRcnn, FasterRcnnLoss, FasterRcnnSlots, Proposing, RegionNodes, Yolo3, YoloLoss,
-    YoloTargets,
+    BoxTargets, DetectorConfig, DetectorHead, FasterRcnn, FasterRcnnLoss, FasterRcnnSlots, Proposing, RegionNodes, Yolo3, YoloBoxLoss,
+    YoloLoss, YoloTargets,
 };
 pub use encoder::{Architecture, EncoderConfig, Modality, Sharing, Stage, TowerInputs};
 pub use graph::{Graph, NodeId};

@@ -4,7 +4,7 @@ mod faster;
 mod yolo;
 
 pub use faster::{BoxTargets, FasterRcnn, FasterRcnnLoss, FasterRcnnSlots, Proposing, RegionNodes};
-pub use yolo::{Yolo3, YoloLoss, YoloTargets};
+pub use yolo::{Yolo3, YoloBoxLoss, YoloLoss, YoloTargets};
 
 use super::encoder::Architecture;
 use super::graph::{Graph, NodeId};

@@ -23,21 +23,46 @@ pub struct Yolo3 {
     pub anchors: Vec<[f32; 2]>,
     /// What a box that is in its place weighs against the rest of the loss.
     pub box_weight: f32,
+    /// What is asked of it.
+    #[serde(default)]
+    pub box_loss: YoloBoxLoss,
     /// Negatives that are beyond doubt count less: the exponent of Lin et al. ("Focal loss for dense object detection", 2017); 0 as published.
     #[serde(default)]
     pub focal_gamma: f32,
 }
 
+/// What the rows that are to say a box are asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum YoloBoxLoss {
+    /// Generalised IoU of the box (Rezatofighi et al., 2019).
+    #[default]
+    Giou,
+    /// As published and as its authors' code weighs it: cross-entropy of the middle's place in its cell, and half the squared differences of the logarithms of the sides over the
+    /// anchor's; small boxes weigh up to twice as much as one that fills the input ([`YoloBoxLoss::weight`]).
+    Coordinates,
+}
+
+impl YoloBoxLoss {
+    /// What a box of these sides, shares of the input's, weighs.
+    pub fn weight(self, [width, height]: [f64; 2]) -> f64 {
+        match self {
+            Self::Giou => 1.0,
+            Self::Coordinates => 2.0 - width * height,
+        }
+    }
+}
+
 /// What a map of a YOLO head is to be taught: inputs of the network.
 #[derive(Debug, Clone, Copy)]
 pub struct YoloTargets {
-    /// What each number of the map should say, [N, H, W, anchors * (5 + classes)]: 0 or 1 for the logits.
+    /// What each number of the map should say, [N, H, W, anchors * (5 + classes)]: 0 or 1 for the logits; by coordinates also where in its cell a middle lies, 0 to 1, in the first two.
     pub targets: NodeId,
-    /// Weights of them: 0 for all that is not asked about.
+    /// Weights of them: 0 for all that is not asked about; those of middles are to be multiplied by the weight of boxes.
     pub weights: NodeId,
     /// The rows of anchors that are to say a box: row ((n * H + y) * W + x) * anchors + a.
     pub rows: RowListInputs,
-    /// Their boxes x0 y0 x1 y1 in pixels of the input, [slots, 4].
+    /// Their boxes x0 y0 x1 y1 in pixels of the input, [slots, 4]; by coordinates ln(w / anchor w), ln(h / anchor h), and both once more.
     pub boxes: NodeId,
     /// Weights of the boxes, \[slots\]: 0 for a slot that is not used.
     pub box_weights: NodeId,
@@ -76,6 +101,9 @@ impl Yolo3 {
             y if y.anchors.iter().flatten().any(|v| !v.is_finite() || *v <= 0.0) => refuse("anchors: sides above 0".into()),
             y if !y.box_weight.is_finite() || y.box_weight <= 0.0 => refuse("box_weight: above 0".into()),
             y if !y.focal_gamma.is_finite() || y.focal_gamma < 0.0 => refuse("focal_gamma: 0 or above".into()),
+            y if y.focal_gamma > 0.0 && y.box_loss == YoloBoxLoss::Coordinates => {
+                refuse("focal_gamma: 0 with box_loss = \"coordinates\", whose middles are no doubtful answers".into())
+            }
             _ => Ok(()),
         }
     }
@@ -137,7 +165,7 @@ impl Yolo3 {
         maps.iter().enumerate().map(one).collect()
     }
 
-    /// Appends the loss: cross-entropy of the logits that are asked about, generalised IoU of the boxes that are to be said, `slots` of them for each map at most.
+    /// Appends the loss: cross-entropy of the logits that are asked about, and what [`YoloBoxLoss`] asks of the boxes that are to be said, `slots` of them for each map at most.
     ///
     /// # Errors
     /// Maps of another configuration.
@@ -157,12 +185,25 @@ impl Yolo3 {
                 box_weights: graph.input(&format!("box weights{k}"), &[slots]),
             };
             let logits = graph.add(&format!("loss.logits{k}"), BinaryXent::each(focal), &[*map, of.targets, of.weights, divisor])?;
-            let said = graph.add(&format!("loss.said{k}"), GatherRows, &of.rows.with(*rows_of_boxes))?;
-            let said = graph.add(&format!("loss.boxes{k}"), Channels { from: 0, count: 4 }, &[said])?;
-            let loss = BoxLoss { distance: BoxDistance::Giou };
-            let boxes = graph.add(&format!("loss.giou{k}"), loss, &[said, of.boxes, of.box_weights, divisor])?;
+            let (distance, weight) = match self.box_loss {
+                YoloBoxLoss::Giou => (BoxDistance::Giou, self.box_weight),
+                // Half of the squares, and each of them is there twice.
+                YoloBoxLoss::Coordinates => (BoxDistance::Squares, 0.25 * self.box_weight),
+            };
+            let said = match self.box_loss {
+                YoloBoxLoss::Giou => {
+                    let said = graph.add(&format!("loss.said{k}"), GatherRows, &of.rows.with(*rows_of_boxes))?;
+                    graph.add(&format!("loss.boxes{k}"), Channels { from: 0, count: 4 }, &[said])?
+                }
+                YoloBoxLoss::Coordinates => {
+                    let said = graph.add(&format!("loss.said{k}"), GatherRows, &of.rows.with(*map))?;
+                    let sides = graph.add(&format!("loss.sides{k}"), Channels { from: 2, count: 2 }, &[said])?;
+                    graph.add(&format!("loss.boxes{k}"), Concat, &[sides, sides])?
+                }
+            };
+            let boxes = graph.add(&format!("loss.located{k}"), BoxLoss { distance }, &[said, of.boxes, of.box_weights, divisor])?;
             terms.extend([logits, boxes]);
-            weights.extend([1.0, self.box_weight]);
+            weights.extend([1.0, weight]);
             taught.push(of);
         }
         let loss = graph.add("loss", WeightedSum { weights }, &terms)?;

@@ -1,7 +1,7 @@
 //! What a training run of a detector is made of; every field has a default, a TOML file may set any of them (of `detector`, all at once).
 
 use crate::gpu::Precision;
-use crate::nn::{Architecture, DetectorConfig, DetectorHead, FasterRcnn, OptimizerConfig, Stage, Yolo3};
+use crate::nn::{Architecture, DetectorConfig, DetectorHead, FasterRcnn, OptimizerConfig, Stage, Yolo3, YoloBoxLoss};
 use crate::train::course::Course;
 use crate::train::look::Look;
 use crate::train::recipe::read_toml;
@@ -154,7 +154,14 @@ impl Default for DetectTrainConfig {
             extent: 0,
             repeat_band: false,
             classes: Vec::new(),
-            head: DetectorHead::Yolo3(Yolo3 { widths: vec![48, 64, 96], pairs: 1, anchors: Vec::new(), box_weight: 2.0, focal_gamma: 0.0 }),
+            head: DetectorHead::Yolo3(Yolo3 {
+                widths: vec![48, 64, 96],
+                pairs: 1,
+                anchors: Vec::new(),
+                box_weight: 2.0,
+                box_loss: YoloBoxLoss::Giou,
+                focal_gamma: 0.0,
+            }),
         };
         Self {
             detector,
@@ -215,7 +222,7 @@ impl RecipeOfDetectors {
 
 /// Shorter sides of boxes that a detector can learn, pixels of the input: half of them must have it.
 const LEAST_BOX: f64 = 4.0;
-/// Anchors of a map where the configuration names none.
+/// Anchors of a map of YOLOv3 where the configuration names none.
 const ANCHORS_A_MAP: usize = 3;
 
 impl DetectTrainConfig {
@@ -229,11 +236,13 @@ impl DetectTrainConfig {
             anchors: Vec::new(),
             bins: 7,
             hidden: 128,
-            candidates: 300,
+            candidates: 400,
             proposal_iou: 0.7,
-            proposals: 150,
+            proposals: 200,
             box_weight: 1.0,
         });
+        config.sampling = RegionSampling { anchors: 128, anchor_iou: [0.3, 0.5], ..config.sampling };
+        config.optimizer.lr = 1e-3;
         config
     }
 
@@ -308,7 +317,7 @@ impl DetectTrainConfig {
     /// # Errors
     /// Boxes too small for the input, or too few for anchors of their own.
     pub fn fitted(&self, dataset: &crate::detect::Dataset) -> Result<Self> {
-        use crate::detect::anchors::{anchors, letterboxed_sizes};
+        use crate::detect::anchors::{anchors, letterboxed_sizes, pyramid};
         let mut config = self.clone();
         let d = &mut config.detector;
         if d.classes.is_empty() {
@@ -327,14 +336,18 @@ impl DetectTrainConfig {
                 d.input
             )));
         }
-        let (maps, own) = match &mut d.head {
-            DetectorHead::Yolo3(yolo) => (yolo.widths.len(), &mut yolo.anchors),
-            DetectorHead::FasterRcnn(faster) => (faster.levels(), &mut faster.anchors),
+        let (own, found) = match &mut d.head {
+            DetectorHead::Yolo3(yolo) if yolo.anchors.is_empty() => {
+                let count = ANCHORS_A_MAP * yolo.widths.len();
+                (&mut yolo.anchors, anchors(&sizes, count, self.seed)?)
+            }
+            DetectorHead::FasterRcnn(faster) if faster.anchors.is_empty() => {
+                let maps = faster.levels();
+                (&mut faster.anchors, pyramid(&sizes, maps)?)
+            }
+            _ => return Ok(config),
         };
-        if own.is_empty() {
-            let found = anchors(&sizes, ANCHORS_A_MAP * maps, self.seed)?;
-            *own = found.sizes.iter().map(|s| s.map(|v| (v * 10.0).round().max(1.0) as f32 / 10.0)).collect();
-        }
+        *own = found.sizes.iter().map(|s| s.map(|v| (v * 10.0).round().max(1.0) as f32 / 10.0)).collect();
         Ok(config)
     }
 }

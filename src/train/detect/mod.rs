@@ -128,9 +128,11 @@ impl<'c> Network<'c> {
             Self::FasterRcnn(n) => n.loss.loss,
         };
         let mut learner = Learner::new(engine, self.graph(), loss, None, course)?;
-        if let Self::Yolo3(n) = self {
-            learner.weights.load(engine, &n.expecting_little())?;
-        }
+        let own = match self {
+            Self::Yolo3(n) => n.expecting_little(),
+            Self::FasterRcnn(n) => n.small(&learner.weights.read(engine)?),
+        };
+        learner.weights.load(engine, &own)?;
         if let Some(from) = from {
             learner.start_from(engine, from.detector_start(self.detector())?)?;
         }

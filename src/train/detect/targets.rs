@@ -3,17 +3,26 @@
 use super::batch::Shown;
 use crate::detect::BBox;
 use crate::detect::anchors::size_iou;
-use crate::nn::Yolo3;
+use crate::nn::{Yolo3, YoloBoxLoss};
 
 /// What one map is to be taught of a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Taught {
-    /// What each number should say: rows of 5 + classes, of which the first four are not asked here.
+    /// What each number should say: rows of 5 + classes, of which the third and fourth are not asked here, and the first two by coordinates alone.
     pub(super) targets: Vec<f32>,
     /// Weights of them.
     pub(super) weights: Vec<f32>,
-    /// Rows that are to say a box, and the boxes x0 y0 x1 y1.
-    pub(super) said: Vec<(u32, [f32; 4])>,
+    /// Rows that are to say a box.
+    pub(super) said: Vec<Said>,
+}
+
+/// A row that is to say a box.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Said {
+    pub(super) row: u32,
+    /// As the loss takes it ([`crate::nn::YoloTargets::boxes`]).
+    pub(super) numbers: [f32; 4],
+    pub(super) weight: f32,
 }
 
 /// Which anchors say a box.
@@ -102,7 +111,8 @@ impl Maps<'_> {
         wanted.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
         for (_, i, a) in wanted {
             let (k, s) = (a / each, &shown[i]);
-            let cell = s.bbox.center().map(|v| ((v / self.stride(k)).floor().max(0.0) as usize).min(self.grids[k] - 1));
+            let middle = s.bbox.center().map(|v| v / self.stride(k));
+            let cell = middle.map(|v| (v.floor().max(0.0) as usize).min(self.grids[k] - 1));
             let (row, t) = (self.row(k, n, cell, a % each), &mut taught[k]);
             if t.targets[row * width + 4] == 1.0 {
                 continue;
@@ -112,10 +122,23 @@ impl Maps<'_> {
             if let Some(class) = s.class {
                 t.targets[row * width + 5 + class] = 1.0;
             }
-            t.said.push((row as u32, s.bbox.corners().map(|v| v as f32)));
+            let sides = [s.bbox.width(), s.bbox.height()];
+            let weight = self.yolo.box_loss.weight(sides.map(|v| v / self.input)) as f32;
+            let numbers = match self.yolo.box_loss {
+                YoloBoxLoss::Giou => s.bbox.corners(),
+                YoloBoxLoss::Coordinates => {
+                    for d in 0..2 {
+                        t.targets[row * width + d] = (middle[d] - cell[d] as f64) as f32;
+                        t.weights[row * width + d] = self.yolo.box_weight * weight;
+                    }
+                    let [w, h] = [0, 1].map(|d| (sides[d] / f64::from(self.yolo.anchors[a][d])).ln());
+                    [w, h, w, h]
+                }
+            };
+            t.said.push(Said { row: row as u32, numbers: numbers.map(|v| v as f32), weight });
         }
         // Rows in order: the lists of a batch are the same whatever order the boxes were written in.
-        taught.iter_mut().for_each(|t| t.said.sort_by_key(|(row, _)| *row));
+        taught.iter_mut().for_each(|t| t.said.sort_by_key(|s| s.row));
     }
 }
 
@@ -125,7 +148,7 @@ mod tests {
 
     fn yolo() -> Yolo3 {
         let anchors = vec![[8.0, 8.0], [16.0, 8.0], [32.0, 32.0], [64.0, 32.0]];
-        Yolo3 { widths: vec![4, 4], pairs: 0, anchors, box_weight: 1.0, focal_gamma: 0.0 }
+        Yolo3 { widths: vec![4, 4], pairs: 0, anchors, box_weight: 1.0, box_loss: YoloBoxLoss::Giou, focal_gamma: 0.0 }
     }
 
     fn maps(yolo: &Yolo3) -> Maps<'_> {
@@ -145,16 +168,28 @@ mod tests {
         let [fine, coarse] = maps(&yolo).teach(&batch, HOW).try_into().unwrap();
         // Middle (24, 28.5): cell (3, 3) of 8 px, the second anchor; image 1.
         let row = ((8 + 3) * 8 + 3) * 2 + 1;
-        assert_eq!(fine.said, [(row as u32, [16.0, 24.0, 32.0, 33.0])]);
+        assert_eq!(fine.said, [Said { row: row as u32, numbers: [16.0, 24.0, 32.0, 33.0], weight: 1.0 }]);
         assert_eq!(fine.targets[row * 7..][..7], [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0]);
         assert_eq!(fine.weights[row * 7..][..7], [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0]);
         // Middle (15, 15.5): cell (0, 0) of 16 px, the first anchor of the coarse map.
         let row = (4 * 4) * 2;
-        assert_eq!(coarse.said, [(row as u32, [0.0, 0.0, 30.0, 31.0])]);
+        assert_eq!(coarse.said, [Said { row: row as u32, numbers: [0.0, 0.0, 30.0, 31.0], weight: 1.0 }]);
         assert_eq!(coarse.targets.iter().filter(|v| **v == 1.0).count(), 2);
         // All else is asked whether something is there, and should deny it.
         assert_eq!(fine.weights[4], 1.0);
         assert!(fine.targets[..8 * 8 * 2 * 7].iter().all(|v| *v == 0.0));
+    }
+
+    #[test]
+    fn by_coordinates_a_row_says_its_place_in_the_cell_and_sides_over_the_anchors() {
+        let yolo = Yolo3 { box_loss: YoloBoxLoss::Coordinates, box_weight: 2.0, ..yolo() };
+        let [fine, _] = maps(&yolo).teach(&[vec![shown([16.0, 24.0, 32.0, 33.0], Some(1))]], HOW).try_into().unwrap();
+        // Middle (24, 28.5) in cell (3, 3) of 8 px; the second anchor, 16 x 8; 144 of 64 x 64 px.
+        let row = (3 * 8 + 3) * 2 + 1;
+        let (weight, [w, h]) = (2.0 - 144.0 / 4096.0, [0.0, 1.125f32.ln()]);
+        assert_eq!(fine.said, [Said { row: row as u32, numbers: [w, h, w, h], weight }]);
+        assert_eq!(fine.targets[row * 7..][..7], [0.0, 0.5625, 0.0, 0.0, 1.0, 0.0, 1.0]);
+        assert_eq!(fine.weights[row * 7..][..7], [2.0 * weight, 2.0 * weight, 0.0, 0.0, 1.0, 1.0, 1.0]);
     }
 
     #[test]
@@ -165,7 +200,7 @@ mod tests {
         let [fine, _] = maps(&yolo).teach(&batch, HOW).try_into().unwrap();
         let row = |x: usize, y: usize, a: usize| (y * 8 + x) * 2 + a;
         assert_eq!(fine.said.len(), 1);
-        assert_eq!((fine.said[0].0, fine.weights[row(2, 2, 0) * 7 + 4]), (row(2, 2, 0) as u32, 1.0));
+        assert_eq!((fine.said[0].row, fine.weights[row(2, 2, 0) * 7 + 4]), (row(2, 2, 0) as u32, 1.0));
         // The second anchor there, 16 x 8 about (20, 20), overlaps by 80 / 128.
         assert_eq!(fine.weights[row(2, 2, 1) * 7 + 4], 0.0);
         assert_eq!(fine.weights[row(4, 2, 0) * 7 + 4], 1.0);
@@ -181,7 +216,7 @@ mod tests {
         // Two boxes about one middle want the first anchor: the one of its size gets it.
         let batch = [vec![shown([17.0, 17.0, 23.0, 23.0], Some(0)), shown([16.0, 16.0, 24.0, 24.0], Some(1))]];
         let [fine, _] = maps(&yolo).teach(&batch, HOW).try_into().unwrap();
-        assert_eq!(fine.said.iter().map(|s| s.1).collect::<Vec<_>>(), [[16.0, 16.0, 24.0, 24.0]]);
+        assert_eq!(fine.said.iter().map(|s| s.numbers).collect::<Vec<_>>(), [[16.0, 16.0, 24.0, 24.0]]);
     }
 
     #[test]

@@ -99,6 +99,20 @@ fn small_faster() -> DetectTrainConfig {
 }
 
 #[test]
+fn what_proposes_starts_from_small_values() {
+    let (_dir, data) = ships();
+    let config = small_faster().fitted(&data.dataset).unwrap();
+    let network = super::Network::new(&config, &data.dataset).unwrap();
+    let engine = engine();
+    let learner = network.learner(&engine, &config.course(1), None).unwrap();
+    let deviation = |values: &[f32]| (values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / values.len() as f64).sqrt();
+    for (name, (_, values)) in learner.weights.read(&engine).unwrap().iter().filter(|(name, _)| name.ends_with(".weight")) {
+        let small = ["proposals.", "regions.classes", "regions.boxes"].iter().any(|p| name.starts_with(p));
+        assert_eq!(small, deviation(values) < 0.011, "{name}");
+    }
+}
+
+#[test]
 fn two_stages_go_on_to_the_same_bits_and_learn() {
     let (dir, data) = ships();
     let config = small_faster();

@@ -103,13 +103,13 @@ impl Teacher for Yolo3Teacher<'_> {
         for (t, to) in taught.iter().zip(&self.maps) {
             let slots = to.box_weights.len();
             let (mut boxes, mut weights) = (vec![0.0f32; 4 * slots], vec![0.0f32; slots]);
-            for (slot, (_, corners)) in t.said.iter().enumerate() {
-                boxes[4 * slot..][..4].copy_from_slice(corners);
-                weights[slot] = 1.0;
+            for (slot, said) in t.said.iter().enumerate() {
+                boxes[4 * slot..][..4].copy_from_slice(&said.numbers);
+                weights[slot] = said.weight;
             }
             engine.write(&to.targets, &t.targets)?;
             engine.write(&to.weights, &t.weights)?;
-            to.rows.write(engine, &t.said.iter().map(|(row, _)| *row).collect::<Vec<_>>())?;
+            to.rows.write(engine, &t.said.iter().map(|s| s.row).collect::<Vec<_>>())?;
             engine.write(&to.boxes, &boxes)?;
             engine.write(&to.box_weights, &weights)?;
         }
