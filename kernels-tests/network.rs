@@ -270,15 +270,18 @@ fn darknet53_is_the_published_network() {
 /// A bridge network as it is trained: towers of their own, bounded vectors.
 #[test]
 fn bounded_heads() {
-    let head = Head::Bounded { channels: 10, hidden: 9, dim: 6 };
-    let config = encoder(residual(&[8], 12, 2, 1), 16, Sharing::Separate, head);
-    assert_eq!((config.dim(), config.squares(), encoder(residual(&[8], 8, 1, 1), 16, Sharing::Full, Head::bounded()).dim()), (6, None, 64));
-    let case = bridge_network(&config);
-    forward_is_the_twins("bounded", &case, 1e-4);
-    training_is_the_twins("bounded", &case, 1e-3);
-    gradients_are_the_twins("bounded", &case);
+    for (cells, norm) in [(1, false), (2, true)] {
+        let head = Head::Bounded { channels: 10, hidden: 9, dim: 6, cells, norm };
+        let config = encoder(residual(&[8], 12, 2, 1), 16, Sharing::Separate, head);
+        assert_eq!((config.dim(), config.squares()), (6, None));
+        let case = bridge_network(&config);
+        forward_is_the_twins("bounded", &case, 1e-4);
+        training_is_the_twins("bounded", &case, 1e-3);
+        gradients_are_the_twins("bounded", &case);
+    }
+    assert_eq!(encoder(residual(&[8], 8, 1, 1), 16, Sharing::Full, Head::bounded()).dim(), 64);
     let read: Head = serde_json::from_str(r#"{"kind": "bounded", "dim": 20}"#).unwrap();
-    assert_eq!(read, Head::Bounded { channels: 128, hidden: 128, dim: 20 });
+    assert_eq!(read, Head::Bounded { channels: 128, hidden: 128, dim: 20, cells: 1, norm: false });
 }
 
 /// The gradient g of every parameter p against central differences of the twin's loss: along g itself (whose slope must be |g|:

@@ -27,7 +27,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from safetensors import safe_open
 
-from cmpc import MODALITIES, Network as Encoders, batches
+from cmpc import MODALITIES, Network as Encoders, batches, infonce
 from common import report, start
 from networks import Descent, Trunk, start_from
 
@@ -40,12 +40,17 @@ class Tower(Trunk):
     def __init__(self, encoder):
         super().__init__(encoder["architecture"], encoder.get("last_stride"))
         head = encoder["head"]
-        self.project = nn.Conv2d(self.width, head["channels"], 1)
-        self.fc1, self.fc2 = nn.Linear(head["channels"], head["hidden"]), nn.Linear(head["hidden"], head["dim"])
+        self.cells, self.project = head.get("cells", 1), nn.Conv2d(self.width, head["channels"], 1)
+        self.fc1, self.fc2 = nn.Linear(head["channels"] * self.cells**2, head["hidden"]), nn.Linear(head["hidden"], head["dim"])
+        self.norm = nn.BatchNorm1d(head["dim"]) if head.get("norm") else nn.Identity()
+        if head.get("norm"):
+            nn.init.constant_(self.norm.weight, 4)
 
     def forward(self, x):
-        x = F.relu(self.project(self.maps(x)[-1])).mean((2, 3))
-        return torch.sigmoid(self.fc2(F.relu(self.fc1(x))))
+        """The vector before its sigmoid."""
+        x = F.adaptive_avg_pool2d(F.relu(self.project(self.maps(x)[-1])), self.cells)
+        # echogrid's features lie channel by channel within a square.
+        return self.norm(self.fc2(F.relu(self.fc1(x.permute(0, 2, 3, 1).flatten(1)))))
 
 
 class Bridge(nn.ModuleDict):
@@ -53,11 +58,17 @@ class Bridge(nn.ModuleDict):
 
     start_random = Encoders.start_random
 
-    def __init__(self, encoder):
-        super().__init__({m: Tower(encoder) for m in MODALITIES})
+    def __init__(self, train):
+        super().__init__({m: Tower(train["encoder"]) for m in MODALITIES})
+        if train["contrast"] > 0:
+            temperature = nn.ParameterDict({"log_scale": torch.tensor([math.log(1 / 0.07)])})
+            self["loss"] = nn.ModuleDict({"contrast": temperature})
+
+    def unbounded(self, modality, patches):
+        return self[modality](patches.float().permute(0, 3, 1, 2))
 
     def forward(self, modality, patches):
-        return self[modality](patches.float().permute(0, 3, 1, 2))
+        return self.unbounded(modality, patches).sigmoid()
 
 
 def distance(f, h, eps):
@@ -82,12 +93,17 @@ def read_manifest(folder):
 def fit(network, folder, manifest, args):
     """The loss of every step, and the seconds that the steps took without the reading."""
     train = manifest["match"]
-    alpha, eps = train["bridge"]["alpha"], train["bridge"]["eps"]
+    alpha, eps, contrast = train["bridge"]["alpha"], train["bridge"]["eps"], train["contrast"]
 
     def loss_of(map, sar, partners):
-        h, f = network("map", map), network("sar", sar)
+        vectors = network.unbounded("map", map), network.unbounded("sar", sar)
+        h, f = (v.sigmoid() for v in vectors)
         others = h[partners.long()].view(len(f), -1, h.shape[1])
-        return (distance(f, h, eps).square().mean() + alpha * (distance(f[:, None], others, eps) - 1).square().mean()) / (1 + alpha)
+        loss = (distance(f, h, eps).square().mean() + alpha * (distance(f[:, None], others, eps) - 1).square().mean()) / (1 + alpha)
+        if contrast > 0:
+            h, f = (F.normalize(v) for v in vectors)
+            loss = loss + contrast * infonce(f, h, network["loss"]["contrast"]["log_scale"], 0.0)
+        return loss
 
     return Descent(network, train).over(batches(folder, manifest, args.device, (*MODALITIES, "partners")), loss_of, args.steps)
 
@@ -172,7 +188,7 @@ def main():
     for i, (folder, manifest) in enumerate(zip(args.folders, manifests)):
         train = manifest["match"]
         torch.manual_seed(train["seed"])
-        network, eps = Bridge(train["encoder"]), train["bridge"]["eps"]
+        network, eps = Bridge(train), train["bridge"]["eps"]
         if args.start == "echogrid":
             start_from(network, os.path.join(folder, "start.safetensors"))
         else:

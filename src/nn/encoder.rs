@@ -243,7 +243,16 @@ impl EncoderConfig {
         let x = self.seen(graph, modality, x)?;
         let mut b = self.parts(graph, modality);
         let y = b.first(&self.architecture, x)?;
-        b.rest(self, y, None)
+        let y = b.rest(self, y, None)?;
+        self.bound(graph, y)
+    }
+
+    /// The values of a vector of [`Head::Bounded`] between 0 and 1; any other as it is.
+    fn bound(&self, graph: &mut Graph, vectors: NodeId) -> Result<NodeId> {
+        match self.head {
+            Head::Bounded { .. } => graph.add("bound", Pointwise(Activation::Sigmoid), &[vectors]),
+            Head::Pooled { .. } | Head::Grid { .. } => Ok(vectors),
+        }
     }
 
     /// Appends the towers of `map` and `sar`, with what training adds, and returns the nodes of their vectors. What the modalities share
@@ -251,7 +260,21 @@ impl EncoderConfig {
     ///
     /// # Errors
     /// As [`EncoderConfig::tower_graph`]; a style where there is no first unit, or of fewer maps than SAR patches.
-    pub fn towers(&self, graph: &mut Graph, [map, sar]: [NodeId; 2], inputs: TowerInputs) -> Result<[NodeId; 2]> {
+    pub fn towers(&self, graph: &mut Graph, images: [NodeId; 2], inputs: TowerInputs) -> Result<[NodeId; 2]> {
+        let [map, sar] = self.unbounded_towers(graph, images, inputs)?;
+        Ok([self.bound(graph, map)?, self.bound(graph, sar)?])
+    }
+
+    /// Both kinds of vectors of `map` and `sar`: those of [`Head::Bounded`] before their sigmoid (of other heads what [`EncoderConfig::towers`] returns), then what [`EncoderConfig::towers`] returns.
+    ///
+    /// # Errors
+    /// As [`EncoderConfig::towers`].
+    pub fn unbounded_and_bounded_towers(&self, graph: &mut Graph, images: [NodeId; 2], inputs: TowerInputs) -> Result<[[NodeId; 2]; 2]> {
+        let [map, sar] = self.unbounded_towers(graph, images, inputs)?;
+        Ok([[map, sar], [self.bound(graph, map)?, self.bound(graph, sar)?]])
+    }
+
+    fn unbounded_towers(&self, graph: &mut Graph, [map, sar]: [NodeId; 2], inputs: TowerInputs) -> Result<[NodeId; 2]> {
         let pair = [map, self.seen(graph, Modality::Sar, sar)?];
         let counts = pair.map(|n| graph.shape(n)[0]);
         let mut pair = match self.sharing {
@@ -329,6 +352,9 @@ impl EncoderConfig {
         Tower { graph, stem: stem.into(), trunk: trunk.into(), act: self.architecture.activation(), stream }
     }
 }
+
+/// What the normalised values before a sigmoid are scaled by at first: they fill its range, and a distance of 0.5 lies between that of a pair and that of others.
+const BOUNDED_SCALE: f32 = 4.0;
 
 /// Two batches as one.
 fn join(graph: &mut Graph, pair: [NodeId; 2]) -> Result<NodeId> {
@@ -501,35 +527,38 @@ impl Tower<'_> {
                     Conv2d { geometry: Conv::square(1, 1, 1), channels, bias: true, relu: false },
                     &[x],
                 )?;
-                let side = self.graph.shape(y)[1];
-                if cells == 0 || !side.is_multiple_of(cells) {
-                    return Err(Error::shape(
-                        "grid head",
-                        format!("a {side} x {side} feature map does not divide into {cells} x {cells} squares"),
-                    ));
-                }
-                let k = side / cells;
-                let y = match k {
-                    1 => y,
-                    _ => self.graph.add(&format!("{t}.grid"), AvgPool { kernel: k, stride: k, pad: 0 }, &[y])?,
-                };
+                let y = self.squares("grid", y, cells)?;
                 let y = self.graph.add(&format!("{t}.pixel"), L2Norm { span: Span::Pixel, eps: 1e-6 }, &[y])?;
                 self.graph.add(&format!("{t}.center"), Center, &[y])?
             }
-            Head::Bounded { channels, hidden, dim } => return self.bounded(x, [channels, hidden, dim]),
+            Head::Bounded { channels, hidden, dim, cells, norm } => return self.bounded(x, [channels, hidden, dim], cells, norm),
         };
         self.graph.add(&format!("{t}.unit"), L2Norm { span: Span::Image, eps: 1e-6 }, &[y])
     }
 
-    fn bounded(&mut self, x: NodeId, [channels, hidden, dim]: [usize; 3]) -> Result<NodeId> {
+    /// Means over so many squares a side of a feature map.
+    fn squares(&mut self, name: &str, y: NodeId, cells: usize) -> Result<NodeId> {
+        let side = self.graph.shape(y)[1];
+        if cells == 0 || !side.is_multiple_of(cells) {
+            return Err(Error::shape("head", format!("a {side} x {side} feature map does not divide into {cells} x {cells} squares")));
+        }
+        match side / cells {
+            1 => Ok(y),
+            k => self.graph.add(&format!("{}.{name}", self.trunk), AvgPool { kernel: k, stride: k, pad: 0 }, &[y]),
+        }
+    }
+
+    fn bounded(&mut self, x: NodeId, [channels, hidden, dim]: [usize; 3], cells: usize, norm: bool) -> Result<NodeId> {
         let t = self.trunk.clone();
         let project = Conv2d { geometry: Conv::square(1, 1, 1), channels, bias: true, relu: true };
         let y = self.graph.add(&format!("{t}.project"), project, &[x])?;
-        let side = self.graph.shape(y)[1];
-        let y = self.graph.add(&format!("{t}.pool"), AvgPool { kernel: side, stride: side, pad: 0 }, &[y])?;
+        let y = self.squares("pool", y, cells)?;
         let y = self.graph.add(&format!("{t}.fc1"), Linear { out: hidden, bias: true }, &[y])?;
         let y = self.graph.add(&format!("{t}.fc1.act"), Pointwise(Activation::Relu), &[y])?;
         let y = self.graph.add(&format!("{t}.fc2"), Linear { out: dim, bias: true }, &[y])?;
-        self.graph.add(&format!("{t}.bound"), Pointwise(Activation::Sigmoid), &[y])
+        match norm {
+            true => self.graph.add(&format!("{t}.norm"), BatchNorm { scale: BOUNDED_SCALE, ..BatchNorm::default() }, &[y]),
+            false => Ok(y),
+        }
     }
 }

@@ -31,6 +31,8 @@ pub struct Graph {
     pub(crate) precision: Precision,
     /// How many nodes run before the host has its turn, and those that it reads then.
     pub(crate) pause: Option<(usize, Vec<NodeId>)>,
+    /// [`Graph::watch`].
+    pub(crate) watched: Option<NodeId>,
 }
 
 impl Graph {
@@ -83,6 +85,11 @@ impl Graph {
     /// Has plans stop before whatever is added from here on, so that the host can read `nodes` and write inputs that hang on them; once a graph.
     pub fn pause(&mut self, nodes: &[NodeId]) {
         self.pause = Some((self.nodes.len(), nodes.to_vec()));
+    }
+
+    /// Has a training plan keep what this node's op leaves for its backward pass, in place of the loss's: of a loss of several terms, that of one.
+    pub fn watch(&mut self, node: NodeId) {
+        self.watched = Some(node);
     }
 
     /// Leaves the parameters whose names start with `prefix` as they are: they take no gradient, what comes before them still does.

@@ -44,7 +44,7 @@ pub enum Head {
         /// Channels a square.
         channels: usize,
     },
-    /// A 1x1 convolution to `channels`, their means over the patch, two fully connected layers, a sigmoid: values of 0 to 1 whose distance says
+    /// A 1x1 convolution to `channels`, their means over the patch or over each of its squares, two fully connected layers, a sigmoid: values of 0 to 1 whose distance says
     /// whether two patches belong together (a bridge network; Huang et al., "The QXS-SAROPT dataset for deep learning in SAR-optical data
     /// fusion", 2021).
     Bounded {
@@ -57,7 +57,17 @@ pub enum Head {
         /// Length of the vector.
         #[serde(default = "bounded_dim")]
         dim: usize,
+        /// Squares a side whose means the layers see; 1, the whole patch, as published.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        cells: usize,
+        /// Batch normalisation before the sigmoid: without it the vectors of networks that start from random values all but become one, and nothing is learned from a few hundred pairs.
+        #[serde(default, skip_serializing_if = "is_false")]
+        norm: bool,
     },
+}
+
+fn one() -> usize {
+    1
 }
 
 fn bounded_channels() -> usize {
@@ -69,9 +79,14 @@ fn bounded_dim() -> usize {
 }
 
 impl Head {
-    /// The head of a bridge network: 128 channels, 128 values, a vector of 64.
+    /// The head of a bridge network: 128 channels, 128 values, a vector of 64, of the whole patch.
     pub fn bounded() -> Self {
-        Self::Bounded { channels: bounded_channels(), hidden: bounded_channels(), dim: bounded_dim() }
+        Self::Bounded { channels: bounded_channels(), hidden: bounded_channels(), dim: bounded_dim(), cells: 1, norm: false }
+    }
+
+    /// That of a small one, which learns from random values and few pairs: 32 channels of 4 x 4 squares, normalised.
+    pub fn small_bounded() -> Self {
+        Self::Bounded { channels: 32, hidden: bounded_channels(), dim: bounded_dim(), cells: 4, norm: true }
     }
 
     /// A pooled vector projected to `dim` values, not normalised, nothing dropped.
@@ -86,6 +101,11 @@ impl Head {
             Self::Grid { .. } | Self::Bounded { .. } => 0.0,
         }
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_one(v: &usize) -> bool {
+    *v == 1
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]

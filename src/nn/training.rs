@@ -21,7 +21,7 @@ pub struct TrainingPlan {
     pub outputs: Vec<Tensor>,
     /// The gradient of the loss, from which the backward pass starts: 1, until something else is written.
     pub loss_gradient: Tensor,
-    /// What the loss's op left for its backward pass, in the order of [`Op::saved`](super::Op::saved): its accuracy, for instance.
+    /// What the loss's op, or that of the node that the graph watches ([`Graph::watch`]), left for its backward pass, in the order of [`Op::saved`](super::Op::saved): its accuracy, for instance.
     pub saved: Vec<Tensor>,
     /// A gradient for each parameter of the graph; none for statistics.
     pub gradients: Vec<Option<Tensor>>,
@@ -57,7 +57,7 @@ impl Graph {
         both.check_reached()?;
         let Both { build, mut saved, gradients, .. } = both;
         let ((inputs, outputs), pause) = (build.ends(outputs), build.pause());
-        let saved = std::mem::take(&mut saved[loss.0]);
+        let saved = std::mem::take(&mut saved[self.watched.unwrap_or(loss).0]);
         Ok(TrainingPlan {
             plan: build.builder.finish(),
             pause,
@@ -164,6 +164,8 @@ impl<'a> Both<'a> {
         // The loss's own gradient is a constant: it must survive for the next run.
         if j != self.loss.0 {
             self.build.memory.give(&dy);
+        }
+        if j != self.graph.watched.unwrap_or(self.loss).0 {
             self.give_saved(j);
         }
         self.build.end(j, Event::backward(j));

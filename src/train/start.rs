@@ -100,7 +100,12 @@ impl InitFrom {
         }
         let file = BridgeFile::parse(path, &bytes)?;
         match file.manifest.encoder.encoder == wanted.encoder {
-            true => Ok(start_of(&file)),
+            true => {
+                let mut start = start_of(&file);
+                // The run may have another loss, or none with a temperature.
+                start.tensors.retain(|name, _| !name.starts_with("loss."));
+                Ok(start)
+            }
             false => Err(of_another(path, &file.manifest.encoder.encoder)),
         }
     }

@@ -28,11 +28,13 @@ pub struct BatchNorm {
     pub momentum: f32,
     /// What is not trained.
     pub frozen: Frozen,
+    /// What the scale starts from.
+    pub scale: f32,
 }
 
 impl Default for BatchNorm {
     fn default() -> Self {
-        Self { relu: false, eps: 1e-5, momentum: 0.1, frozen: Frozen::Nothing }
+        Self { relu: false, eps: 1e-5, momentum: 0.1, frozen: Frozen::Nothing, scale: 1.0 }
     }
 }
 
@@ -60,7 +62,7 @@ impl Op for BatchNorm {
         let c = [*inputs[0].last().unwrap_or(&0)];
         let own = if self.frozen == Frozen::All { ParamKind::Statistic } else { ParamKind::Free };
         vec![
-            spec("weight", &c, Init::Constant(1.0), own),
+            spec("weight", &c, Init::Constant(self.scale), own),
             spec("bias", &c, Init::Constant(0.0), own),
             spec("running_mean", &c, Init::Constant(0.0), ParamKind::Statistic),
             spec("running_var", &c, Init::Constant(1.0), ParamKind::Statistic),

@@ -54,6 +54,8 @@ pub struct MatchTrainConfig {
     pub encoder: EncoderConfig,
     /// The loss.
     pub bridge: Bridge,
+    /// What InfoNCE over the batch weighs beside it, on the vectors before their sigmoid: each patch is to be more like its partner than like any other of the batch. 0 as published.
+    pub contrast: f32,
     /// Side of a patch, pixels of the pairs; 0 for the shorter side of the smallest pair.
     pub patch: u32,
     /// Pairs in a step.
@@ -86,8 +88,9 @@ impl Default for MatchTrainConfig {
         let stage = |channels, stride| Stage { channels, blocks: 1, stride, dilation: 1 };
         let architecture = Architecture::Residual { stem: vec![24, 48], stages: vec![stage(48, 1), stage(96, 2), stage(128, 2)] };
         Self {
-            encoder: EncoderConfig::new(architecture, 64, Sharing::Separate, Head::bounded()),
+            encoder: EncoderConfig::new(architecture, 64, Sharing::Separate, Head::small_bounded()),
             bridge: Bridge::default(),
+            contrast: 1.0,
             patch: 0,
             batch: 32,
             epochs: 40,
@@ -122,9 +125,10 @@ impl MatchTrainConfig {
     pub fn check(&self) -> Result<()> {
         let refuse = |what: &str| Err(Error::invalid(format!("matching configuration: {what}")));
         match self {
-            c if !matches!(c.encoder.head, Head::Bounded { channels, hidden, dim } if channels > 0 && hidden > 0 && dim > 0) => {
-                refuse("encoder.head must be of kind `bounded`, its channels, hidden and dim above 0")
+            c if !matches!(c.encoder.head, Head::Bounded { channels, hidden, dim, cells, .. } if [channels, hidden, dim, cells].iter().all(|v| *v > 0)) => {
+                refuse("encoder.head must be of kind `bounded`, its channels, hidden, dim and cells above 0")
             }
+            c if !(c.contrast.is_finite() && c.contrast >= 0.0) => refuse("contrast must be 0 or above, and a number"),
             c if c.batch < 4 => refuse("batch must be at least 4 (a pair's negatives are none of the pairs beside it)"),
             c if !(1..c.batch).contains(&c.bridge.negatives) => refuse("bridge.negatives must be above 0, and fewer than the batch"),
             c if !(c.bridge.alpha.is_finite() && c.bridge.alpha > 0.0) => refuse("bridge.alpha must be above 0, and a number"),

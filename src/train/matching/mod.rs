@@ -21,7 +21,7 @@ use crate::gpu::{Engine, Plan, PlanBuilder, Precision, Tensor};
 use crate::index::Embedder;
 use crate::kernels::sampler;
 use crate::matching::{Spots, Threshold, distances};
-use crate::nn::ops::BridgeLoss;
+use crate::nn::ops::{BridgeLoss, InfoNce, L2Norm, Span, WeightedSum};
 use crate::nn::{BridgeNetwork, Graph, NetworkManifest, NodeId, TowerInputs};
 use crate::pairs::PairScene;
 use crate::scene::PageCache;
@@ -65,8 +65,15 @@ fn network_graph(config: &MatchTrainConfig) -> Result<(Graph, NodeId)> {
     let mut graph = Graph::new();
     let patches = ["map", "sar"].map(|name| graph.input(name, &[batch, input, input, 4]));
     let partners = graph.indices("partners", batch * config.bridge.negatives);
-    let [map, sar] = config.encoder.towers(&mut graph, patches, TowerInputs::default())?;
-    let loss = graph.add("loss", BridgeLoss(config.bridge), &[sar, map, partners])?;
+    let [unbounded, [map, sar]] = config.encoder.unbounded_and_bounded_towers(&mut graph, patches, TowerInputs::default())?;
+    let mut loss = graph.add("loss.bridge", BridgeLoss(config.bridge), &[sar, map, partners])?;
+    graph.watch(loss);
+    if config.contrast > 0.0 {
+        let mut unit = |v: NodeId| graph.add("loss.unit", L2Norm { span: Span::Image, eps: 1e-6 }, &[v]);
+        let [map, sar] = [unit(unbounded[0])?, unit(unbounded[1])?];
+        let contrast = graph.add("loss.contrast", InfoNce { smoothing: 0.0 }, &[sar, map])?;
+        loss = graph.add("loss", WeightedSum { weights: vec![1.0, config.contrast] }, &[loss, contrast])?;
+    }
     Ok((graph, loss))
 }
 

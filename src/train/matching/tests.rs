@@ -38,7 +38,12 @@ pub(super) fn folders(count: usize, side: u32) -> (tempfile::TempDir, [PathBuf; 
 fn small() -> MatchTrainConfig {
     let architecture = Architecture::Residual { stem: vec![8], stages: vec![Stage { channels: 12, blocks: 1, stride: 2, dilation: 1 }] };
     MatchTrainConfig {
-        encoder: EncoderConfig::new(architecture, 16, Sharing::Separate, Head::Bounded { channels: 12, hidden: 12, dim: 8 }),
+        encoder: EncoderConfig::new(
+            architecture,
+            16,
+            Sharing::Separate,
+            Head::Bounded { channels: 12, hidden: 12, dim: 8, cells: 2, norm: true },
+        ),
         batch: 6,
         epochs: 2,
         steps: 4,
@@ -183,6 +188,8 @@ fn odd_settings_are_refused_by_name() {
         (|c| c.bridge.negatives = c.batch, "bridge.negatives"),
         (|c| c.bridge.alpha = 0.0, "bridge.alpha"),
         (|c| c.bridge.eps = f32::NAN, "bridge.eps"),
+        (|c| c.contrast = -1.0, "contrast"),
+        (|c| c.encoder.head = Head::Bounded { channels: 12, hidden: 12, dim: 8, cells: 0, norm: true }, "cells"),
         (|c| c.epochs = 0, "epochs"),
     ] {
         let mut config = small();
@@ -200,6 +207,6 @@ fn the_published_networks_are_described() {
     let studies = Path::new(env!("CARGO_MANIFEST_DIR")).join("studies");
     for (name, architecture) in [("match-resnet50.toml", Architecture::Resnet50), ("match-darknet53.toml", Architecture::Darknet53)] {
         let config = MatchTrainConfig::load(&studies.join(name)).unwrap();
-        assert_eq!((config.encoder.architecture, config.encoder.head), (architecture, Head::bounded()));
+        assert_eq!((config.encoder.architecture, config.encoder.head, config.contrast), (architecture, Head::bounded(), 0.0));
     }
 }
