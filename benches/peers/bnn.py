@@ -41,7 +41,7 @@ class Tower(Trunk):
         super().__init__(encoder["architecture"], encoder.get("last_stride"))
         head = encoder["head"]
         self.cells, self.project = head.get("cells", 1), nn.Conv2d(self.width, head["channels"], 1)
-        self.fc1, self.fc2 = nn.Linear(head["channels"] * self.cells**2, head["hidden"]), nn.Linear(head["hidden"], head["dim"])
+        self.fc1, self.fc2 = nn.Linear(head["channels"] * self.cells**2, head["hidden"]), nn.Linear(head["hidden"], head["dim"], bias=not head.get("norm"))
         self.norm = nn.BatchNorm1d(head["dim"]) if head.get("norm") else nn.Identity()
         if head.get("norm"):
             nn.init.constant_(self.norm.weight, 4)

@@ -555,7 +555,8 @@ impl Tower<'_> {
         let y = self.squares("pool", y, cells)?;
         let y = self.graph.add(&format!("{t}.fc1"), Linear { out: hidden, bias: true }, &[y])?;
         let y = self.graph.add(&format!("{t}.fc1.act"), Pointwise(Activation::Relu), &[y])?;
-        let y = self.graph.add(&format!("{t}.fc2"), Linear { out: dim, bias: true }, &[y])?;
+        // A normalisation takes an offset away.
+        let y = self.graph.add(&format!("{t}.fc2"), Linear { out: dim, bias: !norm }, &[y])?;
         match norm {
             true => self.graph.add(&format!("{t}.norm"), BatchNorm { scale: BOUNDED_SCALE, ..BatchNorm::default() }, &[y]),
             false => Ok(y),
