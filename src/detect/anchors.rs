@@ -75,6 +75,9 @@ pub fn anchors(sizes: &[[f64; 2]], count: usize, seed: u64) -> Result<Anchors> {
 /// No size, or one that is none; no map.
 pub fn pyramid(sizes: &[[f64; 2]], maps: usize) -> Result<Anchors> {
     check(sizes)?;
+    if sizes.is_empty() || maps == 0 {
+        return Err(Error::invalid("anchors of a pyramid are fitted to boxes, for one map or more: there is none"));
+    }
     let of = |side: f64| -> Vec<[f64; 2]> {
         let sides = (0..maps).map(|k| side * 2f64.powi(k as i32));
         sides.flat_map(|side| ASPECTS.map(|a| [side * a.sqrt(), side / a.sqrt()])).collect()
@@ -85,8 +88,7 @@ pub fn pyramid(sizes: &[[f64; 2]], maps: usize) -> Result<Anchors> {
         Anchors { mean_iou: mean_iou(sizes, &anchors), sizes: anchors }
     });
     let best = all.reduce(|best, next| if next.mean_iou > best.mean_iou { next } else { best });
-    best.filter(|b| !b.sizes.is_empty() && !sizes.is_empty())
-        .ok_or_else(|| Error::invalid("anchors of a pyramid are fitted to boxes: there is none"))
+    best.ok_or_else(|| Error::invalid("no anchors"))
 }
 
 /// Refuses what is no size.

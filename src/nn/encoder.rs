@@ -248,7 +248,7 @@ impl EncoderConfig {
     }
 
     /// The values of a vector of [`Head::Bounded`] between 0 and 1; any other as it is.
-    fn bound(&self, graph: &mut Graph, vectors: NodeId) -> Result<NodeId> {
+    pub(crate) fn bound(&self, graph: &mut Graph, vectors: NodeId) -> Result<NodeId> {
         match self.head {
             Head::Bounded { .. } => graph.add("bound", Pointwise(Activation::Sigmoid), &[vectors]),
             Head::Pooled { .. } | Head::Grid { .. } => Ok(vectors),
@@ -265,16 +265,8 @@ impl EncoderConfig {
         Ok([self.bound(graph, map)?, self.bound(graph, sar)?])
     }
 
-    /// Both kinds of vectors of `map` and `sar`: those of [`Head::Bounded`] before their sigmoid (of other heads what [`EncoderConfig::towers`] returns), then what [`EncoderConfig::towers`] returns.
-    ///
-    /// # Errors
-    /// As [`EncoderConfig::towers`].
-    pub fn unbounded_and_bounded_towers(&self, graph: &mut Graph, images: [NodeId; 2], inputs: TowerInputs) -> Result<[[NodeId; 2]; 2]> {
-        let [map, sar] = self.unbounded_towers(graph, images, inputs)?;
-        Ok([[map, sar], [self.bound(graph, map)?, self.bound(graph, sar)?]])
-    }
-
-    fn unbounded_towers(&self, graph: &mut Graph, [map, sar]: [NodeId; 2], inputs: TowerInputs) -> Result<[NodeId; 2]> {
+    /// The same, of [`Head::Bounded`] before their sigmoid ([`EncoderConfig::bound`]).
+    pub(crate) fn unbounded_towers(&self, graph: &mut Graph, [map, sar]: [NodeId; 2], inputs: TowerInputs) -> Result<[NodeId; 2]> {
         let pair = [map, self.seen(graph, Modality::Sar, sar)?];
         let counts = pair.map(|n| graph.shape(n)[0]);
         let mut pair = match self.sharing {

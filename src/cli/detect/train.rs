@@ -26,7 +26,7 @@ pub(super) struct Args {
     /// Instead of training (so without --val and --out), write what the detector would be trained on into this new folder: every batch as the device cuts it, its boxes, the start values and the first step; to train the same network elsewhere
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["out", "val", "resume", "print_config"])]
     export: Option<PathBuf>,
-    /// Start from the weights of a detector of the same configuration (its anchors and classes too; `shipped` for the one that is built in), or from the trunk of any network of the same architecture: another detector, the SAR tower of an encoder or of `train --match`, a
+    /// Start from the weights of a detector of the same configuration (its anchors and classes too; `shipped` for the one that is built in, a Faster R-CNN), or from the trunk of any network of the same architecture: another detector, the SAR tower of an encoder or of `train --match`, a
     /// ResNet of torchvision's as safetensors
     #[arg(long, value_name = "MODEL")]
     init_from: Option<InitFrom>,

@@ -65,7 +65,8 @@ fn network_graph(config: &MatchTrainConfig) -> Result<(Graph, NodeId)> {
     let mut graph = Graph::new();
     let patches = ["map", "sar"].map(|name| graph.input(name, &[batch, input, input, 4]));
     let partners = graph.indices("partners", batch * config.bridge.negatives);
-    let [unbounded, [map, sar]] = config.encoder.unbounded_and_bounded_towers(&mut graph, patches, TowerInputs::default())?;
+    let unbounded = config.encoder.unbounded_towers(&mut graph, patches, TowerInputs::default())?;
+    let [map, sar] = [config.encoder.bound(&mut graph, unbounded[0])?, config.encoder.bound(&mut graph, unbounded[1])?];
     let mut loss = graph.add("loss.bridge", BridgeLoss(config.bridge), &[sar, map, partners])?;
     graph.watch(loss);
     if config.contrast > 0.0 {

@@ -209,4 +209,11 @@ fn the_published_networks_are_described() {
         let config = MatchTrainConfig::load(&studies.join(name)).unwrap();
         assert_eq!((config.encoder.architecture, config.encoder.head, config.contrast), (architecture, Head::bounded(), 0.0));
     }
+    // What `study ships` starts the small detectors from has their trunk.
+    let small = MatchTrainConfig::load(&studies.join("match-small.toml")).unwrap();
+    let detectors = crate::train::RecipeOfDetectors::load(&studies.join("ships-small.toml")).unwrap();
+    let plain = crate::train::RecipeOfDetectors::default();
+    assert_eq!(small.encoder.architecture, plain.yolo3.detector.architecture);
+    let heads = |r: &crate::train::RecipeOfDetectors| [&r.yolo3, &r.faster_rcnn].map(|c| (c.detector.head.clone(), c.sampling));
+    assert_eq!(heads(&detectors), heads(&plain), "the small detectors' heads are the default ones");
 }
