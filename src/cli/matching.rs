@@ -6,8 +6,11 @@ use crate::matching::{FileMatch, MatchModel, Reading, match_each, match_files};
 use crate::scene::{OpenOptions, expand_paths};
 use crate::{Error, Result};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+/// Doubts about images that are told.
+const TOLD: usize = 12;
 
 /// Tell whether a SAR image and an optical image show the same ground
 ///
@@ -106,6 +109,11 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         Asked::Nearest(sars, opticals) => ("nearest", match_files(&embedder, &model, sars, opticals, &reading, done)?),
     };
     bar.finish_and_clear();
+    let doubts: BTreeSet<&String> = found.iter().flat_map(|m| &m.doubts).collect();
+    doubts.iter().take(TOLD).for_each(warn);
+    if doubts.len() > TOLD {
+        warn(format_args!("{} more doubts about the images; `echogrid info FILE` tells those of one", doubts.len() - TOLD));
+    }
     let unlike = found.iter().filter(|m| m.unlike).count();
     if unlike > 0 {
         warn(format_args!(

@@ -29,6 +29,9 @@ pub struct FileMatch {
     /// Distance of the second nearest optical image, where there were several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<f64>,
+    /// What is doubtful about how the two images are read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub doubts: Vec<String>,
 }
 
 /// How image files are read.
@@ -79,7 +82,8 @@ pub fn match_each(
     let one = |(i, (sar_path, optical_path)): (usize, &(PathBuf, PathBuf))| {
         let distance = model.network().distance(sar.row(i), optical.row(i));
         let unlike = sar.unlike[i] || optical.unlike[i];
-        FileMatch { sar: sar_path.clone(), optical: optical_path.clone(), distance, matches: distance < line, unlike, next: None }
+        let doubts = [&sar.doubts[i][..], &optical.doubts[i]].concat();
+        FileMatch { sar: sar_path.clone(), optical: optical_path.clone(), distance, matches: distance < line, unlike, next: None, doubts }
     };
     Ok(pairs.iter().enumerate().map(one).collect())
 }
@@ -120,16 +124,20 @@ pub fn match_files(
             matches: best.0 < line,
             unlike: sar.unlike[i] || optical.unlike[best.1],
             next: next.is_finite().then_some(next),
+            doubts: [&sar.doubts[i][..], &optical.doubts[best.1]].concat(),
         }
     };
     Ok((0..sars.len()).into_par_iter().map(nearest).collect())
 }
 
-/// The vectors of some files, and which were standardised by their own statistics.
+/// The vectors of some files.
 struct Vectors {
     rows: Vec<f32>,
     dim: usize,
+    /// Which were standardised by their own statistics.
     unlike: Vec<bool>,
+    /// What is doubtful about each.
+    doubts: Vec<Vec<String>>,
 }
 
 impl Vectors {
@@ -148,10 +156,12 @@ fn vectors(
 ) -> Result<Vectors> {
     let trained = &model.standardisation()?[modality as usize];
     let input = embedder.input();
-    let mut all = Vectors { rows: Vec::with_capacity(paths.len() * embedder.dim()), dim: embedder.dim(), unlike: Vec::new() };
+    let mut all =
+        Vectors { rows: Vec::with_capacity(paths.len() * embedder.dim()), dim: embedder.dim(), unlike: Vec::new(), doubts: Vec::new() };
     for (chunk, some) in paths.chunks(OPEN).enumerate() {
         let images: Vec<Arc<Image>> = some.par_iter().map(|p| open(p, modality, trained, reading).map(Arc::new)).collect::<Result<_>>()?;
         all.unlike.extend(images.iter().map(|i| i.standardisation != *trained));
+        all.doubts.extend(images.iter().map(|i| i.raster.warnings().to_vec()));
         let mut records = Vec::with_capacity(some.len());
         for (i, image) in (0u32..).zip(&images) {
             let size = [image.raster.width(), image.raster.height()].map(f64::from);

@@ -88,8 +88,12 @@ pub(super) fn open(path: &Path) -> Result<(GdalImage, Header)> {
             header.nodata_of[i] = band.no_data_value();
         }
         header.names[i] = band.description().ok().filter(|d| !d.is_empty());
-        if samples > 1 && header.alpha.is_none() && band.color_interpretation() == ColorInterpretation::AlphaBand {
-            header.alpha = Some(i as u32);
+        match band.color_interpretation() {
+            ColorInterpretation::AlphaBand if samples > 1 && header.alpha.is_none() => header.alpha = Some(i as u32),
+            ColorInterpretation::RedBand => header.colours[0] = Some(i as u32),
+            ColorInterpretation::GreenBand => header.colours[1] = Some(i as u32),
+            ColorInterpretation::BlueBand => header.colours[2] = Some(i as u32),
+            _ => {}
         }
     }
     header.claim = claim(&dataset);

@@ -11,6 +11,8 @@ pub(super) struct GdalMetadata {
     pub(super) alpha: Vec<u32>,
     /// The samples that are said to be something else.
     pub(super) not_alpha: Vec<u32>,
+    /// The samples that are red, green and blue.
+    pub(super) colours: [Option<u32>; 3],
 }
 
 impl GdalMetadata {
@@ -34,7 +36,13 @@ impl GdalMetadata {
 
     /// Notes what colour a sample is said to be.
     pub(super) fn colour(&mut self, sample: u32, text: &str) {
-        if text.eq_ignore_ascii_case("alpha") { self.alpha.push(sample) } else { self.not_alpha.push(sample) }
+        if text.eq_ignore_ascii_case("alpha") {
+            return self.alpha.push(sample);
+        }
+        self.not_alpha.push(sample);
+        if let Some(c) = ["red", "green", "blue"].iter().position(|c| text.eq_ignore_ascii_case(c)) {
+            self.colours[c] = Some(sample);
+        }
     }
 
     /// Puts it into a header.
@@ -43,6 +51,11 @@ impl GdalMetadata {
             if let Some(to) = header.names.get_mut(sample as usize).filter(|_| !name.is_empty()) {
                 *to = Some(name);
             }
+        }
+        let known = |c: usize| self.colours[c].filter(|s| *s < header.samples);
+        if self.colours != [None; 3] {
+            // Named anew, what was a colour may be another one.
+            header.colours = [0, 1, 2].map(known);
         }
         if header.alpha.is_some_and(|a| self.not_alpha.contains(&a)) {
             header.alpha = None;

@@ -4,6 +4,7 @@
 //! a map of any size passes through a bounded cache. Coordinates are in pixels with (0, 0) at the
 //! upper left corner of the upper left pixel, whose centre lies at (0.5, 0.5).
 
+mod bands;
 mod cache;
 mod chunk;
 mod cog;
@@ -44,6 +45,7 @@ pub mod write;
 #[cfg(test)]
 mod tests;
 
+pub use bands::Bands;
 pub use crs::{Crs, GeoKeyTags, lonlat_distance_m};
 pub use error::{Error, Result};
 pub(crate) use frame::inverse;
@@ -53,7 +55,7 @@ pub use grid::{Cell, DEFAULT_MAX_MISSING, Grid};
 pub use map_info::MapInfo;
 pub use mask::ValidityMask;
 pub use nodata::{Fill, NoData};
-pub use open::{Bands, ImageHeader, OpenOptions, expand_paths};
+pub use open::{ImageHeader, OpenOptions, expand_paths};
 pub use pages::{Image, PageCache};
 pub use pair::{Link, ScenePair, compose};
 pub use points::{ControlPoint, ControlPoints, PointsFormat};

@@ -1,8 +1,9 @@
-//! Opening an image: which reader, which bands, what counts as no data.
+//! Opening an image: which reader, what counts as no data.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::bands::Bands;
 use super::chunk::Samples;
 use super::error::{Error, Result};
 use super::formats::{self, Kind};
@@ -14,20 +15,6 @@ use super::sheet::{self, Laid};
 use super::sidecar;
 use super::source::{Header, Layout, Reader};
 use super::tiff_read;
-
-/// Which bands are read.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Bands {
-    /// All but alpha.
-    #[default]
-    All,
-    /// The first three: a map's colours.
-    Colours,
-    /// One of a SAR image: the first that is described as VV, VH, HH or HV, else the first.
-    Polarisation,
-    /// By number, from 1, or by description (`VV` also finds `Sigma0_VV_db`).
-    Named(String),
-}
 
 /// How an image is opened.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -80,8 +67,8 @@ impl OpenOptions {
     pub(super) fn open_unread(&self, path: impl AsRef<Path>) -> Result<Raster> {
         let path = path.as_ref();
         let mut raster = read_header(path, self.reader)?;
-        let bands = self.choose(&raster)?;
-        raster.set_bands(bands);
+        let chosen = self.bands.choose(&raster)?;
+        raster.set_bands(chosen);
         Ok(raster)
     }
 
@@ -97,34 +84,6 @@ impl OpenOptions {
                 Ok(())
             }
         }
-    }
-
-    fn choose(&self, raster: &Raster) -> Result<Vec<u32>> {
-        let all: Vec<u32> = raster.band_names().iter().map(|(b, _)| b - 1).collect();
-        let named = |word: &str| {
-            all.iter().copied().find(|b| {
-                let name = raster.names()[*b as usize].as_deref().unwrap_or_default();
-                name.eq_ignore_ascii_case(word)
-                    || name.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| part.eq_ignore_ascii_case(word))
-            })
-        };
-        Ok(match &self.bands {
-            Bands::All => all,
-            Bands::Colours => all.into_iter().take(3).collect(),
-            Bands::Polarisation => {
-                let polarised = ["VV", "VH", "HH", "HV"].into_iter().filter_map(named).min();
-                vec![polarised.unwrap_or(all[0])]
-            }
-            Bands::Named(word) => {
-                let number = word.trim().parse::<u32>().ok().and_then(|n| n.checked_sub(1)).filter(|b| *b < raster.samples());
-                let found = number.or_else(|| named(word.trim())).ok_or_else(|| {
-                    let has: Vec<String> =
-                        raster.band_names().iter().map(|(b, name)| name.map_or(b.to_string(), |n| format!("{b} ({n})"))).collect();
-                    Error::argument("band", format!("{} has no band `{word}`; it has {}", raster.path().display(), has.join(", ")))
-                })?;
-                vec![found]
-            }
-        })
     }
 }
 
@@ -239,6 +198,9 @@ fn from_image(path: &Path) -> Result<Raster> {
     let size = [chunk.width, chunk.height];
     let mut header = Header::plain(size, chunk.samples_per_pixel, kind, Layout::new(size, size));
     header.alpha = alpha.then(|| chunk.samples_per_pixel - 1);
+    if chunk.samples_per_pixel >= 3 {
+        header.colours = [Some(0), Some(1), Some(2)];
+    }
     sidecar::apply(path, &mut header)?;
     check_place(path, &header)?;
     let mut raster = Raster::from_source(path, header, Arc::new(image_read::Whole(Arc::new(chunk))))?;

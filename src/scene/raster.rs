@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::bands::Choice;
 use super::cache::ChunkCache;
 use super::crs::Crs;
 use super::error::{Error, Result};
@@ -155,8 +156,10 @@ impl Raster {
         })
     }
 
-    /// Reads these samples alone, in this order.
-    pub(super) fn set_bands(&mut self, bands: Vec<u32>) {
+    /// Reads the samples that were chosen alone, in their order, and takes over the doubt about them.
+    pub(super) fn set_bands(&mut self, chosen: Choice) {
+        let Choice { bands, doubt } = chosen;
+        self.header.warnings.extend(doubt);
         let own = bands.first().and_then(|b| self.header.nodata_of[*b as usize]);
         if let Some(own) = own.filter(|_| !self.header.masked) {
             self.header.nodata = Some(own);
@@ -251,6 +254,11 @@ impl Raster {
     /// Descriptions of all samples of the file.
     pub(super) fn names(&self) -> &[Option<String>] {
         &self.header.names
+    }
+
+    /// The samples that the file says are red, green and blue.
+    pub(super) fn colours(&self) -> [Option<u32>; 3] {
+        self.header.colours
     }
 
     /// Type of the samples in the file.

@@ -126,6 +126,8 @@ pub(super) struct Header {
     pub(super) masked: bool,
     /// Descriptions by sample.
     pub(super) names: Vec<Option<String>>,
+    /// The samples that are said to be red, green and blue.
+    pub(super) colours: [Option<u32>; 3],
     /// The value that marks no data in the bands that are read.
     pub(super) nodata: Option<f64>,
     /// Values of single samples, where they have their own.
@@ -147,6 +149,7 @@ impl Header {
             alpha: None,
             masked: false,
             names: vec![None; samples as usize],
+            colours: [None; 3],
             nodata: None,
             nodata_of: vec![None; samples as usize],
             claim: Claim::default(),

@@ -92,6 +92,10 @@ fn describe(path: &Path, bytes: &TiffBytes, dir: &Directory, header: &mut Header
     let first_extra = header.samples.saturating_sub(extra.len() as u32);
     let alpha = extra.iter().position(|e| matches!(e, 1 | 2)).map(|i| first_extra + i as u32);
     header.alpha = alpha.filter(|a| *a < header.samples && header.samples > 1);
+    // RGB, or YCbCr that becomes it.
+    if matches!(dir.unsigned(bytes, tag::PHOTOMETRIC)?, Some(2 | 6)) && header.samples >= 3 {
+        header.colours = [Some(0), Some(1), Some(2)];
+    }
     if let Some(xml) = dir.text(bytes, tag::GDAL_METADATA)? {
         GdalMetadata::parse(&xml).apply(header);
     }

@@ -113,7 +113,9 @@ fn a_detector_is_trained_judged_and_used() {
     one("ships.csv", &["--score", "nan"]).fails(2, &["--score", "0 to 1"]);
     one("ships.csv", &["--report", text(&dir.join("ships.json"))]).fails(2, &["--report", "ends in .html"]);
     assert!(one("ships.geojson", &["--score", "0"]).ok().err.contains("no georeference"));
-    run(&["detect", "run", "--model", m, "--image", text(&dir.join("nowhere.tif")), "--out", text(&found)]).fails(1, &["nowhere.tif"]);
+    // Seen before a device is asked for.
+    let nowhere = dir.join("nowhere.tif");
+    run(&["detect", "run", "--model", m, "--image", text(&nowhere), "--out", text(&found), "--adapter", "none"]).fails(1, &["nowhere.tif"]);
 }
 
 #[test]

@@ -92,6 +92,10 @@ fn a_matching_model_is_trained_judged_and_used() {
     assert!((distance(&alone["pairs"][0]) - distance(best)).abs() < 1e-5, "{alone}");
     let said = run(&["match", "--sar", text(&val_sar), "--opt", text(&val_opt), "--model", m]).ok().out;
     assert!(said.contains("of 7 match") && said.contains("100.tif"), "{said}");
+    // A colour picture in the SAR image's place is compared by its first band, and that is said.
+    let slip = run(&["match", "--sar", &file(&val_opt, "101.tif"), "--opt", &file(&val_opt, "101.tif"), "--model", m]).ok();
+    assert!(slip.err.contains("band 1 of 3 is read as SAR") && slip.err.contains("colours"), "{slip:?}");
+    assert!(one["pairs"][0].get("doubts").is_none(), "{one}");
 
     // Batches for others.
     let batches = dir.join("batches");

@@ -8,7 +8,7 @@ use crate::cli::present::meta;
 use crate::detect::write::{Detected, Format, write};
 use crate::detect::{Category, Detection};
 use crate::report::detections::{BoxPictures, DetectionPage, SHOWN, Searched};
-use crate::scene::{Georeference, Image};
+use crate::scene::{Georeference, Image, ImageHeader};
 use rayon::prelude::*;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -115,6 +115,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Outcome> {
     outputs.iter().try_for_each(|o| check_output(o))?;
     let files = images_of(&args.image, "--image")?;
     check_apart(&outputs, files.iter().map(PathBuf::as_path))?;
+    // What is no image must show before minutes of searching.
+    files.par_iter().try_for_each(|path| ImageHeader::of(path).map(drop))?;
     let models = args.model.files()?;
     let engine = global.engine()?;
     let adapter = engine.adapter().to_string();

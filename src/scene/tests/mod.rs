@@ -1,6 +1,7 @@
 //! Tests of the scene module and what they share.
 
 mod bad_input;
+mod bands;
 mod build;
 mod formats;
 mod geo;
@@ -30,6 +31,13 @@ fn fixture(name: &str) -> PathBuf {
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
+}
+
+/// A TIFF of some images.
+fn write(dir: &TempDir, name: &str, pictures: &[build::Picture]) -> PathBuf {
+    let path = dir.path().join(name);
+    std::fs::write(&path, build::tiff(pictures)).unwrap();
+    path
 }
 
 /// Compares the whole of a raster, and a window that overhangs two of its edges.

@@ -1,15 +1,9 @@
 //! Which pixels hold data: no-data values and texts, fill that no tag names, masks, alpha, absent strips, chosen bands.
 
-use super::build::{Picture, Value, tiff};
+use super::build::{Picture, Value};
 use super::*;
 
 const SIDE: u32 = 96;
-
-fn write(dir: &TempDir, name: &str, pictures: &[Picture]) -> PathBuf {
-    let path = dir.path().join(name);
-    std::fs::write(&path, tiff(pictures)).unwrap();
-    path
-}
 
 fn whole(raster: &Raster) -> Window {
     raster.read_window(0, 0, raster.width(), raster.height()).unwrap()

@@ -59,7 +59,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     }
     let open = |of: &[PathBuf]| AnnotatedImages::open(&of[0], &of[1], &args.reading.options(), args.reading.unit());
     let (data, val) = (open(&args.train)?, open(&args.val)?);
-    data.warnings().union(&val.warnings()).for_each(warn);
+    data.warnings().into_iter().chain(val.warnings()).for_each(warn);
     for (data, of) in [(&data, &args.train), (&val, &args.val)] {
         if data.dataset.boxes() == 0 {
             return Err(Error::file(&of[1], "has no box to learn from or to be judged by"));

@@ -1,0 +1,146 @@
+//! Which bands of an image are read.
+
+use super::error::{Error, Result};
+use super::raster::Raster;
+
+/// Which bands are read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Bands {
+    /// All but alpha.
+    #[default]
+    All,
+    /// A map's colours: those that the file says are red, green and blue, by GDAL's or TIFF's colour interpretation or by
+    /// description, else the first three.
+    Colours,
+    /// One of a SAR image: the first that is described as VV, VH, HH or HV, else the first.
+    Polarisation,
+    /// By number, from 1, or by description (`VV` also finds `Sigma0_VV_db`).
+    Named(String),
+}
+
+/// Bands that were chosen.
+pub(super) struct Choice {
+    /// From 0, in the order in which they are read.
+    pub(super) bands: Vec<u32>,
+    /// What is doubtful about it.
+    pub(super) doubt: Option<String>,
+}
+
+impl From<Vec<u32>> for Choice {
+    fn from(bands: Vec<u32>) -> Self {
+        Self { bands, doubt: None }
+    }
+}
+
+/// Share of a band's spread by which another must differ from it to show something else: more than JPEG does to a grey picture.
+const DIFFERS: f64 = 0.1;
+/// Side of the squares on which bands are compared, px, and their number along each axis.
+const SQUARE: u32 = 32;
+const SQUARES: u32 = 3;
+
+/// Bands of Sentinel-2 that Landsat has not: beside them `B2`, `B3` and `B4` are blue, green and red (the Landsats do not agree on these).
+const SENTINEL_2: [&str; 6] = ["B8", "B8A", "B08", "B09", "B11", "B12"];
+/// Red, green and blue, as bands are described.
+const COLOURS: [[&str; 3]; 3] = [["red", "green", "blue"], ["B04", "B03", "B02"], ["B4", "B3", "B2"]];
+
+impl Bands {
+    /// Chooses among the bands of a raster that reads all of them.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a band that the file does not have.
+    pub(super) fn choose(&self, raster: &Raster) -> Result<Choice> {
+        let all: Vec<u32> = raster.band_names().iter().map(|(b, _)| b - 1).collect();
+        let name = |b: u32| raster.names()[b as usize].as_deref().unwrap_or_default();
+        // Whole descriptions go before parts of them.
+        let named = |word: &str| {
+            let whole = all.iter().copied().find(|b| name(*b).eq_ignore_ascii_case(word));
+            let part = |b: &u32| name(*b).split(|c: char| !c.is_ascii_alphanumeric()).any(|part| part.eq_ignore_ascii_case(word));
+            whole.or_else(|| all.iter().copied().find(part))
+        };
+        Ok(match self {
+            Self::All => all.into(),
+            Self::Colours => colours(raster, &all, named),
+            Self::Polarisation => match ["VV", "VH", "HH", "HV"].into_iter().filter_map(named).min() {
+                Some(polarised) => vec![polarised].into(),
+                None => Choice { doubt: other_than_the_first(raster, &all)?, bands: vec![all[0]] },
+            },
+            Self::Named(word) => {
+                let number = word.trim().parse::<u32>().ok().and_then(|n| n.checked_sub(1)).filter(|b| *b < raster.samples());
+                let found = number.or_else(|| named(word.trim()));
+                vec![found.ok_or_else(|| {
+                    let message = format!("{} has no band `{word}`; it has {}", raster.path().display(), listed(raster));
+                    Error::argument("band", message)
+                })?]
+                .into()
+            }
+        })
+    }
+}
+
+/// The bands with their descriptions.
+fn listed(raster: &Raster) -> String {
+    let all = raster.band_names().into_iter().map(|(b, name)| name.map_or(b.to_string(), |n| format!("{b} ({n})")));
+    all.collect::<Vec<_>>().join(", ")
+}
+
+fn colours(raster: &Raster, all: &[u32], named: impl Fn(&str) -> Option<u32>) -> Choice {
+    let three = |found: [Option<u32>; 3]| match found {
+        [Some(r), Some(g), Some(b)] if r != g && g != b && b != r && found.iter().flatten().all(|b| all.contains(b)) => Some(vec![r, g, b]),
+        _ => None,
+    };
+    if let Some(said) = three(raster.colours()) {
+        return said.into();
+    }
+    let sentinel = SENTINEL_2.into_iter().any(|b| named(b).is_some());
+    let described = |words: [&str; 3]| (sentinel || words[0] != "B4").then(|| three(words.map(&named))).flatten();
+    if let Some(found) = COLOURS.into_iter().find_map(described) {
+        return found.into();
+    }
+    let doubt = (all.len() > 3).then(|| {
+        format!(
+            "{}: the first three of its {} bands ({}) are read as red, green and blue, for it does not say which are; others: gdal_translate -b RED -b GREEN -b BLUE IN OUT.tif",
+            raster.path().display(),
+            all.len(),
+            listed(raster)
+        )
+    });
+    Choice { bands: all.iter().copied().take(3).collect(), doubt }
+}
+
+/// A doubt where the bands of what should be a SAR image show different things, and nothing says which is meant. A grey picture in three
+/// equal bands gives none.
+fn other_than_the_first(raster: &Raster, all: &[u32]) -> Result<Option<String>> {
+    if all.len() < 2 {
+        return Ok(None);
+    }
+    let count = all.len();
+    let size = [raster.width(), raster.height()];
+    let (mut sums, mut squares, mut apart, mut pixels) = (vec![0.0f64; count], vec![0.0f64; count], vec![0.0f64; count], 0.0f64);
+    for i in 0..SQUARES * SQUARES {
+        let place = |k: u32, extent: u32| i64::from(extent.saturating_sub(SQUARE)) * i64::from(2 * k + 1) / i64::from(2 * SQUARES);
+        let (w, h) = (SQUARE.min(size[0]), SQUARE.min(size[1]));
+        let window = raster.read_window(place(i % SQUARES, size[0]), place(i / SQUARES, size[1]), w, h)?;
+        // Of bands that differ one may hold nothing here.
+        let valid = window.data.chunks_exact(count).zip(&window.valid).filter(|(v, valid)| **valid != 0 && v.iter().all(|v| v.is_finite()));
+        for (values, _) in valid {
+            pixels += 1.0;
+            for (b, v) in values.iter().map(|v| f64::from(*v)).enumerate() {
+                sums[b] += v;
+                squares[b] += v * v;
+                apart[b] += (v - f64::from(values[0])).powi(2);
+            }
+        }
+    }
+    let variance = |b: usize| (squares[b] / pixels - (sums[b] / pixels).powi(2)).max(0.0);
+    let differs = |b: usize| (apart[b] / pixels).sqrt() > DIFFERS * variance(0).max(variance(b)).sqrt();
+    if pixels == 0.0 || !(1..count).any(differs) {
+        return Ok(None);
+    }
+    let what = if raster.colours().iter().all(Option::is_some) { "says that they are colours" } else { "does not say what they show" };
+    Ok(Some(format!(
+        "{}: band 1 of {} is read as SAR; they differ, and the file {what} ({}): --band NUMBER reads another",
+        raster.path().display(),
+        count,
+        listed(raster)
+    )))
+}
