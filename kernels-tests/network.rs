@@ -473,7 +473,7 @@ fn a_triplet_mask_does_not_learn() {
     assert_eq!(e.read::<f32>(&plan.saved[Triplet::ACCURACY]).unwrap(), [1.0]);
 }
 
-/// Two steps of AdamW against the same in f64 from the device's gradients.
+/// Two steps of AdamW against the same in f64 from the device's gradients, and the running mean of what they leave.
 #[test]
 fn optimiser_steps_are_the_twins() {
     let (e, _lock) = engine();
@@ -482,9 +482,10 @@ fn optimiser_steps_are_the_twins() {
     let plan = case.graph.training(e, &w, &case.outputs).unwrap();
     fill(e, &plan.inputs, &case.inputs);
     // A limit that these gradients exceed.
-    let config = OptimizerConfig { lr: 1e-2, clip: 0.5, ..OptimizerConfig::default() };
+    let config = OptimizerConfig { lr: 1e-2, clip: 0.5, average: 0.6, ..OptimizerConfig::default() };
     let optimizer = Optimizer::new(e, &case.graph, &w, &plan.gradients, config, None).unwrap();
     let mut moments: BTreeMap<&str, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
+    let mut means: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for t in 1..=2u32 {
         let lr = config.lr / f64::from(t);
         plan.plan.submit(e).unwrap();
@@ -503,12 +504,22 @@ fn optimiser_steps_are_the_twins() {
             let hyper = AdamW { beta1: config.beta1 as f32, beta2: config.beta2 as f32, eps: 1e-8, weight_decay: decay };
             let (m, v) = moments.entry(name).or_insert_with(|| (vec![0.0; g.len()], vec![0.0; g.len()]));
             let values = host.get_mut(name).unwrap();
-            optim_twin::adamw(hyper, Step { lr: lr as f32, t, grad_scale: 1.0 }, factor, g, values, m, v);
+            optim_twin::adamw(hyper, Step { lr: lr as f32, t, grad_scale: 1.0, share: 0.0 }, factor, g, values, m, v);
             // The step is of the order of lr, with an error of some eps; 1 - beta2 in f32 is 6e-5 off, and cancels but for that
             // share of the difference between two steps' squares. The weight is rounded once a step.
             let got = &after[name.as_str()].1;
             for (i, (a, b)) in got.iter().zip(values.iter()).enumerate() {
                 assert!((f64::from(*a) - b).abs() < lr * 2e-4 + 2.0 * EPS * b.abs(), "step {t}, {name}[{i}]: {a} and {b}");
+            }
+        }
+        // Of the first step it is a copy; of the next it keeps a tenth.
+        for (name, (_, v)) in &optimizer.mean().unwrap().read(e).unwrap() {
+            let now = f64s(&after[name].1);
+            let mean = means.entry(name.clone()).or_insert_with(|| now.clone());
+            let old = mean.clone();
+            optim_twin::mean(if t == 1 { 1.0 } else { 0.9 }, &now, mean);
+            for (((a, b), now), old) in v.iter().zip(mean.iter()).zip(&now).zip(&old) {
+                assert!((f64::from(*a) - b).abs() <= 4.0 * EPS * (now.abs() + old.abs()), "step {t}, mean of {name}: {a} and {b}");
             }
         }
         // From here on both go the device's way.

@@ -18,7 +18,7 @@ fn adamw_equals_its_twin() {
         for n in SIZES {
             let (grad, w) = (random(n, 1), random(n, 2));
             let (tg, tw, tm, tv) = (up(e, &[n], &grad), up(e, &[n], &w), up(e, &[n], &vec![0.0; n]), up(e, &[n], &vec![0.0; n]));
-            let mut step = Step { lr: 1e-2, t: 1, grad_scale: 0.5 };
+            let mut step = Step { lr: 1e-2, t: 1, grad_scale: 0.5, share: 0.0 };
             let ts = step_tensor(e, step, hyper);
             let plan = plan(e, |p| kernel::adamw(p, hyper, &tg, &ts, None, &tw, &tm, &tv));
             let (g64, mut w64, mut m64, mut v64) = (f64s(&grad), f64s(&w), vec![0.0; n], vec![0.0; n]);
@@ -42,6 +42,35 @@ fn adamw_equals_its_twin() {
 }
 
 #[test]
+fn running_mean_equals_its_twin() {
+    let (engines, _lock) = engines();
+    for e in engines {
+        for n in SIZES {
+            let (w, start) = (random(n, 1), random(n, 2));
+            let (tw, tm) = (up(e, &[n], &w), up(e, &[n], &start));
+            let ts = up(e, &[Step::LEN], &[0.0; Step::LEN]);
+            let plan = plan(e, |p| kernel::mean(p, &tw, &ts, &tm));
+            let mut m64 = f64s(&start);
+            let set = |share: f32| e.write(&ts, &Step { lr: 0.0, t: 1, grad_scale: 1.0, share }.tensor_values(0.9, 0.999)).unwrap();
+            let shares = [0.5f32, 0.002];
+            for share in shares {
+                set(share);
+                plan.submit(e).unwrap();
+                twin::mean(f64::from(share), &f64s(&w), &mut m64);
+            }
+            // A difference of at most 2, a product and a sum a step.
+            close(&e.read::<f32>(&tm).unwrap(), &m64, 8.0 * EPS, 2.0 * EPS);
+            // Copied by a share of 1, it is the same whatever follows.
+            for share in [1.0, 0.3, 0.002] {
+                set(share);
+                plan.submit(e).unwrap();
+                assert_eq!(e.read::<f32>(&tm).unwrap(), w);
+            }
+        }
+    }
+}
+
+#[test]
 fn sgd_equals_its_twin() {
     let (engines, _lock) = engines();
     for e in engines {
@@ -49,7 +78,7 @@ fn sgd_equals_its_twin() {
             let hyper = Sgd { momentum: 0.9, nesterov, weight_decay: 1e-2 };
             let (grad, w) = (random(n, 1), random(n, 2));
             let (tg, tw, tm) = (up(e, &[n], &grad), up(e, &[n], &w), up(e, &[n], &vec![0.0; n]));
-            let step = Step { lr: 0.1, t: 1, grad_scale: 2.0 };
+            let step = Step { lr: 0.1, t: 1, grad_scale: 2.0, share: 0.0 };
             let ts = step_tensor(e, step, AdamW::default());
             let plan = plan(e, |p| kernel::sgd(p, hyper, &tg, &ts, None, &tw, &tm));
             let (g64, mut w64, mut m64) = (f64s(&grad), f64s(&w), vec![0.0; n]);
@@ -73,7 +102,7 @@ fn clips_by_the_global_norm() {
             let data: Vec<Vec<f32>> = sizes.iter().enumerate().map(|(i, n)| random(*n, i as u64)).collect();
             let grads: Vec<Tensor> = data.iter().map(|d| up(e, &[d.len()], d)).collect();
             let grads: Vec<&Tensor> = grads.iter().collect();
-            let step = Step { lr: 0.5, t: 1, grad_scale: -3.0 };
+            let step = Step { lr: 0.5, t: 1, grad_scale: -3.0, share: 0.0 };
             let ts = step_tensor(e, step, AdamW::default());
             let (partials, clip) = (out(e, &[kernel::partials_len(&grads)]), out(e, &[4]));
             let got = run_twice(e, &clip, |p| kernel::grad_norm(p, &grads, &ts, max_norm, &partials, &clip, None));
@@ -103,7 +132,7 @@ fn skips_a_step_that_is_not_finite() {
             grad[5000] = bad;
             let n = grad.len();
             let g = up(e, &[n], &grad);
-            let ts = step_tensor(e, Step { lr: 1.0, t: 3, grad_scale: 1.0 }, AdamW::default());
+            let ts = step_tensor(e, Step { lr: 1.0, t: 3, grad_scale: 1.0, share: 0.0 }, AdamW::default());
             let w0 = random(n, 2);
             let (w, m, v) = (up(e, &[n], &w0), up(e, &[n], &w0), up(e, &[n], &w0));
             let (partials, clip) = (out(e, &[3]), out(e, &[4]));
@@ -128,7 +157,7 @@ fn a_loss_scale_rises_and_falls() {
     let (engines, _lock) = engines();
     for e in engines {
         let (g, partials, clip, scale) = (up(e, &[2], &[0.0; 2]), out(e, &[1]), up(e, &[4], &[0.0; 4]), up(e, &[1], &[8.0]));
-        let ts = step_tensor(e, Step { lr: 0.1, t: 1, grad_scale: 1.0 }, AdamW::default());
+        let ts = step_tensor(e, Step { lr: 0.1, t: 1, grad_scale: 1.0, share: 0.0 }, AdamW::default());
         let loss_scale = kernel::LossScale { scale: &scale, growth: 3 };
         let plan = plan(e, |p| kernel::grad_norm(p, &[&g], &ts, 1.0, &partials, &clip, Some(loss_scale)));
         // Gradients of the loss itself: 3 and 4, of which a limit of 1 leaves a fifth.
@@ -172,7 +201,7 @@ fn first_steps() {
         let grad = [0.0, 1e-3, -1.0, 1e6];
         let (g, w, m, v) = (up(e, &[4], &grad), up(e, &[4], &[0.0; 4]), up(e, &[4], &[0.0; 4]), up(e, &[4], &[0.0; 4]));
         let hyper = AdamW { weight_decay: 0.0, ..AdamW::default() };
-        let ts = step_tensor(e, Step { lr: 0.1, t: 1, grad_scale: 1.0 }, hyper);
+        let ts = step_tensor(e, Step { lr: 0.1, t: 1, grad_scale: 1.0, share: 0.0 }, hyper);
         plan(e, |p| kernel::adamw(p, hyper, &g, &ts, None, &w, &m, &v)).submit(e).unwrap();
         close(&e.read::<f32>(&w).unwrap(), &[0.0, -0.1, 0.1, -0.1], 0.0, 1e-4);
         let (zero, partials, clip) = (up(e, &[3], &[0.0; 3]), out(e, &[1]), out(e, &[4]));

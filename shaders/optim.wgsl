@@ -11,13 +11,15 @@
 //               bindings: partials [count], step [8], clip [4], scale [1] if SCALED, params
 //               SCALED: the gradients are those of scale times the loss; norm and factor are over scale. A skipped step halves scale (not below
 //               1), `offset` steps in a row that were not skipped (clip's last value counts them) double it (up to 2^24).
-// step: lr, c1 = 1 - b1^t, c2 = 1 - b2^t, scale, 4 unused. With clip's skip set, w, m and v stay as they are.
-// Dispatch: KIND 0, 1 ceil(n / WIDTH / 64) groups of 64, folded; KIND 2 ceil(n / CHUNK) groups of LANES, folded; KIND 3 one
+// KIND 4 mean   mean += share (w - mean), or w where share is 1
+//               bindings: w [n], step [8], mean [n], params
+// step: lr, c1 = 1 - b1^t, c2 = 1 - b2^t, scale, share, 3 unused. With clip's skip set, w, m and v stay as they are.
+// Dispatch: KIND 0, 1, 4 ceil(n / WIDTH / 64) groups of 64, folded; KIND 2 ceil(n / CHUNK) groups of LANES, folded; KIND 3 one
 // group of LANES. Variant: KIND, and CLIP, NESTEROV, WIDTH (4: n is a multiple of 4) or LANES. Workgroup memory: 4 LANES bytes.
 #import fold
 
 struct Params {
-    // Elements of WIDTH (KIND 0, 1), elements (2), partial sums (3).
+    // Elements of WIDTH (KIND 0, 1, 4), elements (2), partial sums (3).
     n: u32,
     offset: u32,
     // b1 or the momentum; max_norm in KIND 3.
@@ -28,12 +30,35 @@ struct Params {
     decay: f32,
 }
 
-#if KIND < 2
+#if KIND < 2 || KIND == 4
 #if WIDTH == 4
 alias V = vec4<f32>;
 #else
 alias V = f32;
 #endif
+#endif
+
+#if KIND == 4
+@group(0) @binding(0) var<storage, read> w: array<V>;
+@group(0) @binding(1) var<storage, read> step: array<f32>;
+@group(0) @binding(2) var<storage, read_write> mean: array<V>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = fold_group(group, groups) * 64u + lane;
+    if i >= params.n {
+        return;
+    }
+    let share = step[4];
+    let now = w[i];
+    let old = mean[i];
+    // What never changes stays as it is to the last bit.
+    mean[i] = select(old + share * (now - old), now, share >= 1.0);
+}
+#endif
+
+#if KIND < 2
 @group(0) @binding(0) var<storage, read> grad: array<V>;
 @group(0) @binding(1) var<storage, read> step: array<f32>;
 #if CLIP
@@ -81,7 +106,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 }
 #endif
 
-#if KIND >= 2
+#if KIND == 2 || KIND == 3
 #import lanes
 #if KIND == 2
 @group(0) @binding(0) var<storage, read> grad: array<f32>;

@@ -2,16 +2,16 @@
 """A detector of ships: the network and settings of a model of `echogrid detect train`, trained in PyTorch on the same images.
 
     echogrid detect train --config FILE ... --epochs 1 --out TEMPLATE
-    python3 benches/peers/ships.py TEMPLATE --train IMAGES TRAIN.json --out MODEL [--epochs N] [--seed N] [--average] [--bf16]
+    python3 benches/peers/ships.py TEMPLATE --train IMAGES TRAIN.json --out MODEL [--epochs N] [--seed N] [--bf16]
     echogrid detect eval --images IMAGES --annotations VAL.json --model MODEL
 
     echogrid detect train --config FILE --train IMAGES TRAIN.json --export FOLDER
     python3 benches/peers/ships.py --batches FOLDER [--ours MODEL.log.jsonl]
 
-Needs PyTorch, torchvision, safetensors, Pillow and numpy. The template says all but its weights: the network with its anchors, the optimiser, how inputs are drawn and which anchors say a box
+Needs PyTorch, torchvision, safetensors, Pillow and numpy. The template says all but its weights: the network with its anchors, the optimiser and the running mean, how inputs are drawn and which anchors say a box
 (YOLOv3 or Faster R-CNN on a residual trunk). Inputs are drawn by the same rules from numbers of their own, and cut by bilinear sampling. The model that is written is judged by echogrid; its
 manifest says what trained it. With --batches nothing is written: the loss of the first step before and after it is taken, from echogrid's start values and on its inputs, beside echogrid's; with --ours the
-losses of all steps too, on the same inputs (of Faster R-CNN the first alone: what follows hangs on random regions). --average keeps a running mean of the weights, which echogrid does not.
+losses of all steps too, on the same inputs (of Faster R-CNN the first alone: what follows hangs on random regions).
 """
 
 import argparse
@@ -160,7 +160,6 @@ def main():
     a.add_argument("--epochs", type=int, help="passes [default: the template's]")
     a.add_argument("--steps", type=int, help="steps of a pass, 0 for as many as show each image once [default: the template's]")
     a.add_argument("--seed", type=int, default=1)
-    a.add_argument("--average", action="store_true", help="write a running mean of the weights")
     a.add_argument("--bf16", action="store_true", help="multiply in bf16")
     a.add_argument("--threads", type=int, default=os.cpu_count())
     args = a.parse_args()
@@ -193,7 +192,7 @@ def main():
             loss = loss_of(net, inputs.contiguous(memory_format=torch.channels_last), shown, c)
         descent.step(loss, step)
         losses.append(loss.item())
-        keep = min(0.998, (1 + step) / (10 + step)) if args.average else 0.0
+        keep = min(c["optimizer"].get("average", 0.0), step / (step + 9))
         for k, v in net.state_dict().items():
             mean[k] = v.clone() if keep == 0 or not v.is_floating_point() else mean[k].mul_(keep).add_(v, alpha=1 - keep)
         if (step + 1) % c["steps"] == 0:

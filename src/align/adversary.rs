@@ -132,7 +132,7 @@ impl Adversary {
         let TrainingPlan { plan: mut step, inputs, outputs, gradients, .. } =
             graph.training_on(engine, &weights, &[loss], &[map.clone(), sar.clone()])?;
         // No weight decay: it would pull a critic's slope to 0; the penalty or the clipping holds it.
-        let settings = OptimizerConfig { lr: config.adversary_lr, weight_decay: 0.0, beta1: 0.5, beta2: 0.9, clip: 1e3 };
+        let settings = OptimizerConfig { lr: config.adversary_lr, weight_decay: 0.0, beta1: 0.5, beta2: 0.9, clip: 1e3, average: 0.0 };
         let optimizer = Optimizer::new(engine, &graph, &weights, &gradients, settings, None)?;
         step.extend(optimizer.plan.clone());
         if config.method == Align::CriticClip {

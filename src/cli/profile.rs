@@ -1,6 +1,7 @@
 //! `echogrid profile`.
 
 use super::common::{Global, print_json};
+use super::detect::Head;
 use crate::Result;
 use crate::gpu::summarise;
 use crate::index::profile_encoding;
@@ -15,9 +16,9 @@ pub struct Args {
     /// A step of `train --dense`
     #[arg(long)]
     dense: bool,
-    /// A step of `detect train`
-    #[arg(long, conflicts_with = "dense")]
-    detect: bool,
+    /// A step of `detect train`, of the small network of this kind where no --config says another
+    #[arg(long, value_enum, value_name = "HEAD", num_args = 0..=1, default_missing_value = "yolo3", conflicts_with = "dense")]
+    detect: Option<Head>,
     /// A batch of 64 views of this map as `index` encodes them with the shipped weights: sampler and encoder
     #[arg(long, value_name = "MAP", conflicts_with_all = ["dense", "detect", "config"])]
     encode: Option<PathBuf>,
@@ -47,8 +48,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         let config = args.config.as_deref().map_or_else(|| Ok(DenseTrainConfig::default()), DenseTrainConfig::load)?;
         engine = global.engine()?;
         ("a training step", config.patches, "SAR patches", profile_dense_step(&engine, &config, args.steps.max(1))?)
-    } else if args.detect {
-        let config = args.config.as_deref().map_or_else(|| Ok(DetectTrainConfig::default()), DetectTrainConfig::load)?;
+    } else if let Some(head) = args.detect {
+        let config = args.config.as_deref().map_or_else(|| Ok(head.settings()), DetectTrainConfig::load)?;
         engine = global.engine()?;
         ("a training step", config.batch, "inputs", profile_detector_step(&engine, &config, args.steps.max(1))?)
     } else {

@@ -26,16 +26,18 @@ pub struct Step {
     pub t: u32,
     /// Factor on every gradient (1 / accumulated batches, 1 / loss scale).
     pub grad_scale: f32,
+    /// Share of the new weights in their running mean ([`mean`]).
+    pub share: f32,
 }
 
 impl Step {
     /// Elements of the `step` tensor.
     pub const LEN: usize = 8;
 
-    /// The tensor's contents: lr, 1 - beta1^t, 1 - beta2^t, gradient scale, zeros. SGD takes any betas.
+    /// The tensor's contents: lr, 1 - beta1^t, 1 - beta2^t, gradient scale, share of the mean, zeros. SGD takes any betas.
     pub fn tensor_values(self, beta1: f32, beta2: f32) -> [f32; Self::LEN] {
         let correction = |b: f32| (1.0 - f64::from(b).powi(self.t.max(1).min(i32::MAX as u32) as i32)) as f32;
-        [self.lr, correction(beta1), correction(beta2), self.grad_scale, 0.0, 0.0, 0.0, 0.0]
+        [self.lr, correction(beta1), correction(beta2), self.grad_scale, self.share, 0.0, 0.0, 0.0]
     }
 }
 
@@ -97,6 +99,7 @@ pub fn variants() -> Vec<Variant> {
             all.extend([false, true].map(|n| update_variant(1, clip, n, width)));
         }
     }
+    all.extend([1, 4].map(|width| update_variant(4, false, false, width)));
     all.extend(LANES.into_iter().flat_map(|l| [norm_variant(2, false, l), norm_variant(3, false, l), norm_variant(3, true, l)]));
     all
 }
@@ -154,6 +157,22 @@ pub fn sgd(
     let variant = update_variant(1, clip.is_some(), hyper.nesterov, width as i64);
     let cost = Cost { flops: 7.0 * n as f64, bytes: 20.0 * n as f64 };
     plan.dispatch(op, &SHADER, &variant, &bindings, &params, Groups::for_items(n / width, 64), cost)
+}
+
+/// Appends mean += share (w - mean) with `step`'s share: a running mean of weights over steps (Polyak and Juditsky, "Acceleration of stochastic
+/// approximation by averaging", 1992). With a share of 1 the mean becomes w.
+///
+/// # Errors
+/// Element counts differ; step not \[8\].
+pub fn mean(plan: &mut PlanBuilder<'_>, w: &Tensor, step: &Tensor, mean: &Tensor) -> Result<()> {
+    let op = "running mean";
+    let n = same_len(op, &[w, mean])?;
+    expect_shape(op, "step", step, &[Step::LEN])?;
+    let width = width(n);
+    let params = Params { n: (n / width) as u32, ..Params::default() };
+    let cost = Cost { flops: 3.0 * n as f64, bytes: 12.0 * n as f64 };
+    let bindings = [w.into(), step.into(), mean.into()];
+    plan.dispatch(op, &SHADER, &update_variant(4, false, false, width as i64), &bindings, &params, Groups::for_items(n / width, 64), cost)
 }
 
 fn bindings<'a>(op: &str, grad: &'a Tensor, step: &'a Tensor, clip: Option<&'a Tensor>, state: &[&'a Tensor]) -> Result<Vec<Binding<'a>>> {

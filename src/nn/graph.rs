@@ -1,6 +1,6 @@
 //! The graph: nodes in topological order, parameters by name.
 
-use super::ops::{Op, ParamKind, ParamSpec};
+use super::ops::{Init, Op, ParamKind, ParamSpec};
 use crate::gpu::{DType, Error, Precision, Result};
 use std::sync::Arc;
 
@@ -95,6 +95,17 @@ impl Graph {
     /// Leaves the parameters whose names start with `prefix` as they are: they take no gradient, what comes before them still does.
     pub fn freeze(&mut self, prefix: &str) {
         self.params.iter_mut().filter(|(name, _)| name.starts_with(prefix)).for_each(|(_, spec)| spec.kind = ParamKind::Statistic);
+    }
+
+    /// Has a parameter start from other values than its op's own.
+    ///
+    /// # Errors
+    /// No parameter of this name.
+    pub fn start(&mut self, name: &str, init: Init) -> Result<()> {
+        let known = self.params.iter_mut().find(|(n, _)| n == name);
+        let (_, spec) = known.ok_or_else(|| Error::shape(name, "the graph has no parameter of this name"))?;
+        spec.init = init;
+        Ok(())
     }
 
     /// How convolutions and linear layers multiply in plans built from now on, forward and backward; everything else is computed in full.

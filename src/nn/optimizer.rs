@@ -22,11 +22,14 @@ pub struct OptimizerConfig {
     pub beta2: f64,
     /// Largest norm of all gradients together.
     pub clip: f64,
+    /// Share that a running mean of the weights keeps at each step, less in the first steps: then the mean is what is validated and written. 0: no mean, the
+    /// weights themselves.
+    pub average: f64,
 }
 
 impl Default for OptimizerConfig {
     fn default() -> Self {
-        Self { lr: 2e-3, weight_decay: 0.01, beta1: 0.9, beta2: 0.999, clip: 5.0 }
+        Self { lr: 2e-3, weight_decay: 0.01, beta1: 0.9, beta2: 0.999, clip: 5.0, average: 0.0 }
     }
 }
 
@@ -72,6 +75,7 @@ pub struct Optimizer {
     clip: Tensor,
     scale: Option<Tensor>,
     moments: BTreeMap<String, (Tensor, Tensor)>,
+    mean: Option<Weights>,
     /// Dispatches of one step.
     pub plan: Plan,
 }
@@ -115,7 +119,16 @@ impl Optimizer {
             optim::adamw(&mut builder, hyper, gradient, &step, Some(&clip), w, &m, &v)?;
             moments.insert(name.clone(), (m, v));
         }
-        Ok(Self { config, step, clip, scale: scale.cloned(), moments, plan: builder.finish() })
+        let mean = (config.average > 0.0).then(|| weights.copy(engine)).transpose()?;
+        for (name, mean) in mean.iter().flat_map(Weights::named) {
+            optim::mean(&mut builder, weights.get(name).expect("a copy has the same names"), &step, mean)?;
+        }
+        Ok(Self { config, step, clip, scale: scale.cloned(), moments, mean, plan: builder.finish() })
+    }
+
+    /// The running mean of the weights, if one is kept: the weights themselves after the first step.
+    pub fn mean(&self) -> Option<&Weights> {
+        self.mean.as_ref()
     }
 
     /// Sets what the next run of the plan uses.
@@ -123,7 +136,9 @@ impl Optimizer {
     /// # Errors
     /// Device lost.
     pub fn set(&self, engine: &Engine, factors: StepFactors) -> Result<()> {
-        let step = Step { lr: factors.lr as f32, t: factors.step as u32, grad_scale: 1.0 };
+        // Of few steps the mean is of all of them.
+        let keep = self.config.average.min((factors.step.max(1) - 1) as f64 / (factors.step + 8) as f64);
+        let step = Step { lr: factors.lr as f32, t: factors.step as u32, grad_scale: 1.0, share: (1.0 - keep) as f32 };
         Ok(engine.write(&self.step, &step.tensor_values(self.config.beta1 as f32, self.config.beta2 as f32))?)
     }
 
@@ -145,7 +160,8 @@ impl Optimizer {
         Ok(Some(ScaleReadback { clip: engine.start_read(&self.clip)?, scale: engine.start_read(scale)? }))
     }
 
-    /// The moments, as tensors called `optimizer.m.NAME` and `optimizer.v.NAME`; a loss scale and what counts towards its growth.
+    /// The moments, as tensors called `optimizer.m.NAME` and `optimizer.v.NAME`; a running mean, `optimizer.mean.NAME`; a loss scale and what counts
+    /// towards its growth.
     ///
     /// # Errors
     /// Device lost.
@@ -154,6 +170,9 @@ impl Optimizer {
         for (name, (m, v)) in &self.moments {
             out.insert(format!("optimizer.m.{name}"), (m.shape().to_vec(), engine.read(m)?));
             out.insert(format!("optimizer.v.{name}"), (v.shape().to_vec(), engine.read(v)?));
+        }
+        for (name, mean) in self.mean.iter().flat_map(Weights::named) {
+            out.insert(format!("optimizer.mean.{name}"), (mean.shape().to_vec(), engine.read(mean)?));
         }
         if let Some(scale) = &self.scale {
             let state = vec![engine.read::<f32>(scale)?[0], engine.read::<f32>(&self.clip)?[3]];
@@ -174,6 +193,9 @@ impl Optimizer {
         for (name, (m, v)) in &self.moments {
             engine.write(m, values(&format!("optimizer.m.{name}"))?)?;
             engine.write(v, values(&format!("optimizer.v.{name}"))?)?;
+        }
+        for (name, mean) in self.mean.iter().flat_map(Weights::named) {
+            engine.write(mean, values(&format!("optimizer.mean.{name}"))?)?;
         }
         if let Some(scale) = &self.scale {
             let [now, good] = values(SCALE)?[..] else {

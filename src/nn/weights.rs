@@ -327,6 +327,20 @@ impl Weights {
         Ok(())
     }
 
+    /// The same values in tensors of their own.
+    ///
+    /// # Errors
+    /// Out of memory; device lost.
+    pub fn copy(&self, engine: &Engine) -> Result<Self> {
+        let one = |(name, t): (&String, &Tensor)| Ok((name.clone(), engine.upload_f32(name, t.shape(), &engine.read::<f32>(t)?)?));
+        Ok(Self { tensors: self.tensors.iter().map(one).collect::<Result<_>>()? })
+    }
+
+    /// The parameters with their full names.
+    pub fn named(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.tensors.iter().map(|(name, t)| (name.as_str(), t))
+    }
+
     /// Number of parameters.
     pub fn len(&self) -> usize {
         self.tensors.len()
@@ -376,17 +390,15 @@ impl Weights {
 
 fn initial(name: &str, spec: &ParamSpec, seed: u64) -> Vec<f32> {
     let n = spec.shape.iter().product();
-    match spec.init {
-        Init::Constant(v) => vec![v; n],
-        Init::HeNormal { fan_in } => {
-            let digest = Sha256::digest(name.as_bytes());
-            let key = u64::from_le_bytes(digest[..8].try_into().expect("8 bytes")) ^ seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            let unit = |i: u64| random::unit(key.wrapping_add(i));
-            let scale = (2.0 / fan_in.max(1) as f64).sqrt();
-            // Box-Muller on counters 2i and 2i + 1.
-            (0..n as u64)
-                .map(|i| (scale * (-2.0 * (1.0 - unit(2 * i)).ln()).sqrt() * (std::f64::consts::TAU * unit(2 * i + 1)).cos()) as f32)
-                .collect()
-        }
-    }
+    let deviation = match spec.init {
+        Init::Constant(v) => return vec![v; n],
+        Init::HeNormal { fan_in } => (2.0 / fan_in.max(1) as f64).sqrt(),
+        Init::Normal { deviation } => f64::from(deviation),
+    };
+    let digest = Sha256::digest(name.as_bytes());
+    let key = u64::from_le_bytes(digest[..8].try_into().expect("8 bytes")) ^ seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let unit = |i: u64| random::unit(key.wrapping_add(i));
+    // Box-Muller on counters 2i and 2i + 1.
+    let normal = |i: u64| (-2.0 * (1.0 - unit(2 * i)).ln()).sqrt() * (std::f64::consts::TAU * unit(2 * i + 1)).cos();
+    (0..n as u64).map(|i| (deviation * normal(i)) as f32).collect()
 }

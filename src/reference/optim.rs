@@ -24,6 +24,11 @@ pub fn sgd(hyper: Sgd, step: Step, factor: f64, grad: &[f64], w: &mut [f64], m: 
     }
 }
 
+/// One step of the running mean in place.
+pub fn mean(share: f64, w: &[f64], mean: &mut [f64]) {
+    mean.iter_mut().zip(w).for_each(|(m, w)| *m += share * (w - *m));
+}
+
 /// Norm of all gradients times the scale, and the clip factor: `None` where the norm is not finite.
 pub fn grad_norm(grads: &[&[f64]], scale: f64, max_norm: f64) -> (f64, Option<f64>) {
     let norm = grads.iter().flat_map(|g| g.iter()).map(|v| v * v).sum::<f64>().sqrt() * scale.abs();

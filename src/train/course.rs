@@ -63,6 +63,7 @@ impl Course {
                 Err("optimizer.beta1 and beta2 are 0 to below 1")
             }
             c if c.optimizer.clip.is_nan() || c.optimizer.clip <= 0.0 => Err("optimizer.clip must be above 0"),
+            c if !(0.0..1.0).contains(&c.optimizer.average) => Err("optimizer.average is 0 to below 1"),
             c if c.validate_every == 0 || c.checkpoint_every == 0 => Err("validate_every and checkpoint_every must be above 0"),
             _ => Ok(()),
         }

@@ -97,9 +97,9 @@ impl<'a> Pairs<'a> {
         all.into_iter().filter_map(|(name, t)| Some((name, t.clone()?))).collect()
     }
 
-    /// An encoder of the weights as they are, and the model they make.
+    /// An encoder of the weights that are judged, and the model they make.
     pub(super) fn model<'e>(&self, engine: &'e Engine, learner: &Learner) -> Result<(Embedder<'e>, LoadedModel)> {
-        let embedder = Embedder::new(engine, &self.config.encoder, &learner.weights, self.config.batch, Precision::Full)?;
+        let embedder = Embedder::new(engine, &self.config.encoder, learner.judged(), self.config.batch, Precision::Full)?;
         let manifest = checkpoint::manifest(Kind::Model, engine, self, &[], &Progress::default())?;
         let file = WeightFile { manifest, tensors: std::collections::BTreeMap::new() };
         Ok((embedder, LoadedModel { hash: file.hash(), file, path: "(training)".into(), precision: Precision::Full }))

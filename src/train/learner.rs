@@ -44,6 +44,11 @@ impl Learner {
         Ok(())
     }
 
+    /// The weights that are judged and kept: the running mean, if there is one.
+    pub(super) fn judged(&self) -> &Weights {
+        self.optimizer.mean().unwrap_or(&self.weights)
+    }
+
     /// Everything that a run needs to go on, beside where it stands.
     pub(super) fn read(&self, engine: &Engine) -> Result<TensorMap> {
         let mut tensors = self.weights.read(engine)?;

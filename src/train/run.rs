@@ -234,7 +234,7 @@ impl<'a, T: Task> Run<'a, T> {
     fn finish(&self) -> Result<()> {
         let manifest = checkpoint::manifest(Kind::Model, self.engine, &self.task, &self.records, &self.progress)?;
         let manifest = self.task.finished(manifest)?;
-        let mut tensors = self.learner.weights.read(self.engine)?;
+        let mut tensors = self.learner.judged().read(self.engine)?;
         tensors.retain(|name, _| !name.starts_with("loss."));
         tensors.extend(self.task.kept());
         NetworkFile { manifest, tensors }.save(self.out)?;

@@ -32,6 +32,11 @@ impl Head {
         }
     }
 
+    /// The default settings.
+    pub(in crate::cli) fn settings(self) -> DetectTrainConfig {
+        self.of(&RecipeOfDetectors::default()).clone()
+    }
+
     /// Its settings.
     pub(in crate::cli) fn of(self, recipe: &RecipeOfDetectors) -> &DetectTrainConfig {
         match self {

@@ -4,7 +4,7 @@ use super::head::Head;
 use crate::cli::common::{Global, SarArgs, check_apart, check_regular, warn};
 use crate::cli::train::{CourseArgs, Words, follow, show};
 use crate::detect::AnnotatedImages;
-use crate::train::{DetectTrainConfig, InitFrom, RecipeOfDetectors, export_detector, train_detector};
+use crate::train::{DetectTrainConfig, InitFrom, export_detector, train_detector};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -49,8 +49,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
-    let mut config =
-        args.config.as_deref().map_or_else(|| Ok(args.head.of(&RecipeOfDetectors::default()).clone()), DetectTrainConfig::load)?;
+    let mut config = args.config.as_deref().map_or_else(|| Ok(args.head.settings()), DetectTrainConfig::load)?;
     config.init_from = args.init_from.clone().or(config.init_from);
     args.course.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);
     config.check()?;
@@ -81,7 +80,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         val.images.len(),
         val.dataset.boxes()
     ));
-    data.warnings().union(&val.warnings()).for_each(warn);
+    data.warnings().into_iter().chain(val.warnings()).for_each(warn);
     if data.dataset.boxes() == 0 || val.dataset.boxes() == 0 {
         return Err(Error::file(
             if data.dataset.boxes() == 0 { annotations } else { val_annotations },

@@ -51,6 +51,11 @@ pub enum Init {
         /// Inputs that feed one output.
         fan_in: usize,
     },
+    /// Normal with this standard deviation.
+    Normal {
+        /// The deviation.
+        deviation: f32,
+    },
     /// One value everywhere.
     Constant(f32),
 }

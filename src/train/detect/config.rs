@@ -175,7 +175,7 @@ impl Default for DetectTrainConfig {
             sampling: RegionSampling::default(),
             least_visible: 0.4,
             warmup: 0.05,
-            optimizer: OptimizerConfig { lr: 2e-3, ..OptimizerConfig::default() },
+            optimizer: OptimizerConfig { lr: 2e-3, average: 0.998, ..OptimizerConfig::default() },
             precision: Precision::Full,
             augment: DetectAugment::default(),
             validate_every: 5,

@@ -128,11 +128,9 @@ impl<'c> Network<'c> {
             Self::FasterRcnn(n) => n.loss.loss,
         };
         let mut learner = Learner::new(engine, self.graph(), loss, None, course)?;
-        let own = match self {
-            Self::Yolo3(n) => n.expecting_little(),
-            Self::FasterRcnn(n) => n.small(&learner.weights.read(engine)?),
-        };
-        learner.weights.load(engine, &own)?;
+        if let Self::Yolo3(n) = self {
+            learner.weights.load(engine, &n.expecting_little())?;
+        }
         if let Some(from) = from {
             learner.start_from(engine, from.detector_start(self.detector())?)?;
         }
@@ -245,7 +243,7 @@ impl Task for Detect<'_> {
     }
 
     fn validate(&mut self, engine: &Engine, learner: &Learner, step: usize) -> Result<serde_json::Value> {
-        let detector = Detector::with_weights(engine, &self.config.detector, &learner.weights, self.val.images.len().min(BATCH))?;
+        let detector = Detector::with_weights(engine, &self.config.detector, learner.judged(), self.val.images.len().min(BATCH))?;
         let found = detector.detect(&self.val.images, &DetectOptions::default())?;
         let ap50 = ap::all_points(&self.val.dataset, &found, 0.5, MAX_DETECTIONS)?;
         Ok(serde_json::json!({ "step": step, "ap50": ap50, "images": self.val.images.len() }))

@@ -108,7 +108,7 @@ fn what_proposes_starts_from_small_values() {
     let deviation = |values: &[f32]| (values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / values.len() as f64).sqrt();
     for (name, (_, values)) in learner.weights.read(&engine).unwrap().iter().filter(|(name, _)| name.ends_with(".weight")) {
         let small = ["proposals.", "regions.classes", "regions.boxes"].iter().any(|p| name.starts_with(p));
-        assert_eq!(small, deviation(values) < 0.011, "{name}");
+        assert_eq!(small, deviation(values) < 0.015, "{name}");
     }
 }
 

@@ -212,7 +212,7 @@ impl Task for Matching<'_> {
 
     /// How well pairs and as many negatives are told apart on the validation's pairs.
     fn validate(&mut self, engine: &Engine, learner: &Learner, step: usize) -> Result<serde_json::Value> {
-        let embedder = Embedder::new(engine, &self.config.encoder, &learner.weights, self.config.batch, Precision::Full)?;
+        let embedder = Embedder::new(engine, &self.config.encoder, learner.judged(), self.config.batch, Precision::Full)?;
         let found = Distances::new(distances(&embedder, &self.network, self.val, &self.spots)?, 1)?;
         let threshold = found.best_threshold();
         let figures = Validated {

@@ -20,7 +20,7 @@ use crate::eval::{self, Ground, Protocol, Query};
 use crate::gpu::{Engine, Plan, PlanBuilder, Precision, Tensor};
 use crate::index::{CellHit, Database, Embedder, LoadedModel, RESIDENT_BYTES, Searcher, build};
 use crate::kernels::sampler::{self, PatchRecord};
-use crate::nn::{EncoderConfig, GRAPH_PREFIX, Graph, Manifest, NodeId, TensorMap, TowerInputs};
+use crate::nn::{EncoderConfig, GRAPH_PREFIX, Graph, Manifest, NodeId, TensorMap, TowerInputs, Weights};
 use crate::random::Random;
 use crate::refine::{Candidates, DEPTH, Refiner, Request, Slider, Strip, Trainer, Turn, candidates, rows};
 use crate::scene::{PageCache, ScenePair};
@@ -219,9 +219,9 @@ impl<'a> Refinement<'a> {
         Ok(Drawn { queries, vectors, hits, strips, cells })
     }
 
-    fn embedder<'e>(&self, engine: &'e Engine, learner: &Learner) -> Result<Embedder<'e>> {
+    fn embedder<'e>(&self, engine: &'e Engine, weights: &Weights) -> Result<Embedder<'e>> {
         match self.config.joint {
-            true => Embedder::new(engine, self.model.encoder(), &learner.weights, 64, Precision::Full),
+            true => Embedder::new(engine, self.model.encoder(), weights, 64, Precision::Full),
             false => self.model.embedder(engine, 64),
         }
     }
@@ -291,7 +291,7 @@ impl Task for Refinement<'_> {
             return Ok(());
         }
         self.seen.clear();
-        let embedder = self.embedder(engine, learner)?;
+        let embedder = self.embedder(engine, &learner.weights)?;
         // The places hang on the seed alone, so that a run that goes on sees what it would have seen.
         for (scene, pair) in self.scenes.iter().enumerate() {
             for views in &c.views {
@@ -372,12 +372,12 @@ impl Task for Refinement<'_> {
     /// Recall at 1 of the search (its candidates slid, if they slide), and refined: of queries by themselves and in strips.
     fn validate(&mut self, engine: &Engine, learner: &Learner, step: usize) -> Result<serde_json::Value> {
         if self.judged.is_none() || self.config.joint {
-            let embedder = self.embedder(engine, learner)?;
+            let embedder = self.embedder(engine, learner.judged())?;
             let draw = Draw { count: self.config.validate_queries, part: 1.0, seed: 7, ground: Ground::All };
             self.judged = Some(self.see(&embedder, self.val, self.config.last_views(), draw)?);
         }
         let Some(Seen { database, singles, strips }) = &self.judged else { unreachable!("seen above") };
-        let refiner = Refiner::of(engine, &self.config.refiner, self.model.encoder(), &learner.weights)?;
+        let refiner = Refiner::of(engine, &self.config.refiner, self.model.encoder(), learner.judged())?;
         let first = |drawn: &Drawn, hits: &[Vec<CellHit>]| -> Result<f64> {
             let results: Vec<QueryResult> = hits
                 .iter()
