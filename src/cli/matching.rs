@@ -112,7 +112,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let doubts: BTreeSet<&String> = found.iter().flat_map(|m| &m.doubts).collect();
     doubts.iter().take(TOLD).for_each(warn);
     if doubts.len() > TOLD {
-        warn(format_args!("{} more doubts about the images; `echogrid info FILE` tells those of one", doubts.len() - TOLD));
+        warn(format_args!("{} more doubts about the images: name fewer at once to be told theirs", doubts.len() - TOLD));
     }
     let unlike = found.iter().filter(|m| m.unlike).count();
     if unlike > 0 {

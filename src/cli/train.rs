@@ -1,6 +1,7 @@
 //! `echogrid train`.
 
 mod course;
+mod dense;
 mod ground;
 mod matching;
 mod session;
@@ -10,7 +11,8 @@ use super::common::{Global, warn};
 use crate::align::Align;
 use crate::index::LoadedModel;
 use crate::train::{
-    DenseTrainConfig, Event, InitFrom, Loss, Outcome, Recipe, RefineTrainConfig, TrainConfig, check_fits, train, train_dense, train_refiner,
+    Event, InitFrom, Loss, Outcome, Recipe, RefineTrainConfig, TrainConfig, check_fits, export, export_dense, train, train_dense,
+    train_refiner,
 };
 use crate::{Error, Result};
 use ground::{GroundArgs, Sets};
@@ -44,8 +46,8 @@ pub struct Args {
     /// The model to write
     #[arg(long, value_name = "MODEL", required_unless_present_any = ["print_config", "export"])]
     out: Option<PathBuf>,
-    /// Instead of training an encoder, write what it would be trained and judged on into this folder: every batch as the device cuts it, the cells and queries of the validation scene, the start values; to train the same network elsewhere
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["out", "dense", "refine", "resume", "print_config"])]
+    /// Instead of training, write what would be trained on into this new folder: every batch as the device cuts it, the start values, of an encoder the cells and queries of the validation scene; to train the same network elsewhere
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["out", "refine", "resume", "print_config"])]
     export: Option<PathBuf>,
     /// Train features for dense correlation instead of an encoder; they have settings of their own
     #[arg(long)]
@@ -101,26 +103,13 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     // What nobody has set suits the pairs; what was set must.
     let (least, own) = (sets.least(), args.config.is_none());
     if args.dense {
-        let mut config = match (&args.config, &args.init_from) {
-            (Some(file), _) => DenseTrainConfig::load(file)?,
-            (None, Some(from)) => DenseTrainConfig::from_model(from.clone())?,
-            (None, None) => DenseTrainConfig::default(),
-        };
-        config.init_from = args.init_from.clone().or(config.init_from);
-        args.course.change(&mut config.epochs, &mut config.seed, &mut config.precision, &mut config.optimizer);
-        let scales = sets.scales();
-        if let (0.0, Some((_, first))) = (config.pixel_m, scales.first())
-            && (scales.iter().any(|(_, m)| m != first) || args.ground.has_scenes())
-        {
-            return Err(Error::invalid(
-                "scenes or pairs with pixels of other sizes need one size of feature pixels: say pixel_m in --config",
-            ));
+        let config = dense::settings(args.config.as_deref(), args.init_from.as_ref(), &args.course, &args.ground, &sets)?;
+        if let Some(folder) = &args.export {
+            let ground = (&args.ground, &sets, None);
+            return export_batches(global, ground, folder, config.total_steps(), |engine, scenes, val, on| {
+                export_dense(engine, &config, scenes, val, folder, on)
+            });
         }
-        for (shortest, pixel_m) in scales {
-            config = if own { config.suiting(shortest, pixel_m) } else { config };
-            config.check_suits(shortest, pixel_m)?;
-        }
-        config.check()?;
         let words = Words { total: config.total_steps(), items: config.patches, item: "SAR patches", figures: dense_figures };
         let ground = (&sets, [None; 2]);
         go(global, args, ground, &config, &words, |r, on| train_dense(r.engine, &config, r.scenes, r.val, r.out, args.resume, r.stop, on))
@@ -173,7 +162,10 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
             ));
         }
         if let Some(folder) = &args.export {
-            return export_batches(global, &args.ground, &sets, &config, folder);
+            let ground = (&args.ground, &sets, Some(config.patch));
+            return export_batches(global, ground, folder, config.total_steps(), |engine, scenes, val, on| {
+                export(engine, &config, scenes, val, folder, on)
+            });
         }
         let words = Words { total: config.total_steps(), items: config.batch, item: "pairs", figures: recall_figures };
         let ground = (&sets, [None, Some(config.patch)]);

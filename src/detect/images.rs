@@ -62,7 +62,7 @@ impl AnnotatedImages {
         let mut told: Vec<String> = all.iter().take(TOLD).map(ToString::to_string).collect();
         if all.len() > TOLD {
             told.push(format!(
-                "{}: {} more doubts about its images; `echogrid info FILE` tells those of one",
+                "{}: {} more doubts about its images: name fewer at once to be told theirs",
                 self.annotations.display(),
                 all.len() - TOLD
             ));

@@ -2,7 +2,7 @@
 
 use super::graph::Graph;
 use super::ops::ParamKind;
-use super::weights::{Result, TensorMap, Weights, WeightsError};
+use super::weights::{Result, TensorMap, Weights, WeightsError, mean_name};
 use crate::gpu::{DType, Engine, Plan, PlanBuilder, Readback, Tensor};
 use crate::kernels::optim::{self, AdamW, LossScale, Step};
 use serde::{Deserialize, Serialize};
@@ -172,7 +172,7 @@ impl Optimizer {
             out.insert(format!("optimizer.v.{name}"), (v.shape().to_vec(), engine.read(v)?));
         }
         for (name, mean) in self.mean.iter().flat_map(Weights::named) {
-            out.insert(format!("optimizer.mean.{name}"), (mean.shape().to_vec(), engine.read(mean)?));
+            out.insert(mean_name(name), (mean.shape().to_vec(), engine.read(mean)?));
         }
         if let Some(scale) = &self.scale {
             let state = vec![engine.read::<f32>(scale)?[0], engine.read::<f32>(&self.clip)?[3]];
@@ -195,7 +195,7 @@ impl Optimizer {
             engine.write(v, values(&format!("optimizer.v.{name}"))?)?;
         }
         for (name, mean) in self.mean.iter().flat_map(Weights::named) {
-            engine.write(mean, values(&format!("optimizer.mean.{name}"))?)?;
+            engine.write(mean, values(&mean_name(name))?)?;
         }
         if let Some(scale) = &self.scale {
             let [now, good] = values(SCALE)?[..] else {

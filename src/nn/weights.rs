@@ -181,6 +181,14 @@ pub struct NetworkFile<N> {
     pub tensors: TensorMap,
 }
 
+impl<N> NetworkFile<N> {
+    /// All parameters, as the model has them or that a checkpoint would become: a running mean goes before the weights themselves.
+    pub fn parameters(&self) -> impl Iterator<Item = (&String, &(Vec<usize>, Vec<f32>))> {
+        let own = self.tensors.iter().filter(|(name, _)| !name.starts_with("optimizer."));
+        own.map(|(name, value)| (name, self.tensors.get(&mean_name(name)).unwrap_or(value)))
+    }
+}
+
 impl<N: Network> NetworkFile<N> {
     /// Reads a file.
     ///
@@ -250,10 +258,10 @@ impl<N: Network> NetworkFile<N> {
         AtomicFile::write(path, &bytes).map_err(fail)
     }
 
-    /// The network's own parameters: not those of the optimiser, of the loss or of the graph network behind it.
+    /// The network's own parameters: not those of the loss or of the graph network behind it.
     pub fn network(&self) -> impl Iterator<Item = (&String, &(Vec<usize>, Vec<f32>))> {
-        let apart = |name: &str| ["optimizer.", "loss.", GRAPH_PREFIX].iter().any(|p| name.starts_with(p));
-        self.tensors.iter().filter(move |(name, _)| !apart(name))
+        let apart = |name: &str| ["loss.", GRAPH_PREFIX].iter().any(|p| name.starts_with(p));
+        self.parameters().filter(move |(name, _)| !apart(name))
     }
 
     /// SHA-256 over the encoder's configuration and every parameter of the network (not of the optimiser, the loss or the graph network
@@ -292,7 +300,8 @@ impl Weights {
     /// # Errors
     /// A parameter is missing or has other extents.
     pub fn from_file<N>(engine: &Engine, graph: &Graph, file: &NetworkFile<N>, path: &Path) -> Result<Self> {
-        Self::make(engine, graph, |name, spec| match file.tensors.get(name) {
+        let all: HashMap<&str, &(Vec<usize>, Vec<f32>)> = file.parameters().map(|(n, v)| (n.as_str(), v)).collect();
+        Self::make(engine, graph, |name, spec| match all.get(name) {
             Some((shape, values)) if *shape == spec.shape => Ok(values.clone()),
             Some((shape, _)) => Err(WeightsError::Format {
                 path: path.into(),
@@ -388,6 +397,11 @@ impl Weights {
     }
 }
 
+/// What a checkpoint calls the running mean of a parameter.
+pub(super) fn mean_name(name: &str) -> String {
+    format!("optimizer.mean.{name}")
+}
+
 fn initial(name: &str, spec: &ParamSpec, seed: u64) -> Vec<f32> {
     let n = spec.shape.iter().product();
     let deviation = match spec.init {
@@ -399,6 +413,6 @@ fn initial(name: &str, spec: &ParamSpec, seed: u64) -> Vec<f32> {
     let key = u64::from_le_bytes(digest[..8].try_into().expect("8 bytes")) ^ seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let unit = |i: u64| random::unit(key.wrapping_add(i));
     // Box-Muller on counters 2i and 2i + 1.
-    let normal = |i: u64| (-2.0 * (1.0 - unit(2 * i)).ln()).sqrt() * (std::f64::consts::TAU * unit(2 * i + 1)).cos();
-    (0..n as u64).map(|i| (deviation * normal(i)) as f32).collect()
+    let normal = |i: u64| (deviation * (-2.0 * (1.0 - unit(2 * i)).ln()).sqrt() * (std::f64::consts::TAU * unit(2 * i + 1)).cos()) as f32;
+    (0..n as u64).map(normal).collect()
 }

@@ -34,14 +34,20 @@ impl From<Vec<u32>> for Choice {
 
 /// Share of a band's spread by which another must differ from it to show something else: more than JPEG does to a grey picture.
 const DIFFERS: f64 = 0.1;
+/// Share of the pixels that must differ at all.
+const DIFFERENT: f64 = 0.1;
 /// Side of the squares on which bands are compared, px, and their number along each axis.
 const SQUARE: u32 = 32;
 const SQUARES: u32 = 3;
 
-/// Bands of Sentinel-2 that Landsat has not: beside them `B2`, `B3` and `B4` are blue, green and red (the Landsats do not agree on these).
-const SENTINEL_2: [&str; 6] = ["B8", "B8A", "B08", "B09", "B11", "B12"];
-/// Red, green and blue, as bands are described.
-const COLOURS: [[&str; 3]; 3] = [["red", "green", "blue"], ["B04", "B03", "B02"], ["B4", "B3", "B2"]];
+/// Red, green and blue by number, as Sentinel-2 has them and the harmonised Landsats beside it; and without a leading nought.
+const NUMBERED: [[&str; 3]; 2] = [["B04", "B03", "B02"], ["B4", "B3", "B2"]];
+/// Bands that Sentinel-2 alone has; and some that, where `B8` is not beside them, say that this is its near infrared, not a Landsat's panchromatic band. Landsats 4 to 7 have
+/// green, red and infrared in bands 2 to 4, Landsats 8 and 9 blue, green and red: without these nothing says which it is.
+const SENTINEL_2: [&str; 2] = ["B8A", "B12"];
+const LANDSAT: [&str; 7] = ["B1", "B5", "B6", "B6_VCID_1", "B6_VCID_2", "B7", "B10"];
+/// Words beside a colour's that do not make it another: `Red 665 nm`, but not `Red Edge`.
+const UNITS: [&str; 4] = ["band", "nm", "reflectance", "surface"];
 
 impl Bands {
     /// Chooses among the bands of a raster that reads all of them.
@@ -59,10 +65,10 @@ impl Bands {
         };
         Ok(match self {
             Self::All => all.into(),
-            Self::Colours => colours(raster, &all, named),
+            Self::Colours => colours(raster, &all),
             Self::Polarisation => match ["VV", "VH", "HH", "HV"].into_iter().filter_map(named).min() {
                 Some(polarised) => vec![polarised].into(),
-                None => Choice { doubt: other_than_the_first(raster, &all)?, bands: vec![all[0]] },
+                None => Choice { doubt: other_than_the_first(raster, &all), bands: vec![all[0]] },
             },
             Self::Named(word) => {
                 let number = word.trim().parse::<u32>().ok().and_then(|n| n.checked_sub(1)).filter(|b| *b < raster.samples());
@@ -83,7 +89,17 @@ fn listed(raster: &Raster) -> String {
     all.collect::<Vec<_>>().join(", ")
 }
 
-fn colours(raster: &Raster, all: &[u32], named: impl Fn(&str) -> Option<u32>) -> Choice {
+fn colours(raster: &Raster, all: &[u32]) -> Choice {
+    let name = |b: u32| raster.names()[b as usize].as_deref().unwrap_or_default();
+    let exactly = |word: &str| all.iter().copied().find(|b| name(*b).trim().eq_ignore_ascii_case(word));
+    let coloured = |word: &str| {
+        let says = |b: &u32| {
+            let words = name(*b).split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| w.chars().all(|c| c.is_ascii_alphabetic()));
+            let mut words = words.filter(|w| !w.is_empty() && !UNITS.iter().any(|u| w.eq_ignore_ascii_case(u)));
+            words.next().is_some_and(|w| w.eq_ignore_ascii_case(word)) && words.next().is_none()
+        };
+        all.iter().copied().find(says)
+    };
     let three = |found: [Option<u32>; 3]| match found {
         [Some(r), Some(g), Some(b)] if r != g && g != b && b != r && found.iter().flatten().all(|b| all.contains(b)) => Some(vec![r, g, b]),
         _ => None,
@@ -91,12 +107,13 @@ fn colours(raster: &Raster, all: &[u32], named: impl Fn(&str) -> Option<u32>) ->
     if let Some(said) = three(raster.colours()) {
         return said.into();
     }
-    let sentinel = SENTINEL_2.into_iter().any(|b| named(b).is_some());
-    let described = |words: [&str; 3]| (sentinel || words[0] != "B4").then(|| three(words.map(&named))).flatten();
-    if let Some(found) = COLOURS.into_iter().find_map(described) {
+    let [padded, plain] = NUMBERED.map(|words| three(words.map(exactly)));
+    let sentinel = SENTINEL_2.into_iter().any(|b| exactly(b).is_some())
+        || exactly("B8").is_some() && !LANDSAT.into_iter().any(|b| exactly(b).is_some());
+    if let Some(found) = three(["red", "green", "blue"].map(coloured)).or(padded).or(plain.clone().filter(|_| sentinel)) {
         return found.into();
     }
-    let doubt = (all.len() > 3).then(|| {
+    let doubt = (all.len() > 3 || plain.is_some()).then(|| {
         format!(
             "{}: the first three of its {} bands ({}) are read as red, green and blue, for it does not say which are; others: gdal_translate -b RED -b GREEN -b BLUE IN OUT.tif",
             raster.path().display(),
@@ -109,38 +126,39 @@ fn colours(raster: &Raster, all: &[u32], named: impl Fn(&str) -> Option<u32>) ->
 
 /// A doubt where the bands of what should be a SAR image show different things, and nothing says which is meant. A grey picture in three
 /// equal bands gives none.
-fn other_than_the_first(raster: &Raster, all: &[u32]) -> Result<Option<String>> {
-    if all.len() < 2 {
-        return Ok(None);
-    }
+fn other_than_the_first(raster: &Raster, all: &[u32]) -> Option<String> {
     let count = all.len();
+    if count < 2 {
+        return None;
+    }
     let size = [raster.width(), raster.height()];
-    let (mut sums, mut squares, mut apart, mut pixels) = (vec![0.0f64; count], vec![0.0f64; count], vec![0.0f64; count], 0.0f64);
+    let (mut seen, mut differing) = (0.0f64, Vec::new());
     for i in 0..SQUARES * SQUARES {
         let place = |k: u32, extent: u32| i64::from(extent.saturating_sub(SQUARE)) * i64::from(2 * k + 1) / i64::from(2 * SQUARES);
         let (w, h) = (SQUARE.min(size[0]), SQUARE.min(size[1]));
-        let window = raster.read_window(place(i % SQUARES, size[0]), place(i / SQUARES, size[1]), w, h)?;
-        // Of bands that differ one may hold nothing here.
+        // A band that is not read may be damaged: that is no matter of this one.
+        let Ok(window) = raster.read_window(place(i % SQUARES, size[0]), place(i / SQUARES, size[1]), w, h) else { continue };
         let valid = window.data.chunks_exact(count).zip(&window.valid).filter(|(v, valid)| **valid != 0 && v.iter().all(|v| v.is_finite()));
         for (values, _) in valid {
-            pixels += 1.0;
-            for (b, v) in values.iter().map(|v| f64::from(*v)).enumerate() {
-                sums[b] += v;
-                squares[b] += v * v;
-                apart[b] += (v - f64::from(values[0])).powi(2);
+            seen += 1.0;
+            // Fill is the same in all bands, whoever names it.
+            if values.iter().any(|v| *v != values[0]) {
+                differing.push(values.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>());
             }
         }
     }
-    let variance = |b: usize| (squares[b] / pixels - (sums[b] / pixels).powi(2)).max(0.0);
-    let differs = |b: usize| (apart[b] / pixels).sqrt() > DIFFERS * variance(0).max(variance(b)).sqrt();
-    if pixels == 0.0 || !(1..count).any(differs) {
-        return Ok(None);
+    let n = differing.len() as f64;
+    let mean = |of: &dyn Fn(&[f64]) -> f64| differing.iter().map(|v| of(v)).sum::<f64>() / n;
+    let variance = |b: usize| (mean(&|v| v[b] * v[b]) - mean(&|v| v[b]).powi(2)).max(0.0);
+    let differs = |b: usize| mean(&|v| (v[b] - v[0]).powi(2)).sqrt() > DIFFERS * variance(0).max(variance(b)).sqrt();
+    if n <= DIFFERENT * seen || !(1..count).any(differs) {
+        return None;
     }
     let what = if raster.colours().iter().all(Option::is_some) { "says that they are colours" } else { "does not say what they show" };
-    Ok(Some(format!(
+    Some(format!(
         "{}: band 1 of {} is read as SAR; they differ, and the file {what} ({}): --band NUMBER reads another",
         raster.path().display(),
         count,
         listed(raster)
-    )))
+    ))
 }

@@ -1,5 +1,6 @@
 //! Several files as one map: joined as they are where they lie on one lattice of pixels, else resampled to the first one's.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -48,6 +49,11 @@ pub(super) struct Mosaic {
     open: Mutex<Vec<(u32, Arc<Raster>)>>,
 }
 
+/// The numbers of the bands that are read.
+fn numbers(raster: &Raster) -> String {
+    raster.band_names().into_iter().map(|(b, _)| b.to_string()).collect::<Vec<_>>().join(", ")
+}
+
 /// Opens several files as one map.
 ///
 /// # Errors
@@ -59,8 +65,9 @@ pub(super) fn open(paths: &[PathBuf], options: &OpenOptions) -> Result<Raster> {
     let (geo, crs) = (*geo, crs.clone());
     let (bands, kind, reader, first_path) = (first.bands(), first.sample_type(), first.reader(), first.path().to_path_buf());
     let names = first.band_names().into_iter().map(|(_, name)| name.map(Into::into)).collect();
+    let order = numbers(&first);
     let lattice = Georeference::affine(geo, crs.clone(), [first.width(), first.height()]);
-    let (mut first, mut warnings) = (Some(first), Vec::new());
+    let (mut first, mut warnings, mut told) = (Some(first), Vec::new(), HashSet::new());
     let mut pieces = Vec::with_capacity(paths.len());
     let (mut opened, mut no_data) = (Vec::new(), (Vec::new(), false));
     for path in paths {
@@ -74,7 +81,9 @@ pub(super) fn open(paths: &[PathBuf], options: &OpenOptions) -> Result<Raster> {
             }
             other => other?,
         };
-        warnings.extend(raster.warnings().iter().cloned());
+        // What is said of one file in the same words as of another is told once.
+        let own = raster.path().display().to_string();
+        warnings.extend(raster.warnings().iter().filter(|w| told.insert(w.replacen(&own, "", 1))).cloned());
         if raster.sample_type() != kind {
             return Err(Error::argument(
                 "map",
@@ -97,6 +106,14 @@ pub(super) fn open(paths: &[PathBuf], options: &OpenOptions) -> Result<Raster> {
                     path.display(),
                     raster.bands()
                 ),
+            ));
+        }
+        if numbers(&raster) != order {
+            warnings.push(format!(
+                "{own}: its bands {} are read where of {} it is {}: write both in one order if these are not the same colours (gdal_translate -b)",
+                numbers(&raster),
+                first_path.display(),
+                order
             ));
         }
         pieces.push(piece(&raster, &lattice, &geo)?);

@@ -63,7 +63,7 @@ impl OpenOptions {
         sheet::open(images, size, pixel_m, self)
     }
 
-    /// Opens an image without looking at its pixels.
+    /// Opens an image without looking for fill in its pixels.
     pub(super) fn open_unread(&self, path: impl AsRef<Path>) -> Result<Raster> {
         let path = path.as_ref();
         let mut raster = read_header(path, self.reader)?;

@@ -26,7 +26,7 @@ impl Image {
         Self::open_map(&[path.into()], OpenOptions::default())
     }
 
-    /// Opens a map of one or more files ([`OpenOptions::open_map`]); of more than three bands the first three are read.
+    /// Opens a map of one or more files ([`OpenOptions::open_map`]); its colours are read.
     ///
     /// # Errors
     /// Reading, or no valid pixel.

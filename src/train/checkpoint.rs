@@ -140,9 +140,11 @@ pub(super) fn load<T: Task>(
     if saved != *task.config() {
         return Err(bad("is from a run with another configuration"));
     }
-    let same = |a: &SceneRecord, b: &SceneRecord| a.map_sha256 == b.map_sha256 && a.sar_sha256 == b.sar_sha256;
+    // Of the same files other bands may be read, or values taken for another unit.
+    let read = |r: &SceneRecord| (r.map_standardisation.clone(), r.sar_standardisation.clone());
+    let same = |a: &SceneRecord, b: &SceneRecord| a.map_sha256 == b.map_sha256 && a.sar_sha256 == b.sar_sha256 && read(a) == read(b);
     if file.manifest.scenes.len() != scenes.len() || !file.manifest.scenes.iter().zip(scenes).all(|(a, b)| same(a, b)) {
-        return Err(bad("is from a run on other scenes"));
+        return Err(bad("is from a run on other scenes, or on these as they were read then"));
     }
     let progress =
         serde_json::from_value(file.manifest.training["progress"].clone()).map_err(|e| bad(&format!("its state cannot be read ({e})")))?;

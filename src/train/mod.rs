@@ -31,7 +31,7 @@ pub use batch::{Batcher, Place};
 pub use checkpoint::{checkpoint_path, refuse_unfinished, scene_records};
 pub use config::{Augment, TrainConfig};
 pub use cuts::Cuts;
-pub use dense::{DenseAugment, DenseTrainConfig, profile_dense_step, train_dense};
+pub use dense::{DenseAugment, DenseTrainConfig, export_dense, profile_dense_step, train_dense};
 pub use detect::{
     DetectAugment, DetectTrainConfig, RecipeOfDetectors, RegionSampling, export_detector, profile_detector_step, train_detector,
 };

@@ -6,7 +6,7 @@ use crate::cli::common::{Global, Progress, check_apart, check_regular, interrupt
 use crate::gpu::Engine;
 use crate::report::figures;
 use crate::scene::ScenePair;
-use crate::train::{Event, Log, Outcome, TrainConfig, export, refuse_unfinished};
+use crate::train::{Event, Log, Outcome, refuse_unfinished};
 use crate::{Error, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -92,13 +92,19 @@ pub(in crate::cli) fn follow(
     }
 }
 
-/// Writes a run's batches instead of training on them.
-pub(super) fn export_batches(global: &Global, ground: &GroundArgs, sets: &Sets, config: &TrainConfig, folder: &Path) -> Result<()> {
-    let (scenes, val) = ground.open(global, sets, [None, Some(config.patch)])?;
-    let bar = global.bar(config.total_steps() as u64, "writing batches");
-    export(&global.engine()?, config, &scenes, &val, folder, |step| bar.set_position(step as u64))?;
+/// Writes a run's batches instead of training on them. `write` hears what to say of each step.
+pub(super) fn export_batches(
+    global: &Global,
+    (ground, sets, patch): (&GroundArgs, &Sets, Option<u32>),
+    folder: &Path,
+    steps: usize,
+    write: impl FnOnce(&Engine, &[ScenePair], &ScenePair, &dyn Fn(usize)) -> Result<()>,
+) -> Result<()> {
+    let (scenes, val) = ground.open(global, sets, [None, patch])?;
+    let bar = global.bar(steps as u64, "writing batches");
+    write(&global.engine()?, &scenes, &val, &|step| bar.set_position(step as u64))?;
     bar.finish_and_clear();
-    global.say(format_args!("wrote {} steps into {}", config.total_steps(), folder.display()));
+    global.say(format_args!("wrote {steps} steps into {}", folder.display()));
     Ok(())
 }
 

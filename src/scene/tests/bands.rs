@@ -43,6 +43,10 @@ fn a_band_that_is_taken_for_sar_is_said_where_others_show_something_else() {
     // Of the same texture, half as bright.
     let (_, doubt) = opened(Bands::Polarisation, picture(2, |i, b| value(i) / (b + 1) as u8).with(338, Value::Short(vec![0])));
     assert!(doubt.contains("they differ"), "{doubt}");
+    // Whatever names the fill, it says nothing; bands that are nearly all alike are grey.
+    let filled = |i, b| if i % SIDE < 40 { 0 } else { other(i, b) / 16 };
+    let (_, doubt) = opened(Bands::Polarisation, picture(2, filled).with(338, Value::Short(vec![0])));
+    assert!(doubt.contains("they differ"), "{doubt}");
     // Chosen, or described.
     assert_eq!(opened(Bands::Named("2".into()), two()), (vec![2], String::new()));
     assert_eq!(opened(Bands::Polarisation, two().with(42112, said("description", &["x", "VH"]))), (vec![2], String::new()));
@@ -57,8 +61,17 @@ fn colours_of_a_map_are_those_that_the_file_says() {
     // Sentinel-2, in the order of its numbers, of its wavelengths, and by words.
     assert_eq!(described(&["B2", "B3", "B4", "B8"]), (vec![3, 2, 1], String::new()));
     assert_eq!(described(&["B02", "B03", "B04"]), (vec![3, 2, 1], String::new()));
-    assert_eq!(described(&["Red Edge", "Blue", "Green", "Red"]), (vec![4, 3, 2], String::new()));
-    // The Landsats do not agree on what their bands are.
+    assert_eq!(described(&["Red Edge 705", "Blue 490", "Green 560 nm", "Band 4: Red"]), (vec![4, 3, 2], String::new()));
+    assert_eq!(described(&["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A"]), (vec![4, 3, 2], String::new()));
+    // The Landsats do not agree on what their bands are; nor is a MODIS product's fourth band red.
+    for words in [
+        &["B1", "B2", "B3", "B4", "B5", "B6_VCID_1", "B7", "B8"][..],
+        &["sur_refl_b01", "sur_refl_b02", "sur_refl_b03", "sur_refl_b04"],
+        &["B2", "B3", "B4"],
+    ] {
+        let (bands, doubt) = described(words);
+        assert!(bands == [1, 2, 3] && doubt.contains("does not say which are"), "{words:?}: {doubt}");
+    }
     let (bands, doubt) = described(&["SR_B1", "SR_B2", "SR_B3", "SR_B4"]);
     assert!(bands == [1, 2, 3] && doubt.contains("first three of its 4 bands (1 (SR_B1), 2 (SR_B2)"), "{doubt}");
     let (bands, doubt) = opened(Bands::Colours, more(4));

@@ -3,11 +3,13 @@
 
 mod batch;
 mod config;
+mod export;
 #[cfg(test)]
 pub(super) mod tests;
 mod validate;
 
 pub use config::{DenseAugment, DenseTrainConfig};
+pub use export::export_dense;
 
 use super::batch::Place;
 use super::checkpoint::{refuse_unfinished, scene_records};
@@ -233,7 +235,7 @@ impl Task for Dense<'_> {
     }
 
     fn validate(&mut self, engine: &Engine, learner: &Learner, step: usize) -> Result<serde_json::Value> {
-        let mut figures = self.validation.run(engine, &self.config.encoder, &learner.weights)?;
+        let mut figures = self.validation.run(engine, &self.config.encoder, learner.judged())?;
         figures["step"] = step.into();
         Ok(figures)
     }

@@ -176,6 +176,27 @@ fn go(
 }
 
 #[test]
+fn what_is_exported_is_what_is_trained_on() {
+    let (folder, city) = city();
+    let export = |config: &DenseTrainConfig, to: &Path| export_dense(&engine(), config, std::slice::from_ref(&city), &city, to, |_| {});
+    let config = DenseTrainConfig { epochs: 1, steps: 2, validate_every: 1, hard: 0.0, ..small() };
+    let to = folder.path().join("batches");
+    export(&config, &to).unwrap();
+    let bytes = std::fs::read(to.join("batches-00000.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let shape = |name: &str| file.tensor(name).unwrap().shape().to_vec();
+    assert_eq!([shape("map"), shape("sar"), shape("target")], [vec![2, 2, 32, 32, 4], vec![2, 4, 16, 16, 4], vec![2, 4, 4]]);
+    let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(to.join("manifest.json")).unwrap()).unwrap();
+    // The run's own first step is this one.
+    let losses = go(&engine(), &city, &config, &folder.path().join("model"), false, None).1;
+    assert_eq!(manifest["losses"][0].as_f64().unwrap() as f32, losses[0]);
+    let e = export(&config, &to).unwrap_err().to_string();
+    assert!(e.contains("is not empty"), "{e}");
+    let e = export(&small(), &folder.path().join("hard")).unwrap_err().to_string();
+    assert!(e.contains("hard = 0"), "{e}");
+}
+
+#[test]
 fn the_loss_falls() {
     let (folder, city) = city();
     let still = DenseAugment {

@@ -60,6 +60,11 @@ fn a_run_goes_on_to_the_same_bits_and_its_trunk_starts_another() {
     let [whole, parts, other] = ["whole", "parts", "other"].map(|n| dir.path().join(n));
     assert_eq!(train(&config, &data, &whole, false, usize::MAX).len(), 6);
     train(&config, &data, &parts, false, 4);
+    // As a model, a checkpoint is its running mean.
+    let held = load(&crate::train::checkpoint_path(&parts));
+    assert!(held.network().all(|(name, value)| held.tensors[&format!("optimizer.mean.{name}")] == *value));
+    let weight = "sar.layer1.0.conv1.weight";
+    assert!(held.network().any(|(name, value)| name == weight && held.tensors[weight] != *value));
     train(&config, &data, &parts, true, usize::MAX);
     let model = load(&whole);
     assert!(model.tensors == load(&parts).tensors, "resumed weights differ");
@@ -139,6 +144,14 @@ fn ships_are_learnt() {
     let mean = |l: &[f32]| l.iter().sum::<f32>() / l.len() as f32;
     let [first, last] = [mean(&losses[..5]), mean(&losses[55..])];
     assert!(last < 0.75 * first, "{first} to {last}");
+}
+
+#[test]
+fn what_a_file_leaves_out_of_the_optimiser_is_this_trainings() {
+    let said: DetectTrainConfig = toml::from_str("optimizer = { lr = 1e-3 }").unwrap();
+    let own = DetectTrainConfig::default().optimizer;
+    assert_eq!(said.optimizer, crate::nn::OptimizerConfig { lr: 1e-3, ..own });
+    assert!(own.average > 0.9 && toml::from_str::<DetectTrainConfig>("optimizer = { rate = 1 }").is_err());
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::eval::{self, Ground, Protocol, Query};
 use crate::gpu::{Engine, Plan, PlanBuilder, Precision, Tensor};
 use crate::index::{CellHit, Database, Embedder, LoadedModel, RESIDENT_BYTES, Searcher, build};
 use crate::kernels::sampler::{self, PatchRecord};
-use crate::nn::{EncoderConfig, GRAPH_PREFIX, Graph, Manifest, NodeId, TensorMap, TowerInputs, Weights};
+use crate::nn::{EncoderConfig, Graph, Manifest, NodeId, TensorMap, TowerInputs, Weights};
 use crate::random::Random;
 use crate::refine::{Candidates, DEPTH, Refiner, Request, Slider, Strip, Trainer, Turn, candidates, rows};
 use crate::scene::{PageCache, ScenePair};
@@ -143,7 +143,7 @@ impl<'a> Refinement<'a> {
         let mut learner = Learner::new(engine, &graph, loss, None, &config.course())?;
         learner.init_hash = config.joint.then(|| model.hash.clone());
         if config.joint {
-            learner.weights.load(engine, &model.file.tensors)?;
+            learner.weights.load(engine, &model.file.parameters().map(|(n, t)| (n.clone(), t.clone())).collect())?;
         }
         let inputs = &learner.plan.inputs;
         let trainer = Trainer::new(&config.refiner, &config.loss, &graph, &net, &supervision, inputs)?;
@@ -273,10 +273,9 @@ impl Task for Refinement<'_> {
     }
 
     fn kept(&self) -> TensorMap {
-        let graph = |name: &str| name.starts_with(GRAPH_PREFIX);
         match self.config.joint {
             true => TensorMap::new(),
-            false => self.model.file.tensors.iter().filter(|(n, _)| !graph(n)).map(|(n, t)| (n.clone(), t.clone())).collect(),
+            false => self.model.file.network().map(|(n, t)| (n.clone(), t.clone())).collect(),
         }
     }
 

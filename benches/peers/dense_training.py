@@ -1,0 +1,451 @@
+#!/usr/bin/env python3
+"""Features for dense matching: the towers, loss, sampler and course of `echogrid train --dense`, trained in PyTorch, for hours if need be.
+
+    echogrid train --dense --config FILE ... --epochs 1 --out TEMPLATE
+    python3 benches/peers/dense_training.py TEMPLATE --scene MAP SAR [--scene MAP SAR ...] --out MODEL [--epochs N] [--resume] [--bf16]
+    echogrid eval --protocol dense ... --model MODEL
+
+    echogrid train --dense --config FILE ... --export FOLDER
+    python3 benches/peers/dense_training.py --batches FOLDER [--ours MODEL.log.jsonl]
+
+Needs PyTorch, safetensors, rasterio and numpy. The template (`steps = 1` makes one in seconds) says all but the weights: towers, course, augmentation, how each scene is standardised. Its scenes are
+named again in its order; a map and its SAR image must share one grid. Windows and patches are drawn by echogrid's rules from numbers of their own, and cut as its sampler cuts: the pixels nearest to as many
+taps as a feature pixel has, and their mean. Every --every minutes a checkpoint (OUT.pt, from which --resume goes on) and the model so far are written; the manifest says what trained it, by this script's
+digest too. With --batches nothing is written: losses on echogrid's batches from its start values, beside its own.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import sys
+import time
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from cmpc import batches as exported
+from networks import Descent, start_from, to_echogrid
+
+CLIP, BLOCK, VALID = 4.0, 8, 0.5
+WINDOW_VALID, PATCH_VALID, OFFSETS = 0.75, (0.9, 0.999), 64
+HOPELESS, HARD, MOVED = 0.1, 0.25, 0.25
+MOST_LOOKS = 16
+
+
+class Unit(nn.Module):
+    """Convolution without bias, batch normalisation, and ReLU where asked."""
+
+    def __init__(self, i, o, k=3, stride=1, dilation=1, relu=True):
+        super().__init__()
+        self.conv, self.bn, self.relu = nn.Conv2d(i, o, k, stride, dilation * (k - 1) // 2, dilation, bias=False), nn.BatchNorm2d(o), relu
+
+    def forward(self, x):
+        y = self.bn(self.conv(x))
+        return F.relu(y) if self.relu else y
+
+
+class Tower(nn.Module):
+    """A unit vector a pixel, 0 where the patch has no data; parameters under echogrid's names."""
+
+    def __init__(self, c):
+        super().__init__()
+        self.levels, self.skip, widths = c["levels"], c["skip"], [lv["width"] for lv in c["levels"]]
+        self.stems = [f"stem{i + 1}" for i in range(c["stem"])]
+        for i, name in enumerate(self.stems):
+            self.add_module(name, Unit(4 if i == 0 else widths[0], widths[0]))
+        for i, level in enumerate(self.levels):
+            if i:
+                self.add_module(f"down{i}", Unit(widths[i - 1], widths[i], stride=2))
+            blocks = nn.Module()
+            for b, d in enumerate(level["dilations"]):
+                block = nn.Module()
+                block.add_module("1", Unit(widths[i], widths[i], dilation=d))
+                block.add_module("2", Unit(widths[i], widths[i], dilation=d, relu=False))
+                blocks.add_module(str(b), block)
+            self.add_module(f"level{i}", blocks)
+        for i, (fine, coarse) in enumerate(zip(widths, widths[1:])):
+            if self.skip == "add" and fine != coarse:
+                self.add_module(f"fit{i}", Unit(coarse, fine, 1, relu=False))
+            self.add_module(f"join{i}", Unit(fine if self.skip == "add" else fine + coarse, fine))
+        self.head = nn.Conv2d(widths[0], c["channels"], 1)
+
+    def blocks(self, i, x):
+        for block in self.get_submodule(f"level{i}").children():
+            x = F.relu(x + block.get_submodule("2")(block.get_submodule("1")(x)))
+        return x
+
+    def forward(self, patch):
+        x, seen = patch, []
+        for name in self.stems:
+            x = self.get_submodule(name)(x)
+        x = self.blocks(0, x)
+        for i in range(1, len(self.levels)):
+            seen.append(x)
+            x = self.blocks(i, self.get_submodule(f"down{i}")(x))
+        for i, finer in reversed(list(enumerate(seen))):
+            x = self.get_submodule(f"fit{i}")(x) if hasattr(self, f"fit{i}") else x
+            x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+            x = self.get_submodule(f"join{i}")(x + finer if self.skip == "add" else torch.cat([x, finer], 1))
+        return F.normalize(self.head(x).float(), dim=1, eps=1e-6) * (patch[:, 3:] >= VALID)
+
+
+class Network(nn.ModuleDict):
+    """Both towers, and the temperature that the loss learns."""
+
+    def __init__(self, c):
+        super().__init__({"map": Tower(c["encoder"]), "sar": Tower(c["encoder"])})
+        self["loss"] = nn.ParameterDict({"log_scale": torch.tensor([math.log(c["logit_scale"])])})
+        self.radius, self.most = c["radius"], c["max_logit_scale"]
+        for m in self.modules():
+            if isinstance(m, nn.Conv2d):
+                nn.init.normal_(m.weight, 0, math.sqrt(2 / m.weight[0].numel()))
+                if m.bias is not None:
+                    nn.init.zeros_(m.bias)
+
+    def losses(self, windows, patches, target, bf16=False):
+        """Each patch's loss, and whether its largest score lies near the true offset; `target` [P, 4]: row, column, window."""
+        with torch.autocast(windows.device.type, torch.bfloat16, enabled=bf16):
+            a, b = self["map"](windows), self["sar"](patches)
+        b = b - b.mean((2, 3), keepdim=True)
+        b = F.normalize(b.flatten(1), eps=1e-6).view_as(b)
+        side, small = a.shape[-1], b.shape[-1]
+        n = side - small + 1
+        product = torch.einsum("vchw,pchw->pvhw", torch.fft.rfft2(a), torch.fft.rfft2(b, s=(side, side)).conj())
+        scores = torch.fft.irfft2(product, s=(side, side))[:, :, :n, :n]
+        z = scores * (self["loss"]["log_scale"].exp().clamp(max=self.most) / small)
+        at = torch.arange(n)
+        near = (at[None, :, None] - target[:, :1, None]) ** 2 + (at[None, None, :] - target[:, 1:2, None]) ** 2 <= self.radius**2
+        right = near[:, None] & (torch.arange(a.shape[0])[None, :] == target[:, 2:3])[:, :, None, None]
+        flat, right = z.flatten(1), right.flatten(1)
+        losses = flat.logsumexp(1) - flat.masked_fill(~right, -math.inf).logsumexp(1)
+        return losses, right.gather(1, flat.argmax(1, keepdim=True))[:, 0]
+
+
+class Image:
+    """Pixels as they are, what they become, and where there are any."""
+
+    def __init__(self, path, standardisation, sha256):
+        import rasterio
+
+        digest = hashlib.sha256()
+        with open(path, "rb") as f:
+            for part in iter(lambda: f.read(1 << 20), b""):
+                digest.update(part)
+        if digest.hexdigest() != sha256:
+            sys.exit(f"{path}: is not the image that the template was made of, in its order")
+        radiometry, bands = standardisation["radiometry"], len(standardisation["median"])
+        with rasterio.open(path) as f:
+            if f.count != bands:
+                sys.exit(f"{path}: has {f.count} bands, of which echogrid read {bands}: write those alone, in that order (gdal_translate -b)")
+            self.pixels, self.grid = np.ascontiguousarray(np.moveaxis(f.read(), 0, 2)), (f.transform, f.crs, f.shape)
+            named = f.dataset_mask() > 0
+        if self.pixels.dtype.kind == "f":
+            named &= np.isfinite(self.pixels).all(2)
+            self.pixels = np.nan_to_num(self.pixels)
+        # Fill that nothing names covers squares; a dark pixel among others is data.
+        none = (self.pixels == 0).all(2) if self.pixels.dtype.kind == "u" else np.zeros(named.shape, bool)
+        low = np.lib.stride_tricks.sliding_window_view(np.pad(none, ((0, BLOCK - 1),) * 2), BLOCK, 1).all(2)
+        low = np.lib.stride_tricks.sliding_window_view(low, BLOCK, 0).all(2)
+        fill = np.zeros_like(none)
+        for y in range(BLOCK):
+            for x in range(BLOCK):
+                fill[y:, x:] |= low[: none.shape[0] - y, : none.shape[1] - x]
+        self.valid = named & ~fill
+        half = self.valid[: none.shape[0] // 2 * 2, : none.shape[1] // 2 * 2].reshape(none.shape[0] // 2, 2, none.shape[1] // 2, 2).mean((1, 3), np.float32)
+        self.sums = np.pad(half.cumsum(0, np.float64).cumsum(1), ((1, 0), (1, 0)))
+        kind, unit = radiometry["kind"], radiometry.get("unit")
+        self.factor = {"amplitude": 20.0, "intensity": 10.0}.get(unit) if kind == "sar" else None
+        self.offset = radiometry.get("offset", 0.0)
+        self.median, self.scale = (np.array(standardisation[k], np.float32) for k in ("median", "scale"))
+
+    def share(self, centre, side):
+        """Of a square that has data."""
+        h, w = self.sums.shape[0] - 1, self.sums.shape[1] - 1
+        low = [int(round((c - side / 2) / 2)) for c in centre]
+        n = max(int(round(side / 2)), 1)
+        (x0, x1), (y0, y1) = ((min(max(v, 0), m), min(max(v + n, 0), m)) for v, m in zip(low, (w, h)))
+        s = self.sums
+        return (s[y1, x1] - s[y0, x1] - s[y1, x0] + s[y0, x0]) / n**2
+
+    def cut(self, centre, matrix, side, taps):
+        """A patch [side, side, bands], standardised, and the share of each of its pixels that has data."""
+        at = np.arange(side) + 0.5 - side / 2
+        steps = (np.arange(taps) + 0.5 - taps / 2) / taps
+        u = (at[:, None] + steps[None, :]).ravel()
+        x, y = (matrix[i][0] * u[None, :] + matrix[i][1] * u[:, None] + centre[i] for i in (0, 1))
+        if taps == 1:
+            # Bilinear, over the pixels that have data.
+            parts = [self.look_up(y + p, x + q) for p in (-0.5, 0.5) for q in (-0.5, 0.5)]
+            fy, fx = ((v - 0.5) % 1 for v in (y, x))
+            weights = [a * b for a in (1 - fy, fy) for b in (1 - fx, fx)]
+            share = sum(w * n for w, (_, n) in zip(weights, parts))
+            v = sum((w * n)[..., None] * v for w, (v, n) in zip(weights, parts))
+            return np.where(share[..., None] > 0, v / np.maximum(share, 1e-30)[..., None], 0), share
+        v, valid = self.look_up(y, x)
+        pool = lambda a: a.reshape(side, taps, side, taps, -1).mean((1, 3))
+        share = pool(valid)
+        return np.where(share > 0, pool(v) / np.maximum(share, 1e-30), 0), share[..., 0]
+
+    def look_up(self, y, x):
+        """The pixels that hold some places, standardised, 0 where there is no data, and whether there is."""
+        i, j = np.floor(y).astype(np.int64), np.floor(x).astype(np.int64)
+        h, w = self.valid.shape
+        inside = (i >= 0) & (i < h) & (j >= 0) & (j < w)
+        i, j = i.clip(0, h - 1), j.clip(0, w - 1)
+        valid = (self.valid[i, j] & inside).astype(np.float32)
+        v = self.pixels[i, j].astype(np.float32)
+        if self.factor:
+            v = self.factor * np.log10(np.maximum(v + self.offset, np.finfo(np.float32).tiny))
+        return ((v - self.median) / self.scale).clip(-CLIP, CLIP).astype(np.float16).astype(np.float32) * valid[..., None], valid
+
+
+class Scene:
+    def __init__(self, paths, record, pixel_m):
+        self.map, self.sar = (Image(p, record[f"{m}_standardisation"], record[f"{m}_sha256"]) for p, m in zip(paths, ("map", "sar")))
+        if self.map.grid != self.sar.grid:
+            sys.exit(f"{paths[1]}: does not share the grid of {paths[0]}; resample it: gdalwarp -te .. -ts .. IN OUT.tif")
+        transform, crs, (h, w) = self.map.grid
+        self.pixel_scale, self.area = pixel_m / ground_pixel(transform, crs, w / 2, h / 2), self.map.valid.sum()
+
+
+def ground_pixel(transform, crs, x, y):
+    """Side of a pixel, metres on the ellipsoid."""
+    from rasterio.warp import transform as warp
+
+    if crs is None or not transform.is_rectilinear:
+        return abs(transform.a)
+    lon, lat = warp(crs, "EPSG:4326", *zip(*(transform * p for p in ((x, y), (x + 1, y), (x, y + 1)))))
+    phi, e2 = math.radians(lat[0]), 0.00669437999014
+    w = 1 - e2 * math.sin(phi) ** 2
+    along, across = 6378137.0 * (1 - e2) / w**1.5, 6378137.0 / math.sqrt(w) * math.cos(phi)
+    metres = lambda k: math.hypot(math.radians(lon[k] - lon[0]) * across, math.radians(lat[k] - lat[0]) * along)
+    return math.sqrt(metres(1) * metres(2))
+
+
+def turn(angle, scale, flip):
+    c, s = math.cos(angle) * scale, math.sin(angle) * scale
+    return np.array([[flip * c, -s], [flip * s, c]])
+
+
+class Sampler:
+    """Windows and patches, by the rules of echogrid's."""
+
+    def __init__(self, scenes, c, rng):
+        self.scenes, self.c, self.rng, self.hard, self.seen = scenes, c, rng, [], []
+        self.taps = min(max(math.ceil(0.95 * max(s.pixel_scale for s in scenes) - 1e-6), 1), 8)
+        areas = np.array([s.area for s in scenes], np.float64)
+        self.shares = areas / areas.sum()
+
+    def extent(self, scene):
+        a, turned = self.c["augment"], math.radians(min(self.c["augment"]["rotation_deg"], 45))
+        return self.c["window"] * self.scenes[scene].pixel_scale * (1 + a["scale"]) * (math.cos(turned) + math.sin(turned))
+
+    def contrast(self):
+        g = 1 + self.rng.random() * self.c["augment"]["gain"]
+        return g if self.rng.random() < 0.5 else 1 / g
+
+    def map_look(self, v, share):
+        """A map of fewer bands repeats its last."""
+        v = v[..., [min(b, v.shape[-1] - 1) for b in range(3)]]
+        a, rng = self.c["augment"], self.rng
+        mixed = np.full((3, 3), 1 / 3) if rng.random() < a["grey"] else np.eye(3) + rng.uniform(-a["mixing"], a["mixing"], (3, 3))
+        offsets = rng.uniform(-a["offset"], a["offset"]) + rng.uniform(-a["offset"], a["offset"], 3) / 3
+        v = v @ (mixed * self.contrast()).T + offsets + rng.random() * a["noise"] * rng.standard_normal(v.shape)
+        return np.concatenate([np.where(share[..., None] > 0, v, 0), share[..., None]], 2)
+
+    def sar_look(self, v, share, db):
+        a, rng = self.c["augment"], self.rng
+        v = v[..., 0] * self.contrast() + rng.uniform(-a["offset"], a["offset"])
+        if a["speckle_looks"] and rng.random() < 0.5:
+            looks = rng.integers(min(a["speckle_looks"], MOST_LOOKS), MOST_LOOKS + 1)
+            v = v + 10 / db * np.log10(np.maximum(rng.gamma(looks, 1 / looks, v.shape), 1e-30))
+        out = np.zeros((*v.shape, 4))
+        out[..., 0], out[..., 3] = np.where(share > 0, v, 0), share
+        return out
+
+    def window(self, scene, centre):
+        """A window, its patches and their offsets; none where no patch lies on data."""
+        c, a, rng, s = self.c, self.c["augment"], self.rng, self.scenes[scene]
+        angle = (rng.integers(4) * math.pi / 2 if a["quarter_turns"] else 0) + math.radians(rng.uniform(-a["rotation_deg"], a["rotation_deg"]))
+        flip = rng.choice((-1, 1)) if a["mirror"] else 1
+        scale = s.pixel_scale * rng.uniform(1 - a["scale"], 1 + a["scale"])
+        matrix, relative = turn(angle, scale, flip), min(a["relative_rotation_deg"], 45)
+        side = c["patch"] * scale * (1 + a["relative_scale"]) * (math.sin(math.radians(relative)) + math.cos(math.radians(relative)))
+        patches, wanted = [], -(-c["patches"] // c["windows"])
+        for _ in range(OFFSETS * wanted):
+            if len(patches) == wanted:
+                break
+            row, column = rng.integers(0, c["window"] - c["patch"] + 1, 2)
+            at = centre + matrix @ (np.array([column, row]) + (c["patch"] - c["window"]) / 2)
+            if s.map.share(at, side) < PATCH_VALID[0] or s.sar.share(at, side) < PATCH_VALID[1]:
+                continue
+            own = turn(angle + math.radians(rng.uniform(-1, 1) * a["relative_rotation_deg"]), scale * (1 + rng.uniform(-1, 1) * a["relative_scale"]), flip)
+            patches.append((self.sar_look(*s.sar.cut(at, own, c["patch"], self.taps), s.sar.scale[0]), row, column))
+        if len(patches) < wanted:
+            return None
+        return self.map_look(*s.map.cut(centre, matrix, c["window"], self.taps)), patches
+
+    def batch(self, step):
+        """Windows [V, 4, S, S], patches [P, 4, s, s] and targets [P, 4]; a share of the windows near places that were hard in the pass before."""
+        c, rng, taken = self.c, self.rng, []
+        if step % c["steps"] == 0:
+            self.seen.sort(key=lambda s: -s[1])
+            count = lambda share: math.floor(share * len(self.seen) + 0.5)
+            self.hard, self.seen = [p for p, _ in self.seen[count(HOPELESS) : count(HOPELESS) + count(HARD)]], []
+        hard = self.hard if step // c["steps"] >= c["hard_from"] else []
+        wanted, tries, windows, patches, targets = math.floor(c["hard"] * c["windows"] + 0.5) if hard else 0, 0, [], [], []
+        while len(taken) < c["windows"]:
+            tries += 1
+            if tries > 20000:
+                sys.exit("windows of this size do not fit the scenes: use fewer or smaller ones")
+            if len(taken) < wanted and tries < 10000:
+                scene, centre = hard[rng.integers(len(hard))]
+                centre = centre + rng.uniform(-1, 1, 2) * MOVED * self.extent(scene)
+            else:
+                scene = int(rng.choice(len(self.scenes), p=self.shares))
+                h, w = self.scenes[scene].map.valid.shape
+                centre = rng.random(2) * (w, h)
+            side = self.extent(scene)
+            apart = all(q != scene or (abs(p - centre) >= side).any() for q, p in taken)
+            if not apart or self.scenes[scene].map.share(centre, side) < WINDOW_VALID:
+                continue
+            drawn = self.window(scene, centre)
+            if drawn:
+                windows.append(drawn[0])
+                for patch, row, column in drawn[1]:
+                    patches.append(patch)
+                    targets.append((row, column, len(taken), 0))
+                taken.append((scene, centre))
+        image = lambda all: torch.from_numpy(np.stack(all).astype(np.float32)).permute(0, 3, 1, 2)
+        return image(windows), image(patches), torch.tensor(targets, dtype=torch.float32), taken
+
+
+def operations(c):
+    """Floating-point operations of a step: products of the towers, forward and twice backward."""
+
+    def tower(side):
+        count, hooks, net = [], [], Tower(c["encoder"])
+        for m in net.modules():
+            if isinstance(m, nn.Conv2d):
+                hooks.append(m.register_forward_hook(lambda m, _, y: count.append(2 * m.weight[0].numel() * y.numel())))
+        with torch.no_grad():
+            net(torch.zeros(1, 4, side, side))
+        return sum(count)
+
+    return 3 * (c["windows"] * tower(c["window"]) + c["patches"] * tower(c["patch"]))
+
+
+def write(net, manifest, path):
+    """A model as echogrid reads it."""
+    tensors = {n: to_echogrid(t.float()).contiguous() for n, t in net.items() if not n.endswith("num_batches_tracked") and not n.startswith("loss.")}
+    save_file(tensors, path + ".part", {"echogrid": json.dumps(manifest)})
+    os.replace(path + ".part", path)
+
+
+def compare(args):
+    """The losses of echogrid's own batches, beside its own."""
+    with open(os.path.join(args.batches, "manifest.json"), encoding="utf-8") as f:
+        manifest = json.load(f)
+    c = manifest["train"]
+    net = Network(c)
+    start_from(net, os.path.join(args.batches, "start.safetensors"))
+    net, descent, ours = net.train().to(memory_format=torch.channels_last), Descent(net, c), manifest["losses"]
+    if args.ours:
+        with open(args.ours, encoding="utf-8") as f:
+            ours = [e["loss"] for e in map(json.loads, f) if "loss" in e]
+    for step, (windows, patches, target) in enumerate(exported(args.batches, manifest, "cpu", ("map", "sar", "target"))):
+        if step == len(ours):
+            break
+        loss = net.losses(windows.float().permute(0, 3, 1, 2), patches.float().permute(0, 3, 1, 2), target)[0].mean()
+        print(f"step {step + 1}: PyTorch {loss.item():.6f}, echogrid {ours[step]:.6f}, relative difference {abs(loss.item() / ours[step] - 1):.1e}", flush=True)
+        descent.step(loss, step)
+
+
+def main():
+    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    a.add_argument("template", nargs="?", help="a model that `echogrid train --dense` wrote")
+    a.add_argument("--scene", nargs=2, metavar=("MAP", "SAR"), action="append", default=[], help="a scene of the template's, in its order")
+    a.add_argument("--out", metavar="MODEL")
+    a.add_argument("--epochs", type=int, help="passes [default: the template's]")
+    a.add_argument("--steps", type=int, help="steps of a pass [default: the template's]")
+    a.add_argument("--seed", type=int, default=1)
+    a.add_argument("--resume", action="store_true", help="go on from OUT.pt")
+    a.add_argument("--bf16", action="store_true", help="multiply in bf16")
+    a.add_argument("--every", type=float, default=10, metavar="MIN", help="minutes between checkpoints")
+    a.add_argument("--minutes", type=float, default=math.inf, help="stop after a checkpoint then; --resume goes on")
+    a.add_argument("--threads", type=int, default=os.cpu_count())
+    a.add_argument("--batches", metavar="FOLDER", help="what `echogrid train --dense --export` wrote")
+    a.add_argument("--ours", metavar="MODEL.log.jsonl", help="echogrid's losses on these batches")
+    args = a.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    if args.batches:
+        return compare(args)
+    if not (args.template and args.scene and args.out):
+        a.error("TEMPLATE, --scene and --out, or --batches")
+    with safe_open(args.template, framework="pt") as f:
+        manifest = json.loads(f.metadata()["echogrid"])
+    c = manifest["training"]
+    c["epochs"], c["steps"], c["seed"] = args.epochs or c["epochs"], args.steps or c["steps"], args.seed
+    if len(args.scene) != len(manifest["scenes"]):
+        a.error(f"the template was made of {len(manifest['scenes'])} scenes: " + ", ".join(s["map"] for s in manifest["scenes"]))
+    scenes = [Scene(paths, record, manifest["pixel_m"]) for paths, record in zip(args.scene, manifest["scenes"])]
+    with open(__file__, "rb") as f:
+        script = hashlib.sha256(f.read()).hexdigest()
+    net, average = Network(c), c["optimizer"].get("average", 0.0)
+    net = net.train().to(memory_format=torch.channels_last)
+    descent, sampler = Descent(net, c), Sampler(scenes, c, np.random.default_rng(args.seed))
+    mean, step, seconds, file = {k: v.clone() for k, v in net.state_dict().items()}, 0, 0.0, args.out + ".pt"
+    if args.resume:
+        held = torch.load(file, weights_only=False)
+        if held["training"] != c:
+            sys.exit(f"{file}: is of other settings; name them again, or another --out")
+        net.load_state_dict(held["net"])
+        descent.optimizer.load_state_dict(held["optimizer"])
+        sampler.rng.bit_generator.state, sampler.hard, sampler.seen = held["rng"], held["hard"], held["seen"]
+        mean, step, seconds = held["mean"], held["step"], held["seconds"]
+    total, each = c["epochs"] * c["steps"], operations(c)
+    print(f"{sum(p.numel() for p in net.parameters())} parameters, {each * 1e-9:.1f} GFLOP a step, {each * total * 1e-12:.0f} TFLOP in {total} steps", flush=True)
+    begin, saved, spent, told = time.perf_counter(), time.perf_counter(), seconds, []
+
+    def save():
+        state = mean if average else net.state_dict()
+        by = f"PyTorch {torch.__version__}, CPU{', bf16' if args.bf16 else ''} (benches/peers/dense_training.py, sha256 {script[:16]})"
+        write(state, {**manifest, "training": c, "seed": args.seed, "step": step, "init_hash": None, "validation": [], "calibration": None, "adapter": by}, args.out)
+        held = {"net": net.state_dict(), "mean": mean, "optimizer": descent.optimizer.state_dict(), "rng": sampler.rng.bit_generator.state}
+        torch.save({**held, "hard": sampler.hard, "seen": sampler.seen, "step": step, "seconds": seconds, "training": c}, file + ".part")
+        os.replace(file + ".part", file)
+
+    while step < total:
+        windows, patches, target, places = sampler.batch(step)
+        last = torch.channels_last
+        losses, hits = net.losses(windows.contiguous(memory_format=last), patches.contiguous(memory_format=last), target, args.bf16)
+        descent.step(losses.mean(), step)
+        each_window = losses.detach().view(len(places), -1).mean(1).tolist()
+        sampler.seen += [(p, v) for p, v in zip(places, each_window) if math.isfinite(v)]
+        keep = min(average, step / (step + 9))
+        if average:
+            for k, v in net.state_dict().items():
+                mean[k] = v.clone() if keep == 0 or not v.is_floating_point() else mean[k].mul_(keep).add_(v, alpha=1 - keep)
+        step += 1
+        told.append((losses.mean().item(), hits.float().mean().item()))
+        seconds = spent + time.perf_counter() - begin
+        if step % 100 == 0 or step == total:
+            loss, right = np.mean(told, 0)
+            print(f"step {step}/{total}: loss {loss:.4f}, {100 * right:.0f} % right, {seconds:.0f} s, {each * step * 1e-12:.0f} TFLOP, {each * step / seconds * 1e-9:.0f} GFLOP/s", flush=True)
+            told = []
+        if step == total or time.perf_counter() - saved > 60 * args.every:
+            save()
+            saved = time.perf_counter()
+            if saved - begin > 60 * args.minutes:
+                break
+
+
+if __name__ == "__main__":
+    main()
