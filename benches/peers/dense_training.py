@@ -2,14 +2,14 @@
 """Features for dense matching: the towers, loss, sampler and course of `echogrid train --dense`, trained in PyTorch, for hours if need be.
 
     echogrid train --dense --config FILE ... --epochs 1 --out TEMPLATE
-    python3 benches/peers/dense_training.py TEMPLATE --scene MAP SAR [--scene MAP SAR ...] --out MODEL [--epochs N] [--resume] [--bf16]
+    python3 benches/peers/dense_training.py TEMPLATE --scene MAP SAR [--scene ..] [--pairs SAR OPT ..] --out MODEL [--epochs N] [--resume] [--bf16]
     echogrid eval --protocol dense ... --model MODEL
 
     echogrid train --dense --config FILE ... --export FOLDER
     python3 benches/peers/dense_training.py --batches FOLDER [--ours MODEL.log.jsonl]
 
-Needs PyTorch, safetensors, rasterio and numpy. The template (`steps = 1` makes one in seconds) says all but the weights: towers, course, augmentation, how each scene is standardised. Its scenes are
-named again in its order; a map and its SAR image must share one grid. Windows and patches are drawn by echogrid's rules from numbers of their own, and cut as its sampler cuts: the pixels nearest to as many
+Needs PyTorch, safetensors, rasterio and numpy. The template (`steps = 1` makes one in seconds) says all but the weights: towers, course, augmentation, how each scene is standardised. Its scenes and then its
+folders of pairs are named again in its order; a map and its SAR image must share one grid. Windows and patches are drawn by echogrid's rules from numbers of their own, and cut as its sampler cuts: the pixels nearest to as many
 taps as a feature pixel has, and their mean. Every --every minutes a checkpoint (OUT.pt, from which --resume goes on) and the model so far are written; the manifest says what trained it, by this script's
 digest too. With --batches nothing is written: losses on echogrid's batches from its start values, beside its own.
 """
@@ -19,6 +19,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import sys
 import time
 
@@ -130,15 +131,14 @@ class Network(nn.ModuleDict):
 class Image:
     """Pixels as they are, what they become, and where there are any."""
 
-    def __init__(self, path, standardisation, sha256):
+    def __init__(self, path, standardisation):
         import rasterio
 
         digest = hashlib.sha256()
         with open(path, "rb") as f:
             for part in iter(lambda: f.read(1 << 20), b""):
                 digest.update(part)
-        if digest.hexdigest() != sha256:
-            sys.exit(f"{path}: is not the image that the template was made of, in its order")
+        self.digest = digest.hexdigest()
         radiometry, bands = standardisation["radiometry"], len(standardisation["median"])
         with rasterio.open(path) as f:
             if f.count != bands:
@@ -206,12 +206,35 @@ class Image:
 
 
 class Scene:
-    def __init__(self, paths, record, pixel_m):
-        self.map, self.sar = (Image(p, record[f"{m}_standardisation"], record[f"{m}_sha256"]) for p, m in zip(paths, ("map", "sar")))
-        if self.map.grid != self.sar.grid:
+    """A map and a SAR image of one grid; `scale`: map pixels a feature pixel, or none where the map says how large its pixels are."""
+
+    def __init__(self, paths, record, pixel_m, scale=None):
+        self.map, self.sar = (Image(p, record[f"{m}_standardisation"]) for p, m in zip(paths, ("map", "sar")))
+        (transform, crs, (h, w)), other = self.map.grid, self.sar.grid
+        if other[2] != (h, w) or not scale and other != self.map.grid:
             sys.exit(f"{paths[1]}: does not share the grid of {paths[0]}; resample it: gdalwarp -te .. -ts .. IN OUT.tif")
-        transform, crs, (h, w) = self.map.grid
-        self.pixel_scale, self.area = pixel_m / ground_pixel(transform, crs, w / 2, h / 2), self.map.valid.sum()
+        self.pixel_scale, self.area = scale or pixel_m / ground_pixel(transform, crs, w / 2, h / 2), self.map.valid.sum()
+
+
+def opened(args, manifest):
+    """All scenes of the template, and each pair as one."""
+    asked, records, all = [(p, False) for p in args.scene] + [(p, True) for p in args.pairs], manifest["scenes"], []
+    if len(asked) != len(records):
+        sys.exit(f"the template was made of {len(records)} scenes and sets of pairs: " + ", ".join(r["map"] for r in records))
+    for (paths, is_set), record in zip(asked, records):
+        files, scale = [paths], None
+        if is_set:
+            number = lambda name: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", name)]
+            sar, optical = ({os.path.splitext(n)[0]: os.path.join(p, n) for n in os.listdir(p)} for p in paths)
+            files = [(optical[n], sar[n]) for n in sorted(sar.keys() & optical.keys(), key=number)]
+            scale = manifest["pixel_m"] / args.pixel_size
+        found = [Scene(f, record, manifest["pixel_m"], scale) for f in files]
+        for m in ("map", "sar"):
+            digests = [getattr(s, m).digest for s in found]
+            if record[f"{m}_sha256"] != (hashlib.sha256("".join(digests).encode()).hexdigest() if is_set else digests[0]):
+                sys.exit(f"{' '.join(paths)}: not the images that the template was made of, in its order ({record[m]})")
+        all += found
+    return all
 
 
 def ground_pixel(transform, crs, x, y):
@@ -371,6 +394,8 @@ def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument("template", nargs="?", help="a model that `echogrid train --dense` wrote")
     a.add_argument("--scene", nargs=2, metavar=("MAP", "SAR"), action="append", default=[], help="a scene of the template's, in its order")
+    a.add_argument("--pairs", nargs=2, metavar=("SAR", "OPT"), action="append", default=[], help="folders of pairs of the template's, in its order")
+    a.add_argument("--pixel-size", type=float, default=10, metavar="METRES", help="of the pairs' pixels [default: 10]")
     a.add_argument("--out", metavar="MODEL")
     a.add_argument("--epochs", type=int, help="passes [default: the template's]")
     a.add_argument("--steps", type=int, help="steps of a pass [default: the template's]")
@@ -387,15 +412,13 @@ def main():
     torch.manual_seed(args.seed)
     if args.batches:
         return compare(args)
-    if not (args.template and args.scene and args.out):
-        a.error("TEMPLATE, --scene and --out, or --batches")
+    if not (args.template and args.out):
+        a.error("TEMPLATE and --out, or --batches")
     with safe_open(args.template, framework="pt") as f:
         manifest = json.loads(f.metadata()["echogrid"])
     c = manifest["training"]
     c["epochs"], c["steps"], c["seed"] = args.epochs or c["epochs"], args.steps or c["steps"], args.seed
-    if len(args.scene) != len(manifest["scenes"]):
-        a.error(f"the template was made of {len(manifest['scenes'])} scenes: " + ", ".join(s["map"] for s in manifest["scenes"]))
-    scenes = [Scene(paths, record, manifest["pixel_m"]) for paths, record in zip(args.scene, manifest["scenes"])]
+    scenes = opened(args, manifest)
     with open(__file__, "rb") as f:
         script = hashlib.sha256(f.read()).hexdigest()
     net, average = Network(c), c["optimizer"].get("average", 0.0)

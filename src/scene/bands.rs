@@ -32,6 +32,9 @@ impl From<Vec<u32>> for Choice {
     }
 }
 
+/// Bands that a message lists.
+const LISTED: usize = 16;
+
 /// Share of a band's spread by which another must differ from it to show something else: more than JPEG does to a grey picture.
 const DIFFERS: f64 = 0.1;
 /// Share of the pixels that must differ at all.
@@ -42,9 +45,10 @@ const SQUARES: u32 = 3;
 
 /// Red, green and blue by number, as Sentinel-2 has them and the harmonised Landsats beside it; and without a leading nought.
 const NUMBERED: [[&str; 3]; 2] = [["B04", "B03", "B02"], ["B4", "B3", "B2"]];
-/// Bands that Sentinel-2 alone has; and some that, where `B8` is not beside them, say that this is its near infrared, not a Landsat's panchromatic band. Landsats 4 to 7 have
-/// green, red and infrared in bands 2 to 4, Landsats 8 and 9 blue, green and red: without these nothing says which it is.
+/// Bands that Sentinel-2 alone has. In bands 2 to 4 Landsats 4 to 7 have green, red and infrared, Landsats 8 and 9 blue, green and red: `B4` is
+/// nothing's colour by itself.
 const SENTINEL_2: [&str; 2] = ["B8A", "B12"];
+/// Where one of these stands beside `B8`, that may be a Landsat's panchromatic band, not Sentinel-2's infrared.
 const LANDSAT: [&str; 7] = ["B1", "B5", "B6", "B6_VCID_1", "B6_VCID_2", "B7", "B10"];
 /// Words beside a colour's that do not make it another: `Red 665 nm`, but not `Red Edge`.
 const UNITS: [&str; 4] = ["band", "nm", "reflectance", "surface"];
@@ -83,10 +87,12 @@ impl Bands {
     }
 }
 
-/// The bands with their descriptions.
+/// The bands with their descriptions, of many the first.
 fn listed(raster: &Raster) -> String {
-    let all = raster.band_names().into_iter().map(|(b, name)| name.map_or(b.to_string(), |n| format!("{b} ({n})")));
-    all.collect::<Vec<_>>().join(", ")
+    let all = raster.band_names();
+    let more = (all.len() > LISTED).then(|| format!("{} more", all.len() - LISTED));
+    let first = all.into_iter().take(LISTED).map(|(b, name)| name.map_or(b.to_string(), |n| format!("{b} ({n})")));
+    first.chain(more).collect::<Vec<_>>().join(", ")
 }
 
 fn colours(raster: &Raster, all: &[u32]) -> Choice {
