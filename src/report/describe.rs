@@ -2,7 +2,7 @@
 
 use crate::index::LoadedModel;
 use crate::nn::{BridgeFile, BridgeNetwork, DenseEncoderConfig, DenseFile, DetectorConfig, DetectorFile, Network};
-use crate::scene::{Georeference, MapInfo, Raster};
+use crate::scene::{Bands, Georeference, MapInfo, Raster};
 use crate::{Error, Result};
 use memmap2::Mmap;
 use safetensors::SafeTensors;
@@ -12,7 +12,7 @@ use std::path::Path;
 /// What to do about a file that says nothing.
 const GIVE: &str = "give an image, or a file that `echogrid train` or `echogrid index` wrote";
 
-/// What an image says about itself, and what is doubtful about where it lies.
+/// What an image says about itself, and what is doubtful about where it lies; where it has several bands, also which are read of it as a map and as a SAR image.
 ///
 /// # Errors
 /// Reading.
@@ -43,6 +43,12 @@ pub fn describe_raster(raster: &Raster) -> Result<(Value, Vec<crate::scene::Erro
         "geotransform": raster.geo().map(|g| g.coefficients()),
         "sha256": raster.sha256()?,
     });
+    if raster.bands() > 1 {
+        for (key, bands) in [("as_map", Bands::Colours), ("as_sar", Bands::Polarisation)] {
+            let (bands, doubt) = raster.bands_as(&bands)?;
+            value[key] = json!({ "bands": bands, "doubt": doubt });
+        }
+    }
     match raster.placement() {
         Ok(place) => {
             value["corners_lonlat"] = json!(corners(&place, [raster.width(), raster.height()], &mut doubts));

@@ -87,6 +87,17 @@ impl Bands {
     }
 }
 
+impl Raster {
+    /// Of a raster that reads all bands: the numbers, from 1, of those that would be read as `bands` says, and what would be doubtful about that.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a band that the file does not have.
+    pub fn bands_as(&self, bands: &Bands) -> Result<(Vec<u32>, Option<String>)> {
+        let Choice { bands, doubt } = bands.choose(self)?;
+        Ok((bands.into_iter().map(|b| b + 1).collect(), doubt))
+    }
+}
+
 /// The bands with their descriptions, of many the first.
 fn listed(raster: &Raster) -> String {
     let all = raster.band_names();

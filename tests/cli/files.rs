@@ -118,6 +118,14 @@ fn info_names_what_it_cannot_read_and_what_it_reads() {
     run(&["info", text(&safe)]).fails(1, &["S1A.SAFE", "measurement"]);
     let info: Value = serde_json::from_str(&run(&["info", "--json", "--band", "2", text(&WORLD.map)]).ok().out).unwrap();
     assert_eq!((&info["bands"], &info["reads"][0]["band"], &info["reader"]), (&1.into(), &2.into(), &"built-in".into()));
+    assert!(info.get("as_map").is_none(), "{info}");
+    // Which bands are read of it as a map, and as a SAR image: which it is not, and that is said.
+    let info: Value = serde_json::from_str(&run(&["info", "--json", text(&WORLD.map)]).ok().out).unwrap();
+    assert_eq!(
+        (&info["as_map"]["bands"], &info["as_map"]["doubt"], &info["as_sar"]["bands"]),
+        (&vec![1, 2, 3].into(), &Value::Null, &vec![1].into())
+    );
+    assert!(info["as_sar"]["doubt"].as_str().unwrap().contains("says that they are colours"), "{info}");
     run(&["info", "--band", "VV", text(&WORLD.map)]).fails(1, &["has no band `VV`; it has 1, 2, 3"]);
 }
 
