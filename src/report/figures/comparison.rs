@@ -5,6 +5,9 @@ use super::chart::{GRID, INK, LINES, SIZE, SOFT, draw, fail, font, heading, noth
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+/// Width of a letter of a row's name, about, px.
+const LETTER: u32 = 7;
+
 /// One row of [`bars`].
 #[derive(Debug, Clone)]
 pub struct Bar {
@@ -29,13 +32,14 @@ pub fn bars(title: &str, line: &str, rows: &[Bar]) -> Result<String, Error> {
         return Err(nothing());
     }
     let n = rows.len() as f64;
+    let longest = rows.iter().map(|r| r.name.chars().count()).max().unwrap_or(0) as u32;
     draw((SIZE.0, 120 + 34 * rows.len() as u32), |root| {
         let body = heading(root, title, line, &[])?;
         let mut chart = ChartBuilder::on(&body)
             .margin(4)
             .margin_right(56)
             .x_label_area_size(42)
-            .y_label_area_size(130)
+            .y_label_area_size((LETTER * longest + 14).clamp(130, SIZE.0 / 2))
             .build_cartesian_2d(0f64..(most * 1.08).clamp(0.01, 1.0), 0f64..n)
             .map_err(fail)?;
         chart

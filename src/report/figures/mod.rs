@@ -60,6 +60,18 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn names_of_bars_fit_beside_them() {
+        for name in ["none", "Faster R-CNN, optical-SAR matching"] {
+            let svg = bars("", "", &[Bar { name: name.into(), value: 0.4, interval: None, points: Vec::new() }]).unwrap();
+            let document = roxmltree::Document::parse(&svg).unwrap();
+            let text = document.descendants().find(|n| n.text().is_some_and(|t| t.trim() == name)).unwrap();
+            let x: f64 = text.attribute("x").unwrap().parse().unwrap();
+            // Its end lies there; of 13 px a letter takes about half.
+            assert!(text.attribute("text-anchor") == Some("end") && x >= 6.5 * name.len() as f64, "{name} ends at {x}");
+        }
+    }
+
+    #[test]
     fn figures_are_svg_with_escaped_names() {
         let (a, b) = (results(0), results(300));
         let (ca, cb) = (curve(&a, 20, 1).unwrap(), curve(&b, 20, 1).unwrap());
