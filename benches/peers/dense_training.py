@@ -353,10 +353,10 @@ def operations(c):
     """Floating-point operations of a step: products of the towers, forward and twice backward."""
 
     def tower(side):
-        count, hooks, net = [], [], Tower(c["encoder"])
+        count, net = [], Tower(c["encoder"])
         for m in net.modules():
             if isinstance(m, nn.Conv2d):
-                hooks.append(m.register_forward_hook(lambda m, _, y: count.append(2 * m.weight[0].numel() * y.numel())))
+                m.register_forward_hook(lambda m, _, y: count.append(2 * m.weight[0].numel() * y.numel()))
         with torch.no_grad():
             net(torch.zeros(1, 4, side, side))
         return sum(count)

@@ -1,6 +1,6 @@
 //! `echogrid match`.
 
-use super::common::{Global, MapNoData, SarArgs, name_of, print_json, warn};
+use super::common::{Global, MapNoData, SarArgs, name_of, print_json, warn, warn_of_many};
 use crate::gpu::Precision;
 use crate::matching::{FileMatch, MatchModel, Reading, match_each, match_files};
 use crate::scene::{OpenOptions, expand_paths};
@@ -8,9 +8,6 @@ use crate::{Error, Result};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-
-/// Doubts about images that are told.
-const TOLD: usize = 12;
 
 /// Tell whether a SAR image and an optical image show the same ground
 ///
@@ -110,10 +107,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     };
     bar.finish_and_clear();
     let doubts: BTreeSet<&String> = found.iter().flat_map(|m| &m.doubts).collect();
-    doubts.iter().take(TOLD).for_each(warn);
-    if doubts.len() > TOLD {
-        warn(format_args!("{} more doubts about the images: name fewer at once to be told theirs", doubts.len() - TOLD));
-    }
+    warn_of_many(doubts);
     let unlike = found.iter().filter(|m| m.unlike).count();
     if unlike > 0 {
         warn(format_args!(

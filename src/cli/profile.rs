@@ -2,10 +2,10 @@
 
 use super::common::{Global, print_json};
 use super::detect::Head;
-use crate::Result;
 use crate::gpu::summarise;
 use crate::index::profile_encoding;
 use crate::train::{DenseTrainConfig, DetectTrainConfig, Recipe, TrainConfig, profile_dense_step, profile_detector_step, profile_step};
+use crate::{Error, Result};
 use std::path::PathBuf;
 
 /// Show where the time of a training step goes, or of encoding a map, op by op
@@ -16,9 +16,9 @@ pub struct Args {
     /// A step of `train --dense`
     #[arg(long)]
     dense: bool,
-    /// A step of `detect train`, of the small network of this kind where no --config says another
-    #[arg(long, value_enum, value_name = "HEAD", num_args = 0..=1, default_missing_value = "yolo3", conflicts_with = "dense")]
-    detect: Option<Head>,
+    /// A step of `detect train`, of the small network of this kind or of that in --config
+    #[arg(long, value_enum, value_name = "HEAD", num_args = 0..=1, conflicts_with = "dense")]
+    detect: Option<Option<Head>>,
     /// A batch of 64 views of this map as `index` encodes them with the shipped weights: sampler and encoder
     #[arg(long, value_name = "MAP", conflicts_with_all = ["dense", "detect", "config"])]
     encode: Option<PathBuf>,
@@ -49,7 +49,11 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         engine = global.engine()?;
         ("a training step", config.patches, "SAR patches", profile_dense_step(&engine, &config, args.steps.max(1))?)
     } else if let Some(head) = args.detect {
-        let config = args.config.as_deref().map_or_else(|| Ok(head.settings()), DetectTrainConfig::load)?;
+        let config = match (&args.config, head) {
+            (Some(_), Some(_)) => return Err(Error::invalid("--config says which detector it is: leave out the word behind --detect")),
+            (Some(file), None) => DetectTrainConfig::load(file)?,
+            (None, head) => head.unwrap_or(Head::Yolo3).settings(),
+        };
         engine = global.engine()?;
         ("a training step", config.batch, "inputs", profile_detector_step(&engine, &config, args.steps.max(1))?)
     } else {

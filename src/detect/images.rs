@@ -11,9 +11,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Doubts about images that are told.
-const TOLD: usize = 12;
-
 /// Annotated images, open.
 #[derive(Debug)]
 pub struct AnnotatedImages {
@@ -56,18 +53,9 @@ impl AnnotatedImages {
         }
     }
 
-    /// What is doubtful about the images, each said once: of many the first.
-    pub fn warnings(&self) -> Vec<String> {
-        let all: BTreeSet<&String> = self.images.iter().flat_map(|i| i.raster.warnings()).collect();
-        let mut told: Vec<String> = all.iter().take(TOLD).map(ToString::to_string).collect();
-        if all.len() > TOLD {
-            told.push(format!(
-                "{}: {} more doubts about its images: name fewer at once to be told theirs",
-                self.annotations.display(),
-                all.len() - TOLD
-            ));
-        }
-        told
+    /// What is doubtful about the images, each said once.
+    pub fn warnings(&self) -> BTreeSet<&str> {
+        self.images.iter().flat_map(|i| i.raster.warnings()).map(String::as_str).collect()
     }
 
     /// What a model's manifest says of them: the annotations in the place of a scene's map, the images in that of its SAR image.

@@ -5,7 +5,8 @@ use super::ops::ParamKind;
 use super::weights::{Result, TensorMap, Weights, WeightsError, mean_name};
 use crate::gpu::{DType, Engine, Plan, PlanBuilder, Readback, Tensor};
 use crate::kernels::optim::{self, AdamW, LossScale, Step};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
 /// Constants of the optimiser.
@@ -30,6 +31,19 @@ pub struct OptimizerConfig {
 impl Default for OptimizerConfig {
     fn default() -> Self {
         Self { lr: 2e-3, weight_decay: 0.01, beta1: 0.9, beta2: 0.999, clip: 5.0, average: 0.0 }
+    }
+}
+
+impl OptimizerConfig {
+    /// With the values that something to be read names.
+    ///
+    /// # Errors
+    /// Another name, another type.
+    pub fn changed_by<'de, D: Deserializer<'de>>(&self, said: D) -> std::result::Result<Self, D::Error> {
+        let said = serde_json::Map::deserialize(said)?;
+        let mut all = serde_json::to_value(self).map_err(D::Error::custom)?;
+        all.as_object_mut().expect("a struct").extend(said);
+        serde_json::from_value(all).map_err(D::Error::custom)
     }
 }
 
@@ -119,9 +133,9 @@ impl Optimizer {
             optim::adamw(&mut builder, hyper, gradient, &step, Some(&clip), w, &m, &v)?;
             moments.insert(name.clone(), (m, v));
         }
-        let mean = (config.average > 0.0).then(|| weights.copy(engine)).transpose()?;
+        let mean = (config.average > 0.0).then(|| weights.room(engine)).transpose()?;
         for (name, mean) in mean.iter().flat_map(Weights::named) {
-            optim::mean(&mut builder, weights.get(name).expect("a copy has the same names"), &step, mean)?;
+            optim::mean(&mut builder, weights.get(name).expect("room for each of them"), &step, mean)?;
         }
         Ok(Self { config, step, clip, scale: scale.cloned(), moments, mean, plan: builder.finish() })
     }

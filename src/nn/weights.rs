@@ -336,12 +336,12 @@ impl Weights {
         Ok(())
     }
 
-    /// The same values in tensors of their own.
+    /// Tensors of the same names and extents that hold nothing yet.
     ///
     /// # Errors
-    /// Out of memory; device lost.
-    pub fn copy(&self, engine: &Engine) -> Result<Self> {
-        let one = |(name, t): (&String, &Tensor)| Ok((name.clone(), engine.upload_f32(name, t.shape(), &engine.read::<f32>(t)?)?));
+    /// Out of memory.
+    pub(super) fn room(&self, engine: &Engine) -> Result<Self> {
+        let one = |(name, t): (&String, &Tensor)| Ok((name.clone(), engine.tensor(name, t.shape(), t.dtype())?));
         Ok(Self { tensors: self.tensors.iter().map(one).collect::<Result<_>>()? })
     }
 

@@ -141,8 +141,9 @@ pub(super) fn load<T: Task>(
         return Err(bad("is from a run with another configuration"));
     }
     // Of the same files other bands may be read, or values taken for another unit.
-    let read = |r: &SceneRecord| (r.map_standardisation.clone(), r.sar_standardisation.clone());
-    let same = |a: &SceneRecord, b: &SceneRecord| a.map_sha256 == b.map_sha256 && a.sar_sha256 == b.sar_sha256 && read(a) == read(b);
+    let read_alike =
+        |a: &SceneRecord, b: &SceneRecord| a.map_standardisation == b.map_standardisation && a.sar_standardisation == b.sar_standardisation;
+    let same = |a: &SceneRecord, b: &SceneRecord| a.map_sha256 == b.map_sha256 && a.sar_sha256 == b.sar_sha256 && read_alike(a, b);
     if file.manifest.scenes.len() != scenes.len() || !file.manifest.scenes.iter().zip(scenes).all(|(a, b)| same(a, b)) {
         return Err(bad("is from a run on other scenes, or on these as they were read then"));
     }

@@ -82,8 +82,7 @@ pub fn export(
         on(step + 1);
     }
     write(&folder.join("judge.safetensors"), judge(engine, config, val, &task, &learner)?)?;
-    let start = learner.weights.read(engine)?;
-    write(&folder.join("start.safetensors"), start.into_iter().map(|(name, (shape, values))| (name, shape, Values::F32(values))))?;
+    write_start(engine, &learner, folder)?;
     let manifest = serde_json::json!({ "train": config, "files": files, "steps_per_file": STEPS_A_FILE });
     put(&folder.join("manifest.json"), format!("{manifest:#}\n").as_bytes())
 }
@@ -131,6 +130,12 @@ pub(super) enum Values {
     F32(Vec<f32>),
     F16(Vec<f16>),
     U8(Vec<u8>),
+}
+
+/// Writes the network's start values.
+pub(super) fn write_start(engine: &Engine, learner: &Learner, folder: &Path) -> Result<()> {
+    let start = learner.weights.read(engine)?;
+    write(&folder.join("start.safetensors"), start.into_iter().map(|(name, (shape, values))| (name, shape, Values::F32(values))))
 }
 
 /// Writes a safetensors file.

@@ -133,6 +133,7 @@ fn two_stages_are_trained_judged_and_used() {
     let printed = run(&["detect", "train", "--head", "faster-rcnn", "--print-config"]).ok().out;
     assert!(printed.contains("kind = \"faster-rcnn\"") && printed.contains("region_share"), "{printed}");
     run(&["detect", "train", "--head", "faster-rcnn", "--config", c, "--print-config"]).fails(2, &["--head", "--config"]);
+    run(&["profile", "--detect", "yolo3", "--config", c]).fails(1, &["--config says which detector"]);
     let train = ["detect", "train", "--train", i, a, "--val", i, a, "--config", c, "--out", m];
     assert!(run(&train).ok().err.contains("AP50"));
     let figures = json(run(&["detect", "eval", "--images", i, "--annotations", a, "--model", m, "--json"]));

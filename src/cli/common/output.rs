@@ -51,6 +51,9 @@ macro_rules! out {
 /// What was doubted so far: every JSON object that is printed lists it.
 static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
+/// Doubts about many images that are told.
+const TOLD: usize = 12;
+
 /// A doubt, on standard error and in JSON; each once.
 pub(in crate::cli) fn warn(text: impl std::fmt::Display) {
     let (text, mut all) = (text.to_string(), WARNINGS.lock().unwrap_or_else(|e| e.into_inner()));
@@ -63,6 +66,16 @@ pub(in crate::cli) fn warn(text: impl std::fmt::Display) {
 /// What is doubtful about a raster.
 pub(in crate::cli) fn warn_of(raster: &Raster) {
     raster.warnings().iter().for_each(warn);
+}
+
+/// What is doubtful about many images: the first of it, and how much more there is.
+pub(in crate::cli) fn warn_of_many<T: std::fmt::Display>(doubts: impl IntoIterator<Item = T>) {
+    let mut doubts = doubts.into_iter();
+    doubts.by_ref().take(TOLD).for_each(warn);
+    let more = doubts.count();
+    if more > 0 {
+        warn(format_args!("{more} more doubts about the images: name fewer at once to be told theirs"));
+    }
 }
 
 /// A page's file on the command line: a name that says another format is a slip, and would lose what lies there.

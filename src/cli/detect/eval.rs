@@ -1,7 +1,7 @@
 //! `echogrid detect eval`.
 
 use super::model::ModelArgs;
-use crate::cli::common::{Global, SarArgs, check_apart, check_output, print_json, warn};
+use crate::cli::common::{Global, SarArgs, check_apart, check_output, print_json, warn_of_many};
 use crate::detect::write::{Detected, Format, write};
 use crate::detect::{AnnotatedImages, Dataset, DetectOptions, Detection, MAX_DETECTIONS, ap};
 use crate::{Error, Result};
@@ -45,7 +45,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     }
     let files = args.model.files()?;
     let data = AnnotatedImages::open(&args.images, &args.annotations, &args.reading.options(), args.reading.unit())?;
-    data.warnings().into_iter().for_each(warn);
+    warn_of_many(data.warnings());
     data.check_classes(files.classes())?;
     let engine = global.engine()?;
     let detectors = args.model.detectors(&engine, &files, None)?;

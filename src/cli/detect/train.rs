@@ -1,7 +1,7 @@
 //! `echogrid detect train`.
 
 use super::head::Head;
-use crate::cli::common::{Global, SarArgs, check_apart, check_regular, warn};
+use crate::cli::common::{Global, SarArgs, check_apart, check_regular, warn_of_many};
 use crate::cli::train::{CourseArgs, Words, follow, show};
 use crate::detect::AnnotatedImages;
 use crate::train::{DetectTrainConfig, InitFrom, export_detector, train_detector};
@@ -56,7 +56,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let open = |images: &Path, annotations: &Path| AnnotatedImages::open(images, annotations, &args.reading.options(), args.reading.unit());
     if let ([images, annotations], Some(folder)) = (&args.train[..], &args.export) {
         let data = open(images, annotations)?;
-        data.warnings().into_iter().for_each(warn);
+        warn_of_many(data.warnings());
         let total = config.epochs * config.steps_of(data.images.len());
         let bar = global.bar(total as u64, "writing batches");
         export_detector(&global.engine()?, &config, &data, folder, |step| bar.set_position(step as u64))?;
@@ -80,7 +80,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         val.images.len(),
         val.dataset.boxes()
     ));
-    data.warnings().into_iter().chain(val.warnings()).for_each(warn);
+    warn_of_many(data.warnings().union(&val.warnings()).copied());
     if data.dataset.boxes() == 0 || val.dataset.boxes() == 0 {
         return Err(Error::file(
             if data.dataset.boxes() == 0 { annotations } else { val_annotations },

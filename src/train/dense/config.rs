@@ -118,6 +118,7 @@ pub struct DenseTrainConfig {
     /// Share of all steps over which the learning rate rises; then it falls as a cosine.
     pub warmup: f64,
     /// The optimiser.
+    #[serde(deserialize_with = "optimizer")]
     pub optimizer: OptimizerConfig,
     /// How layers multiply: `full`, or `mixed` with factors in f16, where tensor cores have them, and the loss scaled.
     pub precision: Precision,
@@ -139,6 +140,11 @@ pub struct DenseTrainConfig {
     pub validate_window: usize,
     /// A checkpoint every so many steps.
     pub checkpoint_every: usize,
+}
+
+/// What a file leaves out of the optimiser is this training's.
+fn optimizer<'de, D: serde::Deserializer<'de>>(said: D) -> std::result::Result<OptimizerConfig, D::Error> {
+    DenseTrainConfig::default().optimizer.changed_by(said)
 }
 
 impl Default for DenseTrainConfig {

@@ -3,7 +3,7 @@
 use super::{Dense, DenseTrainConfig, Memory, network_graph};
 use crate::gpu::Engine;
 use crate::scene::ScenePair;
-use crate::train::export::{Values, empty_folder, put, write};
+use crate::train::export::{Values, empty_folder, put, write, write_start};
 use crate::train::learner::Learner;
 use crate::train::task::Task;
 use crate::{Error, Result};
@@ -36,8 +36,7 @@ pub fn export_dense(
         learner.start_from(engine, from.dense_start(&config.encoder)?)?;
     }
     let mut task = Dense::new(engine, config, scenes, val, &learner)?;
-    let start = learner.weights.read(engine)?;
-    write(&folder.join("start.safetensors"), start.into_iter().map(|(name, (shape, values))| (name, shape, Values::F32(values))))?;
+    write_start(engine, &learner, folder)?;
     let names = ["map", "sar", "target"];
     let (mut held, mut files, mut losses): ([Vec<f32>; 3], Vec<String>, Vec<f32>) = Default::default();
     for step in 0..config.total_steps() {

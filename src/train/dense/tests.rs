@@ -144,6 +144,9 @@ fn senseless_settings_are_refused_by_name() {
     says(|c| c.augment.scale = f64::NAN, "augment.scale");
     says(|c| c.pixel_m = -1.0, "pixel_m must be 0 or above");
     says(|c| c.optimizer.lr = 0.0, "optimizer.lr");
+    // What a file leaves out of the optimiser is this training's.
+    let said: DenseTrainConfig = toml::from_str("optimizer = { clip = 1.5 }").unwrap();
+    assert_eq!(said.optimizer, crate::nn::OptimizerConfig { clip: 1.5, ..DenseTrainConfig::default().optimizer });
     let config = small();
     assert_eq!(toml::from_str::<DenseTrainConfig>(&toml::to_string(&config).unwrap()).unwrap(), config);
     assert_eq!(serde_json::from_value::<DenseTrainConfig>(serde_json::to_value(&config).unwrap()).unwrap(), config);

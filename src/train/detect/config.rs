@@ -107,28 +107,6 @@ impl RegionSampling {
     }
 }
 
-/// Fills up what a file says of the optimiser from this training's defaults, not from the optimiser's own.
-fn filled_up<'de, D: serde::Deserializer<'de>>(from: D) -> std::result::Result<OptimizerConfig, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(default, deny_unknown_fields)]
-    struct Said {
-        lr: f64,
-        weight_decay: f64,
-        beta1: f64,
-        beta2: f64,
-        clip: f64,
-        average: f64,
-    }
-    impl Default for Said {
-        fn default() -> Self {
-            let OptimizerConfig { lr, weight_decay, beta1, beta2, clip, average } = DetectTrainConfig::default().optimizer;
-            Self { lr, weight_decay, beta1, beta2, clip, average }
-        }
-    }
-    let Said { lr, weight_decay, beta1, beta2, clip, average } = Said::deserialize(from)?;
-    Ok(OptimizerConfig { lr, weight_decay, beta1, beta2, clip, average })
-}
-
 /// A training run of a detector.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -156,7 +134,7 @@ pub struct DetectTrainConfig {
     /// Share of all steps over which the learning rate rises; then it falls as a cosine.
     pub warmup: f64,
     /// The optimiser.
-    #[serde(deserialize_with = "filled_up")]
+    #[serde(deserialize_with = "optimizer")]
     pub optimizer: OptimizerConfig,
     /// How layers multiply: `full`, or `mixed` with factors in f16, where tensor cores have them, and the loss scaled.
     pub precision: Precision,
@@ -166,6 +144,11 @@ pub struct DetectTrainConfig {
     pub validate_every: usize,
     /// A checkpoint every so many steps.
     pub checkpoint_every: usize,
+}
+
+/// What a file leaves out of the optimiser is this training's.
+fn optimizer<'de, D: serde::Deserializer<'de>>(said: D) -> std::result::Result<OptimizerConfig, D::Error> {
+    DetectTrainConfig::default().optimizer.changed_by(said)
 }
 
 impl Default for DetectTrainConfig {

@@ -6,7 +6,7 @@ use crate::Result;
 use crate::detect::AnnotatedImages;
 use crate::gpu::{DType, Engine};
 use crate::nn::StepFactors;
-use crate::train::export::{Values, empty_folder, put, write};
+use crate::train::export::{Values, empty_folder, put, write, write_start};
 use crate::train::task::Task;
 use half::f16;
 use std::path::Path;
@@ -37,8 +37,7 @@ pub fn export_detector(
     let network = Network::new(&config, &data.dataset)?;
     let learner = network.learner(engine, &course, config.init_from.as_ref())?;
     let mut task = Detect::new(engine, &config, data, data, &network, &learner)?;
-    let start = learner.weights.read(engine)?;
-    write(&folder.join("start.safetensors"), start.into_iter().map(|(name, (shape, values))| (name, shape, Values::F32(values))))?;
+    write_start(engine, &learner, folder)?;
     let (input, batch) = (config.detector.input, config.batch);
     let slots = super::most_boxes(&data.dataset) * PARTS * batch;
     let (mut images, mut boxes, mut files): (Vec<f16>, Vec<f32>, Vec<String>) = (Vec::new(), Vec::new(), Vec::new());

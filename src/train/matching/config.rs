@@ -72,6 +72,7 @@ pub struct MatchTrainConfig {
     /// Share of all steps over which the learning rate rises; then it falls as a cosine.
     pub warmup: f64,
     /// The optimiser.
+    #[serde(deserialize_with = "optimizer")]
     pub optimizer: OptimizerConfig,
     /// How layers multiply: `full`, or `mixed` with factors in f16, where tensor cores have them, and the loss scaled.
     pub precision: Precision,
@@ -81,6 +82,11 @@ pub struct MatchTrainConfig {
     pub validate_every: usize,
     /// A checkpoint every so many steps.
     pub checkpoint_every: usize,
+}
+
+/// What a file leaves out of the optimiser is this training's.
+fn optimizer<'de, D: serde::Deserializer<'de>>(said: D) -> std::result::Result<OptimizerConfig, D::Error> {
+    MatchTrainConfig::default().optimizer.changed_by(said)
 }
 
 impl Default for MatchTrainConfig {

@@ -4,7 +4,7 @@ use super::{MAP, MatchTrainConfig, Matching, SAR};
 use crate::Result;
 use crate::gpu::Engine;
 use crate::pairs::PairScene;
-use crate::train::export::{STEPS_A_FILE, Values, empty_folder, put, write};
+use crate::train::export::{STEPS_A_FILE, Values, empty_folder, put, write, write_start};
 use crate::train::sampling::plain_patches;
 use crate::train::task::Task;
 use half::f16;
@@ -66,8 +66,7 @@ pub fn export_matching(
     let shape = || vec![n, input, input, 4];
     let judge = [("map", shape(), map), ("sar", shape(), sar)].map(|(name, shape, v)| (name, shape, Values::F16(halves(v).collect())));
     write(&folder.join("judge.safetensors"), judge.into_iter().chain([("partners", vec![spots.negatives.len()], list)]))?;
-    let start = learner.weights.read(engine)?;
-    write(&folder.join("start.safetensors"), start.into_iter().map(|(name, (shape, values))| (name, shape, Values::F32(values))))?;
+    write_start(engine, &learner, folder)?;
     let manifest = serde_json::json!({ "match": config, "patch": task.network.patch, "files": files, "steps_per_file": STEPS_A_FILE });
     put(&folder.join("manifest.json"), format!("{manifest:#}\n").as_bytes())
 }

@@ -5,7 +5,7 @@ mod study;
 mod ways;
 
 use super::runs::{Ledger, LedgerArgs};
-use crate::cli::common::{Global, SarArgs, warn};
+use crate::cli::common::{Global, SarArgs, warn_of_many};
 use crate::cli::detect::Head;
 use crate::detect::AnnotatedImages;
 use crate::nn::BridgeFile;
@@ -59,7 +59,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     }
     let open = |of: &[PathBuf]| AnnotatedImages::open(&of[0], &of[1], &args.reading.options(), args.reading.unit());
     let (data, val) = (open(&args.train)?, open(&args.val)?);
-    data.warnings().into_iter().chain(val.warnings()).for_each(warn);
+    warn_of_many(data.warnings().union(&val.warnings()).copied());
     for (data, of) in [(&data, &args.train), (&val, &args.val)] {
         if data.dataset.boxes() == 0 {
             return Err(Error::file(&of[1], "has no box to learn from or to be judged by"));
