@@ -126,9 +126,9 @@ fn broken_models_are_refused_with_a_reason() {
     says("its manifest cannot be read");
     let mut other = raw(&file.tensors);
     let t = other.get_mut("map.bn1.bias").unwrap();
-    *t = (Dtype::F16, t.1.clone(), t.2[..t.2.len() / 2].to_vec());
+    *t = (Dtype::I16, t.1.clone(), t.2[..t.2.len() / 2].to_vec());
     write(&path, &other, Some(manifest.clone()));
-    says("`map.bn1.bias` is F16, not F32");
+    says("`map.bn1.bias` is I16, not F32, F16 or BF16");
     for bad in [f32::NAN, f32::INFINITY] {
         let mut other = file.tensors.clone();
         other.get_mut("map.bn2.weight").unwrap().1[5] = bad;
@@ -138,6 +138,22 @@ fn broken_models_are_refused_with_a_reason() {
     assert!(WeightFile::load(&folder.path().join("none")).unwrap_err().to_string().contains("none"));
     let e = file.save(Path::new("/nonexistent/model.safetensors")).unwrap_err().to_string();
     assert!(e.contains("cannot be written") && e.contains("another path"), "{e}");
+}
+
+#[test]
+fn models_of_16_bits_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let file = model();
+    let mut tensors = raw(&file.tensors);
+    let name = "map.conv2.weight";
+    let values = &file.tensors[name].1;
+    let t = tensors.get_mut(name).unwrap();
+    *t = (Dtype::F16, t.1.clone(), values.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect());
+    write(&path, &tensors, Some(serde_json::to_string(&file.manifest).unwrap()));
+    let read = WeightFile::load(&path).unwrap().tensors;
+    assert!(read[name].1.iter().zip(values).all(|(a, b)| *a == half::f16::from_f32(*b).to_f32()));
+    assert!(read.iter().all(|(n, t)| n == name || *t == file.tensors[n]));
 }
 
 /// Names and shapes of torchvision's ResNets, written down from its source, with random values.

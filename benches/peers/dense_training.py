@@ -10,7 +10,7 @@
 
 Needs PyTorch, safetensors, rasterio and numpy. The template (`steps = 1` makes one in seconds) says all but the weights: towers, course, augmentation, how each scene is standardised. Its scenes and then its
 folders of pairs are named again in its order; a map and its SAR image must share one grid. Windows and patches are drawn by echogrid's rules from numbers of their own, and cut as its sampler cuts: the pixels nearest to as many
-taps as a feature pixel has, and their mean. Every --every minutes a checkpoint (OUT.pt, from which --resume goes on) and the model so far are written; the manifest says what trained it, by this script's
+taps as a feature pixel has, and their mean. Every --every minutes a checkpoint (OUT.pt, from which --resume goes on, for more passes too while the rate holds) and the model so far are written; the manifest says what trained it, by this script's
 digest too. With --batches nothing is written: losses on echogrid's batches from its start values, beside its own.
 """
 
@@ -31,7 +31,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from cmpc import batches as exported
-from networks import Descent, start_from, to_echogrid
+from networks import Descent, learning_rate, start_from, to_echogrid
 
 CLIP, BLOCK, VALID = 4.0, 8, 0.5
 WINDOW_VALID, PATCH_VALID, OFFSETS = 0.75, (0.9, 0.999), 64
@@ -277,7 +277,15 @@ class Sampler:
         """A map of fewer bands repeats its last."""
         v = v[..., [min(b, v.shape[-1] - 1) for b in range(3)]]
         a, rng = self.c["augment"], self.rng
-        mixed = np.full((3, 3), 1 / 3) if rng.random() < a["grey"] else np.eye(3) + rng.uniform(-a["mixing"], a["mixing"], (3, 3))
+        if rng.random() < a.get("random_channel", 0):
+            mixed = np.tile(np.eye(3)[rng.integers(3)], (3, 1))
+        elif rng.random() < a.get("recolour", 0):
+            weights = rng.uniform(-1, 1, 3)
+            mixed = np.tile(weights / max(np.abs(weights).sum(), 0.1), (3, 1))
+        elif rng.random() < a["grey"]:
+            mixed = np.full((3, 3), 1 / 3)
+        else:
+            mixed = np.eye(3) + rng.uniform(-a["mixing"], a["mixing"], (3, 3))
         offsets = rng.uniform(-a["offset"], a["offset"]) + rng.uniform(-a["offset"], a["offset"], 3) / 3
         v = v @ (mixed * self.contrast()).T + offsets + rng.random() * a["noise"] * rng.standard_normal(v.shape)
         return np.concatenate([np.where(share[..., None] > 0, v, 0), share[..., None]], 2)
@@ -364,9 +372,11 @@ def operations(c):
     return 3 * (c["windows"] * tower(c["window"]) + c["patches"] * tower(c["patch"]))
 
 
-def write(net, manifest, path):
-    """A model as echogrid reads it."""
+def write(net, manifest, path, half):
+    """A model as echogrid reads it; the convolutions' weights in f16 where asked."""
     tensors = {n: to_echogrid(t.float()).contiguous() for n, t in net.items() if not n.endswith("num_batches_tracked") and not n.startswith("loss.")}
+    if half:
+        tensors = {n: t.half() if t.ndim > 1 else t for n, t in tensors.items()}
     save_file(tensors, path + ".part", {"echogrid": json.dumps(manifest)})
     os.replace(path + ".part", path)
 
@@ -402,6 +412,7 @@ def main():
     a.add_argument("--seed", type=int, default=1)
     a.add_argument("--resume", action="store_true", help="go on from OUT.pt")
     a.add_argument("--bf16", action="store_true", help="multiply in bf16")
+    a.add_argument("--half", action="store_true", help="write the convolutions' weights in f16: half the size")
     a.add_argument("--every", type=float, default=10, metavar="MIN", help="minutes between checkpoints")
     a.add_argument("--minutes", type=float, default=math.inf, help="stop after a checkpoint then; --resume goes on")
     a.add_argument("--threads", type=int, default=os.cpu_count())
@@ -427,7 +438,9 @@ def main():
     mean, step, seconds, file = {k: v.clone() for k, v in net.state_dict().items()}, 0, 0.0, args.out + ".pt"
     if args.resume:
         held = torch.load(file, weights_only=False)
-        if held["training"] != c:
+        ways, last = (held["training"], c), held["step"] - 1
+        longer = all(learning_rate(w, last) == w["optimizer"]["lr"] for w in ways)
+        if held["training"] != c and not (longer and {**held["training"], "epochs": c["epochs"]} == c):
             sys.exit(f"{file}: is of other settings; name them again, or another --out")
         net.load_state_dict(held["net"])
         descent.optimizer.load_state_dict(held["optimizer"])
@@ -440,7 +453,7 @@ def main():
     def save():
         state = mean if average else net.state_dict()
         by = f"PyTorch {torch.__version__}, CPU{', bf16' if args.bf16 else ''} (benches/peers/dense_training.py, sha256 {script[:16]})"
-        write(state, {**manifest, "training": c, "seed": args.seed, "step": step, "init_hash": None, "validation": [], "calibration": None, "adapter": by}, args.out)
+        write(state, {**manifest, "training": c, "seed": args.seed, "step": step, "init_hash": None, "validation": [], "calibration": None, "adapter": by}, args.out, args.half)
         held = {"net": net.state_dict(), "mean": mean, "optimizer": descent.optimizer.state_dict(), "rng": sampler.rng.bit_generator.state}
         torch.save({**held, "hard": sampler.hard, "seen": sampler.seen, "step": step, "seconds": seconds, "training": c}, file + ".part")
         os.replace(file + ".part", file)

@@ -148,10 +148,11 @@ def start_from(network, path):
 
 
 def learning_rate(train, step):
-    """Of a step, from 0: a linear rise, then half a cosine."""
+    """Of a step, from 0: a linear rise, the highest for a while, then half a cosine."""
     total = train["epochs"] * train["steps"]
     warm, t = max(train["warmup"] * total, 1), step + 1
-    factor = t / warm if t < warm else 0.5 * (1 + math.cos(math.pi * min((t - warm) / max(total - warm, 1), 1)))
+    held = warm + train.get("hold", 0) * total
+    factor = t / warm if t < warm else 0.5 * (1 + math.cos(math.pi * min(max((t - held) / max(total - held, 1), 0), 1)))
     return train["optimizer"]["lr"] * factor
 
 

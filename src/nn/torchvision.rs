@@ -2,9 +2,8 @@
 
 use super::encoder::{EncoderConfig, Modality};
 use super::graph::Graph;
-use super::weights::{Result, TensorMap, WeightsError};
-use half::{bf16, f16};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use super::weights::{Result, TensorMap, WeightsError, floats};
+use safetensors::tensor::SafeTensors;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -85,15 +84,4 @@ fn convolution(values: &[f32], taps: usize, from: usize, ci: usize, co: usize, s
         w[(tap * ci + if sum { 0 } else { i }) * co + o] += v;
     }
     w
-}
-
-fn floats(view: &TensorView<'_>) -> Option<Vec<f32>> {
-    let data = view.data();
-    let half = |f: fn([u8; 2]) -> f32| data.chunks_exact(2).map(|b| f([b[0], b[1]])).collect();
-    match view.dtype() {
-        Dtype::F32 => Some(data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
-        Dtype::F16 => Some(half(|b| f16::from_le_bytes(b).to_f32())),
-        Dtype::BF16 => Some(half(|b| bf16::from_le_bytes(b).to_f32())),
-        _ => None,
-    }
 }

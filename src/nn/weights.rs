@@ -10,6 +10,7 @@ use crate::atomic::{AtomicFile, advice};
 use crate::container::{MANIFEST, manifest};
 use crate::gpu::{Engine, Tensor};
 use crate::random;
+use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -190,7 +191,7 @@ impl<N> NetworkFile<N> {
 }
 
 impl<N: Network> NetworkFile<N> {
-    /// Reads a file.
+    /// Reads a file; values of 16 bits become f32.
     ///
     /// # Errors
     /// Not there, truncated, not safetensors, without a manifest, with non-finite values.
@@ -220,10 +221,7 @@ impl<N: Network> NetworkFile<N> {
         let file = SafeTensors::deserialize(bytes).map_err(|e| bad(format!("not a weights file, or cut short ({e})")))?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.iter() {
-            if view.dtype() != Dtype::F32 {
-                return Err(bad(format!("tensor `{name}` is {:?}, not F32", view.dtype())));
-            }
-            let values: Vec<f32> = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            let values = floats(&view).ok_or_else(|| bad(format!("tensor `{name}` is {:?}, not F32, F16 or BF16", view.dtype())))?;
             if values.iter().any(|v| !v.is_finite()) {
                 return Err(bad(format!("tensor `{name}` holds values that are not finite")));
             }
@@ -394,6 +392,18 @@ impl Weights {
     /// Device lost.
     pub fn read(&self, engine: &Engine) -> Result<TensorMap> {
         self.tensors.iter().map(|(n, t)| Ok((n.clone(), (t.shape().to_vec(), engine.read(t)?)))).collect()
+    }
+}
+
+/// Values of 16 or 32 bits, as f32; none of another type.
+pub(super) fn floats(view: &TensorView<'_>) -> Option<Vec<f32>> {
+    let data = view.data();
+    let half = |f: fn([u8; 2]) -> f32| data.chunks_exact(2).map(|b| f([b[0], b[1]])).collect();
+    match view.dtype() {
+        Dtype::F32 => Some(data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
+        Dtype::F16 => Some(half(|b| f16::from_le_bytes(b).to_f32())),
+        Dtype::BF16 => Some(half(|b| bf16::from_le_bytes(b).to_f32())),
+        _ => None,
     }
 }
 

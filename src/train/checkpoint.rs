@@ -137,7 +137,9 @@ pub(super) fn load<T: Task>(
     }
     let saved: T::Config = serde_json::from_value(file.manifest.training["config"].clone())
         .map_err(|e| bad(&format!("its configuration cannot be read ({e})")))?;
-    if saved != *task.config() {
+    let progress: Progress<T::State> =
+        serde_json::from_value(file.manifest.training["progress"].clone()).map_err(|e| bad(&format!("its state cannot be read ({e})")))?;
+    if !task.goes_on_from(&saved, progress.step) {
         return Err(bad("is from a run with another configuration"));
     }
     // Of the same files other bands may be read, or values taken for another unit.
@@ -147,8 +149,6 @@ pub(super) fn load<T: Task>(
     if file.manifest.scenes.len() != scenes.len() || !file.manifest.scenes.iter().zip(scenes).all(|(a, b)| same(a, b)) {
         return Err(bad("is from a run on other scenes, or on these as they were read then"));
     }
-    let progress =
-        serde_json::from_value(file.manifest.training["progress"].clone()).map_err(|e| bad(&format!("its state cannot be read ({e})")))?;
     learner.load(engine, &file.tensors).map_err(|e| bad(&e.to_string()))?;
     Ok(progress)
 }

@@ -297,6 +297,7 @@ impl TrainConfig {
             items: self.batch,
             seed: self.seed,
             warmup: self.warmup,
+            hold: 0.0,
             optimizer: self.optimizer,
             precision: self.precision,
             validate_every: self.validate_every,

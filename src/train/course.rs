@@ -21,6 +21,8 @@ pub(super) struct Course {
     pub(super) seed: u64,
     /// Share of all steps over which the learning rate rises.
     pub(super) warmup: f64,
+    /// Share of all steps, after those, over which it stays.
+    pub(super) hold: f64,
     /// The optimiser.
     pub(super) optimizer: OptimizerConfig,
     /// How layers multiply.
@@ -37,13 +39,15 @@ impl Course {
         self.epochs * self.steps
     }
 
-    /// Learning rate of a step (from 0): linear rise, then half a cosine down to 0.
+    /// Learning rate of a step (from 0): linear rise, the highest for a while, then half a cosine down to 0.
     pub(super) fn learning_rate(&self, step: usize) -> f64 {
         let total = self.total() as f64;
         let warm = (self.warmup * total).max(1.0);
-        let t = step as f64 + 1.0;
-        let factor =
-            if t < warm { t / warm } else { 0.5 * (1.0 + (std::f64::consts::PI * ((t - warm) / (total - warm).max(1.0)).min(1.0)).cos()) };
+        let (t, held) = (step as f64 + 1.0, warm + self.hold * total);
+        let factor = match t {
+            t if t < warm => t / warm,
+            t => 0.5 * (1.0 + (std::f64::consts::PI * ((t - held) / (total - held).max(1.0)).clamp(0.0, 1.0)).cos()),
+        };
         self.optimizer.lr * factor
     }
 
@@ -59,6 +63,7 @@ impl Course {
             }
             c if c.optimizer.lr <= 0.0 || !c.optimizer.lr.is_finite() => Err("optimizer.lr must be above 0"),
             c if !(0.0..=1.0).contains(&c.warmup) => Err("warmup is a share, 0 to 1"),
+            c if !(0.0..=1.0).contains(&c.hold) || c.warmup + c.hold > 1.0 => Err("hold is a share, 0 to 1 less warmup"),
             c if !(0.0..1.0).contains(&c.optimizer.beta1) || !(0.0..1.0).contains(&c.optimizer.beta2) => {
                 Err("optimizer.beta1 and beta2 are 0 to below 1")
             }

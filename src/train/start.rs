@@ -55,6 +55,8 @@ pub(super) struct Start {
     pub(super) tensors: TensorMap,
     /// [`NetworkFile::hash`] of the model they are from; none of a file of torchvision's.
     pub(super) hash: Option<String>,
+    /// Why they are not all of that model.
+    pub(super) trunk_alone: Option<String>,
 }
 
 impl InitFrom {
@@ -84,7 +86,7 @@ impl InitFrom {
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, e.to_string(), e))?;
         // Whatever is wrong with the file, the reader of models says it.
         if config.architecture.torchvision().is_some() && matches!(container::manifest(&bytes), Ok(None)) {
-            return Ok(Start { tensors: parse_torchvision(path, &bytes, config)?, hash: None });
+            return Ok(Start { tensors: parse_torchvision(path, &bytes, config)?, hash: None, trunk_alone: None });
         }
         start(&WeightFile::parse(path, &bytes)?, path, config)
     }
@@ -96,7 +98,7 @@ impl InitFrom {
         };
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, e.to_string(), e))?;
         if wanted.encoder.architecture.torchvision().is_some() && matches!(container::manifest(&bytes), Ok(None)) {
-            return Ok(Start { tensors: parse_torchvision(path, &bytes, &wanted.encoder)?, hash: None });
+            return Ok(Start { tensors: parse_torchvision(path, &bytes, &wanted.encoder)?, hash: None, trunk_alone: None });
         }
         let file = BridgeFile::parse(path, &bytes)?;
         match file.manifest.encoder.encoder == wanted.encoder {
@@ -120,7 +122,8 @@ impl InitFrom {
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, e.to_string(), e))?;
         let tower = EncoderConfig::new(wanted.architecture.clone(), wanted.input, Sharing::Separate, Head::pooled(Pooling::Average, 8));
         if tower.architecture.torchvision().is_some() && matches!(container::manifest(&bytes), Ok(None)) {
-            return Ok(Start { tensors: trunk(parse_torchvision(path, &bytes, &tower)?, "sar"), hash: None });
+            let tensors = trunk(parse_torchvision(path, &bytes, &tower)?, "sar");
+            return Ok(Start { tensors, hash: None, trunk_alone: Some("it is a ResNet of torchvision's".into()) });
         }
         let kind = kind(&bytes);
         if <DetectorConfig as Network>::KINDS.contains(&kind.as_str()) {
@@ -129,11 +132,23 @@ impl InitFrom {
         if <BridgeNetwork as Network>::KINDS.contains(&kind.as_str()) {
             let file = BridgeFile::parse(path, &bytes)?;
             let encoder = &file.manifest.encoder.encoder;
-            return of_trunk(path, &encoder.architecture, start_of(&file), sar_tower(path, encoder)?, wanted);
+            return of_trunk(path, &encoder.architecture, start_of(&file), sar_tower(path, encoder)?, wanted, "it is a matching model");
         }
         let file = WeightFile::parse(path, &bytes)?;
         let encoder = &file.manifest.encoder;
-        of_trunk(path, &encoder.architecture, start_of(&file), sar_tower(path, encoder)?, wanted)
+        of_trunk(path, &encoder.architecture, start_of(&file), sar_tower(path, encoder)?, wanted, "it is an encoder")
+    }
+
+    /// What the detector to start from is; nothing where that is none.
+    pub(super) fn detector(&self) -> Result<Option<DetectorConfig>> {
+        let Some(path) = self.path() else {
+            return Ok(Some(Detector::file_of(None)?.0.manifest.encoder));
+        };
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e.to_string(), e))?;
+        match <DetectorConfig as Network>::KINDS.contains(&kind(&bytes).as_str()) {
+            true => Ok(Some(DetectorFile::parse(path, &bytes)?.manifest.encoder)),
+            false => Ok(None),
+        }
     }
 
     /// What dense features of this configuration start with.
@@ -153,7 +168,7 @@ fn start<N: Network>(file: &NetworkFile<N>, path: &Path, wanted: &N) -> Result<S
 
 fn start_of<N: Network>(file: &NetworkFile<N>) -> Start {
     let tensors = file.network().map(|(name, value)| (name.clone(), value.clone())).collect();
-    Start { tensors, hash: Some(file.hash()) }
+    Start { tensors, hash: Some(file.hash()), trunk_alone: None }
 }
 
 /// What the parameters of the tower that sees SAR are called after.
@@ -181,17 +196,32 @@ fn trunk(tensors: TensorMap, tower: &str) -> TensorMap {
 /// What a detector starts with from another: all of it, or its trunk.
 fn of_detector(path: &Path, file: &DetectorFile, wanted: &DetectorConfig) -> Result<Start> {
     let own = &file.manifest.encoder;
-    // What the images of its training measured changes no parameter.
-    match (DetectorConfig { extent: wanted.extent, ..own.clone() }) == *wanted {
+    let others = others(own, wanted);
+    match others.is_empty() {
         true => Ok(start_of(file)),
-        false => of_trunk(path, &own.architecture, start_of(file), "sar", wanted),
+        false => of_trunk(path, &own.architecture, start_of(file), "sar", wanted, &format!("other {}", others.join(" and "))),
     }
 }
 
-/// The same of a network with a trunk of this architecture.
-fn of_trunk(path: &Path, own: &Architecture, start: Start, tower: &str, wanted: &DetectorConfig) -> Result<Start> {
+/// What of two detectors differs that their parameters hang on, or what these mean.
+fn others(own: &DetectorConfig, wanted: &DetectorConfig) -> Vec<&'static str> {
+    let mut head = own.head.clone();
+    head.set_anchors(wanted.head.anchors().to_vec());
+    let differ = [
+        (own.architecture != wanted.architecture, "trunk"),
+        (own.input != wanted.input, "input"),
+        (own.repeat_band != wanted.repeat_band, "bands"),
+        (own.classes != wanted.classes, "classes"),
+        (head != wanted.head, "head"),
+        (head == wanted.head && own.head != wanted.head, "anchors"),
+    ];
+    differ.into_iter().filter(|d| d.0).map(|d| d.1).collect()
+}
+
+/// The same of a network with a trunk of this architecture, and why no more of it is taken.
+fn of_trunk(path: &Path, own: &Architecture, start: Start, tower: &str, wanted: &DetectorConfig, why: &str) -> Result<Start> {
     match *own == wanted.architecture {
-        true => Ok(Start { tensors: trunk(start.tensors, tower), hash: start.hash }),
+        true => Ok(Start { tensors: trunk(start.tensors, tower), hash: start.hash, trunk_alone: Some(why.into()) }),
         false => Err(differs(path, "detector.architecture", &BTreeMap::from([("detector", BTreeMap::from([("architecture", own)]))]))),
     }
 }

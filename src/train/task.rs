@@ -23,6 +23,10 @@ pub(super) trait Task {
     fn network(&self) -> &Self::Network;
     /// The course.
     fn course(&self) -> Course;
+    /// Whether these settings go on with a run of others that has done so many steps.
+    fn goes_on_from(&self, saved: &Self::Config, _done: usize) -> bool {
+        saved == self.config()
+    }
     /// Ground size of a patch on the first scene, metres.
     fn patch_m(&self) -> f64;
     /// Ground size of a feature pixel, metres, where there are any.

@@ -26,8 +26,8 @@ pub(super) struct Args {
     /// Instead of training (so without --val and --out), write what the detector would be trained on into this new folder: every batch as the device cuts it, its boxes, the start values and the first step; to train the same network elsewhere
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["out", "val", "resume", "print_config"])]
     export: Option<PathBuf>,
-    /// Start from the weights of a detector of the same configuration (its anchors and classes too; `shipped` for the one that is built in, a Faster R-CNN), or from the trunk of any network of the same architecture: another detector, the SAR tower of an encoder or of `train --match`, a
-    /// ResNet of torchvision's as safetensors
+    /// Start from the weights of a detector of the same configuration and classes (`shipped` for the one that is built in, a Faster R-CNN), whose anchors are taken where the configuration names none; or from the trunk of any network of the same architecture: another detector, the SAR tower of an
+    /// encoder or of `train --match`, a ResNet of torchvision's as safetensors
     #[arg(long, value_name = "MODEL")]
     init_from: Option<InitFrom>,
     /// What tells boxes: small networks of the default settings; a configuration says it itself
@@ -86,6 +86,11 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
             if data.dataset.boxes() == 0 { annotations } else { val_annotations },
             "has no box to learn from or to be judged by",
         ));
+    }
+    if !args.resume
+        && let Some(words) = config.start(&data.dataset)?
+    {
+        global.say(format_args!("{words}"));
     }
     let total = config.epochs * config.steps_of(data.images.len());
     let figures = |v: &serde_json::Value| match v["ap50"].as_f64() {

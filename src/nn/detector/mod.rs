@@ -45,6 +45,24 @@ pub enum DetectorHead {
     FasterRcnn(FasterRcnn),
 }
 
+impl DetectorHead {
+    /// Sides of the boxes that it starts from, pixels of the input: width, height.
+    pub fn anchors(&self) -> &[[f32; 2]] {
+        match self {
+            Self::Yolo3(yolo) => &yolo.anchors,
+            Self::FasterRcnn(faster) => &faster.anchors,
+        }
+    }
+
+    /// Puts others in their place.
+    pub fn set_anchors(&mut self, anchors: Vec<[f32; 2]>) {
+        match self {
+            Self::Yolo3(yolo) => yolo.anchors = anchors,
+            Self::FasterRcnn(faster) => faster.anchors = anchors,
+        }
+    }
+}
+
 impl Network for DetectorConfig {
     const KINDS: [&'static str; 2] = ["detector", "detector-checkpoint"];
 }

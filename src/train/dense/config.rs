@@ -35,6 +35,10 @@ pub struct DenseAugment {
     pub mixing: f64,
     /// Every so often the map is grey (share of windows).
     pub grey: f64,
+    /// Every so often all its bands show one of them (share of windows).
+    pub random_channel: f64,
+    /// Or a random mixture of them, negative perhaps: another radiometry (share of the rest).
+    pub recolour: f64,
     /// Standard deviation of noise on the map, at most.
     pub noise: f64,
     /// Speckle of this many looks or more (up to 16) on half of the SAR patches; 0 for none.
@@ -54,6 +58,8 @@ impl Default for DenseAugment {
             offset: 0.3,
             mixing: 0.2,
             grey: 0.1,
+            random_channel: 0.0,
+            recolour: 0.0,
             noise: 0.1,
             speckle_looks: 4,
         }
@@ -74,14 +80,16 @@ impl DenseAugment {
             offset: 0.0,
             mixing: 0.0,
             grey: 0.0,
+            random_channel: 0.0,
+            recolour: 0.0,
             noise: 0.0,
             speckle_looks: 0,
         }
     }
 
     pub(super) fn look(&self) -> Look {
-        let Self { gain, offset, mixing, grey, noise, speckle_looks, .. } = *self;
-        Look { gain, offset, mixing, grey, random_channel: 0.0, recolour: 0.0, noise, speckle_looks }
+        let Self { gain, offset, mixing, grey, random_channel, recolour, noise, speckle_looks, .. } = *self;
+        Look { gain, offset, mixing, grey, random_channel, recolour, noise, speckle_looks }
     }
 }
 
@@ -115,8 +123,11 @@ pub struct DenseTrainConfig {
     pub logit_scale: f32,
     /// And at most.
     pub max_logit_scale: f32,
-    /// Share of all steps over which the learning rate rises; then it falls as a cosine.
+    /// Share of all steps over which the learning rate rises.
     pub warmup: f64,
+    /// Share of all steps, after those, over which it stays; then it falls as a cosine. A run that holds may be made longer as it goes
+    /// (Hu et al., "MiniCPM", 2024).
+    pub hold: f64,
     /// The optimiser.
     #[serde(deserialize_with = "optimizer")]
     pub optimizer: OptimizerConfig,
@@ -165,6 +176,7 @@ impl Default for DenseTrainConfig {
             logit_scale: 40.0,
             max_logit_scale: 1000.0,
             warmup: 0.03,
+            hold: 0.0,
             optimizer: OptimizerConfig { lr: 3e-3, ..OptimizerConfig::default() },
             precision: Precision::Full,
             augment: DenseAugment::default(),
@@ -222,7 +234,7 @@ impl DenseTrainConfig {
         let refuse = |what: &str| Err(Error::invalid(format!("training configuration: {what}")));
         self.encoder.check().map_err(|e| Error::invalid(format!("training configuration: {e}")))?;
         let multiple = self.encoder.multiple();
-        let shares = [self.hard, self.augment.grey];
+        let shares = [self.hard, self.augment.grey, self.augment.random_channel, self.augment.recolour];
         let below = [self.augment.scale, self.augment.relative_scale];
         let finite = [
             ("augment.rotation_deg", self.augment.rotation_deg),
@@ -262,7 +274,9 @@ impl DenseTrainConfig {
             c if !(c.logit_scale > 0.0 && c.logit_scale <= c.max_logit_scale && c.max_logit_scale.is_finite()) => {
                 refuse("logit_scale must be above 0 and not above max_logit_scale")
             }
-            _ if shares.iter().any(|s| !(0.0..=1.0).contains(s)) => refuse("hard and augment.grey are shares, 0 to 1"),
+            _ if shares.iter().any(|s| !(0.0..=1.0).contains(s)) => {
+                refuse("hard, augment.grey, augment.random_channel and augment.recolour are shares, 0 to 1")
+            }
             _ if below.iter().any(|s| !(0.0..1.0).contains(s)) => {
                 refuse("augment.scale and augment.relative_scale are shares, 0 to below 1")
             }
@@ -275,9 +289,14 @@ impl DenseTrainConfig {
         self.epochs * self.steps
     }
 
-    /// Learning rate of a step (from 0): linear rise, then half a cosine down to 0.
+    /// Learning rate of a step (from 0): linear rise, the highest for a while, then half a cosine down to 0.
     pub fn learning_rate(&self, step: usize) -> f64 {
         self.course().learning_rate(step)
+    }
+
+    /// Whether the learning rate of the last of so many steps was the highest, so that as many could have led there in a longer run.
+    pub(super) fn holds_after(&self, steps: usize) -> bool {
+        steps > 0 && self.learning_rate(steps - 1) == self.optimizer.lr
     }
 
     pub(super) fn course(&self) -> Course {
@@ -287,6 +306,7 @@ impl DenseTrainConfig {
             items: self.patches,
             seed: self.seed,
             warmup: self.warmup,
+            hold: self.hold,
             optimizer: self.optimizer,
             precision: self.precision,
             validate_every: self.validate_every,

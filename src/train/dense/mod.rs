@@ -190,6 +190,11 @@ impl Task for Dense<'_> {
         self.config.course()
     }
 
+    fn goes_on_from(&self, saved: &DenseTrainConfig, done: usize) -> bool {
+        let longer = DenseTrainConfig { epochs: self.config.epochs, ..saved.clone() };
+        longer == *self.config && (saved.epochs == self.config.epochs || [saved, self.config].iter().all(|c| c.holds_after(done)))
+    }
+
     fn patch_m(&self) -> f64 {
         self.patch_m
     }

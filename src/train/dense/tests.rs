@@ -53,6 +53,18 @@ fn small() -> DenseTrainConfig {
     }
 }
 
+#[test]
+fn the_rate_rises_holds_and_falls_as_a_cosine() {
+    let config = DenseTrainConfig { epochs: 10, steps: 10, warmup: 0.1, hold: 0.5, ..small() };
+    let rates: Vec<f64> = (0..100).map(|s| config.learning_rate(s) / config.optimizer.lr).collect();
+    assert_eq!([rates[0], rates[4], rates[9]], [0.1, 0.5, 1.0]);
+    assert!(rates[9..60].iter().all(|r| *r == 1.0) && rates[60] < 1.0, "{rates:?}");
+    assert!((rates[79] - 0.5).abs() < 1e-12 && rates[99] < 1e-12, "{rates:?}");
+    assert!(!config.holds_after(9) && config.holds_after(10) && config.holds_after(60) && !config.holds_after(61));
+    let error = DenseTrainConfig { hold: 0.95, ..config }.check().unwrap_err().to_string();
+    assert!(error.contains("hold is a share, 0 to 1 less warmup"), "{error}");
+}
+
 fn windows(city: &ScenePair, augment: DenseAugment) -> Windows<'_> {
     let sizes = Sizes { windows: 4, window: 64, patches: 8, patch: 24 };
     let pixel_m = 2.0 / map_scale(city, 1.0).unwrap();
@@ -250,6 +262,27 @@ fn an_interrupted_run_goes_on_to_the_same_bits() {
     assert!(file.manifest.pixel_m.unwrap() > 0.0 && !file.tensors.contains_key("loss.log_scale"));
     let e = crate::index::LoadedModel::load(Some(&whole)).unwrap_err().to_string();
     assert!(e.contains("is a dense-model") && e.contains("where a model is wanted"), "{e}");
+}
+
+#[test]
+fn a_run_is_made_longer_while_its_rate_holds() {
+    let ((folder, city), engine) = (city(), engine());
+    let out = folder.path().join("model");
+    let config = DenseTrainConfig { warmup: 0.0, hold: 0.5, ..small() };
+    assert!(matches!(go(&engine, &city, &config, &out, false, Some(5)).0, Outcome::Stopped { .. }));
+    let longer = DenseTrainConfig { epochs: 4, validate_every: 4, ..config.clone() };
+    let refused = |config: &DenseTrainConfig| {
+        let stop = AtomicBool::new(false);
+        let e = train_dense(&engine, config, std::slice::from_ref(&city), &city, &out, true, &stop, |_| {}).unwrap_err().to_string();
+        assert!(e.contains("another configuration"), "{e}");
+    };
+    refused(&longer);
+    let longer = DenseTrainConfig { epochs: 4, ..config.clone() };
+    let (outcome, losses) = go(&engine, &city, &longer, &out, true, Some(9));
+    assert!(matches!(outcome, Outcome::Stopped { .. }) && losses.len() == 4, "{losses:?}");
+    // Now it falls.
+    refused(&DenseTrainConfig { epochs: 5, ..config });
+    assert_eq!(go(&engine, &city, &longer, &out, true, None).0, Outcome::Finished);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::train::recipe::read_toml;
 use crate::train::start::InitFrom;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Random changes of images and their boxes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -290,13 +290,17 @@ impl DetectTrainConfig {
         wrong.map_or(Ok(()), |w| Err(Error::invalid(w)))
     }
 
-    /// Refuses what the network cannot start from.
+    /// What the network starts from, in words; nothing where that is random values.
     ///
     /// # Errors
     /// The file, and what of it does not fit; those of [`DetectTrainConfig::fitted`].
-    pub fn check_start(&self, dataset: &crate::detect::Dataset) -> Result<()> {
-        let detector = self.fitted(dataset)?.detector;
-        self.init_from.as_ref().map_or(Ok(()), |from| from.detector_start(&detector).map(|_| ()))
+    pub fn start(&self, dataset: &crate::detect::Dataset) -> Result<Option<String>> {
+        let Some(from) = &self.init_from else { return Ok(None) };
+        let name = PathBuf::from(from.clone());
+        Ok(Some(match from.detector_start(&self.fitted(dataset)?.detector)?.trunk_alone {
+            None => format!("starts from all of {}, anchors too", name.display()),
+            Some(why) => format!("starts from the trunk of {} alone: {why}", name.display()),
+        }))
     }
 
     /// Steps of a pass over so many images.
@@ -311,6 +315,7 @@ impl DetectTrainConfig {
             items: self.batch,
             seed: self.seed,
             warmup: self.warmup,
+            hold: 0.0,
             optimizer: self.optimizer,
             precision: self.precision,
             validate_every: self.validate_every,
@@ -318,10 +323,11 @@ impl DetectTrainConfig {
         }
     }
 
-    /// The same with the classes, extent and anchors of a data set where the configuration names none.
+    /// The same with the classes, extent and anchors of a data set where the configuration names none; with the anchors of the detector that it starts from, where that is the same otherwise, for
+    /// its weights mean nothing at others.
     ///
     /// # Errors
-    /// Boxes too small for the input, or too few for anchors of their own.
+    /// Boxes too small for the input, or too few for anchors of their own; a file to start from that cannot be read.
     pub fn fitted(&self, dataset: &crate::detect::Dataset) -> Result<Self> {
         use crate::detect::anchors::{anchors, letterboxed_sizes, pyramid};
         let mut config = self.clone();
@@ -341,6 +347,16 @@ impl DetectTrainConfig {
                 sizes.len(),
                 d.input
             )));
+        }
+        if d.head.anchors().is_empty()
+            && let Some(first) = self.init_from.as_ref().map(InitFrom::detector).transpose()?.flatten()
+        {
+            let same = DetectorConfig { extent: d.extent, ..first.clone() };
+            let mut own = d.clone();
+            own.head.set_anchors(first.head.anchors().to_vec());
+            if same == own {
+                return Ok(Self { detector: own, ..config });
+            }
         }
         let (own, found) = match &mut d.head {
             DetectorHead::Yolo3(yolo) if yolo.anchors.is_empty() => {

@@ -73,13 +73,26 @@ fn a_run_goes_on_to_the_same_bits_and_its_trunk_starts_another() {
     assert_eq!(yolo(d).anchors.len(), 6, "three for each of two maps, of the data");
     assert!(model.manifest.validation[0]["ap50"].is_number());
 
+    // Of the same: all of it and its anchors, whatever other boxes or another seed would have given.
+    let still = crate::nn::OptimizerConfig { lr: 1e-12, ..config.optimizer };
+    let from = Some(crate::train::InitFrom::File(whole.clone()));
+    let on = DetectTrainConfig { init_from: from.clone(), seed: 9, epochs: 1, steps: 1, optimizer: still, ..config.clone() };
+    assert!(on.start(&data.dataset).unwrap().unwrap().starts_with("starts from all of "));
+    train(&on, &data, &other, false, usize::MAX);
+    let started = load(&other);
+    assert_eq!(started.manifest.encoder.head, d.head);
+    let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-6;
+    assert!(started.network().filter(|(n, _)| n.ends_with("weight")).all(|(n, v)| v.1.iter().zip(&model.tensors[n].1).all(near)));
+    let boats = DetectTrainConfig { detector: DetectorConfig { classes: vec!["boat".into()], ..on.detector.clone() }, ..on };
+    let words = boats.start(&data.dataset).unwrap().unwrap();
+    assert!(words.starts_with("starts from the trunk of ") && words.contains("alone: other classes"), "{words}");
+
     // Another head: the trunk alone is taken, and the hash says from where.
     let wide = yolo(&small().detector);
     let head = DetectorHead::Yolo3(Yolo3 { widths: vec![12, 12], ..wide });
-    let still = crate::nn::OptimizerConfig { lr: 1e-12, ..config.optimizer };
     let second = DetectTrainConfig {
         detector: DetectorConfig { head, ..config.detector.clone() },
-        init_from: Some(crate::train::InitFrom::File(whole.clone())),
+        init_from: from,
         epochs: 1,
         steps: 1,
         optimizer: still,

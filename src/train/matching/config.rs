@@ -155,6 +155,7 @@ impl MatchTrainConfig {
             items: self.batch,
             seed: self.seed,
             warmup: self.warmup,
+            hold: 0.0,
             optimizer: self.optimizer,
             precision: self.precision,
             validate_every: self.validate_every,

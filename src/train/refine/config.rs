@@ -135,6 +135,7 @@ impl RefineTrainConfig {
             items: self.queries,
             seed: self.seed,
             warmup: self.warmup,
+            hold: 0.0,
             optimizer: self.optimizer,
             precision: self.precision,
             validate_every: self.validate_every,

@@ -23,6 +23,7 @@ fn course() -> Course {
         items: 1,
         seed: 3,
         warmup: 0.0,
+        hold: 0.0,
         optimizer: OptimizerConfig::default(),
         precision: Precision::Full,
         validate_every: 1,

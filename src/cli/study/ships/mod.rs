@@ -73,7 +73,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let study = Study { osm: &args.osm, imagenet: args.imagenet.as_deref(), recipe, ledger, data, val, records };
     // What does not fit must show before hours of training.
     for way in &ways {
-        study.settings(*way, way.head.of(&study.recipe)).check_start(&study.data.dataset)?;
+        study.settings(*way, way.head.of(&study.recipe)).start(&study.data.dataset)?;
     }
     let all = study.ledger.all(&ways.iter().collect::<Vec<_>>(), |way, seed| study.one(*way, seed))?;
     report(&study, &ways, &all)
