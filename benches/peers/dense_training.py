@@ -96,47 +96,14 @@ class Tower(nn.Module):
         return F.normalize(self.head(x).float(), dim=1, eps=1e-6) * (patch[:, 3:] >= VALID)
 
 
-def spectra(images, side):
-    """Of images [N, C, s, s], a row a frequency: [F, N, 2 C], real parts before imaginary ones."""
-    f = torch.view_as_real(torch.fft.rfft2(images, s=(side, side)))
-    return f.flatten(2, 3).permute(2, 0, 3, 1).flatten(2)
-
-
-def images(rows, side):
-    """Back again: [N, C, side, side]."""
-    f, n, c = rows.shape
-    f = torch.view_as_complex(rows.view(f, n, 2, c // 2).permute(1, 3, 0, 2).contiguous())
-    return torch.fft.irfft2(f.view(n, c // 2, side, side // 2 + 1), s=(side, side))
-
-
-def and_turned(rows):
-    """[F, 2 N, 2 C]: rows, and what they are divided by i."""
-    real, imaginary = rows.chunk(2, 2)
-    return torch.cat([rows, torch.cat([imaginary, -real], 2)], 1)
-
-
-class Correlate(torch.autograd.Function):
+def correlate(windows, patches):
     """Scores [P, V, n, n] of patches [P, C, s, s] at every offset in windows [V, C, S, S].
 
-    By hand, in real products: PyTorch 2.15 derives a real transform by a complex one of full size, and multiplies small complex matrices one by one; the two made more than half of a step."""
-
-    @staticmethod
-    def forward(ctx, windows, patches):
-        side, small = windows.shape[-1], patches.shape[-1]
-        a, b = and_turned(spectra(windows, side)), spectra(patches, side)
-        ctx.save_for_backward(a, b)
-        ctx.sides, n = (side, small), side - small + 1
-        # a conj(b): real parts of all windows, then imaginary ones.
-        return images((b @ a.mT).view(len(b), len(patches), -1), side)[:, :, :n, :n]
-
-    @staticmethod
-    def backward(ctx, gradient):
-        (a, b), (side, small) = ctx.saved_tensors, ctx.sides
-        g = spectra(gradient, side)
-        # a's is g b, b's is a conj(g), summed over the other's images.
-        real, imaginary = ((part.mT @ b).chunk(2, 2) for part in g.chunk(2, 2))
-        of_a = torch.cat([real[0] - imaginary[1], real[1] + imaginary[0]], 2)
-        return images(of_a, side), images(g @ a, side)[:, :, :small, :small]
+    Spectra lie a matrix a frequency: of planes side by side PyTorch 2.15's einsum copies every small matrix by itself."""
+    side, small = windows.shape[-1], patches.shape[-1]
+    a, b = (torch.fft.rfft2(x, s=(side, side)).flatten(2).permute(2, 0, 1).contiguous() for x in (windows, patches))
+    product = torch.bmm(b.conj(), a.mT).permute(1, 2, 0).contiguous().view(len(patches), len(windows), side, side // 2 + 1)
+    return torch.fft.irfft2(product, s=(side, side))[:, :, : side - small + 1, : side - small + 1]
 
 
 class Network(nn.ModuleDict):
@@ -160,7 +127,7 @@ class Network(nn.ModuleDict):
         b = F.normalize(b.flatten(1), eps=1e-6).view_as(b)
         side, small = a.shape[-1], b.shape[-1]
         n = side - small + 1
-        z = Correlate.apply(a, b) * (self["loss"]["log_scale"].exp().clamp(max=self.most) / small)
+        z = correlate(a, b) * (self["loss"]["log_scale"].exp().clamp(max=self.most) / small)
         at = torch.arange(n)
         near = (at[None, :, None] - target[:, :1, None]) ** 2 + (at[None, None, :] - target[:, 1:2, None]) ** 2 <= self.radius**2
         right = near[:, None] & (torch.arange(a.shape[0])[None, :] == target[:, 2:3])[:, :, None, None]
