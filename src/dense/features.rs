@@ -3,6 +3,8 @@
 use super::fix::Calibration;
 use crate::container;
 use crate::gpu::{DType, Engine, Plan, PlanBuilder, Precision, Tensor};
+use crate::kernels::edges::EMPTY;
+use crate::kernels::row_list::{self, RowList};
 use crate::kernels::{center, gaussian, l2norm, sampler, structure};
 use crate::nn::{DenseFile, Modality, Weights};
 use crate::{Error, Result};
@@ -206,32 +208,41 @@ impl DenseModel {
         let features = engine.tensor("features", &[batch, side, side, channels], DType::F32)?;
         let planes = engine.tensor("energy and validity", &[batch, side, side, 2], DType::F32)?;
         let mut plan = Plan::default();
+        let shown;
         let whole = match &self.features {
             Features::Structure(s) => {
                 let mut builder = PlanBuilder::new(engine);
                 let out = s.append(&mut builder, modality, &patches)?;
                 plan.extend(builder.finish());
+                shown = patches.clone();
                 out
             }
             Features::Learned(file, path) => {
-                let (mut graph, out) = file.manifest.encoder.tower_graph(modality, batch, input)?;
+                // A side that the network's levels do not halve evenly gets pixels without data around it.
+                let wide = input.next_multiple_of(file.manifest.encoder.multiple());
+                let (mut graph, out) = file.manifest.encoder.tower_graph(modality, batch, wide)?;
                 graph.set_precision(self.precision);
                 let weights = Weights::from_file(engine, &graph, file, path)?;
                 let inference = graph.inference(engine, &weights, &[out])?;
-                patches = inference.inputs[0].clone();
+                let seen = inference.inputs[0].clone();
+                match wide == input {
+                    true => patches = seen.clone(),
+                    false => plan.extend(widen(engine, &patches, &seen)?),
+                }
                 plan.extend(inference.plan);
+                shown = seen;
                 inference.outputs[0].clone()
             }
         };
         let mut builder = PlanBuilder::new(engine);
         match modality {
             Modality::Map => {
-                structure::finish(&mut builder, &whole, &patches, MIN_VALIDITY, &features, &planes)?;
+                structure::finish(&mut builder, &whole, &shown, MIN_VALIDITY, &features, &planes)?;
             }
             Modality::Sar => {
-                let valid = engine.tensor("valid features", whole.shape(), DType::F32)?;
-                structure::finish(&mut builder, &whole, &patches, MIN_VALIDITY, &valid, &planes)?;
-                let centred = engine.tensor("centred features", whole.shape(), DType::F32)?;
+                let valid = engine.tensor("valid features", features.shape(), DType::F32)?;
+                structure::finish(&mut builder, &whole, &shown, MIN_VALIDITY, &valid, &planes)?;
+                let centred = engine.tensor("centred features", features.shape(), DType::F32)?;
                 center::masked(&mut builder, &valid, &planes, &centred)?;
                 let rows = [batch, side * side * channels];
                 let norm = engine.tensor("length", &[batch], DType::F32)?;
@@ -241,6 +252,27 @@ impl DenseModel {
         plan.extend(builder.finish());
         Ok(Extractor { input, records, patches, plan, features, planes })
     }
+}
+
+/// What puts images \[N, s, s, C\] into the middle of larger ones \[N, S, S, C\], zeros around them.
+fn widen(engine: &Engine, images: &Tensor, into: &Tensor) -> Result<Plan> {
+    let ([n, small, _, c], [_, large, ..]) = (extents(images), extents(into));
+    let margin = (large - small) / 2;
+    let at = |v: usize| v.checked_sub(margin).filter(|v| *v < small);
+    let row = |i: usize| match (at(i / large % large), at(i % large)) {
+        (Some(y), Some(x)) => ((i / (large * large) * small + y) * small + x) as u32,
+        _ => EMPTY,
+    };
+    let list = RowList::new(engine, n * small * small, n * large * large)?;
+    list.write(engine, &(0..n * large * large).map(row).collect::<Vec<_>>())?;
+    let mut builder = PlanBuilder::new(engine);
+    row_list::gather(&mut builder, &list, &images.reshape(&[n * small * small, c])?, &into.reshape(&[n * large * large, c])?)?;
+    Ok(builder.finish())
+}
+
+/// Of a tensor of images.
+fn extents(t: &Tensor) -> [usize; 4] {
+    [0, 1, 2, 3].map(|i| t.shape()[i])
 }
 
 impl Structure {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::gpu::{AdapterChoice, Engine, PlanBuilder};
 use crate::kernels::sampler::{self, PatchRecord};
-use crate::nn::Modality;
+use crate::nn::{DenseEncoderConfig, Level, Modality, Skip, Weights};
 use crate::scene::pages::DEFAULT_PAGES;
 use crate::scene::synth::{EPSG, SynthConfig, generate};
 use crate::scene::{GeoTransform, Image, MapInfo, PageCache, SampleData, write_geotiff};
@@ -45,6 +45,50 @@ fn features(engine: &Engine, model: &DenseModel, image: &Arc<Image>, modality: M
     plan.extend(e.plan.clone());
     plan.submit(engine).unwrap();
     [engine.read(&e.features).unwrap(), engine.read(&e.planes).unwrap()]
+}
+
+#[test]
+fn a_side_that_levels_do_not_halve_evenly_is_seen_without_data_around_it() {
+    let engine = engine();
+    let (folder, _, sar) = city();
+    // Three levels from random values.
+    let (mut file, _) = DenseModel::file_of(None).unwrap();
+    let level = |width| Level { width, dilations: vec![1] };
+    file.manifest.encoder = DenseEncoderConfig { stem: 1, levels: [8, 12, 16].map(level).into(), skip: Skip::Add, channels: 4 };
+    file.tensors.clear();
+    for modality in [Modality::Map, Modality::Sar] {
+        let (graph, _) = file.manifest.encoder.tower_graph(modality, 1, 24).unwrap();
+        file.tensors.extend(Weights::init(&engine, &graph, 3).unwrap().read(&engine).unwrap());
+    }
+    let path = folder.path().join("model");
+    file.save(&path).unwrap();
+    let model = DenseModel::learned(Some(&path)).unwrap();
+    // The same image with data in 22 x 22 px alone, seen at 24.
+    let (centre, inside) = ([131.0, 140.0], 22.0);
+    let window = sar.raster.read_window(0, 0, SIZE, SIZE).unwrap();
+    let alone: Vec<u8> = (0..SIZE * SIZE)
+        .map(|i| {
+            let at = [i % SIZE, i / SIZE].map(|v| f64::from(v) + 0.5);
+            let within = (0..2).all(|d| (at[d] - centre[d]).abs() < inside / 2.0);
+            if within { window.data[i as usize].max(1.0) as u8 } else { 0 }
+        })
+        .collect();
+    let other = folder.path().join("alone.tif");
+    let geo = GeoTransform::new([0.0, 1.0, 0.0, 0.0, 0.0, -1.0]);
+    write_geotiff(&other, SIZE, SIZE, 1, SampleData::U8(&alone), geo.as_ref(), Some(EPSG), Some(0.0)).unwrap();
+    let mut alone = Image::sar(&other, None).unwrap();
+    alone.standardisation = sar.standardisation.clone();
+    let [small, _] = features(&engine, &model, &sar, Modality::Sar, 22, centre);
+    let [large, planes] = features(&engine, &model, &Arc::new(alone), Modality::Sar, 24, centre);
+    let mut most = 0.0f32;
+    for (i, v) in large.iter().enumerate() {
+        let (y, x, c) = (i / 4 / 24, i / 4 % 24, i % 4);
+        let within = [y, x].iter().all(|p| (1..23).contains(p));
+        assert_eq!(planes[2 * (i / 4) + 1], f32::from(u8::from(within)));
+        let expected = if within { small[((y - 1) * 22 + x - 1) * 4 + c] } else { 0.0 };
+        most = most.max((v - expected).abs());
+    }
+    assert!(most < 1e-6 && small.iter().any(|v| v.abs() > 1e-3), "{most}");
 }
 
 #[test]
