@@ -3,7 +3,7 @@
 
     echogrid train --dense --config FILE ... --epochs 1 --out TEMPLATE
     python3 benches/peers/dense_training.py TEMPLATE --scene MAP SAR [--scene ..] [--pairs SAR OPT ..] --out MODEL [--epochs N] [--resume] [--bf16]
-    echogrid eval --protocol dense ... --model MODEL
+    echogrid eval --protocol dense ... --dense-model MODEL
 
     echogrid train --dense --config FILE ... --export FOLDER
     python3 benches/peers/dense_training.py --batches FOLDER [--ours MODEL.log.jsonl]
@@ -96,14 +96,26 @@ class Tower(nn.Module):
         return F.normalize(self.head(x).float(), dim=1, eps=1e-6) * (patch[:, 3:] >= VALID)
 
 
-def correlate(windows, patches):
-    """Scores [P, V, n, n] of patches [P, C, s, s] at every offset in windows [V, C, S, S].
+def fourier(n, m):
+    """The transform of m values, and zeros behind them, as a matrix [n, m]."""
+    turns = torch.arange(n)[:, None] * torch.arange(m)[None, :] % n
+    return torch.polar(torch.ones(n, m), -2 * math.pi / n * turns)
 
-    Spectra lie a matrix a frequency: of planes side by side PyTorch 2.15's einsum copies every small matrix by itself."""
-    side, small = windows.shape[-1], patches.shape[-1]
-    a, b = (torch.fft.rfft2(x, s=(side, side)).flatten(2).permute(2, 0, 1).contiguous() for x in (windows, patches))
-    product = torch.bmm(b.conj(), a.mT).permute(1, 2, 0).contiguous().view(len(patches), len(windows), side, side // 2 + 1)
-    return torch.fft.irfft2(product, s=(side, side))[:, :, : side - small + 1, : side - small + 1]
+
+def spectra(images, side):
+    """Of images [N, C, s, s] and zeros around them, [F, N, C]: columns by a product with a matrix, which lays frequencies first; PyTorch 2.15's transforms along columns and the copies to that order take twice as long."""
+    n, c, s, _ = images.shape
+    rows = torch.fft.rfft(images, n=side).permute(3, 2, 0, 1).reshape(side // 2 + 1, s, n * c)
+    return torch.matmul(fourier(side, s), rows).view(-1, n, c)
+
+
+def correlate(windows, patches):
+    """Scores [P, V, n, n] of patches [P, C, s, s] at every offset in windows [V, C, S, S]."""
+    side, n = windows.shape[-1], windows.shape[-1] - patches.shape[-1] + 1
+    a, b = spectra(windows, side), spectra(patches, side)
+    product = torch.bmm(b.conj(), a.mT).view(side // 2 + 1, side, -1)
+    rows = torch.matmul(fourier(side, n).mH / side, product)
+    return torch.fft.irfft(rows.view(-1, n, len(patches), len(windows)).permute(2, 3, 1, 0).contiguous(), n=side)[..., :n]
 
 
 class Network(nn.ModuleDict):
@@ -128,12 +140,15 @@ class Network(nn.ModuleDict):
         side, small = a.shape[-1], b.shape[-1]
         n = side - small + 1
         z = correlate(a, b) * (self["loss"]["log_scale"].exp().clamp(max=self.most) / small)
-        at = torch.arange(n)
-        near = (at[None, :, None] - target[:, :1, None]) ** 2 + (at[None, None, :] - target[:, 1:2, None]) ** 2 <= self.radius**2
-        right = near[:, None] & (torch.arange(a.shape[0])[None, :] == target[:, 2:3])[:, :, None, None]
-        flat, right = z.flatten(1), right.flatten(1)
-        losses = flat.logsumexp(1) - flat.masked_fill(~right, -math.inf).logsumexp(1)
-        return losses, right.gather(1, flat.argmax(1, keepdim=True))[:, 0]
+        flat, within = z.flatten(1), math.floor(self.radius)
+        by = torch.arange(-within, within + 1)
+        disc = torch.stack(torch.meshgrid(by, by, indexing="ij")).flatten(1)
+        disc = disc[:, disc.square().sum(0) <= self.radius**2]
+        row, column = (target[:, i, None].long() + disc[i] for i in (0, 1))
+        inside = (row >= 0) & (row < n) & (column >= 0) & (column < n)
+        right = (target[:, 2:3].long() * n + row.clamp(0, n - 1)) * n + column.clamp(0, n - 1)
+        losses = flat.logsumexp(1) - flat.gather(1, right).masked_fill(~inside, -math.inf).logsumexp(1)
+        return losses, ((flat.argmax(1, keepdim=True) == right) & inside).any(1)
 
 
 class Image:
@@ -214,9 +229,10 @@ class Image:
 
 
 class Scene:
-    """A map and a SAR image of one grid; `scale`: map pixels a feature pixel, or none where the map says how large its pixels are."""
+    """A map and a SAR image of one grid; `scale`: map pixels a feature pixel, or none where the map says how large its pixels are; `number`: of its record, which it may share."""
 
-    def __init__(self, paths, record, pixel_m, scale=None):
+    def __init__(self, paths, record, pixel_m, scale=None, number=0):
+        self.record = number
         self.map, self.sar = (Image(p, record[f"{m}_standardisation"]) for p, m in zip(paths, ("map", "sar")))
         (transform, crs, (h, w)), other = self.map.grid, self.sar.grid
         if other[2] != (h, w) or not scale and other != self.map.grid:
@@ -224,19 +240,25 @@ class Scene:
         self.pixel_scale, self.area = scale or pixel_m / ground_pixel(transform, crs, w / 2, h / 2), self.map.valid.sum()
 
 
+def scene_options(a):
+    a.add_argument("--scene", nargs=2, metavar=("MAP", "SAR"), action="append", default=[], help="a scene of the template's, in its order")
+    a.add_argument("--pairs", nargs=2, metavar=("SAR", "OPT"), action="append", default=[], help="folders of pairs of the template's, in its order")
+    a.add_argument("--pixel-size", type=float, default=10, metavar="METRES", help="of the pairs' pixels [default: 10]")
+
+
 def opened(args, manifest):
     """All scenes of the template, and each pair as one."""
     asked, records, all = [(p, False) for p in args.scene] + [(p, True) for p in args.pairs], manifest["scenes"], []
     if len(asked) != len(records):
         sys.exit(f"the template was made of {len(records)} scenes and sets of pairs: " + ", ".join(r["map"] for r in records))
-    for (paths, is_set), record in zip(asked, records):
+    for number, ((paths, is_set), record) in enumerate(zip(asked, records)):
         files, scale = [paths], None
         if is_set:
-            number = lambda name: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", name)]
+            by_number = lambda name: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", name)]
             sar, optical = ({os.path.splitext(n)[0]: os.path.join(p, n) for n in os.listdir(p)} for p in paths)
-            files = [(optical[n], sar[n]) for n in sorted(sar.keys() & optical.keys(), key=number)]
+            files = [(optical[n], sar[n]) for n in sorted(sar.keys() & optical.keys(), key=by_number)]
             scale = manifest["pixel_m"] / args.pixel_size
-        found = [Scene(f, record, manifest["pixel_m"], scale) for f in files]
+        found = [Scene(f, record, manifest["pixel_m"], scale, number) for f in files]
         for m in ("map", "sar"):
             digests = [getattr(s, m).digest for s in found]
             if record[f"{m}_sha256"] != (hashlib.sha256("".join(digests).encode()).hexdigest() if is_set else digests[0]):
@@ -271,6 +293,9 @@ class Sampler:
         self.scenes, self.c, self.rng, self.hard, self.seen = scenes, c, rng, [], []
         self.taps = min(max(math.ceil(0.95 * max(s.pixel_scale for s in scenes) - 1e-6), 1), 8)
         areas = np.array([s.area for s in scenes], np.float64)
+        if c.get("shares"):
+            # A set's images are drawn by their area.
+            areas *= np.array([c["shares"][s.record] for s in scenes]) / np.bincount([s.record for s in scenes], areas)[[s.record for s in scenes]]
         self.shares = areas / areas.sum()
 
     def extent(self, scene):
@@ -365,6 +390,45 @@ class Sampler:
         return image(windows), image(patches), torch.tensor(targets, dtype=torch.float32), taken
 
 
+def standardised(paths, like):
+    """The record of a scene that no template knows: medians, and spreads by the median of deviations, of every fourth pixel, of the radiometry of another record."""
+    import rasterio
+
+    record = dict(like)
+    for path, m in zip(paths, ("map", "sar")):
+        said = like[f"{m}_standardisation"]
+        with rasterio.open(path) as f:
+            v = f.read(out_shape=(f.count, f.height // 4, f.width // 4)).reshape(f.count, -1).astype(np.float64)
+        v = v[:, (v > 0).any(0)]
+        if said["radiometry"]["kind"] == "sar":
+            v = {"amplitude": 20.0, "intensity": 10.0}[said["radiometry"]["unit"]] * np.log10(v + said["radiometry"].get("offset", 0.0))
+        median = np.median(v, 1)
+        record[f"{m}_standardisation"] = {**said, "median": median.tolist(), "scale": (1.4826 * np.median(np.abs(v - median[:, None]), 1)).tolist()}
+    return record
+
+
+class Validation:
+    """The same windows of a scene each time, as they are; patches of the training's size against all windows of their batch."""
+
+    def __init__(self, paths, c, manifest, batches):
+        c = {**c, "shares": None, "augment": {k: False if isinstance(v, bool) else 0 for k, v in c["augment"].items()}}
+        scene = Scene(paths, standardised(paths, manifest["scenes"][0]), manifest["pixel_m"])
+        sampler = Sampler([scene], c, np.random.default_rng(5))
+        self.c, self.batches = c, [sampler.batch(step)[:3] for step in range(batches)]
+
+    def __call__(self, state, step, bf16):
+        """What the manifest tells of it, and the loss."""
+        net, last, all = Network(self.c), torch.channels_last, []
+        net.load_state_dict(state)
+        net.eval().to(memory_format=last)
+        with torch.no_grad():
+            for windows, patches, target in self.batches:
+                all.append(net.losses(windows.contiguous(memory_format=last), patches.contiguous(memory_format=last), target, bf16))
+        losses, right = (torch.cat(v).float() for v in zip(*all))
+        told = {"step": step, "found": right.mean().item(), "patch": self.c["patch"], "patches": len(right), "window": self.c["window"], "windows": self.c["windows"], "within_px": self.c["radius"]}
+        return told, losses.mean().item()
+
+
 def operations(c):
     """Floating-point operations of a step: products of the towers, forward and twice backward."""
 
@@ -411,13 +475,14 @@ def compare(args):
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument("template", nargs="?", help="a model that `echogrid train --dense` wrote")
-    a.add_argument("--scene", nargs=2, metavar=("MAP", "SAR"), action="append", default=[], help="a scene of the template's, in its order")
-    a.add_argument("--pairs", nargs=2, metavar=("SAR", "OPT"), action="append", default=[], help="folders of pairs of the template's, in its order")
-    a.add_argument("--pixel-size", type=float, default=10, metavar="METRES", help="of the pairs' pixels [default: 10]")
+    scene_options(a)
+    a.add_argument("--val", nargs=2, metavar=("MAP", "SAR"), help="a scene to judge on at each checkpoint, never trained on")
+    a.add_argument("--val-batches", type=int, default=40, metavar="N")
     a.add_argument("--out", metavar="MODEL")
     a.add_argument("--epochs", type=int, help="passes [default: the template's]")
     a.add_argument("--steps", type=int, help="steps of a pass [default: the template's]")
     a.add_argument("--seed", type=int, default=1)
+    a.add_argument("--init-from", metavar="MODEL", help="start from its values (of equal towers)")
     a.add_argument("--resume", action="store_true", help="go on from OUT.pt")
     a.add_argument("--bf16", action="store_true", help="multiply in bf16")
     a.add_argument("--half", action="store_true", help="write the convolutions' weights in f16: half the size")
@@ -441,9 +506,14 @@ def main():
     with open(__file__, "rb") as f:
         script = hashlib.sha256(f.read()).hexdigest()
     net, average = Network(c), c["optimizer"].get("average", 0.0)
+    origin = ""
+    if args.init_from and not args.resume:
+        start_from(net, args.init_from, but=("loss.log_scale",))
+        with open(args.init_from, "rb") as f:
+            origin = f", from {os.path.basename(args.init_from)}, sha256 {hashlib.sha256(f.read()).hexdigest()[:16]}"
     net = net.train().to(memory_format=torch.channels_last)
     descent, sampler = Descent(net, c), Sampler(scenes, c, np.random.default_rng(args.seed))
-    mean, step, seconds, file = {k: v.clone() for k, v in net.state_dict().items()}, 0, 0.0, args.out + ".pt"
+    mean, step, seconds, judged, file = {k: v.clone() for k, v in net.state_dict().items()}, 0, 0.0, [], args.out + ".pt"
     if args.resume:
         held = torch.load(file, weights_only=False)
         ways, last = (held["training"], c), held["step"] - 1
@@ -453,17 +523,23 @@ def main():
         net.load_state_dict(held["net"])
         descent.optimizer.load_state_dict(held["optimizer"])
         sampler.rng.bit_generator.state, sampler.hard, sampler.seen = held["rng"], held["hard"], held["seen"]
-        mean, step, seconds = held["mean"], held["step"], held["seconds"]
+        mean, step, seconds, judged = held["mean"], held["step"], held["seconds"], held.get("judged", [])
+        origin = held.get("origin", "")
     total, each = c["epochs"] * c["steps"], operations(c)
     print(f"{sum(p.numel() for p in net.parameters())} parameters, {each * 1e-9:.1f} GFLOP a step, {each * total * 1e-12:.0f} TFLOP in {total} steps", flush=True)
+    validation = Validation(args.val, c, manifest, args.val_batches) if args.val else None
     begin, saved, spent, told = time.perf_counter(), time.perf_counter(), seconds, []
 
     def save():
         state = mean if average else net.state_dict()
-        by = f"PyTorch {torch.__version__}, CPU{', bf16' if args.bf16 else ''} (benches/peers/dense_training.py, sha256 {script[:16]})"
-        write(state, {**manifest, "training": c, "seed": args.seed, "step": step, "init_hash": None, "validation": [], "calibration": None, "adapter": by}, args.out, args.half)
+        if validation:
+            found, loss = validation(state, step, args.bf16)
+            judged.append(found)
+            print(f"step {step}: validation loss {loss:.4f}, {100 * found['found']:.1f} % of {found['patches']} right", flush=True)
+        by = f"PyTorch {torch.__version__}, CPU{', bf16' if args.bf16 else ''} (benches/peers/dense_training.py, sha256 {script[:16]}){origin}"
+        write(state, {**manifest, "training": c, "seed": args.seed, "step": step, "init_hash": None, "validation": judged, "calibration": None, "adapter": by}, args.out, args.half)
         held = {"net": net.state_dict(), "mean": mean, "optimizer": descent.optimizer.state_dict(), "rng": sampler.rng.bit_generator.state}
-        torch.save({**held, "hard": sampler.hard, "seen": sampler.seen, "step": step, "seconds": seconds, "training": c}, file + ".part")
+        torch.save({**held, "hard": sampler.hard, "seen": sampler.seen, "step": step, "seconds": seconds, "training": c, "judged": judged, "origin": origin}, file + ".part")
         os.replace(file + ".part", file)
 
     while step < total:

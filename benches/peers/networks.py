@@ -136,10 +136,10 @@ def to_echogrid(t):
     return t.permute(2, 3, 1, 0).flatten(0, 1) if t.ndim == 4 else t.T if t.ndim == 2 else t
 
 
-def start_from(network, path):
-    """Puts echogrid's values, which it wrote under the names of the network's own, in their places."""
+def start_from(network, path, but=()):
+    """Puts echogrid's values, which it wrote under the names of the network's own, in their places; but some, which a model does not keep."""
     given = load_file(path)
-    wanted = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+    wanted = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked") and k not in but}
     if given.keys() != wanted.keys():
         sys.exit(f"{path}: of another network; it or this one lacks {', '.join(sorted(given.keys() ^ wanted.keys())[:4])}")
     for name, t in wanted.items():

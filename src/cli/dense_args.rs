@@ -1,10 +1,10 @@
 //! Options of dense matching that several subcommands share.
 
-use crate::Result;
 use crate::dense::{DenseModel, FeatureKind, Layout};
 use crate::gpu::Precision;
 use crate::index::LoadedModel;
 use crate::scene::MapInfo;
+use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
 /// Largest patch of a dense database unless told otherwise, map pixels.
@@ -30,9 +30,16 @@ impl FeatureArgs {
         Ok(LoadedModel::load(path)?.with_precision(self.precision))
     }
 
-    /// The features chosen, or those of `default`.
+    /// The features chosen, or those of `default`; a model of learned ones chooses those.
     pub(super) fn model(&self, default: FeatureKind) -> Result<DenseModel> {
-        DenseModel::of(self.features.unwrap_or(default), self.dense_model.as_deref(), self.precision)
+        let default = if self.dense_model.is_some() { FeatureKind::Learned } else { default };
+        match (self.features.unwrap_or(default), &self.dense_model) {
+            (FeatureKind::Structure | FeatureKind::Small, Some(path)) => Err(Error::invalid(format!(
+                "--dense-model {}: features of its own, beside those that --features names; leave one of them out",
+                path.display()
+            ))),
+            (kind, path) => DenseModel::of(kind, path.as_deref(), self.precision),
+        }
     }
 }
 

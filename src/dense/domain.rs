@@ -213,7 +213,7 @@ impl Domain {
 pub fn distance(matcher: &Matcher<'_>, sar: &Image, step: f64) -> Result<Distance> {
     let calibration = matcher.model().calibration();
     // Nothing is read where nothing is known to compare with.
-    if calibration.domain.is_none() {
+    if calibration.domains.is_empty() {
         return Ok(Distance::NONE);
     }
     Ok(calibration.distance(matcher.database().manifest.statistics.as_ref(), Statistics::measure(sar, step)?.as_ref()))
@@ -318,7 +318,7 @@ mod tests {
         let folders: Vec<_> = (0..5).map(|_| tempfile::tempdir().unwrap()).collect();
         let known: Vec<ScenePair> = (0..3).map(|i| city(folders[i].path(), i as u64 + 1)).collect();
         let domain = Domain::of(&known.iter().collect::<Vec<_>>(), 10.0).unwrap().expect("all of it has data");
-        let calibration = Calibration { domain: Some(domain), ..Calibration::default() };
+        let calibration = Calibration { domains: vec![domain], ..Calibration::default() };
         let distance = |pair: &ScenePair| {
             let [map, sar] = [&pair.map, &pair.sar].map(|i| Statistics::measure(i, 1.0).unwrap().expect("has data"));
             calibration.distance(Some(&map), Some(&sar))
@@ -331,6 +331,16 @@ mod tests {
         assert!(text.contains("this map's") && text.contains("echogrid calibrate"), "{text}");
         assert!((other.foreign() - 1.0).abs() < 1e-12 && other.map > 2.0 * like.map && other.sar > like.sar, "{other:?} {like:?}");
         assert!((calibration.at(&other).threshold - calibration.foreign_threshold).abs() < 1e-12);
+        // Beside a kind that is like it, it is not.
+        let blobs = Domain::of(&[&blobs(folders[4].path())], 10.0).unwrap().expect("all of it has data");
+        let both = Calibration { domains: vec![domain, blobs], ..Calibration::default() };
+        let one = both.distance(Some(&blobs.map), Some(&blobs.sar));
+        assert!(one.foreign() == 0.0 && one.largest() < like.largest().max(0.1), "{one:?}");
+        let written = serde_json::to_string(&calibration).unwrap();
+        assert_eq!(
+            serde_json::from_str::<Calibration>(&written.replace("\"domains\":[", "\"domain\":").replacen("}}]", "}}", 1)).unwrap(),
+            calibration
+        );
         // What was never measured is not warned of.
         assert_eq!(calibration.distance(None, None).warning(&calibration), None);
         assert_eq!(Calibration::default().distance(Some(&domain.map), None), Distance::NONE);

@@ -34,7 +34,7 @@ fn foreign() -> f64 {
 }
 
 /// How evidence becomes a probability, and a peak's shape an error: fitted on scenes by [`Calibration::fit`].
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// Logistic regression: constant, and factors of the two terms of [`Evidence`].
     pub weights: [f64; 3],
@@ -44,12 +44,27 @@ pub struct Calibration {
     pub peak_factor: f64,
     /// Standard deviation of what the shape does not tell along each axis, metres: the registration of map and SAR.
     pub floor_m: f64,
-    /// Maps and SAR images that `weights` hold for; none holds for any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub domain: Option<Domain>,
+    /// Kinds of maps and SAR images that `weights` hold for; none for any.
+    #[serde(default, alias = "domain", deserialize_with = "one_or_several", skip_serializing_if = "Vec::is_empty")]
+    pub domains: Vec<Domain>,
     /// The threshold for images of another kind, where it is the higher one.
     #[serde(default = "foreign")]
     pub foreign_threshold: f64,
+}
+
+/// Files of one kind name it without a list.
+fn one_or_several<'de, D: serde::Deserializer<'de>>(said: D) -> std::result::Result<Vec<Domain>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Said {
+        Several(Vec<Domain>),
+        One(Box<Domain>),
+    }
+    Ok(match Option::<Said>::deserialize(said)? {
+        Some(Said::Several(all)) => all,
+        Some(Said::One(domain)) => vec![*domain],
+        None => Vec::new(),
+    })
 }
 
 /// A query whose truth is known.
@@ -64,21 +79,22 @@ pub struct Labelled {
 impl Default for Calibration {
     /// Knows nothing: every peak is as probable as not, and as wide as its shape says.
     fn default() -> Self {
-        Self { weights: [0.0; 3], threshold: 0.5, peak_factor: 1.0, floor_m: 0.0, domain: None, foreign_threshold: FOREIGN }
+        Self { weights: [0.0; 3], threshold: 0.5, peak_factor: 1.0, floor_m: 0.0, domains: Vec::new(), foreign_threshold: FOREIGN }
     }
 }
 
 impl Calibration {
-    /// How far a map and a SAR image lie from what it was fitted on; what is not known counts as like.
+    /// How far a map and a SAR image lie from the kind that is nearest of those it was fitted on; what is not known counts as like.
     pub fn distance(&self, map: Option<&Statistics>, sar: Option<&Statistics>) -> Distance {
-        self.domain.map_or(Distance::NONE, |d| d.distance(map, sar))
+        let all = self.domains.iter().map(|d| d.distance(map, sar));
+        all.min_by(|a, b| a.largest().total_cmp(&b.largest())).unwrap_or(Distance::NONE)
     }
 
     /// For images so far from what it was fitted on: the threshold rises to `foreign_threshold`.
     #[must_use]
     pub fn at(&self, distance: &Distance) -> Self {
         let rise = (self.foreign_threshold - self.threshold).max(0.0);
-        Self { threshold: self.threshold + distance.foreign() * rise, ..*self }
+        Self { threshold: self.threshold + distance.foreign() * rise, ..self.clone() }
     }
 
     /// The probability that the highest peak is the right place.
@@ -255,7 +271,7 @@ mod tests {
                 Labelled { evidence, right: unit(3 * i + 2) < truth.probability(&evidence) }
             })
             .collect();
-        let fitted = Calibration { weights: [0.0; 3], ..truth }.fit(&cases);
+        let fitted = Calibration { weights: [0.0; 3], ..truth.clone() }.fit(&cases);
         for c in &cases[..200] {
             // Standard errors of 20,000 draws are near 0.01.
             assert!((fitted.probability(&c.evidence) - truth.probability(&c.evidence)).abs() < 0.05, "{fitted:?}");

@@ -193,7 +193,7 @@ pub fn dense_results(
         crs.to_lonlat(x, y)
     };
     let metres = map.ground_m() * matcher.database().manifest.layout.step;
-    let bare = Calibration { peak_factor: 1.0, floor_m: 0.0, ..*calibration };
+    let bare = Calibration { peak_factor: 1.0, floor_m: 0.0, ..calibration.clone() };
     let one = |(query, m): (&DenseQuery, &Match)| -> Result<DenseResult> {
         let (peak, probability, ellipse) = fix(m, calibration, metres);
         let offset_m = peak.map(|p| [0, 1].map(|d| (query.map_px[d] - p.map_px[d]) * map.pixel_m[d]));

@@ -307,7 +307,7 @@ fn open_dense(path: &Path, options: &Options) -> Result<(DenseDatabase, DenseMod
     let at = dense_path(path).unwrap_or_else(|| path.to_path_buf());
     let database = DenseDatabase::open(&at)?;
     // Those that the database was made with, unless others are asked for.
-    let stored = if database.manifest.features == "structure" { FeatureKind::Structure } else { FeatureKind::Learned };
+    let stored = DenseModel::kind_of(&database.manifest.features, &database.manifest.model);
     let model = DenseModel::of(options.features.unwrap_or(stored), options.dense_model.as_deref(), options.precision)?;
     database.check_model(model.name(), model.hash())?;
     if at != path
@@ -419,9 +419,9 @@ impl Session<'_> {
                 };
                 let options = &locator.options;
                 let step = options.feature_m.unwrap_or(model.metres()) / locator.map.ground_m();
-                let statistics = match model.calibration().domain {
-                    Some(_) => Statistics::measure(map, step).unwrap_or_default(),
-                    None => None,
+                let statistics = match model.calibration().domains.is_empty() {
+                    true => None,
+                    false => Statistics::measure(map, step).unwrap_or_default(),
                 };
                 let context = cells::Context { cells: self.look_up(look_up), model, map, options, places: &locator.places, statistics };
                 let total = queries.len();

@@ -20,17 +20,26 @@ pub struct Place {
 #[derive(Debug)]
 pub(super) struct Field<'s> {
     pub(super) scenes: &'s [ScenePair],
-    /// Shares of data in the scenes, summed: larger scenes are drawn more often.
+    /// How often each scene is drawn, summed.
     shares: Vec<f64>,
 }
 
 impl<'s> Field<'s> {
-    pub(super) fn new(scenes: &'s [ScenePair]) -> Result<Self> {
+    /// Scenes are drawn by `shares`, one for each, or by their data's area where there are none.
+    pub(super) fn new(scenes: &'s [ScenePair], by: &[f64]) -> Result<Self> {
+        if !(by.is_empty() || by.len() == scenes.len()) {
+            return Err(Error::invalid(format!(
+                "training configuration: shares names {} scenes and sets of pairs, of which there are {}",
+                by.len(),
+                scenes.len()
+            )));
+        }
         let mut sum = 0.0;
         let mut shares = Vec::new();
-        for s in scenes {
+        for (i, s) in scenes.iter().enumerate() {
             let (w, h) = (f64::from(s.map.raster.width()), f64::from(s.map.raster.height()));
-            sum += s.map_mask.share(0.0, 0.0, w, h) * w * h;
+            let data = s.map_mask.share(0.0, 0.0, w, h);
+            sum += by.get(i).map_or(data * w * h, |share| if data > 0.0 { *share } else { 0.0 });
             shares.push(sum);
         }
         if sum <= 0.0 {
@@ -74,7 +83,7 @@ impl<'s> Batcher<'s> {
     /// # Errors
     /// No scene with data.
     pub fn new(scenes: &'s [ScenePair], config: &'s TrainConfig) -> Result<Self> {
-        let batcher = Self { field: Field::new(scenes)?, config, held_out: config.held_out() };
+        let batcher = Self { field: Field::new(scenes, &[])?, config, held_out: config.held_out() };
         batcher.check_strips()?;
         Ok(batcher)
     }

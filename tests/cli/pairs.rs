@@ -110,6 +110,13 @@ fn dense_features_are_trained_and_calibrated_on_pairs() {
     };
     let value = json(calibrate(&["--patches", "96,64"]));
     assert_eq!((&value["present"], &value["absent"]), (&8.into(), &8.into()), "{value}");
+    // Another place beside it: each is judged by what the other says.
+    let two = json(calibrate(&["--patches", "64", "--also", text(&WORLD.map), text(&WORLD.sar)]));
+    let count = |of: &str, what: &str| two[of].as_array().unwrap().iter().map(|p| p[what].as_u64().unwrap()).collect::<Vec<_>>();
+    for of in ["places", "left_out"] {
+        assert_eq!([count(of, "present"), count(of, "absent")], [[4, 4], [4, 4]], "{two}");
+    }
+    assert_eq!((&two["present"], &two["absent"]), (&8.into(), &8.into()));
     calibrate(&["--patches", "200"]).fails(1, &["one of --patches of 200 px", "take 96"]);
     run(&["calibrate", "--map", "a", "--sar", "b", "--out", text(&fitted)]).fails(2, &["--absent"]);
 }

@@ -23,6 +23,12 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     if args.method == Method::Index {
         return Err(Error::invalid("--method index finds cells: use --protocol arbitrary, which gives its shares within metres too"));
     }
+    if let (Some(path), Method::Dense) = (&args.model, args.method) {
+        return Err(Error::invalid(format!(
+            "--model {}: a retrieval model, of which --protocol dense makes no use; name features with --dense-model",
+            path.display()
+        )));
+    }
     let mut seconds = BTreeMap::new();
     let start = Instant::now();
     let model = args.dense.what.model(FeatureKind::Learned)?;

@@ -78,6 +78,12 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     if matches!(args.protocol, ProtocolArg::Dense) {
         return dense::run(global, args);
     }
+    if let Some(path) = &args.dense.what.dense_model {
+        return Err(Error::invalid(format!(
+            "--dense-model {}: features for --protocol dense; name a retrieval model with --model",
+            path.display()
+        )));
+    }
     let start = Instant::now();
     let model = args.dense.what.encoder(args.model.as_deref())?;
     let grid = args.grid.config();

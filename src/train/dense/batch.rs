@@ -54,9 +54,16 @@ const PLACES: u64 = 12;
 const LOOKS: u64 = 13;
 
 impl<'s> Windows<'s> {
-    pub(super) fn new(scenes: &'s [ScenePair], pixel_m: f64, sizes: Sizes, augment: DenseAugment, seed: u64) -> Result<Self> {
+    pub(super) fn new(
+        scenes: &'s [ScenePair],
+        shares: &[f64],
+        pixel_m: f64,
+        sizes: Sizes,
+        augment: DenseAugment,
+        seed: u64,
+    ) -> Result<Self> {
         let scales = scenes.iter().map(|s| map_scale(s, pixel_m)).collect::<Result<_>>()?;
-        Ok(Self { field: Field::new(scenes)?, sizes, augment, seed, scales })
+        Ok(Self { field: Field::new(scenes, shares)?, sizes, augment, seed, scales })
     }
 
     /// Side of the upright square about a window however it is turned and scaled, map pixels.

@@ -101,6 +101,8 @@ pub struct DenseTrainConfig {
     pub encoder: DenseEncoderConfig,
     /// Ground metres a feature pixel; 0 for two map pixels of the first scene, rounded to a tenth of a metre.
     pub pixel_m: f64,
+    /// How often windows are drawn in each scene and then each set of pairs, relative to each other; none for as often as their area.
+    pub shares: Vec<f64>,
     /// Windows of the map in a step, an even number.
     pub windows: usize,
     /// Side of a window, a power of two.
@@ -163,6 +165,7 @@ impl Default for DenseTrainConfig {
         Self {
             encoder: DenseEncoderConfig::default(),
             pixel_m: 0.0,
+            shares: Vec::new(),
             windows: 4,
             window: 128,
             patches: 24,
@@ -263,6 +266,9 @@ impl DenseTrainConfig {
             }
         }
         match self {
+            c if !(c.shares.is_empty() || c.shares.iter().all(|s| (0.0..=1e9).contains(s)) && c.shares.iter().any(|s| *s > 0.0)) => {
+                refuse("shares must be 0 or above, and one of them above")
+            }
             c if c.windows == 0 || !c.windows.is_multiple_of(2) || !c.encoder.channels.is_multiple_of(2) => {
                 refuse("windows and encoder.channels must be above 0 and even")
             }

@@ -139,7 +139,7 @@ impl<'a> Dense<'a> {
         let first = scenes.first().ok_or_else(|| Error::invalid("no training scene"))?;
         let pixel_m = config.pixel_on(1.0 / map_scale(first, 1.0)?);
         let sizes = Sizes { windows: config.windows, window: config.window, patches: config.patches, patch: config.patch };
-        let windows = Windows::new(scenes, pixel_m, sizes, config.augment, config.seed)?;
+        let windows = Windows::new(scenes, &config.shares, pixel_m, sizes, config.augment, config.seed)?;
         let validation = Validation::new(engine, config, val, pixel_m)?;
         let (mut map, mut sar) = (0.0f64, 0.0f64);
         for s in scenes {

@@ -68,7 +68,7 @@ fn the_rate_rises_holds_and_falls_as_a_cosine() {
 fn windows(city: &ScenePair, augment: DenseAugment) -> Windows<'_> {
     let sizes = Sizes { windows: 4, window: 64, patches: 8, patch: 24 };
     let pixel_m = 2.0 / map_scale(city, 1.0).unwrap();
-    Windows::new(std::slice::from_ref(city), pixel_m, sizes, augment, 3).unwrap()
+    Windows::new(std::slice::from_ref(city), &[], pixel_m, sizes, augment, 3).unwrap()
 }
 
 /// Centre of a record in pixels, and its matrix.
@@ -120,10 +120,27 @@ fn batches_hang_on_seed_and_step_alone() {
     assert_eq!(a.batch(7, &hard, 1.0).unwrap().places.len(), 4);
     let wide = Sizes { windows: 8, window: 128, patches: 8, patch: 24 };
     let pixel_m = 2.0 / map_scale(&city, 1.0).unwrap();
-    let crowded = Windows::new(std::slice::from_ref(&city), pixel_m, wide, DenseAugment::none(), 3).unwrap();
+    let crowded = Windows::new(std::slice::from_ref(&city), &[], pixel_m, wide, DenseAugment::none(), 3).unwrap();
     let e = crowded.batch(0, &[], 0.0).unwrap_err().to_string();
     assert!(e.contains("8 windows of 256 map pixels") && e.contains("fewer or smaller windows"), "{e}");
     assert!((1..8).contains(&crowded.fixed().unwrap().places.len()));
+}
+
+#[test]
+fn scenes_are_drawn_by_their_shares() {
+    let ((_one, a), (_other, b)) = (city(), city());
+    let (scenes, sizes) = ([a, b], Sizes { windows: 2, window: 64, patches: 4, patch: 24 });
+    let pixel_m = 2.0 / map_scale(&scenes[0], 1.0).unwrap();
+    let drawn = |shares: &[f64]| {
+        let windows = Windows::new(&scenes, shares, pixel_m, sizes, DenseAugment::none(), 3).unwrap();
+        (0..100).flat_map(|step| windows.batch(step, &[], 0.0).unwrap().places).filter(|p| p.scene == 1).count()
+    };
+    // Of 200 windows; a deviation of the halves is 7, of the quarter 6.
+    assert!(drawn(&[0.0, 2.0]) == 200 && drawn(&[]).abs_diff(100) < 28 && drawn(&[3.0, 1.0]).abs_diff(50) < 24);
+    let e = Windows::new(&scenes, &[1.0], pixel_m, sizes, DenseAugment::none(), 3).unwrap_err().to_string();
+    assert!(e.contains("shares names 1 scenes") && e.contains("there are 2"), "{e}");
+    let e = DenseTrainConfig { shares: vec![0.0, 0.0], ..small() }.check().unwrap_err().to_string();
+    assert!(e.contains("shares must be"), "{e}");
 }
 
 #[test]

@@ -39,7 +39,7 @@ impl Validation {
             patch: config.validate_patch,
         };
         let scene = std::slice::from_ref(val);
-        let mut batch = Windows::new(scene, pixel_m, sizes, DenseAugment::none(), 7)?.fixed()?;
+        let mut batch = Windows::new(scene, &[], pixel_m, sizes, DenseAugment::none(), 7)?.fixed()?;
         // As many of each window, and no more than asked for.
         batch.sar.truncate(config.validate_patches);
         batch.targets.truncate(4 * config.validate_patches);
