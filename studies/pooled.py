@@ -99,7 +99,7 @@ def main():
         cell = (centres // args.side).astype(int)
         names, of = np.unique(cell[:, 1] * 10000 + cell[:, 0], return_inverse=True)
         middle = np.stack([names % 10000, names // 10000], 1) * args.side + args.side / 2
-        scores = torch.full((len(flat), len(names)), -2.0).index_reduce_(1, torch.from_numpy(of), asked @ views.T, "amax").numpy()
+        scores = torch.full((len(flat), len(names)), -2.0).scatter_reduce(1, torch.from_numpy(of)[None].expand(len(flat), -1), asked @ views.T, "amax").numpy()
         near = (np.abs(middle[None] - flat[:, None]) <= args.side / 2).all(2)
         if args.strip:
             # A strip's patches share their shift: each cell's score is the sum over the cells in step with it.

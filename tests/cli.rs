@@ -698,11 +698,6 @@ fn both_methods_together_and_what_is_said_where_something_is_missing() {
     other[at] = if other[at] == b'0' { b'1' } else { b'0' };
     std::fs::write(dir.join("index.dense"), &other).unwrap();
     locate(d, s, &[]).fails(1, &["was made with learned features", "--features"]);
-    // Those of the smaller network are known by the database.
-    let small = dir.join("small.dense");
-    run(&["index", "--method", "dense", "--features", "small", "--map", m, "--patch", "100", "--out", text(&small)]).ok();
-    locate(text(&small), s, &[]).ok();
-    locate(text(&small), s, &["--features", "learned"]).fails(1, &["was made with learned features", "--features"]);
     std::fs::write(dir.join("index.dense"), &bytes[..bytes.len() / 2]).unwrap();
     locate(&format!("{d}.dense"), s, &[]).fails(1, &["index.dense", "cut short"]);
 }

@@ -34,8 +34,8 @@ impl FeatureArgs {
     pub(super) fn model(&self, default: FeatureKind) -> Result<DenseModel> {
         let default = if self.dense_model.is_some() { FeatureKind::Learned } else { default };
         match (self.features.unwrap_or(default), &self.dense_model) {
-            (FeatureKind::Structure | FeatureKind::Small, Some(path)) => Err(Error::invalid(format!(
-                "--dense-model {}: features of its own, beside those that --features names; leave one of them out",
+            (FeatureKind::Structure, Some(path)) => Err(Error::invalid(format!(
+                "--dense-model {}: learned features, which --features structure does not use; leave one of them out",
                 path.display()
             ))),
             (kind, path) => DenseModel::of(kind, path.as_deref(), self.precision),

@@ -15,8 +15,6 @@ use std::sync::Arc;
 const STRUCTURE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/structure.json"));
 /// The shipped features.
 const SHIPPED: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/dense.safetensors"));
-/// Those of the smaller network.
-const SMALL: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/dense-small.safetensors"));
 
 /// Least share of valid source pixels of a feature pixel.
 const MIN_VALIDITY: f32 = 0.5;
@@ -52,8 +50,6 @@ pub enum FeatureKind {
     Structure,
     /// A network trained for it
     Learned,
-    /// A smaller one, of a third of the work a pixel, which finds less: for machines without a GPU
-    Small,
 }
 
 /// Which features.
@@ -74,16 +70,6 @@ pub struct DenseModel {
     precision: Precision,
 }
 
-/// Features that this build carries.
-fn shipped(name: &str, bytes: &[u8]) -> Result<(DenseFile, PathBuf)> {
-    if bytes.is_empty() {
-        return Err(Error::invalid(
-            "this build carries no learned features; give some with --dense-model, train some (`echogrid train --dense`), or use --features structure",
-        ));
-    }
-    Ok((DenseFile::parse(Path::new(name), bytes)?, PathBuf::from(name)))
-}
-
 impl DenseModel {
     /// Plain structure.
     pub fn structure(structure: Structure) -> Self {
@@ -97,10 +83,7 @@ impl DenseModel {
     /// # Errors
     /// A file that cannot be read or holds no features for dense correlation.
     pub fn learned(path: Option<&Path>) -> Result<Self> {
-        Self::of_file(Self::file_of(path)?)
-    }
-
-    fn of_file((file, path): (DenseFile, PathBuf)) -> Result<Self> {
+        let (file, path) = Self::file_of(path)?;
         let calibration = match &file.manifest.calibration {
             Some(c) => serde_json::from_value(c.clone())
                 .map_err(|e| Error::file(&path, format!("its calibration cannot be read ({e}); fit it anew")))?,
@@ -118,24 +101,6 @@ impl DenseModel {
         match kind {
             FeatureKind::Structure => Ok(Self::structure(Structure::default())),
             FeatureKind::Learned => Ok(Self::learned(path)?.with_precision(precision)),
-            FeatureKind::Small => Ok(Self::small()?.with_precision(precision)),
-        }
-    }
-
-    /// The shipped features of the smaller network.
-    ///
-    /// # Errors
-    /// A build that carries none.
-    pub fn small() -> Result<Self> {
-        Self::of_file(shipped("(shipped, small)", SMALL)?)
-    }
-
-    /// The kind of the features that a database of this `hash` was made with; learned ones are the shipped ones, unless it is the small ones'.
-    pub(crate) fn kind_of(features: &str, hash: &str) -> FeatureKind {
-        match features {
-            "structure" => FeatureKind::Structure,
-            _ if Self::small().is_ok_and(|small| small.hash == hash) => FeatureKind::Small,
-            _ => FeatureKind::Learned,
         }
     }
 
@@ -154,7 +119,10 @@ impl DenseModel {
     pub(crate) fn file_of(path: Option<&Path>) -> Result<(DenseFile, PathBuf)> {
         match path {
             Some(path) => Ok((DenseFile::load(path)?, path.to_path_buf())),
-            None => shipped("(shipped)", SHIPPED),
+            None if SHIPPED.is_empty() => Err(Error::invalid(
+                "this build carries no learned features; give some with --dense-model, train some (`echogrid train --dense`), or use --features structure",
+            )),
+            None => Ok((DenseFile::parse(Path::new("(shipped)"), SHIPPED)?, PathBuf::from("(shipped)"))),
         }
     }
 

@@ -307,7 +307,7 @@ fn open_dense(path: &Path, options: &Options) -> Result<(DenseDatabase, DenseMod
     let at = dense_path(path).unwrap_or_else(|| path.to_path_buf());
     let database = DenseDatabase::open(&at)?;
     // Those that the database was made with, unless others are asked for.
-    let stored = DenseModel::kind_of(&database.manifest.features, &database.manifest.model);
+    let stored = if database.manifest.features == "structure" { FeatureKind::Structure } else { FeatureKind::Learned };
     let model = DenseModel::of(options.features.unwrap_or(stored), options.dense_model.as_deref(), options.precision)?;
     database.check_model(model.name(), model.hash())?;
     if at != path

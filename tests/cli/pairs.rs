@@ -44,6 +44,7 @@ fn an_encoder_is_trained_and_judged_on_pairs() {
     let said = train(&["--pairs-list", text(&table), "--pixel-size", "10"]).ok();
     assert!(said.err.contains("19 pairs to train on, 6 to validate on"), "{}", said.err);
 
+    let dense = |more: &[&str]| run(&[&["eval", "--protocol", "dense", "--pairs", s, o, "--pixel-size", "10", "--json"], more].concat());
     let eval = |more: &[&str]| {
         run(&[&["eval", "--pairs", s, o, "--pixel-size", "10", "--model", text(&model), "--views", "1", "--json"], more].concat())
     };
@@ -53,12 +54,12 @@ fn an_encoder_is_trained_and_judged_on_pairs() {
     let value = json(eval(&["--cell", "60", "--protocol", "arbitrary", "--queries", "12"]));
     assert_eq!((&value["cells"], &value["queries"]), (&100.into(), &12.into()), "{value}");
     let page = dir.join("eval.html");
-    let value = json(eval(&["--protocol", "dense", "--features", "structure", "--queries", "4", "--report", text(&page)]));
+    let value = json(dense(&["--features", "structure", "--queries", "4", "--report", text(&page)]));
     // A patch that suits 120 px, as none is asked for.
     assert_eq!((&value["patch"], &value["queries"]), (&96.into(), &4.into()), "{value}");
     assert!(std::fs::read_to_string(&page).unwrap().contains("How well sar is found on opt"));
     eval(&["--cell", "200", "--protocol", "aligned"]).fails(1, &["a cell (--cell) of 200 px", "120 px", "take 96"]);
-    eval(&["--protocol", "dense", "--patch", "121"]).fails(1, &["a patch (--patch) of 121 px", "120 px"]);
+    dense(&["--patch", "121"]).fails(1, &["a patch (--patch) of 121 px", "120 px"]);
 
     // What cannot be.
     let config = dir.join("large.toml");

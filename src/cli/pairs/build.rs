@@ -85,7 +85,7 @@ impl Watch for Work<'_, '_> {
 
 /// The features that are correlated: those that were chosen, or plain structure of two pixels of the coarser image.
 fn features(args: &BuildArgs, map: &Image, sar: &Image) -> Result<DenseModel> {
-    if matches!(args.what.features, Some(FeatureKind::Learned | FeatureKind::Small)) || args.what.dense_model.is_some() {
+    if args.what.features == Some(FeatureKind::Learned) || args.what.dense_model.is_some() {
         return args.what.model(FeatureKind::Learned);
     }
     let ground = |i: &Image| i.raster.ground_pixel_size().map(|(x, y)| (x * y).sqrt());
