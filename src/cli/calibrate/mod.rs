@@ -8,7 +8,7 @@ use crate::dense::{Calibration, DenseModel, Domain, FeatureKind};
 use crate::eval::metrics::calibration_error;
 use crate::scene::ScenePair;
 use crate::{Error, Result};
-use place::Reliability;
+use place::{Reliability, Wanted};
 use std::path::{Path, PathBuf};
 
 /// Fit what a dense fix is worth: its probability and its error ellipse
@@ -158,10 +158,11 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         return Ok(());
     }
     let engine = global.engine()?;
+    let wanted = Wanted { patches: &args.patches, queries: args.queries, seed: args.seed, threshold: args.threshold };
     let mut judged = Vec::new();
     for (i, (name, here)) in places.iter().enumerate() {
         let others = places.iter().enumerate().filter(|(k, _)| *k != i).map(|(_, (_, p))| p).chain([&elsewhere]).collect::<Vec<_>>();
-        judged.extend(place::judge(global, &engine, args, &model, &(i, name.clone()), here, &others)?);
+        judged.extend(place::judge(global, &engine, &wanted, &model, &(i, name.clone()), here, &others)?);
     }
     let fitted = place::fit(&start, judged.iter());
     write(&args.out, &model, &fitted)?;

@@ -1,6 +1,5 @@
 //! Areas whose truth is known: what became of patches of each on its own map, and of patches of the others.
 
-use super::Args;
 use crate::Result;
 use crate::cli::common::Global;
 use crate::cli::cost::weigh_dense;
@@ -11,6 +10,16 @@ use crate::eval::metrics::calibration_error;
 use crate::gpu::Engine;
 use crate::index::RESIDENT_BYTES;
 use crate::scene::{MapInfo, ScenePair};
+
+/// What is sought.
+pub(super) struct Wanted<'a> {
+    /// Sides, map pixels.
+    pub(super) patches: &'a [u32],
+    /// Patches of each size.
+    pub(super) queries: usize,
+    pub(super) seed: u64,
+    pub(super) threshold: f64,
+}
 
 /// What became of the patches of one size at a place.
 pub(super) struct Judged {
@@ -27,34 +36,34 @@ pub(super) struct Judged {
 pub(super) fn judge(
     global: &Global,
     engine: &Engine,
-    args: &Args,
+    wanted: &Wanted<'_>,
     model: &DenseModel,
     place: &(usize, String),
     here: &ScenePair,
     others: &[&ScenePair],
 ) -> Result<Vec<Judged>> {
     let info = MapInfo::of(&here.map)?;
-    let largest = args.patches.iter().copied().max().unwrap_or(200);
+    let largest = wanted.patches.iter().copied().max().unwrap_or(200);
     let layout = Layout::new(&info, model.metres(), f64::from(largest), 0)?;
     weigh_dense(global, &here.map, &layout, model, None)?;
     let (database, _) = build_dense_with_bar(global, engine, model, &here.map, &layout, DenseDatabase::temporary())?;
     let matcher = Matcher::new(engine, &database, model, RESIDENT_BYTES)?;
     let mut all = Vec::new();
-    for patch in &args.patches {
+    for patch in wanted.patches {
         let side = layout.query_side(f64::from(*patch))?;
         let seek = |pair: &ScenePair, count: usize| -> Result<Vec<DenseResult>> {
             let scale = info.ground_m() / MapInfo::of(&pair.map)?.ground_m();
-            let queries = dense_queries(pair, &layout, side, scale, count, args.seed)?;
+            let queries = dense_queries(pair, &layout, side, scale, count, wanted.seed)?;
             let bar = global.bar(0, "searching");
             let advance = |done, total| bar.advance(done, total);
             let found = dense_matches(&matcher, pair, &queries, side, 4, SearchConfig::default(), advance)?.found;
             bar.finish_and_clear();
-            dense_results(&matcher, model.calibration(), &queries, &found, args.threshold)
+            dense_results(&matcher, model.calibration(), &queries, &found, wanted.threshold)
         };
-        let present = seek(here, args.queries)?;
+        let present = seek(here, wanted.queries)?;
         let mut absent = Vec::new();
         for (i, other) in others.iter().enumerate() {
-            let count = (args.queries + i) / others.len();
+            let count = (wanted.queries + i) / others.len();
             if count > 0 {
                 absent.extend(seek(other, count)?);
             }
