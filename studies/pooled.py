@@ -21,19 +21,16 @@ import torch.nn.functional as F
 from safetensors import safe_open
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "benches/peers"))
-from dense_training import Network, Scene, standardised  # noqa: E402
+from dense_training import Network, Scene, map_input, sar_input, standardised  # noqa: E402
 from networks import start_from  # noqa: E402
 
 TILE, REACH, VALID = 256, 64, 0.75
 
 
-def inputs(image, centre, step, side, bands):
-    """A square of feature pixels as the towers take it, and the share of it that has data."""
+def inputs(image, centre, step, side, make):
+    """A square of feature pixels as a tower takes it, and the share of it that has data."""
     v, share = image.cut(np.array(centre), np.eye(2) * step, side, math.ceil(0.95 * step - 1e-6))
-    out = np.zeros((side, side, 4), np.float32)
-    out[..., :bands] = np.where(share[..., None] > 0, v[..., [min(b, v.shape[-1] - 1) for b in range(bands)]], 0)
-    out[..., 3] = share
-    return torch.from_numpy(out).permute(2, 0, 1)[None].contiguous(memory_format=torch.channels_last), share
+    return torch.from_numpy(make(v, share).astype(np.float32)).permute(2, 0, 1)[None].contiguous(memory_format=torch.channels_last), share
 
 
 def encode(tower, x, bf16):
@@ -72,7 +69,7 @@ def main():
     for y in range(0, rows, TILE):
         for x in range(0, columns, TILE):
             side = TILE + 2 * REACH
-            tile, share = inputs(scene.map, ((x + TILE / 2) * step, (y + TILE / 2) * step), step, side, 3)
+            tile, share = inputs(scene.map, ((x + TILE / 2) * step, (y + TILE / 2) * step), step, side, map_input)
             k, m = min(TILE, rows - y), min(TILE, columns - x)
             if share.max() > 0:
                 features[:, y : y + k, x : x + m] = encode(net["map"], tile, args.bf16)[:, REACH : REACH + k, REACH : REACH + m]
@@ -87,7 +84,7 @@ def main():
         if all(p[0] + args.side / 2 <= w and scene.map.share(p, args.side) >= VALID and scene.sar.share(p, args.side) >= 0.99 for p in strip):
             places.append(strip)
     flat = np.array([p for strip in places for p in strip])
-    asked = torch.cat([unit(F.avg_pool2d(encode(net["sar"], inputs(scene.sar, p, step, side, 1)[0], args.bf16)[None], size)) for p in flat])
+    asked = torch.cat([unit(F.avg_pool2d(encode(net["sar"], inputs(scene.sar, p, step, side, lambda v, share: sar_input(v[..., 0], share))[0], args.bf16)[None], size)) for p in flat])
     squares = F.avg_pool2d(features[None], size, 1)[0]
     has = F.avg_pool2d(torch.from_numpy(valid)[None, None], side, 1)[0, 0]
     for every in map(int, args.every.split(",")):

@@ -10,6 +10,7 @@ the sampler varies it, and its loss is one less the cosine between their vectors
 
 import argparse
 import json
+import os
 import time
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 import torch.nn as nn
 from safetensors import safe_open
 
-from dense_training import VALID, Network, Sampler, opened, scene_options, write
+from dense_training import VALID, Network, Sampler, by_script, map_input, opened, sar_input, scene_options, sha256, write
 from networks import Descent, start_from
 
 
@@ -25,13 +26,10 @@ class Both(Sampler):
     """Inputs as they vary, and behind them as they are."""
 
     def map_look(self, v, share):
-        plain = np.where(share[..., None] > 0, v[..., [min(b, v.shape[-1] - 1) for b in range(3)]], 0)
-        return np.concatenate([super().map_look(v, share), plain, share[..., None]], 2)
+        return np.concatenate([super().map_look(v, share), map_input(v, share)], 2)
 
     def sar_look(self, v, share, db):
-        plain = np.zeros((*share.shape, 4))
-        plain[..., 0], plain[..., 3] = np.where(share > 0, v[..., 0], 0), share
-        return np.concatenate([super().sar_look(v, share, db), plain], 2)
+        return np.concatenate([super().sar_look(v, share, db), sar_input(v[..., 0], share)], 2)
 
 
 def ends(levels):
@@ -130,7 +128,8 @@ def main():
             at_map, at_sar = np.mean(told, 0)
             print(f"step {step + 1}/{args.steps}: cosine {1 - at_map:.3f} of the map's vectors, {1 - at_sar:.3f} of the SAR image's, {time.perf_counter() - begin:.0f} s", flush=True)
             told = []
-    write(pupil.state_dict(), {**manifests[0], "training": c, "step": args.steps, "validation": [], "calibration": None, "adapter": "PyTorch (benches/peers/dense_teach.py)"}, args.out, False)
+    by = f"{by_script(__file__, args.bf16)}, taught by {os.path.basename(args.teacher)}, sha256 {sha256(args.teacher)[:16]}"
+    write(pupil.state_dict(), {**manifests[0], "training": c, "step": args.steps, "validation": [], "calibration": None, "adapter": by}, args.out, False)
 
 
 if __name__ == "__main__":

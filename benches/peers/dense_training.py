@@ -151,17 +151,39 @@ class Network(nn.ModuleDict):
         return losses, ((flat.argmax(1, keepdim=True) == right) & inside).any(1)
 
 
+def sha256(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as f:
+        for part in iter(lambda: f.read(1 << 20), b""):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def by_script(script, bf16):
+    """What trained a model, for its manifest."""
+    return f"PyTorch {torch.__version__}, CPU{', bf16' if bf16 else ''} (benches/peers/{os.path.basename(script)}, sha256 {sha256(script)[:16]})"
+
+
+def map_input(v, share):
+    """What the map's tower takes: three bands, of which a map of fewer repeats its last, and the share that has data."""
+    v = v[..., [min(b, v.shape[-1] - 1) for b in range(3)]]
+    return np.concatenate([np.where(share[..., None] > 0, v, 0), share[..., None]], 2)
+
+
+def sar_input(v, share):
+    """What the SAR image's takes: its values, nothing, and the share."""
+    out = np.zeros((*share.shape, 4))
+    out[..., 0], out[..., 3] = np.where(share > 0, v, 0), share
+    return out
+
+
 class Image:
     """Pixels as they are, what they become, and where there are any."""
 
     def __init__(self, path, standardisation):
         import rasterio
 
-        digest = hashlib.sha256()
-        with open(path, "rb") as f:
-            for part in iter(lambda: f.read(1 << 20), b""):
-                digest.update(part)
-        self.digest = digest.hexdigest()
+        self.digest = sha256(path)
         radiometry, bands = standardisation["radiometry"], len(standardisation["median"])
         with rasterio.open(path) as f:
             if f.count != bands:
@@ -321,7 +343,7 @@ class Sampler:
             mixed = np.eye(3) + rng.uniform(-a["mixing"], a["mixing"], (3, 3))
         offsets = rng.uniform(-a["offset"], a["offset"]) + rng.uniform(-a["offset"], a["offset"], 3) / 3
         v = v @ (mixed * self.contrast()).T + offsets + rng.random() * a["noise"] * rng.standard_normal(v.shape)
-        return np.concatenate([np.where(share[..., None] > 0, v, 0), share[..., None]], 2)
+        return map_input(v, share)
 
     def sar_look(self, v, share, db):
         a, rng = self.c["augment"], self.rng
@@ -329,9 +351,7 @@ class Sampler:
         if a["speckle_looks"] and rng.random() < 0.5:
             looks = rng.integers(min(a["speckle_looks"], MOST_LOOKS), MOST_LOOKS + 1)
             v = v + 10 / db * np.log10(np.maximum(rng.gamma(looks, 1 / looks, v.shape), 1e-30))
-        out = np.zeros((*v.shape, 4))
-        out[..., 0], out[..., 3] = np.where(share > 0, v, 0), share
-        return out
+        return sar_input(v, share)
 
     def window(self, scene, centre):
         """A window, its patches and their offsets; none where no patch lies on data."""
@@ -472,12 +492,27 @@ def compare(args):
         descent.step(loss, step)
 
 
+def judge(args, manifest):
+    """The validation of models, at a scale of 120: models do not keep theirs."""
+    c, validation = {**manifest["training"], "logit_scale": 120.0}, None
+    for path in args.judge:
+        with safe_open(path, framework="pt") as f:
+            encoder = json.loads(f.metadata()["echogrid"])["encoder"]
+        validation = validation or Validation(args.val, c, manifest, args.val_batches)
+        validation.c = {**c, "encoder": encoder}
+        net = Network(validation.c)
+        start_from(net, path, but=("loss.log_scale",))
+        found, loss = validation(net.state_dict(), 0, args.bf16)
+        print(f"{path}: validation loss {loss:.4f}, {100 * found['found']:.1f} % of {found['patches']} right", flush=True)
+
+
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument("template", nargs="?", help="a model that `echogrid train --dense` wrote")
     scene_options(a)
     a.add_argument("--val", nargs=2, metavar=("MAP", "SAR"), help="a scene to judge on at each checkpoint, never trained on")
     a.add_argument("--val-batches", type=int, default=40, metavar="N")
+    a.add_argument("--judge", nargs="+", metavar="MODEL", help="train nothing: say what --val says of these")
     a.add_argument("--out", metavar="MODEL")
     a.add_argument("--epochs", type=int, help="passes [default: the template's]")
     a.add_argument("--steps", type=int, help="steps of a pass [default: the template's]")
@@ -496,21 +531,21 @@ def main():
     torch.manual_seed(args.seed)
     if args.batches:
         return compare(args)
-    if not (args.template and args.out):
-        a.error("TEMPLATE and --out, or --batches")
+    if not (args.template and (args.out or args.judge and args.val)):
+        a.error("TEMPLATE and --out, TEMPLATE, --val and --judge, or --batches")
     with safe_open(args.template, framework="pt") as f:
         manifest = json.loads(f.metadata()["echogrid"])
+    if args.judge:
+        return judge(args, manifest)
     c = manifest["training"]
     c["epochs"], c["steps"], c["seed"] = args.epochs or c["epochs"], args.steps or c["steps"], args.seed
     scenes = opened(args, manifest)
-    with open(__file__, "rb") as f:
-        script = hashlib.sha256(f.read()).hexdigest()
+    by = by_script(__file__, args.bf16)
     net, average = Network(c), c["optimizer"].get("average", 0.0)
     origin = ""
     if args.init_from and not args.resume:
         start_from(net, args.init_from, but=("loss.log_scale",))
-        with open(args.init_from, "rb") as f:
-            origin = f", from {os.path.basename(args.init_from)}, sha256 {hashlib.sha256(f.read()).hexdigest()[:16]}"
+        origin = f", from {os.path.basename(args.init_from)}, sha256 {sha256(args.init_from)[:16]}"
     net = net.train().to(memory_format=torch.channels_last)
     descent, sampler = Descent(net, c), Sampler(scenes, c, np.random.default_rng(args.seed))
     mean, step, seconds, judged, file = {k: v.clone() for k, v in net.state_dict().items()}, 0, 0.0, [], args.out + ".pt"
@@ -536,8 +571,7 @@ def main():
             found, loss = validation(state, step, args.bf16)
             judged.append(found)
             print(f"step {step}: validation loss {loss:.4f}, {100 * found['found']:.1f} % of {found['patches']} right", flush=True)
-        by = f"PyTorch {torch.__version__}, CPU{', bf16' if args.bf16 else ''} (benches/peers/dense_training.py, sha256 {script[:16]}){origin}"
-        write(state, {**manifest, "training": c, "seed": args.seed, "step": step, "init_hash": None, "validation": judged, "calibration": None, "adapter": by}, args.out, args.half)
+        write(state, {**manifest, "training": c, "seed": args.seed, "step": step, "init_hash": None, "validation": judged, "calibration": None, "adapter": by + origin}, args.out, args.half)
         held = {"net": net.state_dict(), "mean": mean, "optimizer": descent.optimizer.state_dict(), "rng": sampler.rng.bit_generator.state}
         torch.save({**held, "hard": sampler.hard, "seen": sampler.seen, "step": step, "seconds": seconds, "training": c, "judged": judged, "origin": origin}, file + ".part")
         os.replace(file + ".part", file)
