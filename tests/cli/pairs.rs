@@ -118,6 +118,10 @@ fn dense_features_are_trained_and_calibrated_on_pairs() {
         assert_eq!([count(of, "present"), count(of, "absent")], [[4, 4], [4, 4]], "{two}");
     }
     assert_eq!((&two["present"], &two["absent"]), (&8.into(), &8.into()));
+    let world = [text(&WORLD.map), text(&WORLD.sar)];
+    calibrate(&[&["--also"], &world[..], &["--also"], &world].concat()).fails(1, &["sar.tif", "named for two places"]);
+    let eval = [&["eval", "--protocol", "dense", "--features", "structure", "--dense-model", "x"], &pairs[..]].concat();
+    run(&eval).fails(1, &["--dense-model x", "--features structure"]);
     calibrate(&["--patches", "200"]).fails(1, &["one of --patches of 200 px", "take 96"]);
     run(&["calibrate", "--map", "a", "--sar", "b", "--out", text(&fitted)]).fails(2, &["--absent"]);
 }

@@ -129,6 +129,7 @@ fn places(args: &Args) -> Result<(Vec<(String, ScenePair)>, ScenePair)> {
         }
         places.push((place_name(&folders[1]), args.scene.open_pairs(&pairs, &args.reading, APART)?));
     }
+    place::check_distinct(places.iter().map(|(_, p)| p).chain([&elsewhere]))?;
     Ok((places, elsewhere))
 }
 

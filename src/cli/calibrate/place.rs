@@ -1,6 +1,5 @@
 //! Areas whose truth is known: what became of patches of each on its own map, and of patches of the others.
 
-use crate::Result;
 use crate::cli::common::Global;
 use crate::cli::cost::weigh_dense;
 use crate::cli::databases::build_dense_with_bar;
@@ -10,6 +9,8 @@ use crate::eval::metrics::calibration_error;
 use crate::gpu::Engine;
 use crate::index::RESIDENT_BYTES;
 use crate::scene::{MapInfo, ScenePair};
+use crate::{Error, Result};
+use std::collections::HashSet;
 
 /// What is sought.
 pub(super) struct Wanted<'a> {
@@ -30,6 +31,18 @@ pub(super) struct Judged {
     present: Vec<DenseResult>,
     /// Of other places, sought on its map.
     absent: Vec<DenseResult>,
+}
+
+/// Refuses one SAR image as two places: its patches are on the map of the other, where they would count as not being there.
+pub(super) fn check_distinct<'p>(places: impl Iterator<Item = &'p ScenePair>) -> Result<()> {
+    let mut seen = HashSet::new();
+    for place in places {
+        let path = place.sar.raster.path();
+        if !seen.insert(path.canonicalize().unwrap_or_else(|_| path.into())) {
+            return Err(Error::file(path, "is named for two places: patches of it that are on the map would count as not being there"));
+        }
+    }
+    Ok(())
 }
 
 /// Seeks patches of `here`, and as many of the `others`, which share in them, on the map of `here`: each size by itself.
