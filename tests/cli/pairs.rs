@@ -119,7 +119,7 @@ fn dense_features_are_trained_and_calibrated_on_pairs() {
     }
     assert_eq!((&two["present"], &two["absent"]), (&8.into(), &8.into()));
     let world = [text(&WORLD.map), text(&WORLD.sar)];
-    calibrate(&[&["--also"], &world[..], &["--also"], &world].concat()).fails(1, &["sar.tif", "named for two places"]);
+    calibrate(&[&["--patches", "64", "--also"], &world[..], &["--also"], &world].concat()).fails(1, &["sar.tif", "named for two places"]);
     let eval = [&["eval", "--protocol", "dense", "--features", "structure", "--dense-model", "x"], &pairs[..]].concat();
     run(&eval).fails(1, &["--dense-model x", "--features structure"]);
     calibrate(&["--patches", "200"]).fails(1, &["one of --patches of 200 px", "take 96"]);
